@@ -1,0 +1,57 @@
+/**
+ * What went wrong, where, and what the user can do next. The class says which of the three remedies
+ * applies; `message` is one sentence for people, `where` names the place (a file, a URL, a setting),
+ * `next` is what to do. None of the three may hold a secret.
+ */
+export abstract class PipelineError extends Error {
+  readonly where: string | undefined;
+  readonly next: string | undefined;
+
+  constructor(message: string, options: ErrorDetails = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.where = options.where;
+    this.next = options.next;
+  }
+}
+
+export interface ErrorDetails {
+  /** The file, URL, setting or query that the failure belongs to. */
+  where?: string;
+  /** What the user does next, as an instruction. */
+  next?: string;
+  cause?: unknown;
+}
+
+/** Passing trouble: a network, a server, a throttle, a lock. Running the same command again may succeed. */
+export class TransientError extends PipelineError {}
+
+/** A setting, a right or a secret is wrong. Running again changes nothing before somebody mends it. */
+export class ConfigurationError extends PipelineError {}
+
+/** Wrong usage of the command line, known before anything was contacted: exit code 2. */
+export class UsageError extends ConfigurationError {}
+
+/** The data itself is wrong: a staged file, an answer, a sum. Neither waiting nor a setting mends it. */
+export class DataError extends PipelineError {}
+
+/** The user (or the system) asked the run to stop: exit code 130. */
+export class InterruptedError extends PipelineError {
+  constructor() {
+    super('interrupted', { next: 'run the same command again: it goes on from what is staged' });
+  }
+}
+
+/** Throws {@link InterruptedError} once the signal has been given. */
+export function throwIfInterrupted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new InterruptedError();
+}
+
+/** One line for people: message, place and next step, without a stack trace. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof PipelineError))
+    return error instanceof Error ? error.message : String(error);
+  const where = error.where === undefined ? '' : ` [${error.where}]`;
+  const next = error.next === undefined ? '' : `; ${error.next}`;
+  return `${error.message}${where}${next}`;
+}

@@ -1,0 +1,92 @@
+import { DataError } from './errors.js';
+
+/** Fraction digits that every amount is kept with, from AWS's text to the database: DECIMAL(38,18). */
+export const SCALE = 18;
+
+/** Digits of an amount in all: DECIMAL(38,18). */
+export const PRECISION = 38;
+
+/** An exact amount, counted in units of 10^-18 of its currency (or of its usage unit). */
+export type Units = bigint;
+
+const decimal = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
+const limit = 10n ** BigInt(PRECISION);
+
+export interface ParsedAmount {
+  units: Units;
+  /** Whether digits past the 18th were dropped (rounded half to even). */
+  rounded: boolean;
+}
+
+/**
+ * Reads a decimal text exactly: sign, digits, fraction and exponent, as Cost Explorer writes a
+ * MetricValue's Amount. Fraction digits past the 18th round half to even.
+ * @throws {DataError} when the text is no decimal number, or needs more than 38 digits.
+ */
+export function parseAmount(text: string): ParsedAmount {
+  const match = decimal.exec(text);
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] = match ?? [];
+  if (match === null || whole.length + fraction.length === 0) {
+    throw new DataError(`"${text.slice(0, 60)}" is not a decimal number`);
+  }
+  const digits = (whole + fraction).replace(/^0+(?=\d)/, '');
+  // The number is digits × 10^shift in units of 10^-18.
+  const shift = SCALE - fraction.length + Number(exponent);
+  if (digits !== '0' && digits.length + shift > PRECISION) {
+    throw new DataError(`"${text.slice(0, 60)}" does not fit DECIMAL(${PRECISION},${SCALE})`);
+  }
+  const { units, rounded } = scale(digits, shift);
+  if (units >= limit)
+    throw new DataError(`"${text.slice(0, 60)}" does not fit DECIMAL(${PRECISION},${SCALE})`);
+  return { units: sign === '-' ? -units : units, rounded };
+}
+
+function scale(digits: string, shift: number): ParsedAmount {
+  if (digits === '0') return { units: 0n, rounded: false };
+  if (shift >= 0) return { units: BigInt(digits + '0'.repeat(shift)), rounded: false };
+  const kept = digits.slice(0, shift);
+  const dropped = digits.slice(shift).padStart(-shift, '0');
+  const units = BigInt(kept === '' ? '0' : kept);
+  if (/^0*$/.test(dropped)) return { units, rounded: false };
+  const half = '5' + '0'.repeat(dropped.length - 1);
+  const up = dropped > half || (dropped === half && units % 2n === 1n);
+  return { units: up ? units + 1n : units, rounded: true };
+}
+
+/** Writes an amount in plain notation, without exponent and without trailing zeros: `-12.5`, `0`. */
+export function formatAmount(units: Units): string {
+  if (units === 0n) return '0';
+  const negative = units < 0n;
+  const digits = (negative ? -units : units).toString().padStart(SCALE + 1, '0');
+  const whole = digits.slice(0, -SCALE);
+  const fraction = digits.slice(-SCALE).replace(/0+$/, '');
+  return `${negative ? '-' : ''}${whole}${fraction === '' ? '' : `.${fraction}`}`;
+}
+
+/** Sums per currency, in the order of first appearance. */
+export type Totals = Map<string, Units>;
+
+/** Adds an amount to the sum of its currency. */
+export function addTo(totals: Totals, currency: string, units: Units): void {
+  totals.set(currency, (totals.get(currency) ?? 0n) + units);
+}
+
+/** Totals as `{ currency: plain decimal }`, currencies sorted: how a manifest holds them. */
+export function formatTotals(totals: Totals): Record<string, string> {
+  return Object.fromEntries(
+    [...totals]
+      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+      .map(([currency, units]) => [currency, formatAmount(units)]),
+  );
+}
+
+/** Whether two manifests' totals hold the same sums; a currency with sum 0 equals an absent one. */
+export function sameTotals(
+  a: Readonly<Record<string, string>>,
+  b: Readonly<Record<string, string>>,
+): boolean {
+  const currencies = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...currencies].every(
+    (c) => parseAmount(a[c] ?? '0').units === parseAmount(b[c] ?? '0').units,
+  );
+}

@@ -1,0 +1,64 @@
+import { UsageError } from './errors.js';
+
+declare const brand: unique symbol;
+
+/** A billing month in UTC, written `YYYY-MM`. Strings of this type sort in calendar order. */
+export type Month = string & { readonly [brand]: 'Month' };
+
+const pattern = /^([1-9]\d{3})-(0[1-9]|1[0-2])$/;
+
+/**
+ * Reads a billing month.
+ * @throws {UsageError} when the text is not `YYYY-MM` with a month of 01 to 12.
+ */
+export function parseMonth(text: string): Month {
+  if (!pattern.test(text)) {
+    throw new UsageError(`"${text}" is not a month`, {
+      next: 'write it as YYYY-MM, for example 2026-10',
+    });
+  }
+  return text as Month;
+}
+
+/** The month `offset` calendar months after `month` (before it, when negative). */
+export function shiftMonth(month: Month, offset: number): Month {
+  const months = Number(month.slice(0, 4)) * 12 + Number(month.slice(5, 7)) - 1 + offset;
+  const year = String(Math.floor(months / 12)).padStart(4, '0');
+  return parseMonth(`${year}-${String((months % 12) + 1).padStart(2, '0')}`);
+}
+
+/** The calendar month, in UTC, that an instant lies in. */
+export function monthOf(instant: Date): Month {
+  return parseMonth(instant.toISOString().slice(0, 7));
+}
+
+/** The newest month that is over at the instant, in UTC: in January, December of the year before. */
+export function lastCompleteMonth(now: Date): Month {
+  return shiftMonth(monthOf(now), -1);
+}
+
+/**
+ * Every month from `from` to `to`, both included, oldest first.
+ * @throws {UsageError} when `from` lies after `to`.
+ */
+export function monthsBetween(from: Month, to: Month): Month[] {
+  if (from > to) {
+    throw new UsageError(`--from ${from} lies after --to ${to}`, { next: 'swap the two' });
+  }
+  const months: Month[] = [];
+  for (let month = from; month <= to; month = shiftMonth(month, 1)) months.push(month);
+  return months;
+}
+
+/**
+ * The month as Cost Explorer's TimePeriod: first day of the month, and first day of the next, since
+ * `End` is exclusive (AWS Cost Management API reference, DateInterval).
+ */
+export function timePeriod(month: Month): { Start: string; End: string } {
+  return { Start: `${month}-01`, End: `${shiftMonth(month, 1)}-01` };
+}
+
+/** The BillingPeriod stamp that every row of the month carries: its day 28, as `YYYY-MM-DD`. */
+export function billingPeriod(month: Month): string {
+  return `${month}-28`;
+}

@@ -1,0 +1,18 @@
+/** What one stage did for one month and organization. */
+export interface Outcome {
+  /** `unchanged`: what the stage would make is there already, so that nothing was done. */
+  state: 'done' | 'unchanged';
+  /** The extraction that the stage made or worked from. */
+  extraction: string;
+  /** Rows of `customers`; in the extract stage, accounts that the organization lists. */
+  customers: number;
+  /** Rows of `consumption`; in the extract stage, groups that Cost Explorer answered. */
+  rows: number;
+  /** Currency → exact sum of the rows' amounts, in plain decimal notation. */
+  totals: Readonly<Record<string, string>>;
+  /** Answers of Cost Explorer that this run received and AWS charges for ($0.01 each). */
+  requests: number;
+}
+
+/** Tells people how far a stage is: a short text such as `page 12, 4210 groups`. */
+export type OnProgress = (text: string) => void;

@@ -1,0 +1,127 @@
+import { DataError, UsageError } from '../errors.js';
+import type { Month } from '../month.js';
+import { parseMonth } from '../month.js';
+
+/** Every key of the staging area is built here, and taken apart here. */
+
+/** One table, month and organization: the piece of data that every stage replaces as a whole. */
+export interface Slice {
+  month: Month;
+  organization: string;
+}
+
+export type TableName = 'customers' | 'consumption';
+
+/** The three forms in which a table is exported; the loader reads `parquet`. */
+export type ExportFormat = 'parquet' | 'parquet-basic' | 'csv';
+
+const organizationName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+
+/**
+ * Accepts an organization's name: letters, digits, `_` and `-`, as it stands in keys and file names.
+ * @throws {UsageError} on any other text.
+ */
+export function parseOrganizationName(text: string): string {
+  if (!organizationName.test(text)) {
+    throw new UsageError(`"${text.slice(0, 80)}" is not an organization's name`, {
+      next: 'use 1 to 64 letters, digits, "_" and "-", beginning with a letter or digit',
+    });
+  }
+  return text;
+}
+
+/** The name of an extraction that begins at an instant: its UTC second, `20261101T020304Z`. */
+export function extractionName(start: Date): string {
+  return start
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replaceAll(/[-:]/g, '');
+}
+
+/** Folder of all extractions of a month and organization; with no organization, of the whole month. */
+export function rawPrefix(month: Month, organization?: string): string {
+  return `raw/month=${month}/${organization === undefined ? '' : `${organization}/`}`;
+}
+
+/** Folder of one extraction. */
+export function extractionPrefix(slice: Slice, extraction: string): string {
+  return `${rawPrefix(slice.month, slice.organization)}${extraction}/`;
+}
+
+/** The two operations whose answers are staged, by the stem of their files. */
+export type Operation = 'accounts' | 'cost-and-usage';
+
+/** File name, inside the extraction, of the `page`-th (from 1) answer of an operation. */
+export function pageFile(operation: Operation, page: number): string {
+  return `${operation}-${String(page).padStart(5, '0')}.json`;
+}
+
+const pageName = /^(accounts|cost-and-usage)-(\d{5,})\.json$/;
+
+/** Takes a page's file name apart; `undefined` for any other file. */
+export function parsePageFile(file: string): { operation: Operation; page: number } | undefined {
+  const match = pageName.exec(file);
+  return match === null ? undefined : { operation: match[1] as Operation, page: Number(match[2]) };
+}
+
+export const MANIFEST = 'manifest.json';
+
+export function extractionManifestKey(slice: Slice, extraction: string): string {
+  return extractionPrefix(slice, extraction) + MANIFEST;
+}
+
+const extractionKey = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
+
+/** Takes a key below `raw/` apart; `undefined` for a key that no extraction writes. */
+export function parseExtractionKey(
+  key: string,
+): (Slice & { extraction: string; file: string }) | undefined {
+  const [, month, organization, extraction, file] = extractionKey.exec(key) ?? [];
+  if (
+    month === undefined ||
+    organization === undefined ||
+    extraction === undefined ||
+    file === undefined
+  )
+    return undefined;
+  return { month: parseMonth(month), organization, extraction, file };
+}
+
+/** One table's file of a slice in one export format. */
+export function exportKey(format: ExportFormat, table: TableName, slice: Slice): string {
+  const extension = format === 'csv' ? 'csv' : 'parquet';
+  return `${format}/${table}/month=${slice.month}/${slice.organization}.${extension}`;
+}
+
+/** Folder of the transform manifests; of one month, if given. */
+export function manifestPrefix(month?: Month): string {
+  return month === undefined ? 'manifests/' : `manifests/month=${month}/`;
+}
+
+/** The manifest that the transform stage writes last. */
+export function transformManifestKey(slice: Slice): string {
+  return `${manifestPrefix(slice.month)}${slice.organization}.json`;
+}
+
+const transformKey = /^manifests\/month=([^/]+)\/([^/]+)\.json$/;
+
+/** The slice that a transform manifest's key belongs to; `undefined` for any other key. */
+export function parseTransformManifestKey(key: string): Slice | undefined {
+  const [, month, organization] = transformKey.exec(key) ?? [];
+  return month === undefined || organization === undefined
+    ? undefined
+    : { month: parseMonth(month), organization };
+}
+
+/**
+ * Guards a driver against a key that would leave the staging area.
+ * @throws {DataError} on an empty segment, `.`, `..`, a backslash or a control character.
+ */
+export function checkKey(key: string): void {
+  if (
+    /[\\\p{Cc}]/u.test(key) ||
+    key.split('/').some((part) => part === '' || part === '.' || part === '..')
+  ) {
+    throw new DataError('not a key of the staging area', { where: JSON.stringify(key) });
+  }
+}

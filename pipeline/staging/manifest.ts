@@ -1,0 +1,151 @@
+import { z } from 'zod';
+import { DataError } from '../errors.js';
+import { parseMonth } from '../month.js';
+import { readAll } from './bytes.js';
+import type { Slice } from './layout.js';
+import {
+  extractionManifestKey,
+  MANIFEST,
+  parseExtractionKey,
+  rawPrefix,
+  transformManifestKey,
+} from './layout.js';
+import type { Staging } from './staging.js';
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const count = z.int().nonnegative();
+const instant = z.iso.datetime();
+const month = z.string().transform((text) => parseMonth(text));
+/** Currency → sum, in plain decimal notation. */
+const totals = z.record(z.string(), z.string());
+
+const extractionManifest = z.object({
+  format: z.literal(1),
+  /** Version of the package that wrote it. */
+  version: z.string(),
+  month,
+  organization: z.string(),
+  extraction: z.string(),
+  started: instant,
+  finished: instant,
+  /** Answers that AWS gave, by operation. Cost Explorer charges $0.01 for each of its own. */
+  requests: z.object({ ListAccounts: count, GetCostAndUsage: count }),
+  /** Every page in the order it was asked for; `rows` counts its accounts or groups. */
+  pages: z.array(z.object({ file: z.string(), bytes: count, sha256, rows: count })),
+  accounts: count,
+  groups: count,
+  totals,
+  /** Whether AWS called any part of the answer estimated. */
+  estimated: z.boolean(),
+});
+
+/** What one extraction holds; written last, so that an extraction without it does not exist. */
+export type ExtractionManifest = z.infer<typeof extractionManifest>;
+
+const exportedFile = z.object({ key: z.string(), bytes: count, sha256 });
+
+const transformManifest = z.object({
+  format: z.literal(1),
+  version: z.string(),
+  month,
+  organization: z.string(),
+  /** The extraction that the tables were made from, and the sha256 of its manifest. */
+  extraction: z.string(),
+  source: sha256,
+  finished: instant,
+  tag: z.string(),
+  estimated: z.boolean(),
+  customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),
+  consumption: z.object({
+    rows: count,
+    totals,
+    /** Amounts that had more than 18 fraction digits and were rounded half to even. */
+    rounded: count,
+    files: z.array(exportedFile),
+  }),
+});
+
+/** What the transform stage made of one slice; written last. */
+export type TransformManifest = z.infer<typeof transformManifest>;
+export type ExportedFile = z.infer<typeof exportedFile>;
+
+/** A manifest as it is staged: indented JSON, so that people can read it too. */
+export function serializeManifest(manifest: ExtractionManifest | TransformManifest): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+async function readManifest<T>(
+  staging: Staging,
+  key: string,
+  schema: z.ZodType<T>,
+  remedy: string,
+): Promise<{ manifest: T; bytes: Uint8Array } | undefined> {
+  const content = await staging.read(key);
+  if (content === undefined) return undefined;
+  const bytes = await readAll(content);
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new DataError('the manifest is not JSON', {
+      where: `${staging.location}/${key}`,
+      next: remedy,
+      cause,
+    });
+  }
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) {
+    throw new DataError(
+      `the manifest is not one of this version's: ${z.prettifyError(parsed.error)}`,
+      {
+        where: `${staging.location}/${key}`,
+        next: remedy,
+      },
+    );
+  }
+  return { manifest: parsed.data, bytes };
+}
+
+/**
+ * The manifest of one extraction with its bytes, or `undefined` when the extraction was never finished.
+ * @throws {DataError} when the file is no manifest.
+ */
+export async function readExtractionManifest(
+  staging: Staging,
+  slice: Slice,
+  extraction: string,
+): Promise<{ manifest: ExtractionManifest; bytes: Uint8Array } | undefined> {
+  const key = extractionManifestKey(slice, extraction);
+  return readManifest(
+    staging,
+    key,
+    extractionManifest,
+    'restore the file, or fetch the month again with "pipeline run --stage extract --force"',
+  );
+}
+
+/**
+ * The transform manifest of a slice with its bytes, or `undefined` when the slice was never transformed.
+ * @throws {DataError} when the file is no manifest.
+ */
+export async function readTransformManifest(
+  staging: Staging,
+  slice: Slice,
+): Promise<{ manifest: TransformManifest; bytes: Uint8Array } | undefined> {
+  return readManifest(
+    staging,
+    transformManifestKey(slice),
+    transformManifest,
+    'make it anew with "pipeline run --stage transform --force"',
+  );
+}
+
+/** Names of the slice's finished extractions, oldest first; the last one is the current extraction. */
+export async function finishedExtractions(staging: Staging, slice: Slice): Promise<string[]> {
+  const finished: string[] = [];
+  for await (const { key } of staging.list(rawPrefix(slice.month, slice.organization))) {
+    const parts = parseExtractionKey(key);
+    if (parts?.file === MANIFEST) finished.push(parts.extraction);
+  }
+  return finished.sort();
+}
