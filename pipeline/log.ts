@@ -1,4 +1,59 @@
 import type { Logger } from 'pino';
 
-/** The run's log. Nothing secret is ever passed to it; `run.ts` gives each task a child with month and organization. */
+/** The run's log. Nothing secret is ever passed to it. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
+
+export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export interface LogOptions {
+  /** What people see; the file, if any, gets at least `info`. */
+  level: LogLevel;
+  file: string | undefined;
+  /** Prints a line for people. */
+  print: (line: string) => void;
+  color: boolean;
+}
+
+/**
+ * A log that writes readable lines through `print`, and JSON lines (pino's) to a file where one is named.
+ * @returns the log and a function that forces the file to be written.
+ * @throws when the file cannot be opened.
+ */
+export async function createLog({
+  level,
+  file,
+  print,
+  color,
+}: LogOptions): Promise<{ log: Log; flush: () => void }> {
+  const { pino } = await import('pino');
+  const { prettyFactory } = await import('pino-pretty');
+  const pretty = prettyFactory({
+    colorize: color,
+    ignore: 'pid,hostname',
+    translateTime: 'HH:MM:ss',
+    singleLine: level !== 'debug',
+  });
+  const people = {
+    write(line: string) {
+      print(pretty(line).trimEnd());
+    },
+  };
+  const streams: { level: LogLevel; stream: { write(line: string): void } }[] = [
+    { level, stream: people },
+  ];
+  const disk =
+    file === undefined
+      ? undefined
+      : pino.destination({ dest: file, sync: true, append: true, mkdir: true });
+  if (disk !== undefined)
+    streams.push({ level: level === 'debug' ? 'debug' : 'info', stream: disk });
+  const lowest = level === 'debug' ? 'debug' : 'info';
+  return {
+    log: pino(
+      { level: lowest, base: null },
+      pino.multistream(streams.filter((stream) => stream.level !== 'silent')),
+    ),
+    flush: () => disk?.flushSync(),
+  };
+}

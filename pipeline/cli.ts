@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+import { hideBin } from 'yargs/helpers';
+import yargs from 'yargs';
+import { demo } from './commands/demo.js';
+import { run } from './commands/run.js';
+import { describeError, InterruptedError, UsageError } from './errors.js';
+import { version } from './version.js';
+
+// The SDK warns on Node 20 at every start; the README says which Node to take instead.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+const EXIT_INTERRUPTED = 130;
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT_USAGE;
+  return error instanceof InterruptedError ? EXIT_INTERRUPTED : EXIT_FAILED;
+}
+
+const cli = yargs(hideBin(process.argv))
+  .scriptName('pipeline')
+  .usage(
+    '$0 <command>\n\nExact monthly AWS cost per customer account, staged, exported and loaded.',
+  )
+  .command(run)
+  .command(demo)
+  .demandCommand(1, 'name a command')
+  .strict()
+  .version(version)
+  .help()
+  .alias('h', 'help')
+  .wrap(Math.min(110, process.stdout.columns || 100))
+  .exitProcess(false)
+  .fail((message: string | undefined, error: Error | undefined) => {
+    throw error ?? new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
+  });
+
+try {
+  await cli.parseAsync();
+} catch (error) {
+  process.stderr.write(`pipeline: ${describeError(error)}\n`);
+  if (process.argv.includes('--log-level=debug') && error instanceof Error)
+    process.stderr.write(`${error.stack ?? ''}\n`);
+  process.exitCode = exitCodeOf(error);
+}

@@ -1,0 +1,108 @@
+import type { Config } from '../config.js';
+import { describeError, InterruptedError, UsageError } from '../errors.js';
+import type { LogLevel } from '../log.js';
+import { createLog } from '../log.js';
+import type { RunReport, TaskReport } from '../run.js';
+import type { Selection } from '../selection.js';
+import { settingWords } from './options.js';
+
+export interface Execution {
+  config: Config;
+  selection: Selection;
+  args: {
+    'force': boolean;
+    'json': boolean;
+    'log-file': string | undefined;
+    'log-level': LogLevel;
+  } & Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Runs the stages with progress on standard error and the result on standard output, and sets the
+ * process's exit code: 0 all done, 1 a task failed, 130 interrupted.
+ * @throws {PipelineError} when no task could be begun.
+ */
+export async function execute({ config, selection, args }: Execution): Promise<RunReport> {
+  const { createProgress } = await import('../progress.js');
+  const progress = createProgress(process.stderr);
+  const { log, flush } = await openLog(args, progress.line);
+  const interrupt = interruptible();
+  try {
+    if (config.vault?.skipVerify === true) {
+      log.warn(
+        "VAULT_SKIP_VERIFY is on: Vault's certificate is not checked, so anybody on the way can read the secrets",
+      );
+    }
+    const { run } = await import('../run.js');
+    const report = await run({
+      config,
+      selection,
+      force: args.force,
+      signal: interrupt.signal,
+      log,
+      progress,
+      now: () => new Date(),
+    });
+    progress.stop();
+    const flags = settingWords(args);
+    const resume = (task: TaskReport): string => resumeCommand(task, selection.stages, flags);
+    const { formatReport, reportToJson, resumeCommand } = await import('../report.js');
+    process.stdout.write(
+      args.json
+        ? `${JSON.stringify(reportToJson(report, resume), null, 2)}\n`
+        : `${formatReport(report, resume)}\n`,
+    );
+    if (report.interrupted) throw new InterruptedError();
+    if (report.tasks.some(({ state }) => state === 'failed')) process.exitCode = 1;
+    return report;
+  } catch (error) {
+    log.debug({ err: error }, 'the run failed');
+    if (args.json && !(error instanceof InterruptedError)) {
+      const { errorToJson } = await import('../report.js');
+      process.stdout.write(
+        `${JSON.stringify({ tasks: [], error: errorToJson(error) }, null, 2)}\n`,
+      );
+    }
+    throw error;
+  } finally {
+    progress.stop();
+    interrupt.end();
+    flush();
+  }
+}
+
+async function openLog(
+  args: Execution['args'],
+  print: (line: string) => void,
+): ReturnType<typeof createLog> {
+  try {
+    return await createLog({
+      level: args['log-level'],
+      file: args['log-file'],
+      print,
+      color: process.stderr.isTTY,
+    });
+  } catch (cause) {
+    throw new UsageError(`the log file cannot be written: ${describeError(cause)}`, {
+      where: '--log-file',
+      cause,
+    });
+  }
+}
+
+/** Ctrl-C (or a polite kill) asks the tasks to stop where nothing is lost; a second one ends the process at once. */
+function interruptible(): { signal: AbortSignal; end: () => void } {
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    process.stderr.write('stopping; once more to stop at once\n');
+    controller.abort();
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  return {
+    signal: controller.signal,
+    end: () => {
+      process.off('SIGINT', stop).off('SIGTERM', stop);
+    },
+  };
+}

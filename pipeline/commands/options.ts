@@ -1,0 +1,75 @@
+import { logLevels } from '../log.js';
+import { stages } from '../selection.js';
+
+/** Flags that choose what a command works on. A repeatable flag takes one value each time. */
+export const selectionOptions = {
+  stage: {
+    type: 'string',
+    array: true,
+    nargs: 1,
+    requiresArg: true,
+    describe: `Stage to run, repeatable: ${stages.join(', ')} (default: all)`,
+  },
+  month: {
+    type: 'string',
+    array: true,
+    nargs: 1,
+    requiresArg: true,
+    describe: 'Month YYYY-MM, repeatable (default: the last complete one, UTC)',
+  },
+  from: { type: 'string', requiresArg: true, describe: 'First month of a range, with --to' },
+  to: { type: 'string', requiresArg: true, describe: 'Last month of a range, with --from' },
+  organization: {
+    type: 'string',
+    array: true,
+    nargs: 1,
+    requiresArg: true,
+    describe: 'Organization, repeatable (default: all)',
+  },
+} as const;
+
+/** Flags for settings and output that every command with a run shares. */
+export const settingOptions = {
+  'staging': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Staging area: FOLDER or s3://bucket/prefix (default ./staging)',
+  },
+  'database': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'mysql://…, mariadb://… or sqlite:FILE, without a password',
+  },
+  'parquet': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'standard, or basic: plain types beside it for old readers',
+  },
+  'config': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Configuration file (default pipeline.config.yaml, if there)',
+  },
+  'concurrency': { type: 'string', requiresArg: true, describe: 'Tasks at once (default 8)' },
+  'json': { type: 'boolean', default: false, describe: 'Print the result as one JSON document' },
+  'log-file': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Append a log of JSON lines to this file',
+  },
+  'log-level': {
+    type: 'string',
+    requiresArg: true,
+    choices: logLevels,
+    default: 'warn',
+    describe: 'What the log on standard error shows',
+  },
+} as const;
+
+/** The flags of this run that a resuming command needs too, as words. */
+export function settingWords(args: Readonly<Record<string, unknown>>): string[] {
+  return ['staging', 'database', 'parquet', 'config', 'concurrency'].flatMap((flag) => {
+    const value = args[flag];
+    return typeof value === 'string' ? [`--${flag}`, value] : [];
+  });
+}

@@ -1,0 +1,41 @@
+import type { CommandModule, InferredOptionTypes } from 'yargs';
+import { readConfigFile, resolveConfig } from '../config.js';
+import { selectionOptions, settingOptions } from './options.js';
+import { execute } from './execute.js';
+import { select } from '../selection.js';
+
+const options = {
+  ...selectionOptions,
+  ...settingOptions,
+  force: {
+    type: 'boolean',
+    default: false,
+    describe: 'Do the chosen stages even where nothing changed',
+  },
+} as const;
+
+type Arguments = InferredOptionTypes<typeof options>;
+
+/** `pipeline run`: the month's extract, transform and load, or some of them. */
+export const run: CommandModule<object, Arguments> = {
+  command: 'run',
+  describe: 'Extract, transform and load months of cost; each stage also runs alone',
+  builder: (yargs) =>
+    yargs
+      .options(options)
+      .example('$0 run', 'all stages for the last complete month')
+      .example('$0 run --stage extract', 'fetch only')
+      .example(
+        '$0 run --stage transform --stage load --month 2026-10',
+        'rebuild a staged month and load it',
+      ),
+  async handler(args) {
+    const selection = select(args, new Date());
+    const needs = {
+      organizations: selection.stages.includes('extract'),
+      database: selection.stages.includes('load'),
+    };
+    const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
+    await execute({ config, selection, args });
+  },
+};

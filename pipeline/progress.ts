@@ -1,0 +1,78 @@
+import { createLogUpdate } from 'log-update';
+
+/** Tells people on standard error how far the run is. */
+export interface Progress {
+  /** A task begins; the returned functions tell how it goes on. */
+  begin(label: string): { update(text: string): void; end(text: string): void };
+  /** Prints a line of its own, above whatever is being redrawn. */
+  line(text: string): void;
+  stop(): void;
+}
+
+/** One line for each running task, redrawn in place on a terminal; a line at each task's start and end elsewhere. */
+export function createProgress(stream: NodeJS.WriteStream): Progress {
+  return stream.isTTY ? redrawn(stream) : plain(stream);
+}
+
+function plain(stream: NodeJS.WriteStream): Progress {
+  const line = (text: string): void => {
+    stream.write(`${text}\n`);
+  };
+  return {
+    begin(label) {
+      line(`${label}  …`);
+      return {
+        update: () => undefined,
+        end: (text) => {
+          line(`${label}  ${text}`);
+        },
+      };
+    },
+    line,
+    stop: () => undefined,
+  };
+}
+
+function redrawn(stream: NodeJS.WriteStream): Progress {
+  const update = createLogUpdate(stream, { showCursor: true });
+  const running = new Map<number, string>();
+  let next = 0;
+  const draw = (): void => {
+    update([...running.values()].join('\n'));
+  };
+  // Pages may arrive faster than anybody reads: ten drawings a second are enough.
+  let timer: NodeJS.Timeout | undefined;
+  const soon = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      draw();
+    }, 100).unref();
+  };
+  const line = (text: string): void => {
+    update.persist(text);
+    draw();
+  };
+  return {
+    begin(label) {
+      const id = next++;
+      running.set(id, `${label}  …`);
+      soon();
+      return {
+        update(text) {
+          running.set(id, `${label}  ${text}`);
+          soon();
+        },
+        end(text) {
+          running.delete(id);
+          line(`${label}  ${text}`);
+        },
+      };
+    },
+    line,
+    stop() {
+      clearTimeout(timer);
+      update.clear();
+      update.done();
+    },
+  };
+}

@@ -1,0 +1,177 @@
+import Table from 'cli-table3';
+import { describeError, InterruptedError, PipelineError } from './errors.js';
+import type { RunReport, TaskReport } from './run.js';
+import { stages } from './selection.js';
+
+/** Dollars that AWS charges for one answer of Cost Explorer (AWS Cost Management pricing page). */
+const CENTS_PER_REQUEST = 1;
+
+const plainBorders = {
+  'top': '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  'bottom': '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  'left': '',
+  'left-mid': '',
+  'mid': '',
+  'mid-mid': '',
+  'right': '',
+  'right-mid': '',
+  'middle': '  ',
+};
+
+/** A table for people: no borders, numbers to the right. */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: readonly string[],
+): string {
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((name) => (right.includes(name) ? 'right' : 'left')),
+    chars: plainBorders,
+    style: { 'head': [], 'border': [], 'padding-left': 0, 'padding-right': 0 },
+  });
+  table.push(...rows.map((row) => [...row]));
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+/** The run's result as people read it: a table, its price, and each failure with the command that resumes it. */
+export function formatReport(report: RunReport, resume: (task: TaskReport) => string): string {
+  const rows = report.tasks.map(({ month, organization, stage, state, outcome, seconds }) => [
+    month,
+    organization,
+    stage,
+    state,
+    outcome === undefined ? '' : String(outcome.customers),
+    outcome === undefined ? '' : String(outcome.rows),
+    outcome === undefined ? '' : amountOf(outcome.totals),
+    outcome === undefined ? '' : String(outcome.requests),
+    seconds.toFixed(1),
+  ]);
+  const head = [
+    'month',
+    'organization',
+    'stage',
+    'state',
+    'customers',
+    'rows',
+    'amount',
+    'requests',
+    'seconds',
+  ];
+  const table = formatTable(head, rows, ['customers', 'rows', 'amount', 'requests', 'seconds']);
+  const failures = report.tasks
+    .filter(({ state }) => state === 'failed')
+    .map((task) => describeFailure(task, resume(task)));
+  return [table, '', summaryLine(report), ...failures.flatMap((failure) => ['', failure])].join(
+    '\n',
+  );
+}
+
+function summaryLine(report: RunReport): string {
+  const count = (state: TaskReport['state']): number =>
+    report.tasks.filter((task) => task.state === state).length;
+  const counts = (['done', 'unchanged', 'failed', 'skipped'] as const)
+    .filter((state) => count(state) > 0)
+    .map((state) => `${count(state)} ${state}`);
+  const requests = requestsOf(report);
+  return `${counts.join(', ')}; ${requests} Cost Explorer requests, $${price(requests)}; ${report.seconds.toFixed(1)} s`;
+}
+
+function describeFailure(task: TaskReport, resume: string): string {
+  const what = task.error instanceof InterruptedError ? 'was interrupted' : 'failed';
+  return `${task.month} ${task.organization} ${task.stage} ${what}: ${describeError(task.error)}\n  resume with: ${resume}`;
+}
+
+/** The run's result as one JSON document; amounts stay decimal texts. */
+export function reportToJson(report: RunReport, resume: (task: TaskReport) => string): unknown {
+  return {
+    runId: report.runId,
+    version: report.version,
+    started: report.started.toISOString(),
+    seconds: rounded(report.seconds),
+    interrupted: report.interrupted,
+    requests: requestsOf(report),
+    priceUsd: price(requestsOf(report)),
+    tasks: report.tasks.map((task) => ({
+      month: task.month,
+      organization: task.organization,
+      stage: task.stage,
+      state: task.state,
+      ...(task.outcome === undefined
+        ? {}
+        : {
+            extraction: task.outcome.extraction,
+            customers: task.outcome.customers,
+            rows: task.outcome.rows,
+            amount: task.outcome.totals,
+            requests: task.outcome.requests,
+          }),
+      seconds: rounded(task.seconds),
+      ...(task.state === 'failed' ? { error: errorToJson(task.error), resume: resume(task) } : {}),
+    })),
+  };
+}
+
+/** An error as JSON: its class, message, place and next step. */
+export function errorToJson(error: unknown): Record<string, unknown> {
+  if (!(error instanceof PipelineError)) return { class: 'Error', message: describeError(error) };
+  return {
+    class: error.name,
+    message: error.message,
+    ...(error.where === undefined ? {} : { where: error.where }),
+    ...(error.next === undefined ? {} : { next: error.next }),
+  };
+}
+
+/** The command that resumes a failed task: its stage and the chosen ones after it, with the flags of this run. */
+export function resumeCommand(
+  task: TaskReport,
+  chosen: readonly string[],
+  flags: readonly string[],
+): string {
+  const rest = stages.slice(stages.indexOf(task.stage)).filter((stage) => chosen.includes(stage));
+  const words = [
+    'pipeline',
+    'run',
+    ...rest.flatMap((stage) => ['--stage', stage]),
+    '--month',
+    task.month,
+    '--organization',
+    task.organization,
+    ...flags,
+  ];
+  return words.map(quote).join(' ');
+}
+
+function quote(word: string): string {
+  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+function amountOf(totals: Readonly<Record<string, string>>): string {
+  const sums = Object.entries(totals).map(([currency, amount]) => `${amount} ${currency}`);
+  return sums.length === 0 ? '0' : sums.join(', ');
+}
+
+function requestsOf(report: RunReport): number {
+  return report.tasks.reduce((sum, { outcome }) => sum + (outcome?.requests ?? 0), 0);
+}
+
+/** Dollars with two digits. */
+function price(requests: number): string {
+  const cents = requests * CENTS_PER_REQUEST;
+  return `${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, '0')}`;
+}
+
+function rounded(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}
