@@ -5,7 +5,7 @@ export interface Progress {
   /** A task begins; the returned functions tell how it goes on. */
   begin(label: string): { update(text: string): void; end(text: string): void };
   /** Prints a line of its own, above whatever is being redrawn. */
-  line(text: string): void;
+  line: (text: string) => void;
   stop(): void;
 }
 

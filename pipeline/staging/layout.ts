@@ -113,6 +113,22 @@ export function parseTransformManifestKey(key: string): Slice | undefined {
     : { month: parseMonth(month), organization };
 }
 
+/** Folder of the leases on a slice. */
+export function leasePrefix(slice: Slice): string {
+  return `leases/month=${slice.month}/${slice.organization}/`;
+}
+
+/** The `number`-th lease on a slice; whoever creates it holds the slice. */
+export function leaseKey(slice: Slice, number: number): string {
+  return `${leasePrefix(slice)}${String(number).padStart(6, '0')}.json`;
+}
+
+/** The number in a lease's key; `undefined` for any other key. */
+export function parseLeaseKey(key: string): { number: number } | undefined {
+  const number = /^leases\/month=[^/]+\/[^/]+\/(\d+)\.json$/.exec(key)?.[1];
+  return number === undefined ? undefined : { number: Number(number) };
+}
+
 /**
  * Guards a driver against a key that would leave the staging area.
  * @throws {DataError} on an empty segment, `.`, `..`, a backslash or a control character.
