@@ -1,0 +1,68 @@
+import type { Log } from '../pipeline/log.js';
+import type { Month } from '../pipeline/month.js';
+import { listAccounts } from './accounts.js';
+import type { CostPage } from './cost-and-usage.js';
+import { costAndUsage } from './cost-and-usage.js';
+import type { OrganizationAccess } from './organizations.js';
+import type { Page } from './page.js';
+import { openSession } from './session.js';
+
+/** Where an organization's pages come from: one for each organization and run, shared by its months. */
+export interface OrganizationSource {
+  readonly name: string;
+  readonly region: string;
+  /**
+   * Every page of the organization's accounts. AWS is asked once in a run; `requests` counts the
+   * answers that this very call brought, 0 for the callers that share another's.
+   */
+  accounts(signal: AbortSignal): Promise<{ pages: readonly Page[]; requests: number }>;
+  /**
+   * The month's cost pages after those that gave `tokens`; from the first one, when there are none.
+   * A page is asked for only when its consumer wants it.
+   */
+  costAndUsage(
+    month: Month,
+    tokens: readonly string[],
+    signal: AbortSignal,
+  ): AsyncIterable<CostPage>;
+  close(): void;
+}
+
+/** Opens an organization; nothing is contacted, and no role assumed, before the first request. */
+export function openOrganization(
+  access: OrganizationAccess,
+  options: { log: Log; timeoutMs?: number | undefined },
+): OrganizationSource {
+  const session = openSession(access, options);
+  let listed: Promise<readonly Page[]> | undefined;
+
+  async function list(signal: AbortSignal): Promise<readonly Page[]> {
+    const pages: Page[] = [];
+    for await (const page of listAccounts(session, signal)) pages.push(page);
+    return pages;
+  }
+
+  return {
+    name: access.name,
+    region: access.region,
+
+    async accounts(signal) {
+      if (listed !== undefined) return { pages: await listed, requests: 0 };
+      const attempt = list(signal);
+      listed = attempt;
+      try {
+        const pages = await attempt;
+        return { pages, requests: pages.length };
+      } catch (error) {
+        listed = undefined;
+        throw error;
+      }
+    },
+
+    costAndUsage: (month, tokens, signal) => costAndUsage(session, month, tokens, signal),
+
+    close: () => {
+      session.close();
+    },
+  };
+}

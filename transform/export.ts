@@ -1,0 +1,13 @@
+import type { StagedWriter } from '../pipeline/staging/bytes.js';
+import type { Batch, Column } from '../pipeline/staging/tables.js';
+
+/** One table on its way into one file. */
+export interface TableExport {
+  /** Appends rows, in the order they come. */
+  write(batch: Batch): Promise<void>;
+  /** Hands over what is buffered, and the file's end; closing the file is its opener's business. */
+  finish(): Promise<void>;
+}
+
+/** Begins a file of an export format: same columns and rows, same bytes. */
+export type OpenExport = (out: StagedWriter, columns: readonly Column[]) => TableExport;

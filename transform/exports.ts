@@ -1,0 +1,69 @@
+import type { StagedWriter } from '../pipeline/staging/bytes.js';
+import { openWriter } from '../pipeline/staging/bytes.js';
+import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
+import { exportKey } from '../pipeline/staging/layout.js';
+import type { ExportedFile } from '../pipeline/staging/manifest.js';
+import type { Staging } from '../pipeline/staging/staging.js';
+import type { Batch } from '../pipeline/staging/tables.js';
+import { tableNames, tables } from '../pipeline/staging/tables.js';
+import { openCsv } from './csv.js';
+import type { OpenExport, TableExport } from './export.js';
+import { openParquet } from './parquet.js';
+
+/** Every export file of a slice, written side by side and made visible together. */
+export interface Exports {
+  /** Appends rows to the table in every format. */
+  write(table: TableName, batch: Batch): Promise<void>;
+  /** Completes all files; only when the last byte of each is written does the first become visible. */
+  close(): Promise<Record<TableName, ExportedFile[]>>;
+  /** Gives all files up, so that the former ones stay. Never throws. */
+  abort(): Promise<void>;
+}
+
+interface OpenFile {
+  table: TableName;
+  out: StagedWriter;
+  rows: TableExport;
+}
+
+/** Opens the files of both tables in the given formats. */
+export async function openExports(
+  staging: Staging,
+  slice: Slice,
+  formats: readonly ExportFormat[],
+): Promise<Exports> {
+  const files: OpenFile[] = [];
+  for (const format of formats) {
+    const open = await opener(format);
+    for (const table of tableNames) {
+      const out = openWriter(staging, exportKey(format, table, slice));
+      files.push({ table, out, rows: open(out, tables[table]) });
+    }
+  }
+  return {
+    async write(table, batch) {
+      for (const file of files) if (file.table === table) await file.rows.write(batch);
+    },
+    async close() {
+      for (const { rows } of files) await rows.finish();
+      const closed: Record<TableName, ExportedFile[]> = { customers: [], consumption: [] };
+      for (const { table, out } of files) closed[table].push(await out.close());
+      return closed;
+    },
+    async abort() {
+      await Promise.all(files.map(({ out }) => out.abort()));
+    },
+  };
+}
+
+async function opener(format: ExportFormat): Promise<OpenExport> {
+  switch (format) {
+    case 'parquet':
+      return openParquet;
+    case 'csv':
+      return openCsv;
+    case 'parquet-basic':
+      // Loaded only when asked for: few runs want it.
+      return (await import('./parquet-basic.js')).openParquetBasic;
+  }
+}

@@ -1,0 +1,140 @@
+import { z } from 'zod';
+import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
+import { readAll, sha256Of } from '../pipeline/staging/bytes.js';
+import type { Operation, Slice } from '../pipeline/staging/layout.js';
+import { extractionPrefix, parsePageFile } from '../pipeline/staging/layout.js';
+import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import type { Staging } from '../pipeline/staging/staging.js';
+
+/** A finished extraction, as the transform stage reads it. */
+export interface StagedExtraction {
+  staging: Staging;
+  slice: Slice;
+  manifest: ExtractionManifest;
+}
+
+/** One staged answer, checked against the manifest. */
+export interface Page<Content> {
+  /** The file, as people find it. */
+  where: string;
+  content: Content;
+}
+
+// Every member of both answers is optional in AWS's models.
+
+const account = z.object({
+  Id: z.string().optional(),
+  Name: z.string().optional(),
+  Email: z.string().optional(),
+  State: z.string().optional(),
+  Status: z.string().optional(),
+  JoinedTimestamp: z.iso.datetime({ offset: true }).optional(),
+});
+
+const accountsPage = z.object({ Accounts: z.array(account).optional() });
+
+const group = z.object({
+  Keys: z.array(z.string()).optional(),
+  Metrics: z
+    .object({
+      UnblendedCost: z
+        .object({ Amount: z.string().optional(), Unit: z.string().optional() })
+        .optional(),
+    })
+    .optional(),
+});
+
+const costPage = z.object({
+  GroupDefinitions: z.array(z.object({ Key: z.string().optional() })).optional(),
+  ResultsByTime: z
+    .array(z.object({ Groups: z.array(group).optional(), Estimated: z.boolean().optional() }))
+    .optional(),
+  DimensionValueAttributes: z
+    .array(
+      z.object({
+        Value: z.string().optional(),
+        Attributes: z.object({ description: z.string().optional() }).optional(),
+      }),
+    )
+    .optional(),
+});
+
+/** An account of Organizations' ListAccounts. */
+export type Account = z.infer<typeof account>;
+export type AccountsPage = z.infer<typeof accountsPage>;
+/** A group of Cost Explorer's GetCostAndUsage. */
+export type Group = z.infer<typeof group>;
+export type CostPage = z.infer<typeof costPage>;
+
+/**
+ * The staged answers of ListAccounts, one at a time, in the order they were asked for.
+ * @throws {DataError} when a page is missing, altered, truncated or not what AWS answers.
+ */
+export function accountsPages(
+  extraction: StagedExtraction,
+  signal: AbortSignal,
+): AsyncGenerator<Page<AccountsPage>> {
+  const rows = (page: AccountsPage): number => page.Accounts?.length ?? 0;
+  return pages(extraction, 'accounts', accountsPage, rows, signal);
+}
+
+/**
+ * The staged answers of GetCostAndUsage, one at a time, in the order they were asked for.
+ * @throws {DataError} when a page is missing, altered, truncated or not what AWS answers.
+ */
+export function costPages(
+  extraction: StagedExtraction,
+  signal: AbortSignal,
+): AsyncGenerator<Page<CostPage>> {
+  const rows = (page: CostPage): number =>
+    (page.ResultsByTime ?? []).reduce((sum, result) => sum + (result.Groups?.length ?? 0), 0);
+  return pages(extraction, 'cost-and-usage', costPage, rows, signal);
+}
+
+async function* pages<Content>(
+  { staging, slice, manifest }: StagedExtraction,
+  operation: Operation,
+  schema: z.ZodType<Content>,
+  countRows: (page: Content) => number,
+  signal: AbortSignal,
+): AsyncGenerator<Page<Content>> {
+  const remedy = `restore the file, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`;
+  for (const listed of manifest.pages) {
+    if (parsePageFile(listed.file)?.operation !== operation) continue;
+    throwIfInterrupted(signal);
+    const key = extractionPrefix(slice, manifest.extraction) + listed.file;
+    const where = `${staging.location}/${key}`;
+    const fault = (message: string, cause?: unknown): DataError =>
+      new DataError(message, { where, next: remedy, cause });
+
+    const stream = await staging.read(key);
+    if (stream === undefined) throw fault('a staged page is missing');
+    const bytes = await readAll(stream);
+    if (bytes.length !== listed.bytes) {
+      throw fault(
+        `a staged page has ${bytes.length} bytes, its manifest says ${listed.bytes}: it was cut or altered`,
+      );
+    }
+    if (sha256Of(bytes) !== listed.sha256) {
+      throw fault('a staged page was altered: its sha256 is not the one in its manifest');
+    }
+    let json: unknown;
+    try {
+      json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    } catch (cause) {
+      throw fault('a staged page is not JSON', cause);
+    }
+    const parsed = schema.safeParse(json);
+    if (!parsed.success) throw fault(`a staged page is not AWS's answer: ${firstIssue(parsed)}`);
+    const rows = countRows(parsed.data);
+    if (rows !== listed.rows) {
+      throw fault(`a staged page has ${rows} rows, its manifest says ${listed.rows}`);
+    }
+    yield { where, content: parsed.data };
+  }
+}
+
+function firstIssue({ error }: { error: z.ZodError }): string {
+  const [issue] = error.issues;
+  return issue === undefined ? error.message : `${z.core.toDotPath(issue.path)}: ${issue.message}`;
+}

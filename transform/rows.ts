@@ -1,0 +1,59 @@
+import { DataError } from '../pipeline/errors.js';
+import type { TableName } from '../pipeline/staging/layout.js';
+import type { Column } from '../pipeline/staging/tables.js';
+import { columnIndex, tables } from '../pipeline/staging/tables.js';
+
+/** What every row of a slice carries. */
+export interface Stamp {
+  tag: string;
+  /** `YYYY-MM-DD`. */
+  billingPeriod: string;
+  organization: string;
+}
+
+/** Where a row of the staged files stands. */
+export interface Place {
+  /** The file, as people find it. */
+  where: string;
+  /** Its number in the file, from 1. */
+  row: number;
+}
+
+/** What is wrong with one row of a staged file. */
+export function rowFault({ where, row }: Place, message: string): DataError {
+  return new DataError(`row ${row} ${message}`, {
+    where,
+    next: 'fetch the month again with "pipeline run --stage extract --force"; if it stays so, report it',
+  });
+}
+
+/** The declared column of that name. */
+export function columnOf(table: TableName, name: string): Column {
+  const column = tables[table][columnIndex(table, name)];
+  if (column === undefined) throw new Error(`${table} has no column ${name}`);
+  return column;
+}
+
+/**
+ * Refuses a text that the column cannot hold: cutting it would change the data unseen. Lengths count
+ * characters, as databases do, not UTF-16 units.
+ * @throws {DataError} naming the column and the row.
+ */
+export function checkLength({ name, length = Infinity }: Column, text: string, row: Place): string {
+  if (text.length <= length) return text;
+  const characters = Array.from(text).length;
+  if (characters <= length) return text;
+  throw rowFault(row, `has ${characters} characters for ${name}, which holds ${length}`);
+}
+
+const accountId = /^\d{12}$/;
+
+/**
+ * Accepts a linked account's id as AWS gives it: 12 digits, leading zeros kept.
+ * @throws {DataError} naming the row.
+ */
+export function checkAccountId(id: string | undefined, row: Place): string {
+  if (id === undefined) throw rowFault(row, 'has no account id');
+  if (accountId.test(id)) return id;
+  throw rowFault(row, `has ${JSON.stringify(id.slice(0, 40))} for an account id of 12 digits`);
+}

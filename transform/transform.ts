@@ -1,0 +1,223 @@
+import { ConfigurationError, DataError, throwIfInterrupted } from '../pipeline/errors.js';
+import type { Log } from '../pipeline/log.js';
+import { formatTotals, sameTotals } from '../pipeline/money.js';
+import { billingPeriod } from '../pipeline/month.js';
+import type { OnProgress, Outcome } from '../pipeline/outcome.js';
+import { sha256Of } from '../pipeline/staging/bytes.js';
+import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
+import {
+  exportKey,
+  extractionManifestKey,
+  transformManifestKey,
+} from '../pipeline/staging/layout.js';
+import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
+import {
+  finishedExtractions,
+  readExtractionManifest,
+  serializeManifest,
+} from '../pipeline/staging/manifest.js';
+import type { Staging } from '../pipeline/staging/staging.js';
+import { tableNames } from '../pipeline/staging/tables.js';
+import { version } from '../pipeline/version.js';
+import type { ConsumptionTally } from './consumption.js';
+import { consumptionBatches, emptyTally } from './consumption.js';
+import type { Customers } from './customers.js';
+import { addAccounts, addUnlisted, customersBatch } from './customers.js';
+import type { Exports } from './exports.js';
+import { openExports } from './exports.js';
+import type { StagedExtraction } from './pages.js';
+import { accountsPages } from './pages.js';
+import type { Stamp } from './rows.js';
+import { columnOf } from './rows.js';
+import type { Recipe } from './unchanged.js';
+import { findUnchanged } from './unchanged.js';
+
+export interface TransformTask {
+  staging: Staging;
+  slice: Slice;
+  /** The rows' Tag. */
+  tag: string;
+  /** `basic` writes the plain-typed Parquet files too; the standard ones are always written. */
+  parquet: 'standard' | 'basic';
+  /** Make the tables even where nothing changed. */
+  force: boolean;
+  signal: AbortSignal;
+  log: Log;
+  onProgress: OnProgress;
+  now: () => Date;
+}
+
+/**
+ * Makes the tables of a slice from its current extraction, from staged files alone: Parquet and CSV,
+ * then the manifest. On any failure the former files stay as they are.
+ * @throws {DataError} when nothing is staged, or a staged file is missing, altered or wrong.
+ */
+export async function transform(task: TransformTask): Promise<Outcome> {
+  const { staging, slice, tag } = task;
+  checkTag(tag);
+  const { manifest, source } = await currentExtraction(staging, slice);
+  const formats: ExportFormat[] = ['parquet', 'csv'];
+  if (task.parquet === 'basic') formats.push('parquet-basic');
+  const recipe: Recipe = { extraction: manifest.extraction, source, tag, formats };
+  if (!task.force) {
+    const former = await findUnchanged(staging, slice, recipe);
+    if (former !== undefined) return outcomeOf('unchanged', former);
+  }
+  return outcomeOf('done', await makeTables(task, { staging, slice, manifest }, recipe));
+}
+
+function checkTag(tag: string): void {
+  const { length = Infinity } = columnOf('customers', 'Tag');
+  if (tag.length > length) {
+    throw new ConfigurationError(`the tag "${tag.slice(0, 20)}…" is too long`, {
+      next: `give the organization a tag of at most ${length} characters`,
+    });
+  }
+}
+
+async function currentExtraction(
+  staging: Staging,
+  slice: Slice,
+): Promise<{ manifest: ExtractionManifest; source: string }> {
+  const { month, organization } = slice;
+  const extraction = (await finishedExtractions(staging, slice)).at(-1);
+  const found =
+    extraction === undefined ? undefined : await readExtractionManifest(staging, slice, extraction);
+  if (extraction === undefined || found === undefined) {
+    throw new DataError(`nothing is staged for ${month} of ${organization}`, {
+      where: staging.location,
+      next: `run "pipeline run --stage extract --month ${month} --organization ${organization}"`,
+    });
+  }
+  const { manifest, bytes } = found;
+  if (
+    manifest.month !== month ||
+    manifest.organization !== organization ||
+    manifest.extraction !== extraction
+  ) {
+    throw new DataError(
+      `the manifest belongs to another extraction: ${manifest.month} of ${manifest.organization}, ${manifest.extraction}`,
+      {
+        where: `${staging.location}/${extractionManifestKey(slice, extraction)}`,
+        next: 'put the files back where they were',
+      },
+    );
+  }
+  return { manifest, source: sha256Of(bytes) };
+}
+
+async function makeTables(
+  task: TransformTask,
+  extraction: StagedExtraction,
+  recipe: Recipe,
+): Promise<TransformManifest> {
+  const { staging, slice, tag, signal } = task;
+  const stamp: Stamp = {
+    tag,
+    billingPeriod: billingPeriod(slice.month),
+    organization: slice.organization,
+  };
+  const exports = await openExports(staging, slice, recipe.formats);
+  try {
+    const tally = await writeConsumption(task, extraction, stamp, exports);
+    checkTally(extraction, tally);
+    const customers: Customers = new Map();
+    for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
+    const unlisted = addUnlisted(customers, tally.accounts);
+    await exports.write('customers', customersBatch(customers, stamp));
+    throwIfInterrupted(signal);
+    const files = await exports.close();
+    await removeOthers(staging, slice, recipe.formats);
+
+    const manifest: TransformManifest = {
+      format: 1,
+      version,
+      month: slice.month,
+      organization: slice.organization,
+      extraction: recipe.extraction,
+      source: recipe.source,
+      finished: task.now().toISOString(),
+      tag,
+      estimated: extraction.manifest.estimated,
+      customers: { rows: customers.size, unlisted, files: files.customers },
+      consumption: {
+        rows: tally.rows,
+        totals: formatTotals(tally.totals),
+        rounded: tally.rounded,
+        files: files.consumption,
+      },
+    };
+    await staging.write(transformManifestKey(slice), serializeManifest(manifest));
+    report(task, manifest);
+    return manifest;
+  } catch (error) {
+    await exports.abort();
+    throw error;
+  }
+}
+
+async function writeConsumption(
+  { signal, onProgress }: TransformTask,
+  extraction: StagedExtraction,
+  stamp: Stamp,
+  exports: Exports,
+): Promise<ConsumptionTally> {
+  const tally = emptyTally();
+  for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
+    await exports.write('consumption', batch);
+    onProgress(`${tally.rows} of ${extraction.manifest.groups} rows`);
+  }
+  return tally;
+}
+
+function checkTally({ staging, slice, manifest }: StagedExtraction, tally: ConsumptionTally): void {
+  const details = {
+    where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
+    next: 'restore the staged files, or fetch the month again with "pipeline run --stage extract --force"',
+  };
+  if (tally.rows !== manifest.groups) {
+    throw new DataError(
+      `the staged pages hold ${tally.rows} groups, their manifest says ${manifest.groups}`,
+      details,
+    );
+  }
+  const totals = formatTotals(tally.totals);
+  if (!sameTotals(totals, manifest.totals)) {
+    throw new DataError(
+      `the staged pages add up to ${JSON.stringify(totals)}, their manifest says ${JSON.stringify(manifest.totals)}`,
+      details,
+    );
+  }
+}
+
+/** Removes files of formats that are not made any more; they would be older than the rest. */
+async function removeOthers(
+  staging: Staging,
+  slice: Slice,
+  formats: readonly ExportFormat[],
+): Promise<void> {
+  if (formats.includes('parquet-basic')) return;
+  for (const table of tableNames) await staging.remove(exportKey('parquet-basic', table, slice));
+}
+
+function report({ log }: TransformTask, { customers, consumption }: TransformManifest): void {
+  if (consumption.rounded > 0) {
+    log.warn(`${consumption.rounded} amounts have more than 18 fraction digits and were rounded`);
+  }
+  if (customers.unlisted > 0) {
+    log.info(
+      `${customers.unlisted} accounts have consumption but are not listed by the organization`,
+    );
+  }
+}
+
+function outcomeOf(state: Outcome['state'], manifest: TransformManifest): Outcome {
+  return {
+    state,
+    extraction: manifest.extraction,
+    customers: manifest.customers.rows,
+    rows: manifest.consumption.rows,
+    totals: manifest.consumption.totals,
+    requests: 0,
+  };
+}
