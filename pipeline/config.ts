@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { parseDatabaseUrl } from '../load/location.js';
-import type { DatabaseLocation } from '../load/location.js';
+import { parseDatabaseUrl } from '../load/database.js';
+import type { DatabaseLocation } from '../load/database.js';
 import { PipelineError, UsageError } from './errors.js';
 import { nameOf, settingsSchema, sources } from './settings.js';
 import type { SettingValues } from './settings.js';

@@ -12,7 +12,7 @@ import {
 } from './staging/layout.js';
 import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
-import type { OrganizationSource } from '../extract/source.js';
+import type { OrganizationSource } from '../extract/organization-source.js';
 import type { OrganizationEntry } from '../extract/organizations.js';
 import type { Database } from '../load/database.js';
 import type { VaultSession } from '../extract/vault.js';
@@ -53,7 +53,7 @@ export function openResources(
     if (entry === undefined)
       throw new ConfigurationError(`no organization ${organization} in the secret`);
     if ('fault' in entry) throw entry.fault;
-    const { openOrganization } = await import('../extract/source.js');
+    const { openOrganization } = await import('../extract/organization-source.js');
     return openOrganization(entry.access, { log });
   };
 

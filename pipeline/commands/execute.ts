@@ -28,12 +28,8 @@ export async function execute({ config, selection, args }: Execution): Promise<R
   const { log, flush } = await openLog(args, progress.line);
   const interrupt = interruptible();
   try {
-    if (config.vault?.skipVerify === true) {
-      log.warn(
-        "VAULT_SKIP_VERIFY is on: Vault's certificate is not checked, so anybody on the way can read the secrets",
-      );
-    }
     const { run } = await import('../run.js');
+    const { formatReport, reportToJson, resumeCommand } = await import('../report.js');
     const report = await run({
       config,
       selection,
@@ -46,7 +42,6 @@ export async function execute({ config, selection, args }: Execution): Promise<R
     progress.stop();
     const flags = settingWords(args);
     const resume = (task: TaskReport): string => resumeCommand(task, selection.stages, flags);
-    const { formatReport, reportToJson, resumeCommand } = await import('../report.js');
     process.stdout.write(
       args.json
         ? `${JSON.stringify(reportToJson(report, resume), null, 2)}\n`
