@@ -24,9 +24,6 @@ const options = {
 
 type Arguments = InferredOptionTypes<typeof options>;
 
-/** The demo's figures are made from this seed, so that every demo of a month shows the same. */
-const SEED = 1;
-
 /** `pipeline demo`: the real run, with the real SDK clients over HTTP, against a cloud inside this process. */
 export const demo: CommandModule<object, Arguments> = {
   command: 'demo',
@@ -36,7 +33,7 @@ export const demo: CommandModule<object, Arguments> = {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
     const selection = select({}, new Date());
-    const cloud = await startCloud({ data: demoData({ seed: SEED, months: selection.months }) });
+    const cloud = await startCloud({ data: demoData({ months: selection.months }) });
     try {
       isolate(process.env, cloud.environment);
       const staging = resolve(args.folder, 'staging');
