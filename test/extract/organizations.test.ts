@@ -57,8 +57,8 @@ for (const part of ['access_key_id', 'secret_access_key', 'roleArn', 'roleSessio
     ['not a text', 7],
   ] as const) {
     test(`a key ${part} that is ${how} fails its organization alone, by the key's name`, (t) => {
-      const secret = { ...secretOf('oab', 'spp_pm'), [`aws_oab_${part}`]: value };
-      if (value === undefined) delete secret[`aws_oab_${part}`];
+      const keys = Object.entries({ ...secretOf('oab', 'spp_pm'), [`aws_oab_${part}`]: value });
+      const secret = Object.fromEntries(keys.filter((entry) => entry[1] !== undefined));
       const [oab, other] = parseOrganizations(secret, WHERE);
       t.is(oab?.name, 'oab');
       t.regex(faultOf(oab), new RegExp(`organization oab: .*aws_oab_${part} is missing or empty`));
