@@ -62,16 +62,16 @@ export async function readDraft(
       .sort();
 
   for (const [index, file] of staged('cost-and-usage').entries()) {
-    checkPlace(draft.costComplete, 'cost-and-usage', index, file, prefix);
-    addCostPage(draft, readCostPage(await contentOf(staging, prefix + file), prefix + file));
+    const where = `${staging.location}/${prefix}${file}`;
+    checkPlace(draft.costComplete, 'cost-and-usage', index, file, where);
+    addCostPage(draft, readCostPage(await contentOf(staging, prefix + file, where), where));
   }
   try {
     for (const [index, file] of staged('accounts').entries()) {
-      checkPlace(draft.accountsComplete, 'accounts', index, file, prefix);
-      addAccountsPage(
-        draft,
-        readAccountsPage(await contentOf(staging, prefix + file), prefix + file),
-      );
+      const where = `${staging.location}/${prefix}${file}`;
+      checkPlace(draft.accountsComplete, 'accounts', index, file, where);
+      const content = await contentOf(staging, prefix + file, where);
+      addAccountsPage(draft, readAccountsPage(content, where));
     }
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
@@ -89,16 +89,16 @@ function checkPlace(
   operation: Operation,
   index: number,
   file: string,
-  prefix: string,
+  where: string,
 ): void {
   if (complete || file !== pageFile(operation, index + 1)) {
-    throw new DataError('the staged pages do not follow one another', { where: prefix + file });
+    throw new DataError('the staged pages do not follow one another', { where });
   }
 }
 
-async function contentOf(staging: Staging, key: string): Promise<Uint8Array> {
+async function contentOf(staging: Staging, key: string, where: string): Promise<Uint8Array> {
   const content = await staging.read(key);
-  if (content === undefined) throw new DataError('a staged page has gone', { where: key });
+  if (content === undefined) throw new DataError('a staged page has gone', { where });
   return readAll(content);
 }
 

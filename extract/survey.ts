@@ -58,7 +58,7 @@ export async function intactManifest(
     const damaged = manifest?.pages.find(({ file, bytes }) => files.get(prefix + file) !== bytes);
     if (damaged === undefined) return manifest;
     throw new DataError('a page is missing or has another length', {
-      where: prefix + damaged.file,
+      where: `${staging.location}/${prefix}${damaged.file}`,
     });
   } catch (error) {
     if (!(error instanceof DataError)) throw error;

@@ -1,0 +1,110 @@
+import test from 'ava';
+import type { OrganizationEntry } from '../../extract/organizations.js';
+import { parseOrganizations } from '../../extract/organizations.js';
+import { ConfigurationError, describeError } from '../../pipeline/errors.js';
+
+const WHERE = 'https://vault.example.com/v1/secret/data/aws';
+
+function keysOf(name: string): Record<string, unknown> {
+  return {
+    [`aws_${name}_access_key_id`]: `AKIA${name.toUpperCase()}`,
+    [`aws_${name}_secret_access_key`]: `hidden-${name}`,
+    [`aws_${name}_roleArn`]: 'arn:aws:iam::000123456789:role/path/billing-read',
+    [`aws_${name}_roleSessionName`]: `billing-${name}`,
+  };
+}
+
+function secretOf(...names: string[]): Record<string, unknown> {
+  return Object.assign({ aws_region_name: 'eu-west-3' }, ...names.map(keysOf)) as Record<
+    string,
+    unknown
+  >;
+}
+
+function faultOf(entry: OrganizationEntry | undefined): string {
+  return entry !== undefined && 'fault' in entry ? describeError(entry.fault) : 'no fault';
+}
+
+test('names come from the keys, whatever they are, sorted', (t) => {
+  const found = parseOrganizations(secretOf('spp_pm', 'oab', 'a-fifth_one', 'internal'), WHERE);
+  t.deepEqual(
+    found.map(({ name }) => name),
+    ['a-fifth_one', 'internal', 'oab', 'spp_pm'],
+  );
+  t.true(found.every((entry) => 'access' in entry));
+});
+
+test('an organization has its own four values and the shared region; pasted white space goes', (t) => {
+  const secret = { ...secretOf('oab', 'spp_pm'), aws_oab_secret_access_key: ' hidden-oab\n' };
+  const [oab] = parseOrganizations(secret, WHERE);
+  t.deepEqual(oab, {
+    name: 'oab',
+    access: {
+      name: 'oab',
+      accessKeyId: 'AKIAOAB',
+      secretAccessKey: 'hidden-oab',
+      roleArn: 'arn:aws:iam::000123456789:role/path/billing-read',
+      roleSessionName: 'billing-oab',
+      region: 'eu-west-3',
+    },
+  });
+});
+
+for (const part of ['access_key_id', 'secret_access_key', 'roleArn', 'roleSessionName']) {
+  for (const [how, value] of [
+    ['absent', undefined],
+    ['empty', ' '],
+    ['not a text', 7],
+  ] as const) {
+    test(`a key ${part} that is ${how} fails its organization alone, by the key's name`, (t) => {
+      const keys = Object.entries({ ...secretOf('oab', 'spp_pm'), [`aws_oab_${part}`]: value });
+      const secret = Object.fromEntries(keys.filter((entry) => entry[1] !== undefined));
+      const [oab, other] = parseOrganizations(secret, WHERE);
+      t.is(oab?.name, 'oab');
+      t.regex(faultOf(oab), new RegExp(`organization oab: .*aws_oab_${part} is missing or empty`));
+      t.true(faultOf(oab).includes(WHERE));
+      t.true(other !== undefined && 'access' in other);
+    });
+  }
+}
+
+test('all missing keys are named at once', (t) => {
+  const [oab] = parseOrganizations(
+    { aws_region_name: 'eu-west-3', aws_oab_roleArn: 'arn:aws:iam::000123456789:role/x' },
+    WHERE,
+  );
+  t.regex(
+    faultOf(oab),
+    /keys aws_oab_access_key_id, aws_oab_secret_access_key, aws_oab_roleSessionName are missing/,
+  );
+});
+
+test('a malformed role or session name fails its organization without repeating a value', (t) => {
+  const wrong = { aws_oab_roleArn: 'billing-read', aws_spp_pm_roleSessionName: 'two words' };
+  const found = parseOrganizations({ ...secretOf('oab', 'spp_pm'), ...wrong }, WHERE);
+  t.regex(faultOf(found[0]), /aws_oab_roleArn is malformed/);
+  t.regex(faultOf(found[1]), /aws_spp_pm_roleSessionName is malformed/);
+  for (const entry of found) t.notRegex(faultOf(entry), /two words|billing-read|hidden/);
+});
+
+test('a name that cannot be a folder is a fault, not a path', (t) => {
+  const [entry] = parseOrganizations(secretOf('../oab'), WHERE);
+  t.regex(faultOf(entry), /name an organization "\.\.\/oab"/);
+});
+
+test('no organization, or no region, fails as a whole', (t) => {
+  t.throws(() => parseOrganizations({ aws_region_name: 'eu-west-3', user: 'x' }, WHERE), {
+    instanceOf: ConfigurationError,
+    message: /describes no organization/,
+  });
+  const { aws_region_name, ...rest } = secretOf('oab');
+  t.is(aws_region_name, 'eu-west-3');
+  t.throws(() => parseOrganizations(rest, WHERE), {
+    instanceOf: ConfigurationError,
+    message: /aws_region_name is missing/,
+  });
+  t.throws(() => parseOrganizations({ ...rest, aws_region_name: 'Paris' }, WHERE), {
+    instanceOf: ConfigurationError,
+    message: /aws_region_name names no AWS region/,
+  });
+});
