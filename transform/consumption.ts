@@ -5,9 +5,9 @@ import type { Batch, Value } from '../pipeline/staging/tables.js';
 import { consumption } from '../pipeline/staging/tables.js';
 import type { CostPage, Group, Page, StagedExtraction } from './pages.js';
 import { costPages } from './pages.js';
-import { createPairs } from './pairs.js';
 import type { Place, Stamp } from './rows.js';
 import { checkAccountId, checkLength, columnOf, rowFault } from './rows.js';
+import { createPairs, createTerms } from './terms.js';
 
 /** What the rows of the consumption table add up to, filled while they are made. */
 export interface ConsumptionTally {
@@ -24,13 +24,13 @@ export function emptyTally(): ConsumptionTally {
   return { rows: 0, rounded: 0, totals: new Map(), accounts: new Map() };
 }
 
-/** A group's values that differ from row to row. */
-interface Cost {
-  account: string;
-  service: string;
-  amount: Units;
-  currency: string;
-  estimated: boolean;
+/** The columns of a batch that differ from row to row. */
+interface Costs {
+  accounts: string[];
+  services: string[];
+  amounts: Units[];
+  currencies: string[];
+  estimated: boolean[];
 }
 
 const columns = {
@@ -49,28 +49,42 @@ export async function* consumptionBatches(
   tally: ConsumptionTally,
   signal: AbortSignal,
 ): AsyncGenerator<Batch> {
-  const pairs = createPairs();
+  const accounts = createTerms(checkAccountId);
+  const services = createTerms((text, place) => {
+    checkLength(columns.service, text, place);
+  });
+  const currencies = createTerms((text, place) => {
+    checkLength(columns.currency, text, place);
+  });
+  const isNew = createPairs();
   const names = new Map<string, string>();
+
   for await (const page of costPages(extraction, signal)) {
     addNames(names, page);
-    const costs: Cost[] = [];
+    const costs = emptyCosts();
     for (const { group, estimated, place } of groupsOf(page)) {
-      const { account, service } = keysOf(group, page.content, place);
-      if (!pairs.add(account, service)) {
-        throw await repetition(extraction, { account, service }, place, signal);
-      }
-      const { units: amount, rounded, currency } = amountOf(group, place);
+      const keys = keysOf(group, page.content, place);
+      const account = accounts.of(keys.account, place);
+      const service = services.of(keys.service, place);
+      if (!isNew(account, service)) throw await repetition(extraction, keys, place, signal);
+      const { units, rounded, unit } = amountOf(group, place);
+      const currency = currencies.of(unit, place).text;
       if (rounded) tally.rounded++;
-      addTo(tally.totals, currency, amount);
-      if (!tally.accounts.has(account)) tally.accounts.set(account, '');
-      costs.push({ account, service, amount, currency, estimated });
+      addTo(tally.totals, currency, units);
+      costs.accounts.push(account.text);
+      costs.services.push(service.text);
+      costs.amounts.push(units);
+      costs.currencies.push(currency);
+      costs.estimated.push(estimated);
     }
-    tally.rows += costs.length;
+    tally.rows += costs.amounts.length;
     yield toBatch(costs, stamp);
   }
-  for (const account of tally.accounts.keys()) {
-    tally.accounts.set(account, names.get(account) ?? '');
-  }
+  for (const account of accounts.all()) tally.accounts.set(account, names.get(account) ?? '');
+}
+
+function emptyCosts(): Costs {
+  return { accounts: [], services: [], amounts: [], currencies: [], estimated: [] };
 }
 
 function* groupsOf({
@@ -96,20 +110,17 @@ function keysOf(
   const service = Keys[position('SERVICE', 0)];
   const account = Keys[position('LINKED_ACCOUNT', 1)];
   if (service === undefined) throw rowFault(place, 'has no service');
-  return {
-    account: checkAccountId(account, place),
-    service: checkLength(columns.service, service, place),
-  };
+  if (account === undefined) throw rowFault(place, 'has no account id');
+  return { account, service };
 }
 
-function amountOf({ Metrics }: Group, place: Place): ParsedAmount & { currency: string } {
-  const { Amount, Unit } = Metrics?.UnblendedCost ?? {};
+function amountOf({ Metrics }: Group, place: Place): ParsedAmount & { unit: string } {
+  const { Amount, Unit: unit } = Metrics?.UnblendedCost ?? {};
   if (Amount === undefined) throw rowFault(place, 'has no UnblendedCost');
-  if (Unit === undefined) throw rowFault(place, 'has an UnblendedCost without its unit');
-  const currency = checkLength(columns.currency, Unit, place);
+  if (unit === undefined) throw rowFault(place, 'has an UnblendedCost without its unit');
   try {
     const { units, rounded } = parseAmount(Amount);
-    return { units, rounded, currency };
+    return { units, rounded, unit };
   } catch (cause) {
     if (cause instanceof DataError) throw rowFault(place, `has a wrong amount: ${cause.message}`);
     throw cause;
@@ -117,10 +128,8 @@ function amountOf({ Metrics }: Group, place: Place): ParsedAmount & { currency: 
 }
 
 function addNames(names: Map<string, string>, { where, content }: Page<CostPage>): void {
-  for (const [index, { Value: id, Attributes }] of (
-    content.DimensionValueAttributes ?? []
-  ).entries()) {
-    const name = Attributes?.description;
+  for (const [index, attributes] of (content.DimensionValueAttributes ?? []).entries()) {
+    const { Value: id, Attributes: { description: name } = {} } = attributes;
     // Other dimensions' values stand in the same list.
     if (id === undefined || name === undefined || !/^\d{12}$/.test(id)) continue;
     names.set(id, checkLength(columns.name, name, { where, row: index + 1 }));
@@ -130,15 +139,15 @@ function addNames(names: Map<string, string>, { where, content }: Page<CostPage>
 /** AWS answers each group once: a repeated one means that a page was answered, or staged, twice. */
 async function repetition(
   extraction: StagedExtraction,
-  pair: { account: string; service: string },
+  { account, service }: { account: string; service: string },
   again: Place,
   signal: AbortSignal,
 ): Promise<DataError> {
-  const said = `repeats service ${JSON.stringify(pair.service)} of account ${pair.account}`;
+  const said = `repeats service ${JSON.stringify(service)} of account ${account}`;
   for await (const page of costPages(extraction, signal)) {
     for (const { group, place } of groupsOf(page)) {
-      const { account, service } = keysOf(group, page.content, place);
-      if (account === pair.account && service === pair.service) {
+      const keys = keysOf(group, page.content, place);
+      if (keys.account === account && keys.service === service) {
         return rowFault(again, `${said}, which row ${place.row} of ${place.where} has already`);
       }
     }
@@ -146,31 +155,32 @@ async function repetition(
   return rowFault(again, said);
 }
 
-function toBatch(costs: readonly Cost[], stamp: Stamp): Batch {
-  const same = (value: Value): Value[] => new Array<Value>(costs.length).fill(value);
-  const values: Record<string, () => Value[]> = {
-    Reference: () => costs.map(({ account }) => account),
-    Region: () => same('N/A'),
-    Service: () => costs.map(({ service }) => service),
-    Category: () => same('N/A'),
-    SubCategory: () => same('N/A'),
-    Quantity: () => same(null),
-    Unit: () => same('N/A'),
-    UnitPrice: () => same(null),
-    Amount: () => costs.map(({ amount }) => amount),
-    DiscountedAmount: () => same(null),
-    Tag: () => same(stamp.tag),
-    BillingPeriod: () => same(stamp.billingPeriod),
-    Organization: () => same(stamp.organization),
-    Currency: () => costs.map(({ currency }) => currency),
-    Estimated: () => costs.map(({ estimated }) => estimated),
+function toBatch(costs: Costs, stamp: Stamp): Batch {
+  const { length } = costs.amounts;
+  const same = (value: Value): Value[] => new Array<Value>(length).fill(value);
+  const values: Record<string, Value[]> = {
+    Reference: costs.accounts,
+    Region: same('N/A'),
+    Service: costs.services,
+    Category: same('N/A'),
+    SubCategory: same('N/A'),
+    Quantity: same(null),
+    Unit: same('N/A'),
+    UnitPrice: same(null),
+    Amount: costs.amounts,
+    DiscountedAmount: same(null),
+    Tag: same(stamp.tag),
+    BillingPeriod: same(stamp.billingPeriod),
+    Organization: same(stamp.organization),
+    Currency: costs.currencies,
+    Estimated: costs.estimated,
   };
   return {
-    length: costs.length,
+    length,
     columns: consumption.map(({ name }) => {
       const column = values[name];
       if (column === undefined) throw new Error(`no value is known for consumption.${name}`);
-      return column();
+      return column;
     }),
   };
 }

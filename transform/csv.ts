@@ -5,8 +5,8 @@ import type { OpenExport } from './export.js';
 
 /** RFC 4180 ends every record, the header too, with CRLF. */
 const RECORD_END = '\r\n';
-/** Characters to gather before they are handed on. */
-const CHUNK = 1 << 20;
+/** Characters to gather before they are encoded: a longer text grown cell by cell outlives the young heap. */
+const CHUNK = 1 << 15;
 /** Distinct texts to remember the cells of, per column. */
 const REMEMBERED = 10_000;
 

@@ -2,7 +2,7 @@ import type { Batch, Value } from '../pipeline/staging/tables.js';
 import { customers } from '../pipeline/staging/tables.js';
 import type { Account, AccountsPage, Page } from './pages.js';
 import type { Stamp } from './rows.js';
-import { checkAccountId, checkLength, columnOf } from './rows.js';
+import { checkAccountId, checkLength, columnOf, rowFault } from './rows.js';
 
 /** What a `customers` row says of its account; the other columns are the same for every row. */
 interface Customer {
@@ -30,7 +30,9 @@ const columns = {
 export function addAccounts(found: Customers, { where, content }: Page<AccountsPage>): void {
   for (const [index, account] of (content.Accounts ?? []).entries()) {
     const row = { where, row: index + 1 };
-    const id = checkAccountId(account.Id, row);
+    const { Id: id } = account;
+    if (id === undefined) throw rowFault(row, 'has no account id');
+    checkAccountId(id, row);
     if (found.has(id)) continue;
     found.set(id, {
       name: checkLength(columns.name, account.Name ?? '', row),

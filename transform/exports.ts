@@ -32,14 +32,15 @@ export async function openExports(
   slice: Slice,
   formats: readonly ExportFormat[],
 ): Promise<Exports> {
-  const files: OpenFile[] = [];
-  for (const format of formats) {
-    const open = await opener(format);
-    for (const table of tableNames) {
+  const openers = await Promise.all(
+    formats.map(async (format) => ({ format, open: await opener(format) })),
+  );
+  const files: OpenFile[] = openers.flatMap(({ format, open }) =>
+    tableNames.map((table) => {
       const out = openWriter(staging, exportKey(format, table, slice));
-      files.push({ table, out, rows: open(out, tables[table]) });
-    }
-  }
+      return { table, out, rows: open(out, tables[table]) };
+    }),
+  );
   return {
     async write(table, batch) {
       for (const file of files) if (file.table === table) await file.rows.write(batch);

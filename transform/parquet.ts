@@ -1,6 +1,6 @@
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import type { Column, Value } from '../pipeline/staging/tables.js';
+import type { Batch, Column, Value } from '../pipeline/staging/tables.js';
 import { DECIMAL } from '../pipeline/staging/tables.js';
 import type { OpenExport } from './export.js';
 
@@ -18,7 +18,7 @@ export const openParquet: OpenExport = (out, columns) => {
     schema: [{ name: 'root', num_children: columns.length }, ...columns.map(schemaElement)],
     createdBy: 'aws-billing-pipeline',
   });
-  let buffered = emptyColumns(columns);
+  let buffered: Batch[] = [];
   let rows = 0;
 
   const handOver = async (): Promise<void> => {
@@ -30,12 +30,12 @@ export const openParquet: OpenExport = (out, columns) => {
   const writeRowGroup = async (): Promise<void> => {
     await parquet.write({
       columnData: columns.map(({ name, type }, index) => {
-        const values = buffered[index] ?? [];
+        const values = noValues.concat(...buffered.map((batch) => batch.columns[index] ?? []));
         return { name, data: type === 'date' ? toDays(values) : values };
       }),
       rowGroupSize: ROW_GROUP,
     });
-    buffered = emptyColumns(columns);
+    buffered = [];
     rows = 0;
     await handOver();
   };
@@ -43,13 +43,10 @@ export const openParquet: OpenExport = (out, columns) => {
   return {
     async write(batch) {
       for (let start = 0; start < batch.length;) {
-        const end = Math.min(batch.length, start + ROW_GROUP - rows);
-        for (const [index, values] of batch.columns.entries()) {
-          const column = buffered[index];
-          for (let row = start; row < end; row++) column?.push(values[row] ?? null);
-        }
-        rows += end - start;
-        start = end;
+        const piece = slice(batch, start, start + ROW_GROUP - rows);
+        buffered.push(piece);
+        rows += piece.length;
+        start += piece.length;
         if (rows === ROW_GROUP) await writeRowGroup();
       }
     },
@@ -61,8 +58,10 @@ export const openParquet: OpenExport = (out, columns) => {
   };
 };
 
-function emptyColumns(columns: readonly Column[]): Value[][] {
-  return columns.map(() => []);
+function slice(batch: Batch, start: number, end: number): Batch {
+  if (start === 0 && end >= batch.length) return batch;
+  const columns = batch.columns.map((values) => values.slice(start, end));
+  return { columns, length: Math.min(end, batch.length) - start };
 }
 
 /** Both the logical type and its older converted type are written: old readers know only the latter. */
@@ -99,6 +98,8 @@ function schemaElement({ name, type, nullable = false }: Column): SchemaElement 
       return { ...base, type: 'BOOLEAN' };
   }
 }
+
+const noValues: readonly Value[] = [];
 
 const DAY = 86_400_000;
 

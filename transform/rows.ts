@@ -49,11 +49,10 @@ export function checkLength({ name, length = Infinity }: Column, text: string, r
 const accountId = /^\d{12}$/;
 
 /**
- * Accepts a linked account's id as AWS gives it: 12 digits, leading zeros kept.
+ * Refuses what is no account id as AWS gives it: 12 digits, leading zeros kept.
  * @throws {DataError} naming the row.
  */
-export function checkAccountId(id: string | undefined, row: Place): string {
-  if (id === undefined) throw rowFault(row, 'has no account id');
-  if (accountId.test(id)) return id;
+export function checkAccountId(id: string, row: Place): void {
+  if (accountId.test(id)) return;
   throw rowFault(row, `has ${JSON.stringify(id.slice(0, 40))} for an account id of 12 digits`);
 }

@@ -1,26 +1,19 @@
-import { ConfigurationError, DataError, throwIfInterrupted } from '../pipeline/errors.js';
+import { ConfigurationError, throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { formatTotals, sameTotals } from '../pipeline/money.js';
+import { formatTotals } from '../pipeline/money.js';
 import { billingPeriod } from '../pipeline/month.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
-import { sha256Of } from '../pipeline/staging/bytes.js';
 import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
-import {
-  exportKey,
-  extractionManifestKey,
-  transformManifestKey,
-} from '../pipeline/staging/layout.js';
-import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
-import {
-  finishedExtractions,
-  readExtractionManifest,
-  serializeManifest,
-} from '../pipeline/staging/manifest.js';
+import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
+import type { TransformManifest } from '../pipeline/staging/manifest.js';
+import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
+import { checkTally } from './check-tally.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
+import { currentExtraction } from './current.js';
 import type { Customers } from './customers.js';
 import { addAccounts, addUnlisted, customersBatch } from './customers.js';
 import type { Exports } from './exports.js';
@@ -75,37 +68,6 @@ function checkTag(tag: string): void {
   }
 }
 
-async function currentExtraction(
-  staging: Staging,
-  slice: Slice,
-): Promise<{ manifest: ExtractionManifest; source: string }> {
-  const { month, organization } = slice;
-  const extraction = (await finishedExtractions(staging, slice)).at(-1);
-  const found =
-    extraction === undefined ? undefined : await readExtractionManifest(staging, slice, extraction);
-  if (extraction === undefined || found === undefined) {
-    throw new DataError(`nothing is staged for ${month} of ${organization}`, {
-      where: staging.location,
-      next: `run "pipeline run --stage extract --month ${month} --organization ${organization}"`,
-    });
-  }
-  const { manifest, bytes } = found;
-  if (
-    manifest.month !== month ||
-    manifest.organization !== organization ||
-    manifest.extraction !== extraction
-  ) {
-    throw new DataError(
-      `the manifest belongs to another extraction: ${manifest.month} of ${manifest.organization}, ${manifest.extraction}`,
-      {
-        where: `${staging.location}/${extractionManifestKey(slice, extraction)}`,
-        next: 'put the files back where they were',
-      },
-    );
-  }
-  return { manifest, source: sha256Of(bytes) };
-}
-
 async function makeTables(
   task: TransformTask,
   extraction: StagedExtraction,
@@ -119,10 +81,10 @@ async function makeTables(
   };
   const exports = await openExports(staging, slice, recipe.formats);
   try {
-    const tally = await writeConsumption(task, extraction, stamp, exports);
-    checkTally(extraction, tally);
     const customers: Customers = new Map();
     for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
+    const tally = await writeConsumption(task, extraction, stamp, exports);
+    checkTally(extraction, tally);
     const unlisted = addUnlisted(customers, tally.accounts);
     await exports.write('customers', customersBatch(customers, stamp));
     throwIfInterrupted(signal);
@@ -168,26 +130,6 @@ async function writeConsumption(
     onProgress(`${tally.rows} of ${extraction.manifest.groups} rows`);
   }
   return tally;
-}
-
-function checkTally({ staging, slice, manifest }: StagedExtraction, tally: ConsumptionTally): void {
-  const details = {
-    where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
-    next: 'restore the staged files, or fetch the month again with "pipeline run --stage extract --force"',
-  };
-  if (tally.rows !== manifest.groups) {
-    throw new DataError(
-      `the staged pages hold ${tally.rows} groups, their manifest says ${manifest.groups}`,
-      details,
-    );
-  }
-  const totals = formatTotals(tally.totals);
-  if (!sameTotals(totals, manifest.totals)) {
-    throw new DataError(
-      `the staged pages add up to ${JSON.stringify(totals)}, their manifest says ${JSON.stringify(manifest.totals)}`,
-      details,
-    );
-  }
 }
 
 /** Removes files of formats that are not made any more; they would be older than the rest. */

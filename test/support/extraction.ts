@@ -1,0 +1,115 @@
+import { addTo, formatTotals, parseAmount } from '../../pipeline/money.js';
+import { sha256Of } from '../../pipeline/staging/bytes.js';
+import type { Operation, Slice } from '../../pipeline/staging/layout.js';
+import {
+  extractionManifestKey,
+  extractionPrefix,
+  pageFile,
+} from '../../pipeline/staging/layout.js';
+import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
+import { serializeManifest } from '../../pipeline/staging/manifest.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
+
+/** Answers to stage: an object is staged as JSON, a text as it is. */
+export interface Answers {
+  accounts?: readonly (object | string)[];
+  costs?: readonly (object | string)[];
+  extraction?: string;
+  /** Members of the manifest to replace. */
+  manifest?: Partial<ExtractionManifest>;
+}
+
+/** A group of GetCostAndUsage, in the order of the request's GroupBy: service, account. */
+export function group(service: string, account: string, amount: string, unit = 'USD'): object {
+  return { Keys: [service, account], Metrics: { UnblendedCost: { Amount: amount, Unit: unit } } };
+}
+
+/** An answer of GetCostAndUsage for October 2026. */
+export function costAnswer(
+  groups: readonly object[],
+  more: object = {},
+  estimated = false,
+): object {
+  return {
+    GroupDefinitions: [
+      { Type: 'DIMENSION', Key: 'SERVICE' },
+      { Type: 'DIMENSION', Key: 'LINKED_ACCOUNT' },
+    ],
+    ResultsByTime: [
+      {
+        TimePeriod: { Start: '2026-10-01', End: '2026-11-01' },
+        Total: {},
+        Groups: groups,
+        Estimated: estimated,
+      },
+    ],
+    ...more,
+  };
+}
+
+/** Stages a finished extraction as the extract stage leaves it: pages first, manifest last. */
+export async function makeExtraction(
+  staging: Staging,
+  slice: Slice,
+  { accounts = [{}], costs = [{}], extraction = '20261101T020304Z', manifest = {} }: Answers,
+): Promise<ExtractionManifest> {
+  const pages: ExtractionManifest['pages'] = [];
+  const stage = async (operation: Operation, answers: readonly (object | string)[]) => {
+    for (const [index, answer] of answers.entries()) {
+      const file = pageFile(operation, index + 1);
+      const bytes = Buffer.from(typeof answer === 'string' ? answer : JSON.stringify(answer));
+      await staging.write(extractionPrefix(slice, extraction) + file, bytes);
+      pages.push({ file, bytes: bytes.length, sha256: sha256Of(bytes), rows: countRows(answer) });
+    }
+  };
+  await stage('accounts', accounts);
+  await stage('cost-and-usage', costs);
+  const groups = costs.flatMap(groupsOf);
+  const written: ExtractionManifest = {
+    format: 1,
+    version: '0.1.0',
+    month: slice.month,
+    organization: slice.organization,
+    extraction,
+    started: '2026-11-01T02:03:04.000Z',
+    finished: '2026-11-01T02:03:09.000Z',
+    requests: { ListAccounts: accounts.length, GetCostAndUsage: costs.length },
+    pages,
+    accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
+    groups: groups.length,
+    totals: sum(groups),
+    estimated: false,
+    ...manifest,
+  };
+  await staging.write(extractionManifestKey(slice, extraction), serializeManifest(written));
+  return written;
+}
+
+interface AnyAnswer {
+  Accounts?: object[];
+  ResultsByTime?: { Groups?: AnyGroup[] }[];
+}
+interface AnyGroup {
+  Metrics?: { UnblendedCost?: { Amount?: unknown; Unit?: string } };
+}
+
+function groupsOf(answer: object | string): AnyGroup[] {
+  if (typeof answer === 'string') return [];
+  return ((answer as AnyAnswer).ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+}
+
+function countRows(answer: object | string): number {
+  if (typeof answer === 'string') return 0;
+  return (answer as AnyAnswer).Accounts?.length ?? groupsOf(answer).length;
+}
+
+/** Sums what are numbers; tests of wrong amounts fail before the sums are compared. */
+function sum(groups: readonly AnyGroup[]): Record<string, string> {
+  const totals = new Map<string, bigint>();
+  for (const { Metrics } of groups) {
+    const { Amount, Unit = '' } = Metrics?.UnblendedCost ?? {};
+    if (typeof Amount === 'string' && /^[+-]?[\d.]+(e[+-]?\d+)?$/i.test(Amount))
+      addTo(totals, Unit, parseAmount(Amount).units);
+  }
+  return formatTotals(totals);
+}

@@ -1,0 +1,52 @@
+import type { Place } from './rows.js';
+
+/** A text that many rows repeat, such as a service, kept once. */
+export interface Term {
+  readonly text: string;
+  /** 0, 1, 2 … in order of first appearance. */
+  readonly index: number;
+}
+
+/** The distinct texts of a column: each is checked, and held, once however many rows have it. */
+export interface Terms {
+  of(text: string, place: Place): Term;
+  all(): Iterable<string>;
+}
+
+/** @param check Throws when a text met for the first time is wrong. */
+export function createTerms(check: (text: string, place: Place) => void): Terms {
+  const known = new Map<string, Term>();
+  return {
+    of(text, place) {
+      let term = known.get(text);
+      if (term === undefined) {
+        check(text, place);
+        known.set(text, (term = { text, index: known.size }));
+      }
+      return term;
+    },
+    all: () => known.keys(),
+  };
+}
+
+/**
+ * Remembers pairs of terms: returns false for one that it has seen before. One bit a pair, so that
+ * millions of rows take a few MiB where a set of strings would take hundreds.
+ */
+export function createPairs(): (first: Term, second: Term) => boolean {
+  const seen: Uint32Array[] = [];
+  return (first, second) => {
+    const word = second.index >>> 5;
+    const bit = 1 << (second.index & 31);
+    let words = seen[first.index] ?? new Uint32Array(1);
+    if (word >= words.length) {
+      const grown = new Uint32Array(Math.max(word + 1, words.length * 2));
+      grown.set(words);
+      words = grown;
+    }
+    seen[first.index] = words;
+    const before = words[word] ?? 0;
+    words[word] = before | bit;
+    return (before & bit) === 0;
+  };
+}
