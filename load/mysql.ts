@@ -101,25 +101,25 @@ function prepareSession(
 }
 
 const serverSettings = z
-  .tuple([z.tuple([z.object({ infile: z.coerce.boolean(), packet: z.coerce.number() })])])
+  .tuple([z.tuple([z.object({ bulk: z.coerce.boolean(), packet: z.coerce.number() })])])
   .rest(z.unknown());
 
 interface Server {
   /** Whether LOAD DATA LOCAL INFILE is allowed. */
-  infile: boolean;
+  bulk: boolean;
   /** Longest packet that the server takes, in bytes. */
   packet: number;
 }
 
 async function readServer(knex: Knex): Promise<Server> {
   const [[server]] = serverSettings.parse(
-    await knex.raw('SELECT @@GLOBAL.local_infile AS infile, @@max_allowed_packet AS packet'),
+    await knex.raw('SELECT @@GLOBAL.local_infile AS bulk, @@max_allowed_packet AS packet'),
   );
   return server;
 }
 
 function mysqlDatabase(knex: Knex, where: string, name: string, server: Server): Database {
-  let infile = server.infile;
+  let bulk = server.bulk;
   const maxBytes = Math.min(LONGEST_STATEMENT, server.packet - 1024);
   return {
     location: where,
@@ -135,8 +135,8 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
                 dialect: 'mysql',
                 trx,
                 append: async (table, batches) => {
-                  if (infile) infile = await loadInfile(trx, table, batches);
-                  if (!infile) await insertRows(trx, table, batches, mysql, maxBytes);
+                  if (bulk) bulk = await loadInfile(trx, table, batches);
+                  if (!bulk) await insertRows(trx, table, batches, mysql, maxBytes);
                 },
                 sums: (of) => sumSlice(trx, of),
               } satisfies LoadTransaction),
