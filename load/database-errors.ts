@@ -1,0 +1,211 @@
+import type { ErrorDetails } from '../pipeline/errors.js';
+import {
+  ConfigurationError,
+  DataError,
+  PipelineError,
+  TransientError,
+} from '../pipeline/errors.js';
+
+type ErrorClass = new (message: string, details: ErrorDetails) => PipelineError;
+
+interface Remedy {
+  codes: readonly string[];
+  kind: ErrorClass;
+  message: string;
+  next: string;
+}
+
+const again = 'run the same command again: the database is as it was before';
+
+/** Codes of mysql2, Node's sockets and SQLite, by what the user can do. */
+const remedies: readonly Remedy[] = [
+  {
+    codes: ['ER_ACCESS_DENIED_ERROR', 'ER_ACCESS_DENIED_NO_PASSWORD_ERROR'],
+    kind: ConfigurationError,
+    message: 'the database refuses user or password',
+    next: 'correct the user and password of --database, PIPELINE_DATABASE or the suivi secret',
+  },
+  {
+    codes: ['ER_DBACCESS_DENIED_ERROR'],
+    kind: ConfigurationError,
+    message: 'the user has no right to this database',
+    next: 'let an administrator grant SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX on it to this user',
+  },
+  {
+    codes: ['ER_BAD_DB_ERROR'],
+    kind: ConfigurationError,
+    message: 'the server has no such database',
+    next: 'create it, for example with CREATE DATABASE … CHARACTER SET utf8mb4, or correct its name',
+  },
+  {
+    codes: ['ENOTFOUND', 'EAI_NONAME'],
+    kind: ConfigurationError,
+    message: 'the database host is unknown',
+    next: 'correct the host in the database address',
+  },
+  {
+    codes: ['ECONNREFUSED', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'],
+    kind: TransientError,
+    message: 'the database server cannot be reached',
+    next: 'check that it runs and that host and port are right, then run the same command again',
+  },
+  {
+    codes: [
+      'ECONNRESET',
+      'EPIPE',
+      'PROTOCOL_CONNECTION_LOST',
+      'ER_SERVER_SHUTDOWN',
+      'ER_CONNECTION_KILLED',
+      'ER_QUERY_INTERRUPTED',
+      'ER_NET_READ_INTERRUPTED',
+      'ER_NET_READ_ERROR',
+    ],
+    kind: TransientError,
+    message: 'the connection to the database broke',
+    next: again,
+  },
+  {
+    codes: [
+      'ER_LOCK_WAIT_TIMEOUT',
+      'ER_LOCK_DEADLOCK',
+      'ER_CHECKREAD',
+      'SQLITE_BUSY',
+      'SQLITE_LOCKED',
+    ],
+    kind: TransientError,
+    message: 'something else has locked the tables',
+    next: again,
+  },
+  {
+    codes: ['ER_CON_COUNT_ERROR', 'ER_TOO_MANY_USER_CONNECTIONS', 'ER_USER_LIMIT_REACHED'],
+    kind: TransientError,
+    message: 'the database has too many connections',
+    next: again,
+  },
+  {
+    codes: ['ER_DISK_FULL', 'ER_RECORD_FILE_FULL', 'EE_WRITE', 'EE_DISK_FULL', 'SQLITE_FULL'],
+    kind: TransientError,
+    message: "the database's disk is full",
+    next: `make room there, then ${again}`,
+  },
+  {
+    codes: ['ER_NET_PACKET_TOO_LARGE'],
+    kind: ConfigurationError,
+    message: 'the server takes no statement of this size',
+    next: "raise the server's max_allowed_packet (16 MiB is usual)",
+  },
+  {
+    codes: [
+      'ER_OPTION_PREVENTS_STATEMENT',
+      'ER_READ_ONLY_MODE',
+      'SQLITE_READONLY',
+      'SQLITE_PERM',
+      'SQLITE_AUTH',
+    ],
+    kind: ConfigurationError,
+    message: 'the database can only be read',
+    next: 'name the primary server, or a file that this user may write',
+  },
+  {
+    codes: ['SQLITE_CANTOPEN'],
+    kind: ConfigurationError,
+    message: 'the database file cannot be opened or made',
+    next: 'check that its folder exists and that this user may write there',
+  },
+  {
+    codes: ['SQLITE_NOTADB', 'SQLITE_CORRUPT'],
+    kind: ConfigurationError,
+    message: 'the file is not an SQLite database, or is damaged',
+    next: 'name another file, or restore this one',
+  },
+  {
+    codes: [
+      'HANDSHAKE_SSL_ERROR',
+      'HANDSHAKE_NO_SSL_SUPPORT',
+      'SELF_SIGNED_CERT_IN_CHAIN',
+      'DEPTH_ZERO_SELF_SIGNED_CERT',
+      'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+      'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+      'CERT_HAS_EXPIRED',
+    ],
+    kind: ConfigurationError,
+    message: 'no trusted TLS connection to the database',
+    next: "check the server's certificate, the host name, and the file of ?ssl-ca=",
+  },
+  {
+    codes: [
+      'ER_DATA_TOO_LONG',
+      'ER_WARN_DATA_OUT_OF_RANGE',
+      'ER_TRUNCATED_WRONG_VALUE',
+      'ER_DUP_ENTRY',
+      'ER_BAD_NULL_ERROR',
+    ],
+    kind: DataError,
+    message: 'the database does not take a value',
+    next: 'make the tables anew with "pipeline run --stage transform --force"',
+  },
+];
+
+const rightDenied = /^([A-Z][A-Z, ]*?) command denied/;
+
+interface DriverError {
+  code: string;
+  text: string;
+}
+
+/** What the driver said, without the statement that Knex puts before it. */
+function readDriverError(cause: unknown): DriverError {
+  if (!(cause instanceof Error)) return { code: '', text: String(cause) };
+  const { code, sqlMessage } = cause as { code?: unknown; sqlMessage?: unknown };
+  const text =
+    typeof sqlMessage === 'string' ? sqlMessage : (cause.message.split(' - ').at(-1) ?? '');
+  if (/^ConnectionFailed\(.*: 14"\)$/.test(text)) return { code: 'SQLITE_CANTOPEN', text };
+  if (/closed state|socket has been ended/.test(text))
+    return { code: 'PROTOCOL_CONNECTION_LOST', text };
+  return { code: typeof code === 'string' ? code : '', text };
+}
+
+/**
+ * Turns a failure of the database's driver into one that says what the user can do; `where` is the
+ * database's location. An error of the pipeline itself comes back as it is. The driver's error is
+ * not kept: its message may hold a whole statement of customers' data.
+ */
+export function databaseError(cause: unknown, where: string): PipelineError {
+  if (cause instanceof PipelineError) return cause;
+  const { code, text } = readDriverError(cause);
+  const [, right] = rightDenied.exec(text) ?? [];
+  if (right !== undefined) {
+    return new ConfigurationError(`the user lacks the right ${right} on the database`, {
+      where,
+      next: `let an administrator grant ${right} on it to this user`,
+    });
+  }
+  const short = text.slice(0, 300);
+  const remedy = remedies.find(({ codes }) =>
+    codes.some(
+      (known) => code === known || (known.startsWith('SQLITE_') && code.startsWith(`${known}_`)),
+    ),
+  );
+  const diskFull = /errno: 28|Got error 28|No space left/.test(text);
+  if (diskFull) {
+    return new TransientError(`the database's disk is full (${short})`, { where, next: again });
+  }
+  if (remedy === undefined) {
+    return new TransientError(`the database failed: ${short}${code === '' ? '' : ` (${code})`}`, {
+      where,
+      next: again,
+    });
+  }
+  const detail = short === '' ? code : short;
+  return new remedy.kind(`${remedy.message} (${detail})`, { where, next: remedy.next });
+}
+
+/** Runs a step, translating the driver's failures. */
+export async function translated<T>(where: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (cause) {
+    throw databaseError(cause, where);
+  }
+}

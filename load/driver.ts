@@ -1,0 +1,62 @@
+import type { Knex } from 'knex';
+import type { Log } from '../pipeline/log.js';
+import type { Totals } from '../pipeline/money.js';
+import type { Slice, TableName } from '../pipeline/staging/layout.js';
+import type { Batch } from '../pipeline/staging/tables.js';
+
+/** A MySQL or MariaDB database; `ssl` asks for TLS with a checked chain and host name. */
+export interface MysqlLocation {
+  kind: 'mysql';
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  database: string;
+  /** `ca`: file of the certificate authorities to trust instead of Node's own. */
+  ssl?: { ca?: string };
+}
+
+/** Where the tables lie. */
+export type DatabaseLocation = MysqlLocation | { kind: 'sqlite'; file: string };
+
+/** The two kinds of SQL that the stage speaks. */
+export type Dialect = 'mysql' | 'sqlite';
+
+/** Rows of consumption and their exact sum per currency. */
+export interface Sums {
+  rows: number;
+  totals: Totals;
+}
+
+/** What loading needs of a database that differs from server to server. */
+export interface LoadTransaction {
+  readonly dialect: Dialect;
+  /** Runs queries inside the transaction. */
+  readonly trx: Knex.Transaction;
+  /** Adds rows to a table; the first batch's first row becomes line 1 of the slice. */
+  append(table: TableName, batches: AsyncIterable<Batch>): Promise<void>;
+  /** Counts and adds up the slice's consumption as the database holds it, exactly. */
+  sums(slice: Slice): Promise<Sums>;
+}
+
+/** An open database with its tables in place. */
+export interface Database {
+  /** The database as people write it, without its password. */
+  readonly location: string;
+  readonly dialect: Dialect;
+  /** For reading; failures of its queries are the driver's own, see `databaseError`. */
+  readonly knex: Knex;
+  /**
+   * Runs `work` in one transaction while no other process does so for the same slice: commits when
+   * it resolves, rolls back when it rejects. Waits for its turn, or throws once the signal is given.
+   */
+  transact<T>(
+    slice: Slice,
+    context: { signal: AbortSignal; log: Log },
+    work: (transaction: LoadTransaction) => Promise<T>,
+  ): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** Longest wait for another process that loads or migrates, in milliseconds. */
+export const LONGEST_WAIT = 30 * 60_000;

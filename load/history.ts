@@ -1,0 +1,55 @@
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import type { Slice } from '../pipeline/staging/layout.js';
+
+/** The table that keeps every load there ever was, one row per load and slice. */
+export const LOADS = 'pipeline_loads';
+
+/** A row of `pipeline_loads`. */
+export interface LoadRecord {
+  Run: string;
+  Month: string;
+  Organization: string;
+  Extraction: string;
+  CustomerRows: number;
+  ConsumptionRows: number;
+  /** The sum, when the rows have one currency (0 when there are no rows); null when they have several. */
+  Amount: string | null;
+  Currency: string | null;
+  /** JSON object: currency → exact sum. */
+  Totals: string;
+  /** SHA-256 of what was loaded, see `Source`. */
+  Source: string;
+  Started: string;
+  Finished: string;
+  Version: string;
+}
+
+/** Amount and currency of a load's totals, as far as one pair of columns can hold them. */
+export function singleAmount(
+  totals: Readonly<Record<string, string>>,
+): Pick<LoadRecord, 'Amount' | 'Currency'> {
+  const entries = Object.entries(totals);
+  const [[Currency, Amount] = [null, '0']] = entries;
+  return entries.length > 1 ? { Amount: null, Currency: null } : { Amount, Currency };
+}
+
+/** Adds a load to the history. */
+export async function recordLoad(trx: Knex, record: LoadRecord): Promise<void> {
+  await trx(LOADS).insert(record);
+}
+
+const newest = z.tuple([z.object({ Source: z.string(), Extraction: z.string() })]).or(z.tuple([]));
+
+/** What the slice's newest load took; `undefined` when it was never loaded. */
+export async function newestLoad(
+  knex: Knex,
+  slice: Slice,
+): Promise<{ Source: string; Extraction: string } | undefined> {
+  const answer: unknown = await knex(LOADS)
+    .where({ Month: slice.month, Organization: slice.organization })
+    .orderBy('Id', 'desc')
+    .limit(1)
+    .select('Source', 'Extraction');
+  return newest.parse(answer)[0];
+}

@@ -1,0 +1,174 @@
+import type { Knex } from 'knex';
+import { ConfigurationError } from '../pipeline/errors.js';
+import type { TableName } from '../pipeline/staging/layout.js';
+import type { Column } from '../pipeline/staging/tables.js';
+import { DECIMAL, tableNames, tables } from '../pipeline/staging/tables.js';
+import type { Dialect } from './driver.js';
+import { LOADS } from './history.js';
+
+/** The last column of both tables: the row's number within its slice, from 1. */
+export const LINE = 'Line';
+
+const lineDescription = "The row's number within its month and organization, from 1";
+
+const indexes: Record<TableName, readonly (readonly string[])[]> = {
+  customers: [['Reference', 'BillingPeriod']],
+  consumption: [
+    ['Reference', 'BillingPeriod'],
+    ['Service', 'BillingPeriod'],
+  ],
+};
+
+const loadColumns = [
+  'Id',
+  'Run',
+  'Month',
+  'Organization',
+  'Extraction',
+  'CustomerRows',
+  'ConsumptionRows',
+  'Amount',
+  'Currency',
+  'Totals',
+  'Source',
+  'Started',
+  'Finished',
+  'Version',
+];
+
+/** The names of a table's columns in the database, in order. */
+export function columnNames(table: TableName): string[] {
+  return [...tables[table].map(({ name }) => name), LINE];
+}
+
+interface Step extends Knex.Migration {
+  name: string;
+}
+
+/**
+ * The steps that make or upgrade the tables, each known by its name for ever. A column that is
+ * declared later needs a step of its own that adds it where it is missing.
+ */
+export function migrations(dialect: Dialect): readonly Step[] {
+  const down = (): Promise<void> => Promise.reject(new Error('the tables are never taken back'));
+  return [
+    ...tableNames.map((table) => ({
+      name: `001_${table}`,
+      down,
+      up: async (knex: Knex): Promise<void> => {
+        await createTable(knex, table, columnNames(table), (builder) => {
+          defineTable(builder, table, dialect);
+        });
+        for (const columns of indexes[table]) await addIndex(knex, table, columns);
+      },
+    })),
+    {
+      name: `001_${LOADS}`,
+      down,
+      up: async (knex: Knex): Promise<void> => {
+        await createTable(knex, LOADS, loadColumns, (builder) => {
+          defineLoads(builder, dialect);
+        });
+        await addIndex(knex, LOADS, ['Month', 'Organization']);
+      },
+    },
+  ];
+}
+
+/**
+ * MySQL commits each DDL statement by itself, so a step that was killed half-way is found half done
+ * by the next process: every part of it looks whether it is there already.
+ */
+async function createTable(
+  knex: Knex,
+  table: string,
+  columns: readonly string[],
+  define: (builder: Knex.CreateTableBuilder) => void,
+): Promise<void> {
+  if (await knex.schema.hasTable(table)) await checkColumns(knex, table, columns);
+  else await knex.schema.createTable(table, define);
+}
+
+async function checkColumns(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
+  const found = Object.keys(await knex(table).columnInfo());
+  if (found.length === columns.length && columns.every((name) => found.includes(name))) return;
+  throw new ConfigurationError(
+    `the database has a table ${table} already, and it is not this pipeline's`,
+    { next: 'rename that table, or give the pipeline a database of its own' },
+  );
+}
+
+async function addIndex(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
+  try {
+    await knex.schema.alterTable(table, (builder) => {
+      builder.index([...columns]);
+    });
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'ER_DUP_KEYNAME') throw error;
+  }
+}
+
+function useUtf8(builder: Knex.CreateTableBuilder, dialect: Dialect): void {
+  if (dialect !== 'mysql') return;
+  builder.engine('InnoDB');
+  builder.charset('utf8mb4');
+  builder.collate('utf8mb4_bin');
+}
+
+function defineTable(builder: Knex.CreateTableBuilder, table: TableName, dialect: Dialect): void {
+  useUtf8(builder, dialect);
+  for (const column of tables[table]) {
+    const defined = defineColumn(builder, column, dialect);
+    describe(defined, column.description, dialect);
+    if (column.nullable === true) defined.nullable();
+    else defined.notNullable();
+  }
+  describe(builder.integer(LINE).notNullable(), lineDescription, dialect);
+  // The key's order makes a slice one contiguous range of an InnoDB table.
+  builder.primary(['BillingPeriod', 'Organization', LINE]);
+}
+
+function describe(column: Knex.ColumnBuilder, description: string, dialect: Dialect): void {
+  if (dialect === 'mysql') column.comment(description);
+}
+
+function defineColumn(
+  builder: Knex.CreateTableBuilder,
+  column: Pick<Column, 'name' | 'type' | 'length'>,
+  dialect: Dialect,
+): Knex.ColumnBuilder {
+  const { name, type, length } = column;
+  if (type === 'string') return builder.string(name, length ?? 255);
+  // SQLite has no exact decimal and no dates; in a column of those types it would make numbers of the texts.
+  if (dialect === 'sqlite') return type === 'boolean' ? builder.integer(name) : builder.text(name);
+  switch (type) {
+    case 'decimal':
+      return builder.decimal(name, DECIMAL.precision, DECIMAL.scale);
+    case 'date':
+      return builder.date(name);
+    case 'timestamp':
+      return builder.datetime(name, { precision: 3 });
+    case 'boolean':
+      return builder.boolean(name);
+  }
+}
+
+function defineLoads(builder: Knex.CreateTableBuilder, dialect: Dialect): void {
+  useUtf8(builder, dialect);
+  builder.increments('Id');
+  const define = (name: string, type: Column['type'], length?: number): Knex.ColumnBuilder =>
+    defineColumn(builder, { name, type, ...(length === undefined ? {} : { length }) }, dialect);
+  define('Run', 'string', 64).notNullable();
+  define('Month', 'string', 7).notNullable();
+  define('Organization', 'string', 64).notNullable();
+  define('Extraction', 'string', 64).notNullable();
+  builder.integer('CustomerRows').notNullable();
+  builder.integer('ConsumptionRows').notNullable();
+  define('Amount', 'decimal').nullable();
+  define('Currency', 'string', 16).nullable();
+  builder.text('Totals').notNullable();
+  define('Source', 'string', 64).notNullable();
+  define('Started', 'timestamp').notNullable();
+  define('Finished', 'timestamp').notNullable();
+  define('Version', 'string', 32).notNullable();
+}

@@ -1,0 +1,76 @@
+import { DataError } from '../pipeline/errors.js';
+import { digest, sha256Of } from '../pipeline/staging/bytes.js';
+import type { Slice, TableName } from '../pipeline/staging/layout.js';
+import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
+import type { ExportedFile, TransformManifest } from '../pipeline/staging/manifest.js';
+import { readTransformManifest } from '../pipeline/staging/manifest.js';
+import type { Staging } from '../pipeline/staging/staging.js';
+
+/** What is to be loaded: the slice's manifest and its two files of the standard profile. */
+export interface Source {
+  manifest: TransformManifest;
+  files: Record<TableName, ExportedFile>;
+  /** SHA-256 over the two files' SHA-256: changes exactly when the content to load does. */
+  sha256: string;
+}
+
+function transformCommand({ month, organization }: Slice): string {
+  return `pipeline run --stage transform --month ${month} --organization ${organization}`;
+}
+
+/**
+ * Finds what the transform stage left for a slice.
+ * @throws {DataError} when it left nothing, or nothing of the standard profile.
+ */
+export async function findSource(staging: Staging, slice: Slice): Promise<Source> {
+  const where = `${staging.location}/${transformManifestKey(slice)}`;
+  const found = await readTransformManifest(staging, slice);
+  if (found === undefined) {
+    throw new DataError('nothing to load: the month is not transformed yet', {
+      where,
+      next: `run "${transformCommand(slice)}" first`,
+    });
+  }
+  const { manifest } = found;
+  if (manifest.month !== slice.month || manifest.organization !== slice.organization) {
+    throw new DataError(
+      `the manifest belongs to ${manifest.month} of ${manifest.organization}, not to this place`,
+      { where, next: `make it anew with "${transformCommand(slice)} --force"` },
+    );
+  }
+  const fileOf = (table: TableName): ExportedFile => {
+    const key = exportKey('parquet', table, slice);
+    const file = manifest[table].files.find((candidate) => candidate.key === key);
+    if (file !== undefined) return file;
+    throw new DataError(
+      `nothing to load: ${table} was exported without Parquet's standard profile`,
+      { where, next: `run "${transformCommand(slice)} --parquet standard --force"` },
+    );
+  };
+  const files = { customers: fileOf('customers'), consumption: fileOf('consumption') };
+  const sha256 = sha256Of(
+    new TextEncoder().encode(`${files.customers.sha256}\n${files.consumption.sha256}\n`),
+  );
+  return { manifest, files, sha256 };
+}
+
+/**
+ * Compares both files' length and SHA-256 with the manifest.
+ * @throws {DataError} when one is missing or differs.
+ */
+export async function checkFiles(staging: Staging, source: Source): Promise<void> {
+  const remake = `make it anew with "${transformCommand(source.manifest)} --force"`;
+  for (const file of Object.values(source.files)) {
+    const where = `${staging.location}/${file.key}`;
+    const content = await staging.read(file.key);
+    if (content === undefined)
+      throw new DataError('the file of the manifest is missing', { where, next: remake });
+    const { bytes, sha256 } = await digest(content);
+    if (bytes !== file.bytes || sha256 !== file.sha256) {
+      throw new DataError(
+        `the file is not the one of the manifest: expected ${file.bytes} bytes with sha256 ${file.sha256}, found ${bytes} bytes with ${sha256}`,
+        { where, next: remake },
+      );
+    }
+  }
+}

@@ -1,0 +1,180 @@
+import { createRequire } from 'node:module';
+import { setTimeout } from 'node:timers/promises';
+import knexModule from 'knex';
+import type { Knex } from 'knex';
+import Libsql from 'libsql';
+import { z } from 'zod';
+import { throwIfInterrupted } from '../pipeline/errors.js';
+import type { Log } from '../pipeline/log.js';
+import type { Totals } from '../pipeline/money.js';
+import { addTo, parseAmount } from '../pipeline/money.js';
+import type { Slice } from '../pipeline/staging/layout.js';
+import { insertSqliteRows } from './batch-insert.js';
+import { databaseError, translated } from './database-errors.js';
+import type { Database, LoadTransaction, Sums } from './driver.js';
+import { LONGEST_WAIT } from './driver.js';
+import { knexLog } from './knex-log.js';
+import { isOutdated, migrate } from './migrate.js';
+import { sliceKey } from './slice-rows.js';
+
+type ClientClass = typeof Knex.Client;
+
+const BetterSqlite3 = createRequire(import.meta.url)(
+  'knex/lib/dialects/better-sqlite3/index.js',
+) as ClientClass;
+
+/** Knex's better-sqlite3 dialect over `libsql`, which has the same interface and needs no compiler. */
+class LibsqlClient extends BetterSqlite3 {
+  _driver(): unknown {
+    return Libsql;
+  }
+}
+
+/** Milliseconds that SQLite itself waits for a lock; the process can do nothing else meanwhile. */
+const BUSY = 200;
+
+/** Opens an SQLite file, see `openDatabase`; makes the file, not its folder. */
+export async function openSqlite(file: string, log: Log): Promise<Database> {
+  const where = `sqlite:${file}`;
+  const knex = knexModule.knex({
+    client: LibsqlClient,
+    connection: { filename: file },
+    useNullAsDefault: true,
+    pool: { min: 1, max: 1, afterCreate: prepareConnection },
+    acquireConnectionTimeout: LONGEST_WAIT,
+    log: knexLog(log),
+  });
+  const context = { signal: new AbortController().signal, log };
+  try {
+    await translated(where, async () => {
+      const outdated = await whileFree(context, () => isOutdated(knex, 'sqlite'));
+      if (outdated) await writing(knex, context, (trx) => migrate(trx, 'sqlite'));
+    });
+  } catch (error) {
+    await knex.destroy();
+    throw error;
+  }
+  return sqliteDatabase(knex, where);
+}
+
+function prepareConnection(
+  connection: Libsql.Database,
+  done: (error: unknown, connection: Libsql.Database) => void,
+): void {
+  try {
+    connection.exec(`PRAGMA busy_timeout = ${BUSY}`);
+    // With a write-ahead log, readers go on reading the old rows while new ones are written.
+    connection.exec('PRAGMA journal_mode = WAL');
+    connection.exec('PRAGMA synchronous = FULL');
+    done(null, connection);
+  } catch (error) {
+    done(error, connection);
+  }
+}
+
+function sqliteDatabase(knex: Knex, where: string): Database {
+  let turn: Promise<unknown> = Promise.resolve();
+  return {
+    location: where,
+    dialect: 'sqlite',
+    knex,
+    transact: (_slice, context, work) => {
+      const result = turn.then(() =>
+        translated(where, () =>
+          writing(knex, context, (trx) =>
+            work({
+              dialect: 'sqlite',
+              trx,
+              append: (table, batches) => insertSqliteRows(trx, table, batches),
+              sums: (of) => sumSlice(trx, of),
+            } satisfies LoadTransaction),
+          ),
+        ),
+      );
+      turn = result.catch(() => undefined);
+      return result;
+    },
+    async close() {
+      // Back to one plain file, unless another process has it open.
+      await knex.raw('PRAGMA journal_mode = DELETE').catch(() => undefined);
+      await knex.destroy();
+    },
+  };
+}
+
+const pragma = z.tuple([z.object({ user_version: z.int() })]);
+
+interface Context {
+  signal: AbortSignal;
+  log: Log;
+}
+
+/** Runs `work` in a transaction that holds SQLite's only write lock from its beginning. */
+async function writing<T>(
+  knex: Knex,
+  context: Context,
+  work: (trx: Knex.Transaction) => Promise<T>,
+): Promise<T> {
+  try {
+    const [{ user_version: userVersion }] = pragma.parse(
+      await whileFree(context, () => knex.raw('PRAGMA user_version')),
+    );
+    return await knex.transaction(async (trx) => {
+      // BEGIN takes no lock and so never fails; this writes what is there already, and takes it.
+      await whileFree(context, () => trx.raw(`PRAGMA user_version = ${userVersion}`));
+      return work(trx);
+    });
+  } catch (error) {
+    // After a failed COMMIT the transaction may still be open; otherwise there is nothing to roll back.
+    await knex.raw('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Tries again, leaving room for other work, as long as another process holds the file's lock. */
+async function whileFree<T>({ signal, log }: Context, step: () => Promise<T>): Promise<T> {
+  const start = Date.now();
+  for (;;) {
+    try {
+      return await step();
+    } catch (error) {
+      const failure = databaseError(error, '');
+      const busy = String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY');
+      if (!busy) throw error;
+      if (Date.now() - start > LONGEST_WAIT) throw failure;
+    }
+    throwIfInterrupted(signal);
+    log.debug('waiting for another process that writes to the file');
+    await setTimeout(50);
+  }
+}
+
+/** Rows that are added up at once. */
+const RANGE = 100_000;
+
+const sums = z.array(z.object({ currency: z.string(), rows: z.number(), amounts: z.string() }));
+const extent = z.tuple([z.object({ last: z.number().nullable() })]);
+
+/** SQLite has no exact decimal: it hands the amounts over as text, and they are added up here. */
+async function sumSlice(trx: Knex, slice: Slice): Promise<Sums> {
+  const totals: Totals = new Map();
+  let rows = 0;
+  const [{ last }] = extent.parse(
+    await trx('consumption').where(sliceKey(slice)).max({ last: 'Line' }),
+  );
+  for (let start = 1; start <= (last ?? 0); start += RANGE) {
+    const answer: unknown = await trx('consumption')
+      .where(sliceKey(slice))
+      .whereBetween('Line', [start, start + RANGE - 1])
+      .groupBy('Currency')
+      .select({ currency: 'Currency' }, trx.raw("group_concat(Amount, ' ') AS amounts"))
+      .count({ rows: '*' });
+    for (const sum of sums.parse(answer)) {
+      rows += sum.rows;
+      for (const amount of sum.amounts.split(' ')) {
+        addTo(totals, sum.currency, parseAmount(amount).units);
+      }
+    }
+  }
+  return { rows, totals };
+}

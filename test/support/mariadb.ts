@@ -1,0 +1,225 @@
+import type { ChildProcess } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import mysql from 'mysql2/promise';
+
+const run = promisify(execFile);
+
+/** A real MariaDB (or MySQL) server for tests. */
+export interface TestServer {
+  /** Makes an empty database; its address carries a user with every right on the server. */
+  createDatabase(): Promise<string>;
+  /** Runs statements as that user and returns the last one's rows. */
+  query(address: string, ...statements: string[]): Promise<Record<string, unknown>[]>;
+  /** Ends a private server as a crash would, leaving its files. */
+  kill(): Promise<void>;
+  /** Ends a private server and removes its files, or drops the databases made on a shared one. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The server that `PIPELINE_TEST_DATABASE` names (`mysql://…`, its user may create databases), else
+ * a private one, see {@link startServer}.
+ */
+export async function openServer(): Promise<TestServer> {
+  const given = process.env['PIPELINE_TEST_DATABASE'];
+  return given === undefined || given === '' ? startServer() : serverAt(new URL(given));
+}
+
+/**
+ * Starts a private server on a temporary folder and a free port of 127.0.0.1: the `mariadbd` or
+ * `mysqld` of this machine, else of Debian's package, which is installed where that is possible.
+ * @param flags further options of the server, such as `--local-infile=0`.
+ */
+export async function startServer(flags: readonly string[] = []): Promise<TestServer> {
+  const binary = (await findServer()) ?? (await installServer());
+  const folder = await mkdtemp(join(tmpdir(), 'pipeline-mariadb-'));
+  const password = `p@:/#?% ${randomBytes(6).toString('hex')}`;
+  let child: ChildProcess | undefined;
+  try {
+    const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
+    await initialize(binary, folder, asRoot);
+    const start = join(folder, 'start.sql');
+    await writeFile(
+      start,
+      `CREATE USER 'tester'@'%' IDENTIFIED BY '${password}';\nGRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n`,
+    );
+    const port = await freePort();
+    child = spawn(
+      binary,
+      [
+        '--no-defaults',
+        ...asRoot,
+        `--datadir=${join(folder, 'data')}`,
+        `--init-file=${start}`,
+        `--socket=${join(folder, 'socket')}`,
+        `--pid-file=${join(folder, 'pid')}`,
+        `--log-error=${join(folder, 'log')}`,
+        '--bind-address=127.0.0.1',
+        `--port=${port}`,
+        '--skip-name-resolve',
+        '--innodb-buffer-pool-size=64M',
+        ...flags,
+      ],
+      { stdio: 'ignore' },
+    );
+    const address = new URL(`mysql://127.0.0.1:${port}/`);
+    address.username = 'tester';
+    address.password = encodeURIComponent(password);
+    await untilItAnswers(address, child, join(folder, 'log'));
+    return privateServer(address, child, folder);
+  } catch (error) {
+    if (child !== undefined) await end(child);
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function privateServer(address: URL, child: ChildProcess, folder: string): TestServer {
+  // A test process that exits early must not leave its server behind.
+  const onExit = (): void => void child.kill('SIGKILL');
+  process.once('exit', onExit);
+  return {
+    ...serverAt(address),
+    kill: () => end(child),
+    async stop() {
+      await end(child);
+      process.off('exit', onExit);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function serverAt(address: URL): TestServer {
+  const made: string[] = [];
+  const query: TestServer['query'] = async (target, ...statements) => {
+    const connection = await connect(new URL(target));
+    try {
+      let rows: unknown = [];
+      for (const statement of statements) [rows] = await connection.query(statement);
+      return Array.isArray(rows) ? (rows as Record<string, unknown>[]) : [];
+    } finally {
+      await connection.end();
+    }
+  };
+  return {
+    query,
+    async createDatabase() {
+      const name = `pipeline_test_${randomBytes(6).toString('hex')}`;
+      await query(address.href, `CREATE DATABASE ${name}`);
+      made.push(name);
+      const database = new URL(address);
+      database.pathname = `/${name}`;
+      return database.href;
+    },
+    kill: () => Promise.reject(new Error('a shared server is not ended by tests')),
+    async stop() {
+      await query(address.href, ...made.map((name) => `DROP DATABASE IF EXISTS ${name}`));
+    },
+  };
+}
+
+function connect(address: URL): Promise<mysql.Connection> {
+  return mysql.createConnection({
+    host: address.hostname,
+    port: Number(address.port === '' ? 3306 : address.port),
+    user: decodeURIComponent(address.username),
+    password: decodeURIComponent(address.password),
+    database: address.pathname.slice(1),
+    dateStrings: true,
+    charset: 'utf8mb4',
+  });
+}
+
+async function findServer(): Promise<string | undefined> {
+  return (await findProgram('mariadbd')) ?? (await findProgram('mysqld'));
+}
+
+async function findProgram(name: string): Promise<string | undefined> {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  for (const folder of [...folders, '/usr/sbin', '/usr/local/sbin', '/usr/libexec']) {
+    const file = join(folder, name);
+    const found = await access(file, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (folder !== '' && found) return file;
+  }
+  return undefined;
+}
+
+async function installServer(): Promise<string> {
+  let reason = 'only root can install it';
+  if (process.getuid?.() === 0) {
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    // Test files run side by side: apt waits for its own lock.
+    const apt = (...options: string[]): Promise<unknown> =>
+      run('apt-get', ['-o', 'DPkg::Lock::Timeout=300', '-qq', ...options], { env });
+    try {
+      await apt('update');
+      await apt('install', '-y', '--no-install-recommends', 'mariadb-server');
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+    }
+    const binary = await findServer();
+    if (binary !== undefined) return binary;
+  }
+  throw new Error(
+    `These tests need a MariaDB or MySQL server and found none (${reason}). Install one ("apt-get install mariadb-server", "brew install mariadb"), or set PIPELINE_TEST_DATABASE=mysql://USER:PASSWORD@HOST:PORT/ to one whose user may create databases.`,
+  );
+}
+
+async function initialize(binary: string, folder: string, asRoot: string[]): Promise<void> {
+  const data = `--datadir=${join(folder, 'data')}`;
+  const { stdout } = await run(binary, ['--no-defaults', '--version']);
+  if (!stdout.includes('MariaDB')) {
+    await run(binary, ['--no-defaults', ...asRoot, '--initialize-insecure', data]);
+    return;
+  }
+  const installer =
+    (await findProgram('mariadb-install-db')) ?? (await findProgram('mysql_install_db'));
+  if (installer === undefined) throw new Error(`${binary} lies without mariadb-install-db`);
+  await run(installer, ['--no-defaults', ...asRoot, '--skip-test-db', data]);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no free port');
+  return address.port;
+}
+
+async function untilItAnswers(address: URL, child: ChildProcess, log: string): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    try {
+      await (await connect(address)).end();
+      return;
+    } catch (error) {
+      if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline) {
+        const text = await readFile(log, 'utf8').catch(() => 'no log');
+        throw new Error(`the database server does not start: ${text.slice(-2000)}`, {
+          cause: error,
+        });
+      }
+    }
+    await setTimeout(20);
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
