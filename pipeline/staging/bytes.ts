@@ -37,15 +37,16 @@ export interface StagedWriter {
 }
 
 /**
- * Opens a file of the staging area for writing piece by piece, hashing on the way.
+ * Opens a file of the staging area for writing piece by piece, hashing on the way. A piece belongs to
+ * the writer from then on: the caller must not change its bytes.
  * `write` and `close` throw what the driver throws (a full disk, a refused upload).
  */
 export function openWriter(staging: Staging, key: string): StagedWriter {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
   const written = staging.write(key, readable);
-  // Both promises are awaited below, at the latest by `close`; until then a failure must not count as unhandled.
-  written.catch(() => undefined);
+  // A driver that gives up without reading on would leave `write` waiting for it for ever.
+  written.catch((cause: unknown) => writer.abort(cause).catch(() => undefined));
   writer.closed.catch(() => undefined);
   const hash = createHash('sha256');
   let bytes = 0;
@@ -53,6 +54,7 @@ export function openWriter(staging: Staging, key: string): StagedWriter {
     try {
       await step;
     } catch (error) {
+      // What stopped the driver says more than what the stream between us says of it.
       await written;
       throw error;
     }

@@ -127,17 +127,40 @@ export function leaseKey(slice: Slice, number: number): string {
 export function parseLeaseKey(key: string): { number: number } | undefined {
   const number = /^leases\/month=[^/]+\/[^/]+\/(\d+)\.json$/.exec(key)?.[1];
   return number === undefined ? undefined : { number: Number(number) };
+/** Folder in which the local driver writes aside; no key lies in it. */
+export const ASIDE = '.tmp';
+
+/**
+ * Whether a text can be a key: no empty segment, `.`, `..`, backslash, control character or half of a
+ * surrogate pair, and nothing in the local driver's own folder.
+ */
+export function isKey(text: string): boolean {
+  const segments = text.split('/');
+  return (
+    !/[\\\p{Cc}\p{Cs}]/u.test(text) &&
+    segments[0] !== ASIDE &&
+    segments.every((part) => part !== '' && part !== '.' && part !== '..')
+  );
 }
 
 /**
  * Guards a driver against a key that would leave the staging area.
- * @throws {DataError} on an empty segment, `.`, `..`, a backslash or a control character.
+ * @throws {DataError} when the text is no key, see {@link isKey}.
  */
 export function checkKey(key: string): void {
-  if (
-    /[\\\p{Cc}]/u.test(key) ||
-    key.split('/').some((part) => part === '' || part === '.' || part === '..')
-  ) {
+  if (!isKey(key)) {
     throw new DataError('not a key of the staging area', { where: JSON.stringify(key) });
+  }
+}
+
+/**
+ * Guards a driver against a prefix that would leave the staging area.
+ * @throws {DataError} when no key can start with the text.
+ */
+export function checkPrefix(prefix: string): void {
+  if (!isKey(`${prefix}x`)) {
+    throw new DataError('not a prefix of keys in the staging area', {
+      where: JSON.stringify(prefix),
+    });
   }
 }

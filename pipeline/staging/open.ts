@@ -1,5 +1,6 @@
-import { ConfigurationError, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { localStaging } from './local.js';
+import type { S3Settings } from './s3-bucket.js';
 import type { Staging } from './staging.js';
 
 /** Where a staging area lies, as the user wrote it. */
@@ -35,11 +36,18 @@ export function parseStagingLocation(text: string): StagingLocation {
   return { kind: 's3', bucket, prefix: rest.filter((part) => part !== '').join('/') };
 }
 
-/** Opens the staging area; nothing is contacted or created before the first operation. */
-export function openStaging(location: StagingLocation): Staging {
+/** How a bucket is written to; without meaning for a folder. */
+export type StagingOptions = S3Settings;
+
+/**
+ * Opens the staging area; nothing is contacted or created before the first operation. The S3 client,
+ * which takes a moment to load, is loaded for a bucket only.
+ */
+export async function openStaging(
+  location: StagingLocation,
+  options: StagingOptions = {},
+): Promise<Staging> {
   if (location.kind === 'folder') return localStaging(location.folder);
-  throw new ConfigurationError('staging on S3 is not built yet', {
-    where: `s3://${location.bucket}/${location.prefix}`,
-    next: 'name a folder with --staging',
-  });
+  const { s3Staging } = await import('./s3.js');
+  return s3Staging(location.bucket, location.prefix, options);
 }

@@ -26,16 +26,25 @@ export interface Staging {
   /** The area as people write it: a folder's absolute path or `s3://bucket/prefix`. */
   readonly location: string;
 
-  /** Every file whose key starts with `prefix`, in ascending order of the key's UTF-8 bytes. */
+  /**
+   * Every file whose key starts with `prefix`, in ascending order of the key's UTF-8 bytes. A file that
+   * comes or goes meanwhile may be in it or not.
+   */
   list(prefix: string): AsyncIterable<StagedFile>;
 
-  /** The file's bytes (of the range) as a stream of chunks, or `undefined` when there is no such file. */
+  /**
+   * The file's bytes (of the range, as far as the file reaches) as a stream of chunks, or `undefined`
+   * when there is no such file. The stream ends with the file's (or range's) last byte or throws; it
+   * shows one version of the file, whatever is written meanwhile. Whoever asks for it has to iterate
+   * it: it holds a file or a connection open until then.
+   */
   read(key: string, range?: ByteRange): Promise<AsyncIterable<Uint8Array> | undefined>;
 
   /**
    * Writes a file that appears whole or not at all: it becomes visible, on stable storage, when the
    * promise resolves, and nothing is left behind when `content` throws. Replaces an existing file.
-   * Memory stays bounded whatever the length of `content`.
+   * Memory stays bounded whatever the length of `content`, whose chunks must not be changed once they
+   * are handed over.
    * @returns false only with `ifAbsent`, when the key was there already; it is then unchanged.
    */
   write(

@@ -1,0 +1,97 @@
+import type { S3ClientConfig } from '@aws-sdk/client-s3';
+import { S3Client } from '@aws-sdk/client-s3';
+import { failureOf, s3Error } from './s3-errors.js';
+
+/** How the files of a bucket are written, and how long a silent connection is waited for. */
+export interface S3Settings {
+  /** Server-side encryption asked for with every file; without it, as the bucket says. */
+  sse?: 'AES256' | 'aws:kms' | undefined;
+  /** Id, alias or ARN of the key for `aws:kms`; without it, the account's own key for S3. */
+  kmsKeyId?: string | undefined;
+  /** Milliseconds in which a connection must be made, and after which one that moves no byte is given up. Default 60,000. */
+  timeoutMs?: number | undefined;
+}
+
+/** One prefix of one bucket, and the way to ask S3 about it. */
+export interface Bucket {
+  readonly name: string;
+  /** `s3://bucket/prefix`. */
+  readonly location: string;
+  readonly settings: S3Settings;
+  /** The name of a staging key in the bucket. */
+  nameOf(key: string): string;
+  /** The staging key of a name in the bucket; `undefined` for a name outside the prefix. */
+  keyOf(name: string): string | undefined;
+  /**
+   * Sends a request. `verb` and `key` go into the error: "no right to `verb` the file", and where.
+   * @throws {ConfigurationError} when S3 refuses, {@link TransientError} when it stays unreachable or busy.
+   */
+  ask<T>(verb: string, key: string, request: (client: S3Client) => Promise<T>): Promise<T>;
+}
+
+/** Where S3 is asked first when no region is set: it answers with the bucket's own. */
+const FIRST_REGION = 'us-east-1';
+
+/**
+ * Opens a bucket with the SDK's own credentials, region and endpoint settings. Nothing is contacted
+ * before the first request. A bucket of another region is found through the region that S3 answers with.
+ */
+export function openBucket(name: string, prefix: string, settings: S3Settings): Bucket {
+  const location = `s3://${name}${prefix === '' ? '' : `/${prefix}`}`;
+  const start = prefix === '' ? '' : `${prefix}/`;
+  let client: Promise<S3Client> | undefined;
+  return {
+    name,
+    location,
+    settings,
+    nameOf: (key) => start + key,
+    keyOf: (found) => (found.startsWith(start) ? found.slice(start.length) : undefined),
+    async ask(verb, key, request) {
+      const where = `${location}/${key}`;
+      try {
+        const current = await (client ??= makeClient(settings));
+        try {
+          return await request(current);
+        } catch (cause) {
+          const region = elsewhere(cause);
+          if (region === undefined || region === (await current.config.region())) throw cause;
+          const next = new S3Client({ ...configuration(settings), region });
+          client = Promise.resolve(next);
+          return await request(next);
+        }
+      } catch (cause) {
+        throw s3Error(cause, where, verb);
+      }
+    },
+  };
+}
+
+async function makeClient(settings: S3Settings): Promise<S3Client> {
+  const client = new S3Client(configuration(settings));
+  try {
+    await client.config.region();
+    return client;
+  } catch (cause) {
+    if (!(cause instanceof Error) || !cause.message.includes('Region is missing')) throw cause;
+    return new S3Client({ ...configuration(settings), region: FIRST_REGION });
+  }
+}
+
+function configuration({ timeoutMs = 60_000 }: S3Settings): S3ClientConfig {
+  // Servers of one's own seldom have a DNS name for each bucket, and many refuse the SDK's newer checksums.
+  const ownServer = process.env['AWS_ENDPOINT_URL_S3'] ?? process.env['AWS_ENDPOINT_URL'];
+  return {
+    forcePathStyle: ownServer !== undefined && ownServer !== '',
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: { connectionTimeout: timeoutMs, socketTimeout: timeoutMs },
+  };
+}
+
+/** The region that an answer to a request in the wrong region names. */
+function elsewhere(cause: unknown): string | undefined {
+  const failure = failureOf(cause);
+  return failure?.status === 301 || failure?.status === 307 || failure?.status === 400
+    ? failure.region
+    : undefined;
+}

@@ -1,0 +1,50 @@
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
+import { ConfigurationError, DataError } from '../errors.js';
+import { checkPrefix, isKey } from './layout.js';
+import type { Bucket } from './s3-bucket.js';
+import type { StagedFile } from './staging.js';
+
+/**
+ * Every file below a prefix, page by page to the last continuation token. Names that are no keys,
+ * such as the empty `folder/` objects that consoles make, are no files of the staging area.
+ * @throws {DataError} when a token does not lead on.
+ * @throws {ConfigurationError} when the names come out of order, as a directory bucket lists them.
+ */
+export async function* listBucket(bucket: Bucket, prefix: string): AsyncGenerator<StagedFile> {
+  checkPrefix(prefix);
+  const where = `${bucket.location}/${prefix}`;
+  const seen = new Set<string>();
+  let previous: string | undefined;
+  for (let token: string | undefined; ;) {
+    const page = await bucket.ask('list', prefix, (client) =>
+      client.send(
+        new ListObjectsV2Command({
+          Bucket: bucket.name,
+          Prefix: bucket.nameOf(prefix),
+          ...(token === undefined ? {} : { ContinuationToken: token }),
+        }),
+      ),
+    );
+    token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    if (page.IsTruncated === true && (token === undefined || seen.has(token))) {
+      throw new DataError('the continuation token of the listing leads nowhere', {
+        where,
+        next: 'check the server behind AWS_ENDPOINT_URL_S3',
+      });
+    }
+    if (token !== undefined) seen.add(token);
+    for (const { Key: name, Size: size } of page.Contents ?? []) {
+      if (name === undefined || size === undefined) continue;
+      if (previous !== undefined && Buffer.from(previous).compare(Buffer.from(name)) >= 0) {
+        throw new ConfigurationError('the bucket lists its files out of order', {
+          where,
+          next: 'take a general purpose bucket: a directory bucket cannot hold a staging area',
+        });
+      }
+      previous = name;
+      const key = bucket.keyOf(name);
+      if (key !== undefined && isKey(key)) yield { key, size };
+    }
+    if (token === undefined) return;
+  }
+}
