@@ -27,18 +27,18 @@ export interface Resources {
   close(): Promise<void>;
 }
 
-export function openResources(
+export async function openResources(
   config: Config,
-  { log }: { log: Log; signal: AbortSignal },
-): Resources {
-  const staging = openStaging(config.staging);
+  { log, signal }: { log: Log; signal: AbortSignal },
+): Promise<Resources> {
+  const staging = await openStaging(config.staging);
   const vault = once(async (): Promise<VaultSession> => {
     if (config.vault === undefined)
       throw new ConfigurationError('Vault is not configured', {
         next: 'set VAULT_ADDR and its like',
       });
     const { openVault } = await import('../extract/vault.js');
-    return openVault(config.vault, log);
+    return openVault(config.vault, log, signal);
   });
   const entries = once(async (): Promise<OrganizationEntry[]> => {
     const path = config.vault?.awsSecretPath ?? '';

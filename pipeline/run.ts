@@ -55,7 +55,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const runId = randomUUID();
   const started = now();
   const clock = performance.now();
-  const resources = openResources(config, { log, signal });
+  const resources = await openResources(config, { log, signal });
   try {
     const slices = await slicesOf(resources, selection);
     log.info(

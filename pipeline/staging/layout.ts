@@ -127,6 +127,8 @@ export function leaseKey(slice: Slice, number: number): string {
 export function parseLeaseKey(key: string): { number: number } | undefined {
   const number = /^leases\/month=[^/]+\/[^/]+\/(\d+)\.json$/.exec(key)?.[1];
   return number === undefined ? undefined : { number: Number(number) };
+}
+
 /** Folder in which the local driver writes aside; no key lies in it. */
 export const ASIDE = '.tmp';
 
