@@ -27,13 +27,25 @@ export interface CliOptions {
 
 /** An environment without any setting of the machine it runs on. */
 export function bareEnvironment(): Record<string, string> {
-  const entries = Object.entries(process.env).filter(([name]) => !/^(AWS|VAULT|PIPELINE)_|_proxy$/i.test(name));
-  return { ...(Object.fromEntries(entries) as Record<string, string>), AWS_EC2_METADATA_DISABLED: 'true' };
+  const entries = Object.entries(process.env).filter(
+    ([name]) => !/^(AWS|VAULT|PIPELINE)_|_proxy$/i.test(name),
+  );
+  return {
+    ...(Object.fromEntries(entries) as Record<string, string>),
+    AWS_EC2_METADATA_DISABLED: 'true',
+  };
 }
 
 /** Runs the real command in a process of its own, until it ends. */
-export async function pipeline(args: readonly string[], { cwd, env = {}, running }: CliOptions): Promise<Finished> {
-  const child = spawn(process.execPath, [cliFile, ...args], { cwd, env: { ...bareEnvironment(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+export async function pipeline(
+  args: readonly string[],
+  { cwd, env = {}, running }: CliOptions,
+): Promise<Finished> {
+  const child = spawn(process.execPath, [cliFile, ...args], {
+    cwd,
+    env: { ...bareEnvironment(), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   running?.(child);
   return finished(child);
 }
@@ -53,7 +65,9 @@ export async function finished(child: ChildProcess): Promise<Finished> {
 }
 
 /** A folder that is removed when the test ends. */
-export async function temporaryFolder(t: { teardown: (remove: () => Promise<void>) => void }): Promise<string> {
+export async function temporaryFolder(t: {
+  teardown: (remove: () => Promise<void>) => void;
+}): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'billing-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   return folder;
