@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import pLimit from 'p-limit';
 
 /** The built command, as the package's `bin` names it. */
 export const cliFile = fileURLToPath(new URL('../../pipeline/cli.js', import.meta.url));
@@ -36,18 +37,23 @@ export function bareEnvironment(): Record<string, string> {
   };
 }
 
+// More processes at once than the machine has cores only makes each of them slow.
+const limit = pLimit(2);
+
 /** Runs the real command in a process of its own, until it ends. */
-export async function pipeline(
+export function pipeline(
   args: readonly string[],
   { cwd, env = {}, running }: CliOptions,
 ): Promise<Finished> {
-  const child = spawn(process.execPath, [cliFile, ...args], {
-    cwd,
-    env: { ...bareEnvironment(), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+  return limit(() => {
+    const child = spawn(process.execPath, [cliFile, ...args], {
+      cwd,
+      env: { ...bareEnvironment(), ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    running?.(child);
+    return finished(child);
   });
-  running?.(child);
-  return finished(child);
 }
 
 /** What a process printed and how it ended. */

@@ -1,0 +1,354 @@
+import { appendFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import test from 'ava';
+import type { Cloud, CloudOptions } from '../../fixtures/cloud/cloud.js';
+import { startCloud } from '../../fixtures/cloud/cloud.js';
+import { demoData } from '../../fixtures/demo/data.js';
+import { parseMonth } from '../../pipeline/month.js';
+import type { Finished } from '../support/cli.js';
+import { pipeline, temporaryFolder } from '../support/cli.js';
+import { querySqlite } from '../support/sqlite.js';
+
+const month = parseMonth('2026-10');
+const small = [
+  { name: 'oab', accounts: 23 },
+  { name: 'internal', accounts: 4 },
+];
+
+interface World {
+  cloud: Cloud;
+  folder: string;
+  run(...args: string[]): Promise<Finished>;
+  runWith(env: Record<string, string>, ...args: string[]): Promise<Finished>;
+}
+
+async function world(t: ExecutionContext, options: Partial<CloudOptions> = {}): Promise<World> {
+  const folder = await temporaryFolder(t);
+  const data = options.data ?? demoData({ months: [month], organizations: small });
+  const cloud = await startCloud({ groupsPerPage: 20, ...options, data });
+  t.teardown(() => cloud.close());
+  const runWith = (env: Record<string, string>, ...args: string[]): Promise<Finished> =>
+    pipeline(['run', '--month', month, ...args], {
+      cwd: folder,
+      env: { ...cloud.environment, AWS_MAX_ATTEMPTS: '1', ...env },
+    });
+  return { cloud, folder, runWith, run: (...args) => runWith({}, ...args) };
+}
+
+/** Every failure: one readable message, no stack trace. */
+function readable(t: ExecutionContext, { stdout, stderr }: Finished, ...expected: RegExp[]): void {
+  const text = stdout + stderr;
+  for (const pattern of expected) t.regex(text, pattern);
+  t.notRegex(text, /^\s+at /m);
+}
+
+/** The failed organization's command, as the summary prints it, split into words. */
+function resumeOf({ stdout }: Finished): string[] {
+  const command = /resume with: pipeline (.*)/.exec(stdout)?.[1];
+  if (command === undefined) throw new Error(`no resume command in ${stdout}`);
+  return command.split(' ');
+}
+
+test('one organization fails, the others go on, and the printed command resumes it', async (t) => {
+  const { cloud, folder, run } = await world(t);
+  cloud.faults.push({
+    service: 'cost-explorer',
+    organization: 'oab',
+    afterRequests: 2,
+    kind: 'error',
+    code: 'InternalFailure',
+    status: 500,
+    times: Infinity,
+  });
+  const broken = await run('--staging', 'here');
+  t.is(broken.code, 1);
+  readable(
+    t,
+    broken,
+    /2026-10 oab extract failed: /,
+    /2026-10\s+internal\s+load\s+done/,
+    /2026-10\s+oab\s+load\s+skipped/,
+  );
+  const words = resumeOf(broken);
+  t.deepEqual(words, [
+    'run',
+    '--stage',
+    'extract',
+    '--stage',
+    'transform',
+    '--stage',
+    'load',
+    '--month',
+    month,
+    '--organization',
+    'oab',
+    '--staging',
+    'here',
+  ]);
+
+  const paid = cloud.requests.filter(
+    ({ charged, organization }) => charged && organization === 'oab',
+  ).length;
+  t.is(paid, 2);
+  cloud.faults.length = 0;
+  const resumed = await pipeline(words, { cwd: folder, env: cloud.environment });
+  t.is(resumed.code, 0, resumed.stderr);
+  const tokens = cloud.requests
+    .filter(({ charged, organization }) => charged && organization === 'oab')
+    .map(({ token }) => token);
+  t.is(new Set(tokens).size, tokens.length, 'a page was paid for twice');
+  t.true(
+    querySqlite(
+      join(folder, 'billing.sqlite'),
+      "SELECT * FROM consumption WHERE Organization = 'oab'",
+    ).length > 40,
+  );
+});
+
+test('with --json the result is one document, failures included', async (t) => {
+  const { cloud, run } = await world(t);
+  cloud.faults.push({
+    service: 'sts',
+    organization: 'oab',
+    kind: 'error',
+    code: 'AccessDenied',
+    status: 403,
+    times: Infinity,
+  });
+  const { code, stdout } = await run('--json', '--stage', 'extract');
+  t.is(code, 1);
+  const { tasks } = JSON.parse(stdout) as {
+    tasks: { organization: string; state: string; error?: { class: string }; resume?: string }[];
+  };
+  const failed = tasks.find(({ organization }) => organization === 'oab');
+  t.is(failed?.state, 'failed');
+  t.is(failed?.error?.class, 'ConfigurationError');
+  t.regex(failed?.resume ?? '', /--organization oab/);
+  t.is(tasks.find(({ organization }) => organization === 'internal')?.state, 'done');
+});
+
+const runFailures: [string, (cloud: Cloud) => Record<string, string>, RegExp[]][] = [
+  [
+    'a Vault that is not there',
+    () => ({ VAULT_ADDR: 'http://127.0.0.1:9' }),
+    [/Vault/, /127\.0\.0\.1:9/, /VAULT_ADDR/],
+  ],
+  ['a sealed Vault', (cloud) => ((cloud.vault.sealed = true), {}), [/sealed/]],
+  [
+    'a wrong secret id',
+    () => ({ VAULT_SECRET_ID: 'wrong-one' }),
+    [/VAULT_ROLE_ID|VAULT_SECRET_ID/],
+  ],
+  [
+    'a denied path',
+    (cloud) => (cloud.vault.denied.push('secret/data/billing/aws'), {}),
+    [/secret\/data\/billing\/aws/, /polic/i],
+  ],
+  [
+    'an absent secret',
+    () => ({ VAULT_AWS_SECRET_PATH: 'secret/data/nowhere' }),
+    [/secret\/data\/nowhere/],
+  ],
+];
+for (const [what, arrange, expected] of runFailures) {
+  test(`${what} is a clear error`, async (t) => {
+    const { cloud, runWith } = await world(t);
+    const env = arrange(cloud);
+    const result = await runWith(env);
+    t.is(result.code, 1);
+    readable(t, result, ...expected);
+    t.notRegex(result.stdout + result.stderr, /wrong-one/);
+    t.is(cloud.requests.filter(({ service }) => service !== 'vault').length, 0);
+  });
+}
+
+test('a missing key fails its organization by the name of the key', async (t) => {
+  const data = demoData({ months: [month], organizations: small });
+  Reflect.deleteProperty(data.secret, 'aws_oab_roleSessionName');
+  const { run } = await world(t, { data });
+  const result = await run();
+  t.is(result.code, 1);
+  readable(t, result, /oab extract failed: .*aws_oab_roleSessionName/, /internal\s+load\s+done/);
+});
+
+test('an unknown organization is wrong usage', async (t) => {
+  const { cloud, run } = await world(t);
+  const result = await run('--organization', 'obb');
+  t.is(result.code, 2);
+  readable(t, result, /no organization obb/, /internal, oab/);
+  t.is(cloud.requests.filter(({ service }) => service !== 'vault').length, 0);
+});
+
+test('a month that was never staged cannot be transformed or loaded', async (t) => {
+  const { folder } = await world(t);
+  for (const stage of ['transform', 'load']) {
+    const result = await pipeline(['run', '--month', month, '--stage', stage], { cwd: folder });
+    t.is(result.code, 1);
+    readable(t, result, /nothing is staged for 2026-10/);
+  }
+});
+
+const damages: [string, string, (file: string) => Promise<unknown>, RegExp[]][] = [
+  ['a truncated page', 'transform', (file) => truncate(file, 100), [/cost-and-usage-00001\.json/]],
+  [
+    'an altered page',
+    'transform',
+    async (file) => writeFile(file, (await readFile(file, 'utf8')).replace('"USD"', '"EUR"')),
+    [/cost-and-usage-00001\.json/, /sha256|checksum|altered/i],
+  ],
+];
+for (const [what, stage, damage, expected] of damages) {
+  test(`${what} stops ${stage} and leaves tables and database as they were`, async (t) => {
+    const { folder, run } = await world(t);
+    t.is((await run()).code, 0);
+    const csv = join(folder, `staging/csv/consumption/month=${month}/oab.csv`);
+    const before = await readFile(csv);
+    const raw = join(folder, `staging/raw/month=${month}/oab`);
+    const [extraction = ''] = await readdir(raw);
+    await damage(join(raw, extraction, 'cost-and-usage-00001.json'));
+    const result = await pipeline(
+      ['run', '--month', month, '--stage', 'transform', '--stage', 'load', '--force'],
+      { cwd: folder },
+    );
+    t.is(result.code, 1);
+    readable(t, result, /oab transform failed/, ...expected);
+    t.deepEqual(await readFile(csv), before);
+    t.true(
+      querySqlite(
+        join(folder, 'billing.sqlite'),
+        "SELECT * FROM consumption WHERE Organization = 'oab'",
+      ).length > 0,
+    );
+  });
+}
+
+test('a Parquet file that does not match its sha256 is not loaded', async (t) => {
+  const { folder, run } = await world(t);
+  t.is((await run()).code, 0);
+  const file = join(folder, 'billing.sqlite');
+  const before = querySqlite(file, 'SELECT * FROM consumption ORDER BY Organization, Line');
+  await appendFile(join(folder, `staging/parquet/consumption/month=${month}/oab.parquet`), 'x');
+  const result = await pipeline(['run', '--month', month, '--stage', 'load', '--force'], {
+    cwd: folder,
+  });
+  t.is(result.code, 1);
+  readable(t, result, /oab load failed/, /oab\.parquet/, /--stage transform/);
+  t.deepEqual(querySqlite(file, 'SELECT * FROM consumption ORDER BY Organization, Line'), before);
+});
+
+test('a database that refuses fails the load, and the resuming command is the load alone', async (t) => {
+  const { folder, runWith } = await world(t);
+  const result = await runWith({
+    PIPELINE_DATABASE: 'mysql://billing:s3cret-pw@127.0.0.1:9/suivi',
+  });
+  t.is(result.code, 1);
+  readable(t, result, /oab load failed/, /127\.0\.0\.1:9/);
+  t.notRegex(result.stdout + result.stderr, /s3cret-pw/);
+  t.deepEqual(resumeOf(result).slice(0, 3), ['run', '--stage', 'load']);
+  t.true(
+    (await readdir(join(folder, `staging/parquet/consumption/month=${month}`))).includes(
+      'oab.parquet',
+    ),
+  );
+});
+
+test('Ctrl-C stops cleanly with 130, and the same command goes on without paying twice', async (t) => {
+  const { cloud, folder } = await world(t, { latencyMs: 40 });
+  const args = ['run', '--month', month];
+  const options = { cwd: folder, env: cloud.environment };
+  const stopped = await pipeline(args, {
+    ...options,
+    running(child) {
+      const timer = setInterval(() => {
+        if (cloud.requests.filter(({ charged }) => charged).length >= 2) {
+          clearInterval(timer);
+          child.kill('SIGINT');
+        }
+      }, 5);
+      child.once('close', () => {
+        clearInterval(timer);
+      });
+    },
+  });
+  t.is(stopped.code, 130, stopped.stderr);
+  readable(t, stopped, /interrupted/);
+  const resumed = await pipeline(args, options);
+  t.is(resumed.code, 0, resumed.stderr);
+  const paid = cloud.requests
+    .filter(({ charged }) => charged)
+    .map(({ organization, token }) => `${organization} ${token}`);
+  // The answer that was on its way when the run was stopped may be asked for again.
+  t.true(paid.length - new Set(paid).size <= small.length);
+});
+
+const usage: [string, string[], RegExp][] = [
+  ['no command', [], /name a command/],
+  ['an unknown command', ['rum'], /rum/],
+  ['an unknown flag', ['run', '--mounth', '2026-10'], /mounth/],
+  ['an unknown stage', ['run', '--stage', 'extrakt'], /"extrakt" is not a stage/],
+  ['a text that is no month', ['run', '--month', '2026-13'], /"2026-13" is not a month/],
+  ['a future month', ['run', '--month', '2199-01'], /lies in the future/],
+  ['a range the wrong way round', ['run', '--from', '2026-02', '--to', '2026-01'], /lies after/],
+  [
+    'a password on the command line',
+    ['run', '--database', 'mysql://u:hunter2@h/d'],
+    /process list/,
+  ],
+  ['another database', ['run', '--database', 'postgres://h/d'], /--database or PIPELINE_DATABASE/],
+  [
+    'a staging area of another kind',
+    ['run', '--staging', 'gs://bucket/x'],
+    /--staging or PIPELINE_STAGING/,
+  ],
+  ['an unknown Parquet profile', ['run', '--parquet', 'best'], /--parquet/],
+  ['a bound of nought', ['run', '--concurrency', '0'], /--concurrency/],
+  ['an unknown log level', ['run', '--log-level', 'loud'], /log-level/],
+  ['a missing configuration file', ['run', '--config', 'nowhere.yaml'], /nowhere\.yaml/],
+  [
+    'missing settings, all at once',
+    ['run'],
+    /VAULT_ADDR[^]*VAULT_ROLE_ID[^]*VAULT_SECRET_ID[^]*VAULT_AWS_SECRET_PATH/,
+  ],
+];
+for (const [what, args, message] of usage) {
+  test(`${what} is wrong usage: exit 2 before anything is contacted or written`, async (t) => {
+    const folder = await temporaryFolder(t);
+    const result = await pipeline(args, { cwd: folder });
+    t.is(result.code, 2);
+    readable(t, result, message);
+    t.is(result.stdout, '');
+    t.notRegex(result.stderr, /hunter2/);
+    t.deepEqual(await readdir(folder), []);
+  });
+}
+
+test('no secret reaches a log, an output or a staged file', async (t) => {
+  const data = demoData({ months: [month], organizations: small });
+  const { cloud, folder, run } = await world(t, { data });
+  await mkdir(join(folder, 'logs'));
+  cloud.faults.push({
+    service: 'cost-explorer',
+    organization: 'internal',
+    kind: 'error',
+    code: 'AccessDeniedException',
+    times: Infinity,
+  });
+  const result = await run('--log-file', 'logs/run.log', '--log-level', 'debug');
+  t.is(result.code, 1);
+  const files = await readdir(folder, { recursive: true, withFileTypes: true });
+  const contents = await Promise.all(
+    files
+      .filter((file) => file.isFile())
+      .map((file) => readFile(join(file.parentPath, file.name), 'latin1')),
+  );
+  const everything = [result.stdout, result.stderr, ...contents].join('\n');
+  t.true(everything.includes('AccessDenied'));
+  const secrets = [
+    cloud.vault.roleId,
+    cloud.vault.secretId,
+    ...data.organizations.map(({ secretAccessKey }) => secretAccessKey),
+    ...data.organizations.map(({ accessKeyId }) => accessKeyId),
+  ];
+  for (const secret of secrets) t.false(everything.includes(secret));
+});
