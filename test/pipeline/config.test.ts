@@ -1,0 +1,132 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { readConfigFile, resolveConfig } from '../../pipeline/config.js';
+import { UsageError } from '../../pipeline/errors.js';
+import { temporaryFolder } from '../support/cli.js';
+
+const none = { organizations: false, database: false };
+const all = { organizations: true, database: true };
+const vault = {
+  VAULT_ADDR: 'https://vault.example:8200',
+  VAULT_ROLE_ID: 'role',
+  VAULT_SECRET_ID: 'secret',
+  VAULT_AWS_SECRET_PATH: 'secret/data/aws',
+};
+
+test('without any setting there are the defaults', (t) => {
+  t.deepEqual(resolveConfig({}, {}, {}, none), {
+    vault: undefined,
+    staging: { kind: 'folder', folder: './staging' },
+    database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
+    parquet: 'standard',
+    concurrency: 8,
+    tags: {},
+  });
+});
+
+test('a flag goes before the environment, the environment before the file', (t) => {
+  const file = { staging: 'from-file', parquet: 'basic', concurrency: 3 };
+  const env = { PIPELINE_STAGING: 'from-env' };
+  const folder = (flags: Record<string, unknown>, variables: NodeJS.ProcessEnv): unknown =>
+    resolveConfig(flags, variables, file, none).staging;
+  t.deepEqual(folder({ staging: 'from-flag' }, env), { kind: 'folder', folder: 'from-flag' });
+  t.deepEqual(folder({}, env), { kind: 'folder', folder: 'from-env' });
+  t.deepEqual(folder({}, { PIPELINE_STAGING: '' }), { kind: 'folder', folder: 'from-file' });
+  t.is(resolveConfig({}, env, file, none).concurrency, 3);
+});
+
+test('every fault is named at once, and no value is repeated', (t) => {
+  const env = { VAULT_ADDR: 'vault-hunter2', PIPELINE_DATABASE: 'mysql://u:hunter2@' };
+  const file = {
+    vault: { colour: 'hunter2' },
+    concurrency: 'hunter2',
+    parquet: 'hunter2',
+    unknown: 'hunter2',
+  };
+  const error = t.throws(() => resolveConfig({}, env, file, all), { instanceOf: UsageError });
+  for (const name of ['VAULT_ADDR', '"vault"', '--concurrency', '--parquet', 'unknown'])
+    t.true(error.message.includes(name), name);
+  t.false(error.message.includes('hunter2'));
+});
+
+test('faults of the form and missing settings are named together with the place they belong to', (t) => {
+  const error = t.throws(
+    () =>
+      resolveConfig({ staging: 'gs://x', database: 'what' }, {}, { tags: { '../x': 'y' } }, all),
+    { instanceOf: UsageError },
+  );
+  for (const name of [
+    '--staging',
+    '--database',
+    '"tags"',
+    'VAULT_ADDR',
+    'VAULT_ROLE_ID',
+    'VAULT_SECRET_ID',
+    'VAULT_AWS_SECRET_PATH',
+  ]) {
+    t.true(error.message.includes(name), name);
+  }
+});
+
+test('Vault is needed only by a run that asks it for something', (t) => {
+  t.is(resolveConfig({}, vault, {}, { organizations: false, database: true }).vault, undefined);
+  t.is(resolveConfig({}, vault, {}, all).vault?.awsSecretPath, 'secret/data/aws');
+  const suivi = { ...vault, VAULT_SUIVI_SECRET_PATH: 'secret/data/suivi' };
+  const config = resolveConfig({}, suivi, {}, { organizations: false, database: true });
+  t.deepEqual(config.database, { kind: 'suivi', path: 'secret/data/suivi' });
+  t.truthy(config.vault);
+  t.is(
+    resolveConfig({ database: 'sqlite:x' }, suivi, {}, { organizations: false, database: true })
+      .vault,
+    undefined,
+  );
+});
+
+test("a path written as a full URL tells Vault's address", (t) => {
+  const { VAULT_ADDR: _, ...rest } = vault;
+  const env = { ...rest, VAULT_LOGIN_PATH: 'https://vault.example:8200/v1/auth/approle/login' };
+  t.is(resolveConfig({}, env, {}, all).vault?.address, 'https://vault.example:8200');
+});
+
+for (const [value, off] of [
+  ['true', true],
+  ['1', true],
+  ['TRUE', true],
+  ['false', false],
+  ['0', false],
+  ['no', false],
+  ['', false],
+] as const) {
+  test(`VAULT_SKIP_VERIFY="${value}" ${off ? 'switches' : 'does not switch'} verification off`, (t) => {
+    t.is(resolveConfig({}, { ...vault, VAULT_SKIP_VERIFY: value }, {}, all).vault?.skipVerify, off);
+  });
+}
+
+test('a password is refused in the flag alone', (t) => {
+  const address = 'mysql://user:hunter2@host/db';
+  const error = t.throws(() => resolveConfig({ database: address }, {}, {}, none), {
+    instanceOf: UsageError,
+    message: /process list/,
+  });
+  t.false(error.message.includes('hunter2'));
+  t.is(resolveConfig({}, { PIPELINE_DATABASE: address }, {}, none).database.kind, 'url');
+  t.is(resolveConfig({ database: 'mysql://user@host/db' }, {}, {}, none).database.kind, 'url');
+});
+
+test('the file is read as YAML, and one that is none is refused without repeating it', async (t) => {
+  const folder = await temporaryFolder(t);
+  const file = join(folder, 'a.yaml');
+  await writeFile(file, 'tags:\n  oab: aws-oab\n');
+  t.deepEqual(await readConfigFile(file), { tags: { oab: 'aws-oab' } });
+  await writeFile(file, '');
+  t.deepEqual(await readConfigFile(file), {});
+  await writeFile(file, 'vault:\n  secretId: "hunter2\n');
+  const error = await t.throwsAsync(readConfigFile(file), {
+    instanceOf: UsageError,
+    message: /not YAML \(line \d+\)/,
+  });
+  t.false(error.message.includes('hunter2'));
+  await writeFile(file, '- a list');
+  await t.throwsAsync(readConfigFile(file), { instanceOf: UsageError, message: /not a mapping/ });
+});
