@@ -39,13 +39,13 @@ export interface Bench {
   staging: Staging;
   log: Log;
   lines: string[];
-  access(organization: string): OrganizationAccess;
-  open(organization?: string, timeoutMs?: number): OrganizationSource;
+  access: (organization: string) => OrganizationAccess;
+  open: (organization?: string, timeoutMs?: number) => OrganizationSource;
   /** Runs the stage with a source of its own; the default is the organization `oab` in October. */
-  run(changes?: Partial<ExtractTask>): Promise<Outcome>;
-  manifest(extraction: string, changes?: Partial<ExtractTask>): Promise<ExtractionManifest>;
+  run: (changes?: Partial<ExtractTask>) => Promise<Outcome>;
+  manifest: (extraction: string, changes?: Partial<ExtractTask>) => Promise<ExtractionManifest>;
   /** Requests of an operation that arrived so far. */
-  requests(operation: string): Cloud['requests'];
+  requests: (operation: string) => Cloud['requests'];
 }
 
 /** Sets environment variables for the rest of the (serial) test. */

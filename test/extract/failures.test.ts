@@ -1,0 +1,210 @@
+import test from 'ava';
+import type { Fault } from '../../fixtures/cloud/cloud.js';
+import {
+  ConfigurationError,
+  describeError,
+  InterruptedError,
+  TransientError,
+} from '../../pipeline/errors.js';
+import { parseMonth } from '../../pipeline/month.js';
+import { bench, data, keysOf, secretsOf, setEnvironment } from '../support/extract.js';
+
+interface Failure {
+  name: string;
+  fault: Fault;
+  kind: typeof ConfigurationError | typeof TransientError;
+  says: RegExp;
+}
+
+const ce = { service: 'cost-explorer', times: Infinity } as const;
+const organizations = { service: 'organizations', times: Infinity } as const;
+const sts = { service: 'sts', times: Infinity } as const;
+
+const failures: Failure[] = [
+  {
+    name: 'STS is off in the region',
+    fault: { ...sts, kind: 'error', status: 403, code: 'RegionDisabledException' },
+    kind: ConfigurationError,
+    says: /STS is not switched on in eu-west-3 \[AssumeRole, organization oab\]/,
+  },
+  {
+    name: 'STS throttles on and on',
+    fault: { ...sts, kind: 'throttle' },
+    kind: TransientError,
+    says: /still throttles the request after 2 tries \[AssumeRole, organization oab\]; wait/,
+  },
+  {
+    name: "the role's account is not the management account",
+    fault: {
+      ...organizations,
+      kind: 'error',
+      code: 'AccessDeniedException',
+      message: "You don't have permissions to access this resource.",
+    },
+    kind: ConfigurationError,
+    says: /role\/billing-read may not list the accounts: .* \[ListAccounts, organization oab\]; allow .* management account/,
+  },
+  {
+    name: 'the account is in no organization',
+    fault: { ...organizations, kind: 'error', code: 'AWSOrganizationsNotInUseException' },
+    kind: ConfigurationError,
+    says: /belongs to no organization .*aws_oab_roleArn/,
+  },
+  {
+    name: 'Organizations throttles on and on',
+    fault: { ...organizations, kind: 'throttle' },
+    kind: TransientError,
+    says: /still throttles the request after 2 tries \[ListAccounts, organization oab\]/,
+  },
+  {
+    name: 'the role may not ask Cost Explorer',
+    fault: {
+      ...ce,
+      kind: 'error',
+      code: 'AccessDeniedException',
+      message: 'User not enabled for cost explorer access',
+    },
+    kind: ConfigurationError,
+    says: /may not ask Cost Explorer: User not enabled .* \[GetCostAndUsage, organization oab, 2026-10\]; allow the role ce:GetCostAndUsage/,
+  },
+  {
+    name: 'Cost Explorer has no data yet',
+    fault: { ...ce, kind: 'error', code: 'DataUnavailableException' },
+    kind: TransientError,
+    says: /no data for the month yet .*try again later/,
+  },
+  {
+    name: 'Cost Explorer throttles on and on',
+    fault: { ...ce, kind: 'throttle', afterRequests: 2 },
+    kind: TransientError,
+    says: /still throttles the request after 2 tries \[GetCostAndUsage, organization oab, 2026-10\]/,
+  },
+  {
+    name: 'the service fails',
+    fault: { ...ce, kind: 'status', status: 503 },
+    kind: TransientError,
+    says: /AWS failed with status 503 after 2 tries/,
+  },
+  {
+    name: 'a proxy answers in place of the service',
+    fault: { ...ce, kind: 'status', status: 200 },
+    kind: TransientError,
+    says: /answer could not be read/,
+  },
+  {
+    name: 'the connection is cut in the middle of the body',
+    fault: { ...ce, kind: 'cut' },
+    kind: TransientError,
+    says: /could not be reached \(ECONNRESET\)|could not be read/,
+  },
+  {
+    name: 'something that AWS may invent tomorrow',
+    fault: { ...ce, kind: 'error', code: 'NovelException', message: 'too  new\nfor us' },
+    kind: ConfigurationError,
+    says: /AWS refused the request: too new for us \(NovelException\)/,
+  },
+];
+
+for (const { name, fault, kind, says } of failures) {
+  test.serial(`failure: ${name}`, async (t) => {
+    const { run, cloud, staging, lines } = await bench(t);
+    cloud.faults.push({ ...fault });
+    const error = await t.throwsAsync(run(), { instanceOf: kind });
+    t.regex(describeError(error), says);
+    t.false((await keysOf(staging)).some((key) => key.endsWith('manifest.json')));
+    for (const secret of secretsOf(data))
+      t.false(`${describeError(error)}${lines.join('')}`.includes(secret));
+    cloud.faults.length = 0;
+    t.is((await run()).state, 'done');
+  });
+}
+
+test.serial(
+  'failure: a wrong secret access key, an unknown access key, an untrusted role',
+  async (t) => {
+    const wrong = structuredClone(data);
+    const { run } = await bench(t, { data: wrong });
+    const { secret } = wrong;
+    const [oab, other] = wrong.organizations;
+    secret['aws_oab_secret_access_key'] = 'not-the-one';
+    t.regex(
+      describeError(await t.throwsAsync(run(), { instanceOf: ConfigurationError })),
+      /refused the signature of the access key \[AssumeRole, organization oab\]; check aws_oab_secret_access_key/,
+    );
+    secret['aws_oab_access_key_id'] = 'AKIAUNKNOWN';
+    t.regex(
+      describeError(await t.throwsAsync(run(), { instanceOf: ConfigurationError })),
+      /does not know the access key \[AssumeRole, organization oab\]; check aws_oab_access_key_id/,
+    );
+    secret['aws_oab_access_key_id'] = oab!.accessKeyId;
+    secret['aws_oab_secret_access_key'] = oab!.secretAccessKey;
+    secret['aws_oab_roleArn'] = other!.roleArn;
+    t.regex(
+      describeError(await t.throwsAsync(run(), { instanceOf: ConfigurationError })),
+      new RegExp(`may not assume ${other!.roleArn}: .*trust policy`),
+    );
+    secret['aws_oab_roleArn'] = oab!.roleArn;
+    t.is((await run()).state, 'done');
+  },
+);
+
+test.serial('failure: a month that Cost Explorer no longer keeps', async (t) => {
+  const { run } = await bench(t);
+  const slice = { month: parseMonth('2024-01'), organization: 'oab' };
+  t.regex(
+    describeError(await t.throwsAsync(run({ slice }), { instanceOf: ConfigurationError })),
+    /refuses the month: You haven't enabled historical data beyond 14 months .*2024-01\]; it keeps the current month and the 13 before it/,
+  );
+});
+
+test.serial('failure: a request that never answers is given up', async (t) => {
+  const { run, cloud, open } = await bench(t);
+  cloud.faults.push({ service: 'cost-explorer', kind: 'hang', times: Infinity });
+  const error = await t.throwsAsync(run({ source: () => open('oab', 200) }), {
+    instanceOf: TransientError,
+  });
+  t.regex(describeError(error), /no answer within 0\.2 s after 2 tries/);
+});
+
+test.serial('failure: AWS out of reach', async (t) => {
+  const { run, cloud } = await bench(t);
+  setEnvironment(t, { AWS_ENDPOINT_URL_ORGANIZATIONS: 'http://127.0.0.1:1' });
+  const error = await t.throwsAsync(run(), { instanceOf: TransientError });
+  t.regex(
+    describeError(error),
+    /could not be reached \(ECONNREFUSED\).*ListAccounts.*AWS_ENDPOINT_URL/,
+  );
+  t.true(cloud.requests.length > 0);
+});
+
+test.serial('Ctrl-C ends a request that hangs at once, and the next run goes on', async (t) => {
+  const { run, cloud, requests } = await bench(t);
+  cloud.faults.push({ service: 'cost-explorer', kind: 'hang', afterRequests: 2 });
+  const controller = new AbortController();
+  const arrived = setInterval(() => {
+    if (requests('GetCostAndUsage').length === 3) controller.abort();
+  }, 5);
+  t.teardown(() => {
+    clearInterval(arrived);
+  });
+  await t.throwsAsync(run({ signal: controller.signal }), { instanceOf: InterruptedError });
+  const { requests: paid } = await run();
+  t.is(requests('GetCostAndUsage').filter(({ charged }) => charged).length, 2 + paid);
+});
+
+test.serial('a run that is interrupted before it began asks nothing', async (t) => {
+  const { run, cloud } = await bench(t);
+  await t.throwsAsync(run({ signal: AbortSignal.abort() }), { instanceOf: InterruptedError });
+  t.is(cloud.requests.length, 0);
+});
+
+test.serial(
+  'an organization whose secret has a fault fails with that fault, asking nothing',
+  async (t) => {
+    const { run, cloud } = await bench(t);
+    const fault = new ConfigurationError('key aws_oab_roleArn is missing');
+    const error = await t.throwsAsync(run({ source: () => Promise.reject(fault) }));
+    t.is(error, fault);
+    t.is(cloud.requests.length, 0);
+  },
+);
