@@ -46,7 +46,12 @@ export async function openExports(
       for (const file of files) if (file.table === table) await file.rows.write(batch);
     },
     async close() {
-      for (const { rows } of files) await rows.finish();
+      for (const { rows, out } of files) {
+        await rows.finish();
+        // The driver takes this empty piece once it has written the last one, so that a full disk shows
+        // before the first file becomes visible.
+        await out.write(new Uint8Array());
+      }
       const closed: Record<TableName, ExportedFile[]> = { customers: [], consumption: [] };
       for (const { table, out } of files) closed[table].push(await out.close());
       return closed;

@@ -108,7 +108,7 @@ function sum(groups: readonly AnyGroup[]): Record<string, string> {
   const totals = new Map<string, bigint>();
   for (const { Metrics } of groups) {
     const { Amount, Unit = '' } = Metrics?.UnblendedCost ?? {};
-    if (typeof Amount === 'string' && /^[+-]?[\d.]+(e[+-]?\d+)?$/i.test(Amount))
+    if (typeof Amount === 'string' && /^[+-]?[\d.]+(e-\d+)?$/i.test(Amount))
       addTo(totals, Unit, parseAmount(Amount).units);
   }
   return formatTotals(totals);
