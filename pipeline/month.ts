@@ -7,17 +7,22 @@ export type Month = string & { readonly [brand]: 'Month' };
 
 const pattern = /^([1-9]\d{3})-(0[1-9]|1[0-2])$/;
 
+/** Whether a text is a month, as it stands in keys and manifests. */
+export function isMonth(text: string): text is Month {
+  return pattern.test(text);
+}
+
 /**
  * Reads a billing month.
  * @throws {UsageError} when the text is not `YYYY-MM` with a month of 01 to 12.
  */
 export function parseMonth(text: string): Month {
-  if (!pattern.test(text)) {
+  if (!isMonth(text)) {
     throw new UsageError(`"${text}" is not a month`, {
       next: 'write it as YYYY-MM, for example 2026-10',
     });
   }
-  return text as Month;
+  return text;
 }
 
 /** The month `offset` calendar months after `month` (before it, when negative). */

@@ -1,6 +1,6 @@
 import { DataError, UsageError } from '../errors.js';
 import type { Month } from '../month.js';
-import { parseMonth } from '../month.js';
+import { isMonth } from '../month.js';
 
 /** Every key of the staging area is built here, and taken apart here. */
 
@@ -77,14 +77,20 @@ export function parseExtractionKey(
   key: string,
 ): (Slice & { extraction: string; file: string }) | undefined {
   const [, month, organization, extraction, file] = extractionKey.exec(key) ?? [];
-  if (
-    month === undefined ||
-    organization === undefined ||
-    extraction === undefined ||
-    file === undefined
-  )
-    return undefined;
-  return { month: parseMonth(month), organization, extraction, file };
+  const slice = sliceOf(month, organization);
+  return slice === undefined || extraction === undefined || file === undefined
+    ? undefined
+    : { ...slice, extraction, file };
+}
+
+/** A slice by the names that stand in a key; `undefined` when they are no names of ours. */
+function sliceOf(month: string | undefined, organization: string | undefined): Slice | undefined {
+  return month !== undefined &&
+    isMonth(month) &&
+    organization !== undefined &&
+    organizationName.test(organization)
+    ? { month, organization }
+    : undefined;
 }
 
 /** One table's file of a slice in one export format. */
@@ -108,9 +114,7 @@ const transformKey = /^manifests\/month=([^/]+)\/([^/]+)\.json$/;
 /** The slice that a transform manifest's key belongs to; `undefined` for any other key. */
 export function parseTransformManifestKey(key: string): Slice | undefined {
   const [, month, organization] = transformKey.exec(key) ?? [];
-  return month === undefined || organization === undefined
-    ? undefined
-    : { month: parseMonth(month), organization };
+  return sliceOf(month, organization);
 }
 
 /** Folder of the leases on a slice. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DataError } from '../errors.js';
-import { parseMonth } from '../month.js';
+import { isMonth } from '../month.js';
 import { readAll } from './bytes.js';
 import type { Slice } from './layout.js';
 import {
@@ -15,7 +15,7 @@ import type { Staging } from './staging.js';
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.int().nonnegative();
 const instant = z.iso.datetime();
-const month = z.string().transform((text) => parseMonth(text));
+const month = z.string().refine(isMonth, 'is not a month, YYYY-MM');
 /** Currency → sum, in plain decimal notation. */
 const totals = z.record(z.string(), z.string());
 

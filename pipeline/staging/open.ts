@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js';
+import { isKey } from './layout.js';
 import { localStaging } from './local.js';
 import type { S3Settings } from './s3-bucket.js';
 import type { Staging } from './staging.js';
@@ -11,8 +12,8 @@ const bucketName = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
 /**
  * Reads `FOLDER` or `s3://bucket/prefix`; the prefix comes back without slashes at its ends.
- * @throws {UsageError} on an empty text, another scheme, or a name that no bucket can have
- * (Amazon S3 user guide, general purpose bucket naming rules).
+ * @throws {UsageError} on an empty text, another scheme, a name that no bucket can have
+ * (Amazon S3 user guide, general purpose bucket naming rules), or a prefix with `.` or `..` in it.
  */
 export function parseStagingLocation(text: string): StagingLocation {
   if (text === '')
@@ -33,7 +34,14 @@ export function parseStagingLocation(text: string): StagingLocation {
       next: 'write it as s3://bucket/prefix',
     });
   }
-  return { kind: 's3', bucket, prefix: rest.filter((part) => part !== '').join('/') };
+  const prefix = rest.filter((part) => part !== '').join('/');
+  if (prefix !== '' && !isKey(prefix)) {
+    throw new UsageError(`"${prefix}" cannot be a prefix in a bucket`, {
+      where: text,
+      next: 'write it as s3://bucket/prefix',
+    });
+  }
+  return { kind: 's3', bucket, prefix };
 }
 
 /** How a bucket is written to; without meaning for a folder. */

@@ -133,9 +133,9 @@ function byCode({ name, code, status }: Failure): Remedy | undefined {
     return {
       kind: TransientError,
       message:
-        name === 'TimeoutError'
+        code === undefined || code === 'ETIMEDOUT'
           ? 'S3 did not answer in time'
-          : `S3 cannot be reached (${code ?? name})`,
+          : `S3 cannot be reached (${code})`,
       next: `check the network and AWS_ENDPOINT_URL_S3, then ${again}`,
     };
   }
@@ -157,6 +157,13 @@ function byStatus({ name, status, message }: Failure, verb: string): Remedy | un
       kind: TransientError,
       message: `somebody else is writing the same file (${name})`,
       next: again,
+    };
+  }
+  if (status < 300) {
+    return {
+      kind: ConfigurationError,
+      message: `the answer is not one of S3's (${status}, ${name})`,
+      next: 'check AWS_ENDPOINT_URL_S3 and the proxies on the way',
     };
   }
   return {

@@ -25,8 +25,15 @@ export async function* listBucket(bucket: Bucket, prefix: string): AsyncGenerato
         }),
       ),
     );
-    token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-    if (page.IsTruncated === true && (token === undefined || seen.has(token))) {
+    if (page.IsTruncated === undefined) {
+      // A proxy's own page, read as an empty listing, would have every month fetched again.
+      throw new ConfigurationError('the answer is not a listing of S3', {
+        where,
+        next: 'check AWS_ENDPOINT_URL_S3 and the proxies on the way',
+      });
+    }
+    token = page.IsTruncated ? page.NextContinuationToken : undefined;
+    if (page.IsTruncated && (token === undefined || seen.has(token))) {
       throw new DataError('the continuation token of the listing leads nowhere', {
         where,
         next: 'check the server behind AWS_ENDPOINT_URL_S3',

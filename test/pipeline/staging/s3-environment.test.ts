@@ -1,0 +1,111 @@
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import test from 'ava';
+import { startS3 } from '../../../fixtures/cloud/s3.js';
+import { ConfigurationError, TransientError } from '../../../pipeline/errors.js';
+import { openStaging, parseStagingLocation } from '../../../pipeline/staging/open.js';
+import type { Staging } from '../../../pipeline/staging/staging.js';
+import { listed, textAt } from './contract.js';
+
+// The SDK takes its settings from the environment, which the tests change: one after the other.
+
+const server = await startS3({ buckets: ['home'] });
+server.createBucket('abroad', { region: 'ap-southeast-2' });
+test.after.always(() => server.close());
+const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('AWS_'));
+
+/** Opens a staging area in an environment with just these settings of AWS. */
+async function openIn(
+  t: ExecutionContext,
+  settings: Record<string, string | undefined>,
+  location = 's3://home/area',
+): Promise<Staging> {
+  const home = await mkdtemp(join(tmpdir(), 'home-'));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  process.env = { ...Object.fromEntries(inherited), HOME: home };
+  for (const [name, value] of Object.entries({ ...server.environment, ...settings })) {
+    if (value !== undefined) process.env[name] = value;
+  }
+  return openStaging(parseStagingLocation(location), { timeoutMs: 5000 });
+}
+
+test.serial(
+  'the general endpoint variable does as well, by host name and by address',
+  async (t) => {
+    for (const url of [server.url, server.url.replace('127.0.0.1', 'localhost')]) {
+      for (const name of ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3']) {
+        const staging = await openIn(t, { AWS_ENDPOINT_URL_S3: undefined, [name]: url });
+        await staging.write(name, Buffer.from(url));
+        t.is(await textAt(staging, name), url);
+        t.is(server.requests.at(-1)?.bucket, 'home');
+      }
+    }
+  },
+);
+
+test.serial('without a region a bucket is found, wherever it lies', async (t) => {
+  for (const location of ['s3://home', 's3://abroad']) {
+    const staging = await openIn(t, { AWS_REGION: undefined }, location);
+    await staging.write('file', Buffer.from(location));
+    t.is(await textAt(staging, 'file'), location);
+  }
+});
+
+test.serial('credentials come from a profile as well', async (t) => {
+  const staging = await openIn(t, {
+    AWS_ACCESS_KEY_ID: undefined,
+    AWS_SECRET_ACCESS_KEY: undefined,
+    AWS_PROFILE: 'billing',
+  });
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = server.environment;
+  const file = join(process.env['HOME'] ?? '', 'credentials');
+  await writeFile(file, `[billing]\naws_access_key_id=${id}\naws_secret_access_key=${secret}\n`);
+  process.env['AWS_SHARED_CREDENTIALS_FILE'] = file;
+  t.deepEqual(await listed(staging, 'nothing/'), []);
+});
+
+test.serial('no credentials, and wrong ones, are said', async (t) => {
+  const none = await openIn(t, { AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined });
+  const missing = await t.throwsAsync(none.read('file'), {
+    instanceOf: ConfigurationError,
+    message: 'no AWS credentials were found for the bucket',
+  });
+  t.is(missing.where, 's3://home/area/file');
+  t.regex(missing.next ?? '', /AWS_PROFILE/);
+  const profile = await openIn(t, {
+    AWS_ACCESS_KEY_ID: undefined,
+    AWS_SECRET_ACCESS_KEY: undefined,
+    AWS_PROFILE: 'unknown',
+  });
+  await t.throwsAsync(profile.read('file'), { instanceOf: ConfigurationError });
+  const wrong = await openIn(t, { AWS_ACCESS_KEY_ID: 'AKIAWRONG' });
+  await t.throwsAsync(wrong.read('file'), {
+    instanceOf: ConfigurationError,
+    message: /does not accept the AWS credentials \(InvalidAccessKeyId\)/,
+  });
+});
+
+test.serial('a server that is not there, or no server of S3, is said', async (t) => {
+  const closed = createServer().listen(0, '127.0.0.1');
+  await once(closed, 'listening');
+  const url = `http://127.0.0.1:${(closed.address() as AddressInfo).port}`;
+  closed.close();
+  await once(closed, 'close');
+  const nobody = await openIn(t, { AWS_ENDPOINT_URL_S3: url });
+  const error = await t.throwsAsync(nobody.write('file', Buffer.from('x')), {
+    instanceOf: TransientError,
+    message: 'S3 cannot be reached (ECONNREFUSED)',
+  });
+  t.regex(error.next ?? '', /AWS_ENDPOINT_URL_S3/);
+
+  const plain = await openIn(t, { AWS_ENDPOINT_URL_S3: server.url.replace('http', 'https') });
+  await t.throwsAsync(plain.read('file'), {
+    instanceOf: ConfigurationError,
+    message: /certificate|TLS/,
+  });
+});
