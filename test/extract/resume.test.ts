@@ -135,6 +135,21 @@ for (const code of [
   });
 }
 
+test.serial('pages paid for before a token is refused are counted', async (t) => {
+  const { run, staging, requests, cloud, manifest } = await bench(t);
+  await t.throwsAsync(run({ staging: killAt(staging, costFile(3)) }), { instanceOf: Killed });
+  cloud.faults.push({
+    service: 'cost-explorer',
+    kind: 'error',
+    code: 'InvalidNextTokenException',
+    afterRequests: 2,
+  });
+  const before = requests('GetCostAndUsage').length;
+  const outcome = await run();
+  t.is((await manifest(outcome.extraction)).requests.GetCostAndUsage, outcome.requests - 2);
+  t.is(requests('GetCostAndUsage').length, before + outcome.requests + 1);
+});
+
 test.serial(
   'a token refused without a stopped run is a failure, and the next run starts afresh',
   async (t) => {
@@ -211,10 +226,11 @@ test.serial(
 test.serial(
   'another run in the same extraction is found out before anything is mixed',
   async (t) => {
-    const { run, staging, manifest } = await bench(t);
+    const { run, staging, manifest, requests } = await bench(t);
     await t.throwsAsync(run({ staging: killAt(staging, 'manifest.json') }), { instanceOf: Killed });
     for (const key of await keysOf(staging))
       if (key.includes('/cost-and-usage-') && !key.endsWith(costFile(1))) await staging.remove(key);
+    const before = requests('GetCostAndUsage').length;
     let other: Awaited<ReturnType<typeof run>> | undefined;
     const late = beforeWrites(staging, async (key) => {
       if (key.endsWith(costFile(2))) other ??= await run();
@@ -223,6 +239,7 @@ test.serial(
       instanceOf: TransientError,
       message: /another run works on the same month/,
     });
+    t.is(requests('GetCostAndUsage').length, before + other!.requests + 1);
     t.like(await manifest(other!.extraction), { accounts: 131, groups: other!.rows });
   },
 );
