@@ -1,0 +1,135 @@
+import { execFile } from 'node:child_process';
+import { readFile, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import test from 'ava';
+import { parse } from 'yaml';
+import { startCloud } from '../fixtures/cloud/cloud.js';
+import { demoData } from '../fixtures/demo/data.js';
+import { resolveConfig } from '../pipeline/config.js';
+import { lastCompleteMonth, monthsBetween, parseMonth } from '../pipeline/month.js';
+import type { Column } from '../pipeline/staging/tables.js';
+import { tableNames, tables } from '../pipeline/staging/tables.js';
+import { bareEnvironment, root, temporaryFolder } from './support/cli.js';
+import { query } from './support/duckdb.js';
+
+const readme = await readFile(join(root, 'README.md'), 'utf8');
+const run = promisify(execFile);
+
+/** The README's code blocks in one language, in order. */
+function blocks(language: string): string[] {
+  return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(
+    ([, text = '']) => text,
+  );
+}
+
+test('its commands for the monthly run do what they say', async (t) => {
+  const folder = await temporaryFolder(t);
+  // npx finds the command of the checkout as it would find an installed one.
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+  const months = monthsBetween(parseMonth('2026-07'), lastCompleteMonth(new Date()));
+  const organizations = [
+    { name: 'oab', accounts: 21 },
+    { name: 'internal', accounts: 3 },
+  ];
+  const cloud = await startCloud({ data: demoData({ months, organizations }) });
+  t.teardown(() => cloud.close());
+  const commands = blocks('sh')
+    .join('')
+    .split('\n')
+    .filter((line) => line.startsWith('npx pipeline run'));
+  t.true(commands.length >= 6);
+  for (const command of commands) {
+    const [, ...words] = command.replace(/#.*/, '').trim().split(/\s+/);
+    const ran = run('npx', ['--no-install', ...words], {
+      cwd: folder,
+      env: { ...bareEnvironment(), ...cloud.environment },
+    });
+    const { stdout } = await ran;
+    t.regex(stdout, / (done|unchanged)[,;]/, command);
+    t.notRegex(stdout, /failed/, command);
+  }
+
+  const [sql = ''] = blocks('sql').filter((text) => text.includes('staging/parquet'));
+  const rows = await query(
+    sql.replace("'staging/", `'${folder}/staging/`).replace(/2026-\d\d-28/, '2026-09-28'),
+  );
+  t.true(rows.length > 10);
+});
+
+test('its two first commands are scripts of the package', async (t) => {
+  const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  t.deepEqual(
+    blocks('sh')
+      .join('')
+      .split('\n')
+      .filter((line) => line.startsWith('npm ci')),
+    ['npm ci && npm run demo', 'npm ci && npm test'],
+  );
+  const folder = await temporaryFolder(t);
+  const { stdout } = await run('npm', ['run', 'demo', '--', '--folder', folder], {
+    cwd: root,
+    env: bareEnvironment(),
+  });
+  t.regex(stdout, /12 done/);
+  t.truthy(scripts['test']);
+});
+
+test('its configuration file is accepted', (t) => {
+  const [text = ''] = blocks('yaml');
+  const config = resolveConfig(
+    {},
+    { VAULT_ROLE_ID: 'r', VAULT_SECRET_ID: 's' },
+    parse(text) as Record<string, unknown>,
+    { organizations: true, database: true },
+  );
+  t.is(config.database.kind, 'suivi');
+  t.is(config.tags['oab'], 'aws-oab');
+});
+
+test('its policy allows what the pipeline calls, and no more', (t) => {
+  const [policy = ''] = blocks('json');
+  const { Statement } = JSON.parse(policy) as { Statement: { Action: string[] }[] };
+  t.deepEqual(
+    Statement.flatMap(({ Action }) => Action),
+    ['organizations:ListAccounts', 'ce:GetCostAndUsage'],
+  );
+});
+
+const typeNames: Record<Column['type'], string> = {
+  string: 'string',
+  decimal: 'decimal(38,18)',
+  date: 'date',
+  timestamp: 'timestamp, UTC, ms',
+  boolean: 'boolean',
+};
+
+for (const table of tableNames) {
+  test(`its table of ${table} is the declared one`, (t) => {
+    const rows = tables[table].map((column) => {
+      const length = column.type === 'string' ? `(${column.length})` : '';
+      const nullable = column.nullable === true ? ', null' : '';
+      return `| ${column.name} | ${typeNames[column.type]}${length}${nullable} | ${column.description} |`;
+    });
+    const expected = [`| ${table} | type | what it is |`, '| --- | --- | --- |', ...rows].join(
+      '\n',
+    );
+    t.true(readme.includes(expected), `the README needs:\n${expected}`);
+  });
+}
+
+const athenaTypes: Record<Column['type'], string> = {
+  string: 'string',
+  decimal: 'decimal(38,18)',
+  date: 'date',
+  timestamp: 'timestamp',
+  boolean: 'boolean',
+};
+
+test("its statement for Athena has the declared table's columns", (t) => {
+  const columns = tables.consumption.map(({ name, type }) => `  ${name} ${athenaTypes[type]}`);
+  const expected = `CREATE EXTERNAL TABLE consumption (\n${columns.join(',\n')}\n) PARTITIONED BY (month string)`;
+  t.true(readme.includes(expected), `the README needs:\n${expected}`);
+});
