@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile, symlink } from 'node:fs/promises';
+import { chmod, mkdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
@@ -10,7 +10,7 @@ import { resolveConfig } from '../pipeline/config.js';
 import { lastCompleteMonth, monthsBetween, parseMonth } from '../pipeline/month.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import { tableNames, tables } from '../pipeline/staging/tables.js';
-import { bareEnvironment, root, temporaryFolder } from './support/cli.js';
+import { bareEnvironment, cliFile, root, temporaryFolder } from './support/cli.js';
 import { query } from './support/duckdb.js';
 
 const readme = await readFile(join(root, 'README.md'), 'utf8');
@@ -25,8 +25,10 @@ function blocks(language: string): string[] {
 
 test('its commands for the monthly run do what they say', async (t) => {
   const folder = await temporaryFolder(t);
-  // npx finds the command of the checkout as it would find an installed one.
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+  // As npm would link an installed package's command.
+  await mkdir(join(folder, 'node_modules/.bin'), { recursive: true });
+  await chmod(cliFile, 0o755);
+  await symlink(cliFile, join(folder, 'node_modules/.bin/pipeline'));
   const months = monthsBetween(parseMonth('2026-07'), lastCompleteMonth(new Date()));
   const organizations = [
     { name: 'oab', accounts: 21 },
