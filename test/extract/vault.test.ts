@@ -19,8 +19,10 @@ import {
   InterruptedError,
   TransientError,
 } from '../../pipeline/errors.js';
-import * as certificate from '../support/certificate.js';
+import { selfSignedCertificate } from '../support/certificate.js';
 import { data, memoryLog, setEnvironment } from '../support/extract.js';
+
+const certificate = selfSignedCertificate();
 
 async function vault(t: ExecutionContext, options: Partial<CloudOptions> = {}) {
   const cloud = await startCloud({ data, ...options });
@@ -203,7 +205,7 @@ test.serial('TLS: a private CA is trusted when named, and only then', async (t) 
   const folder = await mkdtemp(join(tmpdir(), 'pipeline-test-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const caCertFile = join(folder, 'ca.pem');
-  await writeFile(caCertFile, certificate.ca);
+  await writeFile(caCertFile, certificate.cert);
   const session = await openVault({ ...settings, caCertFile }, log);
   t.deepEqual(await session.read(path), data.secret);
   await session.close();

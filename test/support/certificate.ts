@@ -1,37 +1,47 @@
+import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+
 /**
- * A certificate for 127.0.0.1 and the CA that signed it, valid for a hundred years. They were made for
- * these tests with openssl and guard nothing; the CA's own key was thrown away.
+ * Makes a certificate for 127.0.0.1 that is its own authority, good for two days, as PEM texts. It is
+ * put together in DER (X.509, RFC 5280) so that no other program is needed.
  */
+export function selfSignedCertificate(): { key: string; cert: string } {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const name = sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from('127.0.0.1')))));
+  const algorithm = sequence(oid('2a8648ce3d040302')); // ecdsa-with-SHA256
+  const day = 86_400_000;
+  const authority = extension('551d13', sequence(der(0x01, Buffer.from([0xff]))));
+  const address = extension('551d11', sequence(der(0x87, Buffer.from([127, 0, 0, 1]))));
+  const content = sequence(
+    der(0xa0, der(0x02, Buffer.from([2]))), // version 3
+    der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])),
+    algorithm,
+    name,
+    sequence(utcTime(Date.now() - day), utcTime(Date.now() + day)),
+    name,
+    publicKey.export({ type: 'spki', format: 'der' }),
+    der(0xa3, sequence(authority, address)),
+  );
+  const signature = Buffer.concat([Buffer.from([0]), sign('sha256', content, privateKey)]);
+  const certificate = sequence(content, algorithm, der(0x03, signature));
+  const lines = certificate.toString('base64').replaceAll(/(.{64})/g, '$1\n');
+  return {
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    cert: `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`,
+  };
+}
 
-export const ca = `-----BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUEv6Usm7pBaUhkto+71nX2ftIF34wCgYIKoZIzj0EAwIw
-IjEgMB4GA1UEAwwXVGVzdCBDQSBvZiB0aGUgcGlwZWxpbmUwIBcNMjYxMTIzMTQx
-MDMxWhgPMjEyNjEwMzAxNDEwMzFaMCIxIDAeBgNVBAMMF1Rlc3QgQ0Egb2YgdGhl
-IHBpcGVsaW5lMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAHRqzdhydWznG3oq
-Uk1i7gmX6sZqlaqwIeUAcfh3vzGzqpQcF+YTdTg8/7suh0kNrEnFUrhBRjmU+Piq
-/bJL+qNTMFEwHQYDVR0OBBYEFKP8sBdnNJAGpB9sL7EkU9RxYSLhMB8GA1UdIwQY
-MBaAFKP8sBdnNJAGpB9sL7EkU9RxYSLhMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI
-zj0EAwIDSAAwRQIgRVlGwX26u/Anclk04FIeT9XI7v1yg1i9TOtE7fizSBkCIQDr
-/v+UFYyguWx9/6FKkfknPHMPOmudVIF8udAx28E7AA==
------END CERTIFICATE-----
-`;
+function der(tag: number, content: Buffer): Buffer {
+  const { length } = content;
+  const size =
+    length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 255];
+  return Buffer.concat([Buffer.from([tag, ...size]), content]);
+}
 
-export const cert = `-----BEGIN CERTIFICATE-----
-MIIBjjCCATOgAwIBAgIUeYKuikfOxAPJyhjZdcsok+/WkeIwCgYIKoZIzj0EAwIw
-IjEgMB4GA1UEAwwXVGVzdCBDQSBvZiB0aGUgcGlwZWxpbmUwIBcNMjYxMTIzMTQx
-MDMyWhgPMjEyNjEwMzAxNDEwMzJaMBQxEjAQBgNVBAMMCTEyNy4wLjAuMTBZMBMG
-ByqGSM49AgEGCCqGSM49AwEHA0IABAqiMafoq1yUweHmzEKsH0vXBHswJw6IaEYp
-7qGzeT8Y+CXEbibni2WO09KKoupc4ZRRW9F0NTjig6X+pxL73d2jUzBRMA8GA1Ud
-EQQIMAaHBH8AAAEwHQYDVR0OBBYEFAAKdInOjDb4meEqdg3OHOzOafr/MB8GA1Ud
-IwQYMBaAFKP8sBdnNJAGpB9sL7EkU9RxYSLhMAoGCCqGSM49BAMCA0kAMEYCIQDE
-nuhgZ4gFAHVjhj74BoyzKNMpqMldranmyHd5b0yvmgIhAItROuUa2at/Wb6Uj1x5
-dRZlr/fLvCP3+Bx/9hMe5a3T
------END CERTIFICATE-----
-`;
+const sequence = (...parts: Buffer[]): Buffer => der(0x30, Buffer.concat(parts));
+const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'));
+const extension = (id: string, value: Buffer): Buffer => sequence(oid(id), der(0x04, value));
 
-export const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgiMsGzbiiUynvFt7S
-o7vKMH5qyGG7Fb6sByppGAhK6v2hRANCAAQKojGn6KtclMHh5sxCrB9L1wR7MCcO
-iGhGKe6hs3k/GPglxG4m54tljtPSiqLqXOGUUVvRdDU44oOl/qcS+93d
------END PRIVATE KEY-----
-`;
+function utcTime(instant: number): Buffer {
+  const text = new Date(instant).toISOString().replaceAll(/[-:T]|\.\d+/g, '');
+  return der(0x17, Buffer.from(text.slice(2)));
+}
