@@ -77,7 +77,7 @@ test('amounts in any notation come out of Parquet and CSV to the last digit', as
         );
       },
     ),
-    { numRuns: 20 },
+    { numRuns: 10 },
   );
 });
 
@@ -148,7 +148,7 @@ test('names of any characters come out of Parquet and CSV, and none runs as a fo
         names.map(defused).map(hex),
       );
     }),
-    { numRuns: 20 },
+    { numRuns: 10 },
   );
 });
 
@@ -313,7 +313,10 @@ test('the basic profile has plain types, nulls and all rows over several row gro
       rows.map((row) => row % 5 === 0),
     ],
   };
-  const file = literal(await write(staging, 'basic.parquet', openParquetBasic, columns, [batch]));
+  const path = await write(staging, 'basic.parquet', openParquetBasic, columns, [batch]);
+  // After the magic comes the first page's header, whose first field is its type: 0, a page of version 1.
+  t.is((await readFile(path)).subarray(0, 6).toString('latin1'), 'PAR1\x15\x00');
+  const file = literal(path);
   t.deepEqual(
     (await query(`DESCRIBE SELECT * FROM read_parquet(${file})`)).map((c) => c.column_type),
     ['VARCHAR', 'DOUBLE', 'DOUBLE', 'DATE', 'TIMESTAMP', 'BOOLEAN'],
@@ -361,7 +364,8 @@ test('a CSV file longer than its buffers holds every row', async (t) => {
   );
   t.deepEqual(records[0], ['Id', 'Amount', 'Maybe']);
   t.is(records.length, 220_002);
-  t.deepEqual(records.slice(1), expected as string[][]);
+  // Compared as one text: a deep comparison of so many rows takes long.
+  t.true(JSON.stringify(records.slice(1)) === JSON.stringify(expected));
 });
 
 test('the exports of a slice lie where the layout says', async (t) => {
