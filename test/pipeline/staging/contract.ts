@@ -196,6 +196,14 @@ export function stagingContract(test: TestFn, open: OpenStaging): void {
     t.deepEqual(await keysOf(staging, 'top/of'), []);
   });
 
+  test('names beyond 16 bits come last, though JavaScript sorts them earlier', async (t) => {
+    const staging = await open(t);
+    const keys = ['\u{ffee}.a', '\u{ffee}/b', '\u{1f600}.a', '\u{1f600}/b'];
+    for (const key of keys.toReversed()) await staging.write(key, Buffer.from(key));
+    t.deepEqual(await keysOf(staging, ''), keys);
+    t.notDeepEqual(keys, keys.toSorted());
+  });
+
   test('list is in the order of UTF-8 bytes, for any names', async (t) => {
     const character = fc.constantFrom(...Array.from('abZ019-_=.~ +%&<>"\'é漢\u{ffee}\u{1f600}'));
     const segment = fc.string({ unit: character, minLength: 1, maxLength: 4 });
