@@ -16,6 +16,9 @@ import { query } from './support/duckdb.js';
 const readme = await readFile(join(root, 'README.md'), 'utf8');
 const run = promisify(execFile);
 
+/** The README without the padding that lines its tables up. */
+const unpadded = readme.replaceAll(/ +/g, ' ').replaceAll(/-{3,}/g, '---');
+
 /** The README's code blocks in one language, in order. */
 function blocks(language: string): string[] {
   return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(
@@ -118,7 +121,7 @@ for (const table of tableNames) {
     const expected = [`| ${table} | type | what it is |`, '| --- | --- | --- |', ...rows].join(
       '\n',
     );
-    t.true(readme.includes(expected), `the README needs:\n${expected}`);
+    t.true(unpadded.includes(expected), `the README needs:\n${expected}`);
   });
 }
 
