@@ -110,7 +110,7 @@ async function replaceSlice(
     const sum = (value: Readonly<Record<string, string>>): string =>
       totals === undefined ? '' : ` with sum ${JSON.stringify(value)}`;
     throw new DataError(
-      `${table} ${what}: expected ${expected} rows${sum(expectedTotals)}, found ${sums.rows}${sum(totals ?? {})}; nothing was changed`,
+      `${table} ${what}: expected ${expected} rows${sum(expectedTotals)}, found ${sums.rows} rows${sum(totals ?? {})}; nothing was changed`,
       {
         where: `${staging.location}/${source.files[table].key}`,
         next: `run "pipeline run --stage transform --stage load --force --month ${slice.month} --organization ${slice.organization}"`,

@@ -168,12 +168,22 @@ function parseValue(value: unknown, column: Column, where: string): Value {
   } else if (column.type === 'decimal') {
     if (value instanceof Uint8Array && value.length === 16) return unitsOf(value);
   } else if (typeof value === javascriptType[column.type]) {
+    if (column.length !== undefined) checkLength(value as string, column, column.length, where);
     return value as Value;
   }
   throw new DataError(`the Parquet file holds a wrong value in column ${column.name}`, {
     where,
     next: remake,
   });
+}
+
+function checkLength(value: string, column: Column, length: number, where: string): void {
+  // Characters are counted only when the UTF-16 units, never fewer, are too many.
+  if (value.length <= length || [...value].length <= length) return;
+  throw new DataError(
+    `the Parquet file holds a text of more than ${length} characters in column ${column.name}`,
+    { where, next: remake },
+  );
 }
 
 const scratch = new Uint8Array(16);

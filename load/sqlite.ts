@@ -4,7 +4,7 @@ import knexModule from 'knex';
 import type { Knex } from 'knex';
 import Libsql from 'libsql';
 import { z } from 'zod';
-import { throwIfInterrupted } from '../pipeline/errors.js';
+import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import type { Totals } from '../pipeline/money.js';
 import { addTo, parseAmount } from '../pipeline/money.js';
@@ -46,15 +46,18 @@ export async function openSqlite(file: string, log: Log): Promise<Database> {
   });
   const context = { signal: new AbortController().signal, log };
   try {
-    await translated(where, async () => {
-      const outdated = await whileFree(context, () => isOutdated(knex, 'sqlite'));
-      if (outdated) await writing(knex, context, (trx) => migrate(trx, 'sqlite'));
+    const lock = await translated(where, async () => {
+      const statement = await whileFree(context, () => prepareLock(knex));
+      if (await whileFree(context, () => isOutdated(knex, 'sqlite'))) {
+        await writing(knex, statement, context, (trx) => migrate(trx, 'sqlite'));
+      }
+      return statement;
     });
+    return sqliteDatabase(knex, lock, where);
   } catch (error) {
     await knex.destroy();
     throw error;
   }
-  return sqliteDatabase(knex, where);
 }
 
 function prepareConnection(
@@ -66,13 +69,15 @@ function prepareConnection(
     // With a write-ahead log, readers go on reading the old rows while new ones are written.
     connection.exec('PRAGMA journal_mode = WAL');
     connection.exec('PRAGMA synchronous = FULL');
+    // 64 MiB: indexes are written in no order, and SQLite's own 2 MiB hold little of them.
+    connection.exec('PRAGMA cache_size = -65536');
     done(null, connection);
   } catch (error) {
     done(error, connection);
   }
 }
 
-function sqliteDatabase(knex: Knex, where: string): Database {
+function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
   let turn: Promise<unknown> = Promise.resolve();
   return {
     location: where,
@@ -81,7 +86,7 @@ function sqliteDatabase(knex: Knex, where: string): Database {
     transact: (_slice, context, work) => {
       const result = turn.then(() =>
         translated(where, () =>
-          writing(knex, context, (trx) =>
+          writing(knex, lock, context, (trx) =>
             work({
               dialect: 'sqlite',
               trx,
@@ -104,6 +109,29 @@ function sqliteDatabase(knex: Knex, where: string): Database {
 
 const pragma = z.tuple([z.object({ user_version: z.int() })]);
 
+/** Knex's pool, which its types leave open. */
+interface ConnectionPool {
+  acquireConnection(): Promise<Libsql.Database>;
+  releaseConnection(connection: Libsql.Database): Promise<void>;
+}
+
+/** A statement that takes SQLite's only write lock, inside a transaction of the only connection. */
+type Lock = Libsql.Statement;
+
+/**
+ * It writes a number that is there already. It is prepared once and run again and again, since a
+ * statement of libsql that found the file locked stays in progress until it is run again or
+ * collected, and no transaction can be committed meanwhile.
+ */
+async function prepareLock(knex: Knex): Promise<Lock> {
+  const [{ user_version: version }] = pragma.parse(await knex.raw('PRAGMA user_version'));
+  const pool = knex.client as ConnectionPool;
+  const connection = await pool.acquireConnection();
+  const lock = connection.prepare(`PRAGMA user_version = ${version}`);
+  await pool.releaseConnection(connection);
+  return lock;
+}
+
 interface Context {
   signal: AbortSignal;
   log: Log;
@@ -112,16 +140,14 @@ interface Context {
 /** Runs `work` in a transaction that holds SQLite's only write lock from its beginning. */
 async function writing<T>(
   knex: Knex,
+  lock: Lock,
   context: Context,
   work: (trx: Knex.Transaction) => Promise<T>,
 ): Promise<T> {
   try {
-    const [{ user_version: userVersion }] = pragma.parse(
-      await whileFree(context, () => knex.raw('PRAGMA user_version')),
-    );
     return await knex.transaction(async (trx) => {
-      // BEGIN takes no lock and so never fails; this writes what is there already, and takes it.
-      await whileFree(context, () => trx.raw(`PRAGMA user_version = ${userVersion}`));
+      // BEGIN alone takes no lock, and so never fails.
+      await whileFree(context, () => Promise.resolve(lock.run()));
       return work(trx);
     });
   } catch (error) {
@@ -172,7 +198,9 @@ async function sumSlice(trx: Knex, slice: Slice): Promise<Sums> {
     for (const sum of sums.parse(answer)) {
       rows += sum.rows;
       for (const amount of sum.amounts.split(' ')) {
-        addTo(totals, sum.currency, parseAmount(amount).units);
+        const { units, rounded } = parseAmount(amount);
+        if (rounded) throw new DataError(`consumption in the database holds the amount ${amount}`);
+        addTo(totals, sum.currency, units);
       }
     }
   }

@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { InterruptedError, TransientError } from '../errors.js';
 import { readAll } from './bytes.js';
+import { isGone, self } from './holder.js';
 import type { Slice } from './layout.js';
 import { leaseKey, leasePrefix, parseLeaseKey } from './layout.js';
 import type { Staging } from './staging.js';
@@ -16,7 +15,7 @@ import type { Staging } from './staging.js';
  */
 
 const record = z.object({
-  host: z.string(),
+  machine: z.string(),
   pid: z.int(),
   token: z.string(),
   since: z.iso.datetime(),
@@ -26,8 +25,6 @@ type LeaseRecord = z.infer<typeof record>;
 
 /** Seconds that a lease outlives its last renewal: what a crash on another machine makes the next run wait at most. */
 export const LEASE_SECONDS = 60;
-
-const self = { host: hostname(), pid: process.pid, token: randomBytes(6).toString('hex') };
 
 export interface Lease {
   /** Aborts when the lease was lost: it could not be renewed, or another process took it over. */
@@ -181,7 +178,7 @@ function parseRecord(text: string): LeaseRecord {
     return record.parse(JSON.parse(text));
   } catch {
     const past = new Date(0).toISOString();
-    return { host: 'unknown', pid: 0, token: '', since: past, expires: past };
+    return { machine: 'unknown', pid: 0, token: '', since: past, expires: past };
   }
 }
 
@@ -198,20 +195,9 @@ function serialize(lease: LeaseRecord): Uint8Array {
 }
 
 function isValid(lease: LeaseRecord): boolean {
-  if (Date.parse(lease.expires) <= Date.now()) return false;
-  if (lease.host !== self.host) return true;
-  return lease.pid === self.pid ? lease.token === self.token : isAlive(lease.pid);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
+  return Date.parse(lease.expires) > Date.now() && !isGone(lease);
 }
 
 function describe(lease: LeaseRecord): string {
-  return `process ${lease.pid} on ${lease.host}, since ${lease.since}`;
+  return `process ${lease.pid} on ${lease.machine}, since ${lease.since}`;
 }

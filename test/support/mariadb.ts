@@ -20,6 +20,8 @@ export interface TestServer {
   query(address: string, ...statements: string[]): Promise<Record<string, unknown>[]>;
   /** Ends a private server as a crash would, leaving its files. */
   kill(): Promise<void>;
+  /** Starts a killed private server again, on its files and port. */
+  restart(): Promise<void>;
   /** Ends a private server and removes its files, or drops the databases made on a shared one. */
   stop(): Promise<void>;
 }
@@ -42,58 +44,64 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
   const binary = (await findServer()) ?? (await installServer());
   const folder = await mkdtemp(join(tmpdir(), 'pipeline-mariadb-'));
   const password = `p@:/#?% ${randomBytes(6).toString('hex')}`;
+  const port = await freePort();
+  const address = new URL(`mysql://127.0.0.1:${port}/`);
+  address.username = 'tester';
+  address.password = encodeURIComponent(password);
+  const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
   let child: ChildProcess | undefined;
-  try {
-    const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
-    await initialize(binary, folder, asRoot);
-    const start = join(folder, 'start.sql');
-    await writeFile(
-      start,
-      `CREATE USER 'tester'@'%' IDENTIFIED BY '${password}';\nGRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n`,
-    );
-    const port = await freePort();
+  // A test process that exits early must not leave its server behind.
+  const onExit = (): void => void child?.kill('SIGKILL');
+  process.once('exit', onExit);
+  const start = async (): Promise<void> => {
     child = spawn(
       binary,
       [
         '--no-defaults',
         ...asRoot,
         `--datadir=${join(folder, 'data')}`,
-        `--init-file=${start}`,
+        `--init-file=${join(folder, 'start.sql')}`,
         `--socket=${join(folder, 'socket')}`,
         `--pid-file=${join(folder, 'pid')}`,
+        `--tmpdir=${folder}`,
         `--log-error=${join(folder, 'log')}`,
         '--bind-address=127.0.0.1',
         `--port=${port}`,
         '--skip-name-resolve',
         '--innodb-buffer-pool-size=64M',
+        // Durable against a crash of the server, which tests cause, not of the machine.
+        '--innodb-flush-log-at-trx-commit=2',
+        '--innodb-flush-method=nosync',
         ...flags,
       ],
       { stdio: 'ignore' },
     );
-    const address = new URL(`mysql://127.0.0.1:${port}/`);
-    address.username = 'tester';
-    address.password = encodeURIComponent(password);
+    child.unref();
     await untilItAnswers(address, child, join(folder, 'log'));
-    return privateServer(address, child, folder);
-  } catch (error) {
+  };
+  const stop = async (): Promise<void> => {
     if (child !== undefined) await end(child);
+    process.off('exit', onExit);
     await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await initialize(binary, folder, asRoot);
+    await writeFile(
+      join(folder, 'start.sql'),
+      `CREATE USER IF NOT EXISTS 'tester'@'%' IDENTIFIED BY '${password}';\nGRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n`,
+    );
+    await start();
+  } catch (error) {
+    await stop();
     throw error;
   }
-}
-
-function privateServer(address: URL, child: ChildProcess, folder: string): TestServer {
-  // A test process that exits early must not leave its server behind.
-  const onExit = (): void => void child.kill('SIGKILL');
-  process.once('exit', onExit);
   return {
     ...serverAt(address),
-    kill: () => end(child),
-    async stop() {
-      await end(child);
-      process.off('exit', onExit);
-      await rm(folder, { recursive: true, force: true });
+    kill: async () => {
+      if (child !== undefined) await end(child);
     },
+    restart: start,
+    stop,
   };
 }
 
@@ -120,6 +128,7 @@ function serverAt(address: URL): TestServer {
       return database.href;
     },
     kill: () => Promise.reject(new Error('a shared server is not ended by tests')),
+    restart: () => Promise.reject(new Error('a shared server is not started by tests')),
     async stop() {
       await query(address.href, ...made.map((name) => `DROP DATABASE IF EXISTS ${name}`));
     },
@@ -177,16 +186,17 @@ async function installServer(): Promise<string> {
 }
 
 async function initialize(binary: string, folder: string, asRoot: string[]): Promise<void> {
-  const data = `--datadir=${join(folder, 'data')}`;
+  // Servers that share a folder for temporary tables remove each other's.
+  const data = [`--datadir=${join(folder, 'data')}`, `--tmpdir=${folder}`];
   const { stdout } = await run(binary, ['--no-defaults', '--version']);
   if (!stdout.includes('MariaDB')) {
-    await run(binary, ['--no-defaults', ...asRoot, '--initialize-insecure', data]);
+    await run(binary, ['--no-defaults', ...asRoot, '--initialize-insecure', ...data]);
     return;
   }
   const installer =
     (await findProgram('mariadb-install-db')) ?? (await findProgram('mysql_install_db'));
   if (installer === undefined) throw new Error(`${binary} lies without mariadb-install-db`);
-  await run(installer, ['--no-defaults', ...asRoot, '--skip-test-db', data]);
+  await run(installer, ['--no-defaults', ...asRoot, '--skip-test-db', ...data]);
 }
 
 async function freePort(): Promise<number> {
@@ -219,6 +229,7 @@ async function untilItAnswers(address: URL, child: ChildProcess, log: string): P
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
+  child.ref();
   const exited = once(child, 'exit');
   child.kill('SIGKILL');
   await exited;
