@@ -20,7 +20,7 @@ const RESUME_WITHIN = 86_400_000;
 /**
  * Fetches one organization's month into an extraction of its own: each page is on stable storage
  * before the next is asked for, and the manifest is written last. A month that is staged completely
- * is not fetched again unless forced. An extraction whose run was stopped less than a day ago is gone
+ * is not fetched again unless forced, or estimated by AWS on an earlier day. An extraction whose run was stopped less than a day ago is gone
  * on with, from the page after the last staged one.
  * @throws {PipelineError} of AWS, of the staging area or of the data; what is staged by then stays,
  * and the next run goes on from it.
@@ -29,9 +29,10 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
   const { staging, slice, log } = task;
   const found = await survey(staging, slice);
   if (!task.force) {
-    // The place to fetch a month anew whose manifest says `estimated`.
     const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined) return outcomeOf(manifest, 'unchanged', 0);
+    if (manifest !== undefined && !isOutdated(manifest, task.now())) {
+      return outcomeOf(manifest, 'unchanged', 0);
+    }
   }
   throwIfInterrupted(task.signal);
   let paid = 0;

@@ -5,7 +5,7 @@ import { PipelineError, UsageError } from './errors.js';
 import { nameOf, settingsSchema, sources } from './settings.js';
 import type { SettingValues } from './settings.js';
 import { parseStagingLocation } from './staging/open.js';
-import type { StagingLocation } from './staging/open.js';
+import type { StagingLocation, StagingOptions } from './staging/open.js';
 import { parseOrganizationName } from './staging/layout.js';
 
 /** What the chosen stages need, validated as one object. */
@@ -13,10 +13,14 @@ export interface Config {
   /** Present when the run has to log in to Vault. */
   vault: VaultConfig | undefined;
   staging: StagingLocation;
+  stagingOptions: StagingOptions;
   /** `suivi`: read the connection from the secret of that path. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'suivi'; path: string };
   parquet: SettingValues['parquet'];
+  /** Tasks at once. */
   concurrency: number;
+  waitSeconds: number;
+  timeoutMs: number;
   tags: Readonly<Record<string, string>>;
 }
 
@@ -120,17 +124,24 @@ export function resolveConfig(
   const staging = attempt('staging', () => parseStagingLocation(settings.staging));
   const database = attempt('database', () => databaseOf(settings, flags));
   for (const name of Object.keys(settings.tags)) attempt('tags', () => parseOrganizationName(name));
+  if (settings.s3.kmsKeyId !== undefined && settings.s3.sse !== 'aws:kms') {
+    faults.push(`${nameOf('s3.kmsKeyId')}: goes with --s3-sse aws:kms only`);
+  }
   const suivi = needs.database && database?.kind === 'suivi';
   const vault =
     needs.organizations || suivi ? vaultOf(settings, needs.organizations, faults) : undefined;
   if (faults.length > 0 || staging === undefined || database === undefined)
     throw faultsError(faults);
+  const timeoutMs = settings.timeout * 1000;
   return {
     vault,
     staging,
+    stagingOptions: { sse: settings.s3.sse, kmsKeyId: settings.s3.kmsKeyId, timeoutMs },
     database,
     parquet: settings.parquet,
     concurrency: settings.concurrency,
+    waitSeconds: settings.wait,
+    timeoutMs,
     tags: settings.tags,
   };
 }

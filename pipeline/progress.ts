@@ -3,7 +3,7 @@ import { createLogUpdate } from 'log-update';
 /** Tells people on standard error how far the run is. */
 export interface Progress {
   /** A task begins; the returned functions tell how it goes on. */
-  begin(label: string): { update(text: string): void; end(text: string): void };
+  begin(label: string): { update: (text: string) => void; end: (text: string) => void };
   /** Prints a line of its own, above whatever is being redrawn. */
   line: (text: string) => void;
   stop(): void;

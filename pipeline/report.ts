@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import { describeError, InterruptedError, PipelineError } from './errors.js';
-import type { RunReport, TaskReport } from './run.js';
+import type { RunReport } from './run.js';
+import type { TaskReport } from './task.js';
 import { stages } from './selection.js';
 
 /** Dollars that AWS charges for one answer of Cost Explorer (AWS Cost Management pricing page). */

@@ -31,14 +31,14 @@ export async function openResources(
   config: Config,
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<Resources> {
-  const staging = await openStaging(config.staging);
+  const staging = await openStaging(config.staging, config.stagingOptions);
   const vault = once(async (): Promise<VaultSession> => {
     if (config.vault === undefined)
       throw new ConfigurationError('Vault is not configured', {
         next: 'set VAULT_ADDR and its like',
       });
     const { openVault } = await import('../extract/vault.js');
-    return openVault(config.vault, log, signal);
+    return openVault({ ...config.vault, timeoutMs: config.timeoutMs }, log, signal);
   });
   const entries = once(async (): Promise<OrganizationEntry[]> => {
     const path = config.vault?.awsSecretPath ?? '';
@@ -54,7 +54,7 @@ export async function openResources(
       throw new ConfigurationError(`no organization ${organization} in the secret`);
     if ('fault' in entry) throw entry.fault;
     const { openOrganization } = await import('../extract/organization-source.js');
-    return openOrganization(entry.access, { log });
+    return openOrganization(entry.access, { log, timeoutMs: config.timeoutMs });
   };
 
   return {

@@ -1,28 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import pLimit from 'p-limit';
-import type { Config } from './config.js';
-import { DataError, InterruptedError, UsageError } from './errors.js';
-import type { Log } from './log.js';
+import { DataError, UsageError } from './errors.js';
 import type { Month } from './month.js';
-import type { OnProgress, Outcome } from './outcome.js';
-import type { Progress } from './progress.js';
 import { openResources } from './resources.js';
 import type { Resources } from './resources.js';
-import type { Selection, Stage } from './selection.js';
+import type { Selection } from './selection.js';
 import type { Slice } from './staging/layout.js';
+import type { RunRequest, TaskContext, TaskReport } from './task.js';
+import { runTask, skipped } from './task.js';
 import { version } from './version.js';
-
-/** How one stage ended for one month and organization. */
-export interface TaskReport {
-  month: Month;
-  organization: string;
-  stage: Stage;
-  /** `skipped`: a stage before it failed. */
-  state: Outcome['state'] | 'failed' | 'skipped';
-  outcome: Outcome | undefined;
-  error: unknown;
-  seconds: number;
-}
 
 export interface RunReport {
   runId: string;
@@ -32,16 +18,6 @@ export interface RunReport {
   interrupted: boolean;
   /** By month, organization and stage. */
   tasks: readonly TaskReport[];
-}
-
-export interface RunRequest {
-  config: Config;
-  selection: Selection;
-  force: boolean;
-  signal: AbortSignal;
-  log: Log;
-  progress: Progress;
-  now: () => Date;
 }
 
 /**
@@ -108,9 +84,7 @@ async function slicesOf(resources: Resources, selection: Selection): Promise<Sli
   });
 }
 
-interface ChainContext extends RunRequest {
-  resources: Resources;
-  runId: string;
+interface ChainContext extends TaskContext {
   limit: <T>(task: () => Promise<T>) => Promise<T>;
 }
 
@@ -118,68 +92,9 @@ async function runChain(slice: Slice, context: ChainContext): Promise<TaskReport
   const reports: TaskReport[] = [];
   for (const stage of context.selection.stages) {
     const broken = reports.some(({ state }) => state === 'failed' || state === 'skipped');
-    if (broken)
-      reports.push({
-        ...slice,
-        stage,
-        state: 'skipped',
-        outcome: undefined,
-        error: undefined,
-        seconds: 0,
-      });
-    else reports.push(await context.limit(() => runTask(slice, stage, context)));
+    reports.push(
+      broken ? skipped(slice, stage) : await context.limit(() => runTask(slice, stage, context)),
+    );
   }
   return reports;
-}
-
-async function runTask(slice: Slice, stage: Stage, context: ChainContext): Promise<TaskReport> {
-  const { log, progress, signal } = context;
-  const shown = progress.begin(
-    `${slice.month}  ${slice.organization.padEnd(10)}  ${stage.padEnd(9)}`,
-  );
-  const clock = performance.now();
-  const seconds = (): number => (performance.now() - clock) / 1000;
-  try {
-    if (signal.aborted) throw new InterruptedError();
-    const outcome = await perform(stage, slice, context, shown.update);
-    log.info({ ...slice, stage, ...outcome, seconds: seconds() }, `${stage} ${outcome.state}`);
-    shown.end(`${outcome.state}, ${outcome.rows} rows, ${seconds().toFixed(1)} s`);
-    return { ...slice, stage, state: outcome.state, outcome, error: undefined, seconds: seconds() };
-  } catch (thrown) {
-    const error = signal.aborted ? new InterruptedError() : thrown;
-    // The summary names the failure for people; the log keeps the stack for those who ask for it.
-    log.debug({ ...slice, stage, err: thrown }, `${stage} failed`);
-    shown.end(error instanceof InterruptedError ? 'interrupted' : 'failed');
-    return { ...slice, stage, state: 'failed', outcome: undefined, error, seconds: seconds() };
-  }
-}
-
-/** A stage's modules load when the first of its tasks runs: `--stage load` never loads the AWS clients. */
-async function perform(
-  stage: Stage,
-  slice: Slice,
-  context: ChainContext,
-  onProgress: OnProgress,
-): Promise<Outcome> {
-  const { resources, config, force, signal, now, runId } = context;
-  const { staging } = resources;
-  const common = { staging, slice, force, signal, onProgress, now, log: context.log };
-  switch (stage) {
-    case 'extract': {
-      const { extract } = await import('../extract/extract.js');
-      return extract({ ...common, source: () => resources.source(slice.organization) });
-    }
-    case 'transform': {
-      const { transform } = await import('../transform/transform.js');
-      return transform({
-        ...common,
-        tag: config.tags[slice.organization] ?? 'aws',
-        parquet: config.parquet,
-      });
-    }
-    case 'load': {
-      const { load } = await import('../load/load.js');
-      return load({ ...common, database: await resources.database(), runId });
-    }
-  }
 }

@@ -34,6 +34,16 @@ export const settingsSchema = z.strictObject({
     .enum(['standard', 'basic'], { error: 'is neither "standard" nor "basic"' })
     .default('standard'),
   concurrency: z.coerce.number().int().min(1).max(64).default(8),
+  /** Seconds to wait for another run that holds the same month and organization. */
+  wait: z.coerce.number().int().min(0).max(604_800).default(0),
+  /** Seconds after which a request that does not answer is given up. */
+  timeout: z.coerce.number().int().min(1).max(3600).default(60),
+  s3: z
+    .strictObject({
+      sse: z.enum(['AES256', 'aws:kms'], { error: 'is neither "AES256" nor "aws:kms"' }).optional(),
+      kmsKeyId: text.optional(),
+    })
+    .prefault({}),
   /** Organization → its customers' and consumption's Tag. */
   tags: z.record(z.string(), z.string().max(64)).default({}),
 });
@@ -63,6 +73,10 @@ export const sources: readonly Source[] = [
   { path: 'database', flag: 'database', env: 'PIPELINE_DATABASE' },
   { path: 'parquet', flag: 'parquet' },
   { path: 'concurrency', flag: 'concurrency' },
+  { path: 'wait', flag: 'wait' },
+  { path: 'timeout', flag: 'timeout' },
+  { path: 's3.sse', flag: 's3-sse' },
+  { path: 's3.kmsKeyId', flag: 's3-kms-key' },
   { path: 'tags' },
 ];
 

@@ -2,8 +2,9 @@ import type { Config } from '../config.js';
 import { describeError, InterruptedError, UsageError } from '../errors.js';
 import type { LogLevel } from '../log.js';
 import { createLog } from '../log.js';
-import type { RunReport, TaskReport } from '../run.js';
+import type { RunReport } from '../run.js';
 import type { Selection } from '../selection.js';
+import type { TaskReport } from '../task.js';
 import { settingWords } from './options.js';
 
 export interface Execution {

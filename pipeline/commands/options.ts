@@ -51,6 +51,22 @@ export const settingOptions = {
     describe: 'Configuration file (default pipeline.config.yaml, if there)',
   },
   'concurrency': { type: 'string', requiresArg: true, describe: 'Tasks at once (default 8)' },
+  'wait': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Seconds to wait for another run of the same month and organization (default 0)',
+  },
+  'timeout': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Seconds after which a request without an answer is given up (default 60)',
+  },
+  's3-sse': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Encryption of what is staged on S3: AES256 or aws:kms (default: as the bucket says)',
+  },
+  's3-kms-key': { type: 'string', requiresArg: true, describe: 'Key for --s3-sse aws:kms' },
   'json': { type: 'boolean', default: false, describe: 'Print the result as one JSON document' },
   'log-file': {
     type: 'string',
@@ -68,7 +84,17 @@ export const settingOptions = {
 
 /** The flags of this run that a resuming command needs too, as words. */
 export function settingWords(args: Readonly<Record<string, unknown>>): string[] {
-  return ['staging', 'database', 'parquet', 'config', 'concurrency'].flatMap((flag) => {
+  return [
+    'staging',
+    's3-sse',
+    's3-kms-key',
+    'database',
+    'parquet',
+    'config',
+    'concurrency',
+    'wait',
+    'timeout',
+  ].flatMap((flag) => {
     const value = args[flag];
     return typeof value === 'string' ? [`--${flag}`, value] : [];
   });

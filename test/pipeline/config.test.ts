@@ -19,8 +19,11 @@ test('without any setting there are the defaults', (t) => {
     vault: undefined,
     staging: { kind: 'folder', folder: './staging' },
     database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
+    stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
     parquet: 'standard',
     concurrency: 8,
+    waitSeconds: 0,
+    timeoutMs: 60_000,
     tags: {},
   });
 });
