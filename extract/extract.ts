@@ -18,10 +18,19 @@ export type { ExtractTask } from './complete.js';
 const RESUME_WITHIN = 86_400_000;
 
 /**
+ * Whether AWS may have newer figures: it called these estimated, and they are of an earlier day in UTC.
+ * Cost Explorer refreshes its data at least once a day (AWS Cost Management user guide), so that a
+ * rerun of the same day would pay for the same answer.
+ */
+function isOutdated(manifest: ExtractionManifest, now: Date): boolean {
+  return manifest.estimated && manifest.finished.slice(0, 10) < now.toISOString().slice(0, 10);
+}
+
+/**
  * Fetches one organization's month into an extraction of its own: each page is on stable storage
  * before the next is asked for, and the manifest is written last. A month that is staged completely
- * is not fetched again unless forced, or estimated by AWS on an earlier day. An extraction whose run was stopped less than a day ago is gone
- * on with, from the page after the last staged one.
+ * is not fetched again unless forced, or estimated by AWS on an earlier day. An extraction whose run
+ * was stopped less than a day ago is gone on with, from the page after the last staged one.
  * @throws {PipelineError} of AWS, of the staging area or of the data; what is staged by then stays,
  * and the next run goes on from it.
  */
