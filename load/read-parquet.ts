@@ -179,7 +179,7 @@ function parseValue(value: unknown, column: Column, where: string): Value {
 
 function checkLength(value: string, column: Column, length: number, where: string): void {
   // Characters are counted only when the UTF-16 units, never fewer, are too many.
-  if (value.length <= length || [...value].length <= length) return;
+  if (value.length <= length || Array.from(value).length <= length) return;
   throw new DataError(
     `the Parquet file holds a text of more than ${length} characters in column ${column.name}`,
     { where, next: remake },

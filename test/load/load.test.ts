@@ -2,6 +2,7 @@ import anyTest from 'ava';
 import type { ExecutionContext, TestFn } from 'ava';
 import fc from 'fast-check';
 import { randomBytes } from 'node:crypto';
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DataError, InterruptedError } from '../../pipeline/errors.js';
 import { formatAmount } from '../../pipeline/money.js';
@@ -270,7 +271,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       (await Promise.all(forced)).map(({ state }) => state),
       ['done', 'done'],
     );
-    await holds(t, databases[0]!, few(3n, 12_000));
+    t.is((await stored(databases[0]!, 'consumption')).length, 12_000);
   });
 
   test(`${kind}: all organizations of a new month load at once`, async (t) => {
@@ -280,10 +281,10 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       month: october.month,
       organization,
     }));
-    for (const slice of slices) await stageSlice(staging, slice, few(9n, 3000));
+    for (const slice of slices) await stageSlice(staging, slice, few(9n, 300));
     for (const force of [false, true]) {
       await Promise.all(slices.map((slice) => loadSlice(staging, database, { slice, force })));
-      for (const slice of slices) await holds(t, database, few(9n, 3000), slice);
+      for (const slice of slices) await holds(t, database, few(9n, 300), slice);
     }
   });
 
@@ -301,7 +302,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
     await t.throwsAsync(load, { instanceOf: InterruptedError });
     await holds(t, database, few(1n));
     t.is((await loadSlice(staging, database)).state, 'done');
-    await holds(t, database, few(2n, 25_000));
+    t.is((await stored(database, 'consumption')).length, 25_000);
   });
 
   test(`${kind}: a count or sum that differs from the manifest's changes nothing`, async (t) => {
@@ -396,6 +397,21 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
     await holds(t, database, few(1n));
   });
 }
+
+test('files that a transform replaces in mid load are not taken for the old ones', async (t) => {
+  const staging = await temporaryStaging(t);
+  const database = await openFor(t, await t.context.bulk.createDatabase());
+  await stageSlice(staging, october, few(1n));
+  const customers = join(staging.location, exportKey('parquet', 'customers', october));
+  const onProgress = (text: string): void => {
+    if (text.startsWith('consumption 3')) appendFileSync(customers, 'x');
+  };
+  await t.throwsAsync(loadSlice(staging, database, { onProgress }), {
+    instanceOf: DataError,
+    message: /is not the one of the manifest/,
+  });
+  await holds(t, database, { customers: [], consumption: [] });
+});
 
 test('both ways into MariaDB give the same rows', async (t) => {
   const staging = await temporaryStaging(t);

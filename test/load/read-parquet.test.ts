@@ -1,0 +1,126 @@
+import { DuckDBInstance } from '@duckdb/node-api';
+import test from 'ava';
+import fc from 'fast-check';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DataError } from '../../pipeline/errors.js';
+import { formatAmount } from '../../pipeline/money.js';
+import { sha256Of } from '../../pipeline/staging/bytes.js';
+import type { TableName } from '../../pipeline/staging/layout.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
+import type { Value } from '../../pipeline/staging/tables.js';
+import { readParquet } from '../../load/read-parquet.js';
+import { temporaryFolder, temporaryStaging } from '../support/load-fixture.js';
+import { completeRow, october, parquetFile } from '../support/staged-slice.js';
+
+async function readBack(staging: Staging, table: TableName, bytes: Uint8Array) {
+  const file = { key: 'parquet/file.parquet', bytes: bytes.length, sha256: sha256Of(bytes) };
+  await staging.write(file.key, bytes);
+  const rows: Value[][] = [];
+  let batches = 0;
+  for await (const { length, columns } of readParquet(staging, file, table)) {
+    batches++;
+    for (let row = 0; row < length; row++) rows.push(columns.map((values) => values[row] ?? null));
+  }
+  return { rows, batches };
+}
+
+test('decimals of every size come back exactly, a row group a batch', async (t) => {
+  const staging = await temporaryStaging(t);
+  const limit = 10n ** 38n - 1n;
+  const units = fc.bigInt({ min: -limit, max: limit });
+  const few = fc.sample(fc.tuple(units, fc.option(units)), 500);
+  const edges = [
+    0n,
+    1n,
+    -1n,
+    limit,
+    -limit,
+    2n ** 63n,
+    -(2n ** 63n),
+    2n ** 64n,
+    -(2n ** 64n) - 1n,
+    2n ** 64n - 1n,
+  ];
+  const rows = [...few, ...edges.map((edge) => [edge, edge] as const)].map(([Amount, Quantity]) =>
+    completeRow('consumption', october, { Amount, Quantity }),
+  );
+  const { rows: found, batches } = await readBack(
+    staging,
+    'consumption',
+    parquetFile('consumption', rows, 100),
+  );
+  t.deepEqual(found, rows);
+  t.is(batches, 6);
+});
+
+test('a file of another writer, DuckDB, with zstd and optional columns is read exactly', async (t) => {
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'consumption.parquet');
+  const amounts = fc.sample(fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }), 300);
+  const instance = await DuckDBInstance.create();
+  const connection = await instance.connect();
+  const values = amounts.map(
+    (amount, index) => `(${index}, '${formatAmount(amount)}'::DECIMAL(38,18))`,
+  );
+  await connection.run(`COPY (
+    SELECT lpad(n::VARCHAR, 12, '0') AS Reference, 'N/A' AS Region, 'Service ' || n % 7 AS Service,
+      'N/A' AS Category, 'N/A' AS SubCategory, NULL::DECIMAL(38,18) AS Quantity, 'N/A' AS Unit,
+      NULL::DECIMAL(38,18) AS UnitPrice, Amount, NULL::DECIMAL(38,18) AS DiscountedAmount,
+      'aws' AS Tag, DATE '2026-10-28' AS BillingPeriod, 'oab' AS Organization, 'USD' AS Currency,
+      n % 2 = 0 AS Estimated
+    FROM (VALUES ${values.join(',')}) AS t(n, Amount) ORDER BY n
+  ) TO '${path}' (FORMAT parquet, COMPRESSION zstd)`);
+  connection.closeSync();
+  instance.closeSync();
+  const { rows } = await readBack(
+    await temporaryStaging(t),
+    'consumption',
+    new Uint8Array(await readFile(path)),
+  );
+  t.deepEqual(
+    rows,
+    amounts.map((Amount, index) =>
+      completeRow('consumption', october, {
+        Reference: String(index).padStart(12, '0'),
+        Service: `Service ${index % 7}`,
+        Amount,
+        Estimated: index % 2 === 0,
+      }),
+    ),
+  );
+});
+
+test('what is not a table of the standard profile is refused', async (t) => {
+  const staging = await temporaryStaging(t);
+  const good = parquetFile('consumption', [completeRow('consumption', october, { Amount: 5n })]);
+  const customers = parquetFile('customers', [completeRow('customers', october, {})]);
+  const long = parquetFile('consumption', [
+    completeRow('consumption', october, { Service: '😀'.repeat(513) }),
+  ]);
+  const cases: [Uint8Array, RegExp][] = [
+    [customers, /not of this version's standard profile: its column Region differs/],
+    [new Uint8Array(200), /cannot be read/],
+    [good.slice(0, good.length >> 1), /cannot be read/],
+    [good.slice(4), /./],
+    [long, /more than 512 characters in column Service/],
+  ];
+  for (const [bytes, message] of cases) {
+    await t.throwsAsync(readBack(staging, 'consumption', bytes), {
+      instanceOf: DataError,
+      message,
+    });
+  }
+  const file = { key: 'parquet/file.parquet', bytes: good.length, sha256: sha256Of(good) };
+  await staging.write(file.key, good.slice(0, -1));
+  await t.throwsAsync(readParquet(staging, file, 'consumption').next(), {
+    instanceOf: DataError,
+    message: /ends too early/,
+  });
+  await staging.remove(file.key);
+  await t.throwsAsync(readParquet(staging, file, 'consumption').next(), { instanceOf: DataError });
+  const kept = parquetFile('consumption', [
+    completeRow('consumption', october, { Service: '😀'.repeat(512) }),
+  ]);
+  t.is((await readBack(staging, 'consumption', kept)).rows.length, 1);
+});

@@ -1,0 +1,112 @@
+import test from 'ava';
+import Libsql from 'libsql';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ConfigurationError, InterruptedError, TransientError } from '../../pipeline/errors.js';
+import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
+import {
+  loadSlice,
+  openFor,
+  silent,
+  temporaryFolder,
+  temporaryStaging,
+} from '../support/load-fixture.js';
+import { openInChild } from '../support/open-in-child.js';
+import type { SliceContent } from '../support/staged-slice.js';
+import { october, stageSlice } from '../support/staged-slice.js';
+
+const rows = (count: number): SliceContent => ({
+  customers: [{}],
+  consumption: Array.from({ length: count }, (_, index) => ({ Amount: BigInt(index) })),
+});
+
+test('closed, a database is one plain file', async (t) => {
+  const folder = await temporaryFolder(t);
+  const staging = await temporaryStaging(t);
+  const database = await openDatabase(parseDatabaseUrl(`sqlite:${folder}/a.sqlite`), silent);
+  await stageSlice(staging, october, rows(3));
+  await loadSlice(staging, database);
+  await database.close();
+  t.deepEqual(await readdir(folder), ['a.sqlite']);
+});
+
+test('several processes may make the tables at once', async (t) => {
+  const url = `sqlite:${await temporaryFolder(t)}/a.sqlite`;
+  await Promise.all([1, 2, 3].map(() => openInChild(url)));
+  const database = await openFor(t, url);
+  t.is(((await database.knex('pipeline_migrations')) as unknown[]).length, 3);
+});
+
+test('a load waits for another writer of the file, and can be interrupted meanwhile', async (t) => {
+  const file = join(await temporaryFolder(t), 'a.sqlite');
+  const database = await openFor(t, `sqlite:${file}`);
+  const staging = await temporaryStaging(t);
+  await stageSlice(staging, october, rows(3));
+  const writer = new Libsql(file);
+  t.teardown(() => void writer.close());
+  for (const outcome of ['interrupted', 'done']) {
+    writer.exec('BEGIN IMMEDIATE');
+    const controller = new AbortController();
+    let waiting = (): void => undefined;
+    const waits = new Promise<void>((resolve) => (waiting = resolve));
+    const log = { ...silent, debug: waiting, info: waiting, warn: waiting, error: waiting };
+    const load = loadSlice(staging, database, { signal: controller.signal, log });
+    const settled = load.catch((error: unknown) => error);
+    await waits;
+    if (outcome === 'interrupted') {
+      controller.abort();
+      t.true((await settled) instanceof InterruptedError);
+    }
+    writer.exec('COMMIT');
+    if (outcome === 'done') t.like(await settled, { state: 'done', rows: 3 });
+  }
+});
+
+test('a full disk leaves the old rows', async (t) => {
+  const database = await openFor(t, `sqlite:${await temporaryFolder(t)}/a.sqlite`);
+  const staging = await temporaryStaging(t);
+  await stageSlice(staging, october, rows(5));
+  await loadSlice(staging, database);
+  await stageSlice(staging, october, rows(5000));
+  await database.knex.raw('PRAGMA max_page_count = 100');
+  await t.throwsAsync(loadSlice(staging, database), {
+    instanceOf: TransientError,
+    message: /disk is full/,
+  });
+  t.deepEqual(await database.knex('consumption').count({ n: '*' }), [{ n: 5 }]);
+  await database.knex.raw('PRAGMA max_page_count = 1000000');
+  t.like(await loadSlice(staging, database), { state: 'done', rows: 5000 });
+});
+
+test('what is no database file is refused and left as it is', async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeFile(join(folder, 'text'), 'This is no database.\n'.repeat(100));
+  await mkdir(join(folder, 'folder'));
+  for (const [file, message] of [
+    ['text', /not an SQLite database/],
+    ['folder', /cannot be opened/],
+    ['absent/a.sqlite', /cannot be opened/],
+  ] as const) {
+    const error = await t.throwsAsync(
+      openDatabase(parseDatabaseUrl(`sqlite:${join(folder, file)}`), silent),
+      { instanceOf: ConfigurationError, message },
+    );
+    t.is(error.where, `sqlite:${join(folder, file)}`);
+  }
+  t.deepEqual(await readdir(folder), ['folder', 'text']);
+});
+
+test("another program's tables and settings are left alone", async (t) => {
+  const file = join(await temporaryFolder(t), 'a.sqlite');
+  const other = new Libsql(file);
+  other.exec('CREATE TABLE customers (a); PRAGMA user_version = 42');
+  other.close();
+  const open = (): Promise<unknown> => openFor(t, `sqlite:${file}`);
+  await t.throwsAsync(open(), { instanceOf: ConfigurationError, message: /not this pipeline's/ });
+  const again = new Libsql(file);
+  t.teardown(() => void again.close());
+  t.deepEqual(again.prepare('SELECT name FROM sqlite_master').all(), [{ name: 'customers' }]);
+  again.exec('DROP TABLE customers');
+  await open();
+  t.deepEqual(again.prepare('PRAGMA user_version').all(), [{ user_version: 42 }]);
+});
