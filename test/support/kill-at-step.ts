@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { Socket } from 'node:net';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import Libsql from 'libsql';
+import { preloaded } from './preload.js';
 
 /**
  * Loaded into the command before its own code (`node --import`): counts what the process does to the
@@ -13,18 +14,16 @@ import Libsql from 'libsql';
  * `STEPS_FILE` the steps of a whole run are counted instead.
  */
 
+const self = fileURLToPath(import.meta.url);
+
 /** The environment in which the command is killed before its `number`-th step. */
 export function killAtStep(number: number): Record<string, string> {
-  return { ...loaded(), KILL_AT_STEP: String(number) };
+  return { ...preloaded(self), KILL_AT_STEP: String(number) };
 }
 
 /** The environment in which the command writes the number of its steps to a file as it ends. */
 export function countSteps(file: string): Record<string, string> {
-  return { ...loaded(), STEPS_FILE: file };
-}
-
-function loaded(): Record<string, string> {
-  return { NODE_OPTIONS: `--import=${pathToFileURL(fileURLToPath(import.meta.url)).href}` };
+  return { ...preloaded(self), STEPS_FILE: file };
 }
 
 const { KILL_AT_STEP, STEPS_FILE } = process.env;
@@ -36,13 +35,13 @@ async function install(): Promise<void> {
     steps += 1;
     if (steps === Number(KILL_AT_STEP)) process.kill(process.pid, 'SIGKILL');
   };
-  const handle = await fs.open(fileURLToPath(import.meta.url));
+  const handle = await fs.open(self);
   await handle.close();
   counted(Object.getPrototypeOf(handle) as object, ['writeFile', 'sync'], step);
   counted(fs, ['open', 'mkdir', 'rename', 'link', 'unlink', 'rm'], step);
   syncBuiltinESMExports();
   counted(Socket.prototype, ['write'], step);
-  counted(Libsql.prototype as object, ['prepare', 'exec'], step);
+  counted(Libsql.prototype, ['prepare', 'exec'], step);
   if (STEPS_FILE !== undefined) {
     process.once('exit', () => {
       writeFileSync(STEPS_FILE, String(steps));
@@ -57,7 +56,8 @@ function counted(target: object, methods: readonly string[], step: () => void): 
     if (typeof original !== 'function') throw new Error(`there is no ${method} to count`);
     Reflect.set(target, method, function (this: unknown, ...args: unknown[]): unknown {
       step();
-      return Reflect.apply(original, this, args);
+      const result: unknown = Reflect.apply(original, this, args);
+      return result;
     });
   }
 }
