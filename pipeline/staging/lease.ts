@@ -11,7 +11,8 @@ import type { Staging } from './staging.js';
  * One process at a time works on a slice. A lease is a file with a number; whoever creates the number
  * after the last one, which only one process can (`ifAbsent`), and then sees no other valid lease, holds
  * the slice. The holder renews its file while it lives; a lease ends when its holder removes it, when it
- * is not renewed in time, or when its process on this very host is gone.
+ * is not renewed in time, or when its process on this very host is gone. Who waits for a lease sees
+ * whether it is renewed, so that one of a wrong clock, which seems to last for hours, ends as well.
  */
 
 const record = z.object({
@@ -53,8 +54,9 @@ export async function takeLease(
 ): Promise<Lease> {
   const deadline = performance.now() + waitSeconds * 1000;
   let told = false;
+  const unrenewed = watchRenewals();
   for (;;) {
-    const attempt = await tryTake(staging, slice);
+    const attempt = await tryTake(staging, slice, (lease) => isValid(lease) && !unrenewed(lease));
     if (attempt === 'vanished') continue;
     if ('number' in attempt) return hold(staging, slice, attempt.number);
     const holder = describe(attempt.held);
@@ -82,12 +84,25 @@ async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** Tells which leases have stayed as they were for as long as they live, by this process's own watch. */
+function watchRenewals(): (lease: LeaseRecord) => boolean {
+  const seen = new Map<string, number>();
+  return ({ token, expires }) => {
+    const version = `${token} ${expires}`;
+    const now = performance.now();
+    const first = seen.get(version) ?? now;
+    seen.set(version, first);
+    return now - first > LEASE_SECONDS * 1000;
+  };
+}
+
 async function tryTake(
   staging: Staging,
   slice: Slice,
+  counts: (lease: LeaseRecord) => boolean,
 ): Promise<{ number: number } | { held: LeaseRecord } | 'vanished'> {
   const before = await leases(staging, slice);
-  const held = before.find(({ lease }) => isValid(lease));
+  const held = before.find(({ lease }) => counts(lease));
   if (held !== undefined) return { held: held.lease };
   const number = Math.max(0, ...before.map((found) => found.number)) + 1;
   if (
@@ -99,7 +114,7 @@ async function tryTake(
     return winner === undefined ? 'vanished' : { held: winner.lease };
   }
   const rival = (await leases(staging, slice)).find(
-    (found) => found.number !== number && isValid(found.lease),
+    (found) => found.number !== number && counts(found.lease),
   );
   if (rival === undefined) {
     for (const old of before) await staging.remove(leaseKey(slice, old.number));
