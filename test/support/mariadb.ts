@@ -3,10 +3,11 @@ import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import type { Socket } from 'node:net';
+
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
@@ -115,7 +116,7 @@ function watchOver(child: ChildProcess, folder: string): ChildProcess {
     detached: true,
   });
   watchdog.unref();
-  (watchdog.stdin as Socket).unref();
+  (watchdog.stdin as Writable & { unref(): void }).unref();
   return watchdog;
 }
 
