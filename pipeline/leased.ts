@@ -1,14 +1,8 @@
 import type { Log } from './log.js';
 import type { Slice } from './staging/layout.js';
+import type { LeaseOptions } from './staging/lease.js';
 import { takeLease } from './staging/lease.js';
 import type { Staging } from './staging/staging.js';
-
-export interface LeasedOptions {
-  waitSeconds: number;
-  signal: AbortSignal;
-  onWait: (holder: string) => void;
-  log: Log;
-}
 
 /**
  * Does work while holding the slice's lease. The work's own signal also aborts when the lease is lost,
@@ -18,12 +12,12 @@ export interface LeasedOptions {
 export async function leased<T>(
   staging: Staging,
   slice: Slice,
-  { waitSeconds, signal, onWait, log }: LeasedOptions,
+  { log, ...options }: LeaseOptions & { log: Log },
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const lease = await takeLease(staging, slice, { waitSeconds, signal, onWait });
+  const lease = await takeLease(staging, slice, options);
   try {
-    return await work(AbortSignal.any([signal, lease.lost]));
+    return await work(AbortSignal.any([options.signal, lease.lost]));
   } finally {
     // A lease that cannot be removed runs out by itself: no reason to fail work that is done.
     await lease.release().catch((err: unknown) => {
