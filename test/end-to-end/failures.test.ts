@@ -19,8 +19,8 @@ const small = [
 interface World {
   cloud: Cloud;
   folder: string;
-  run(...args: string[]): Promise<Finished>;
-  runWith(env: Record<string, string>, ...args: string[]): Promise<Finished>;
+  run: (...args: string[]) => Promise<Finished>;
+  runWith: (env: Record<string, string>, ...args: string[]) => Promise<Finished>;
 }
 
 async function world(t: ExecutionContext, options: Partial<CloudOptions> = {}): Promise<World> {

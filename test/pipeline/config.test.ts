@@ -87,8 +87,11 @@ test('Vault is needed only by a run that asks it for something', (t) => {
 });
 
 test("a path written as a full URL tells Vault's address", (t) => {
-  const { VAULT_ADDR: _, ...rest } = vault;
-  const env = { ...rest, VAULT_LOGIN_PATH: 'https://vault.example:8200/v1/auth/approle/login' };
+  const env = {
+    ...vault,
+    VAULT_ADDR: '',
+    VAULT_LOGIN_PATH: 'https://vault.example:8200/v1/auth/approle/login',
+  };
   t.is(resolveConfig({}, env, {}, all).vault?.address, 'https://vault.example:8200');
 });
 
