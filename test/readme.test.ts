@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { parse } from 'yaml';
 import { startCloud } from '../fixtures/cloud/cloud.js';
+import { startS3 } from '../fixtures/cloud/s3.js';
 import { demoData } from '../fixtures/demo/data.js';
 import { resolveConfig } from '../pipeline/config.js';
 import { lastCompleteMonth, monthsBetween, parseMonth } from '../pipeline/month.js';
@@ -38,7 +39,8 @@ test('its commands for the monthly run do what they say', async (t) => {
     { name: 'internal', accounts: 3 },
   ];
   const cloud = await startCloud({ data: demoData({ months, organizations }) });
-  t.teardown(() => cloud.close());
+  const s3 = await startS3({ buckets: ['bucket'] });
+  t.teardown(() => Promise.all([cloud.close(), s3.close()]));
   const commands = blocks('sh')
     .join('')
     .split('\n')
@@ -48,7 +50,7 @@ test('its commands for the monthly run do what they say', async (t) => {
     const [, ...words] = command.replace(/#.*/, '').trim().split(/\s+/);
     const ran = run('npx', ['--no-install', ...words], {
       cwd: folder,
-      env: { ...bareEnvironment(), ...cloud.environment },
+      env: { ...bareEnvironment(), ...cloud.environment, ...s3.environment },
     });
     const { stdout } = await ran;
     t.regex(stdout, / (done|unchanged)[,;]/, command);
