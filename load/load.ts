@@ -1,12 +1,11 @@
-import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
+import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { addTo, formatTotals, sameTotals } from '../pipeline/money.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
-import type { Slice, TableName } from '../pipeline/staging/layout.js';
+import type { Slice } from '../pipeline/staging/layout.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import type { Batch } from '../pipeline/staging/tables.js';
-import { columnIndex, tableNames } from '../pipeline/staging/tables.js';
+import { tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
+import { checkSums, tallied } from './check-sums.js';
 import type { Database, LoadTransaction, Sums } from './driver.js';
 import { newestLoad, recordLoad, singleAmount } from './history.js';
 import { readParquet } from './read-parquet.js';
@@ -53,6 +52,7 @@ export async function load(task: LoadTask): Promise<Outcome> {
     requests: 0,
   });
   return database.transact(slice, { signal, log }, async (transaction) => {
+    throwIfInterrupted(signal);
     if (!task.force && (await isLoaded(transaction, slice, source))) return outcome('unchanged');
     const started = task.now();
     await checkFiles(staging, source);
@@ -94,74 +94,25 @@ async function isLoaded(
 }
 
 async function replaceSlice(
-  task: LoadTask,
+  { staging, slice, signal, onProgress }: LoadTask,
   transaction: LoadTransaction,
-  source: Source,
+  { files, manifest }: Source,
 ): Promise<void> {
-  const { slice, staging } = task;
-  const { manifest } = source;
-  const check = (table: TableName, what: string, found: Sums | number): void => {
-    const sums = typeof found === 'number' ? { rows: found, totals: undefined } : found;
-    const totals = sums.totals === undefined ? undefined : formatTotals(sums.totals);
-    const expected = manifest[table].rows;
-    const expectedTotals = manifest.consumption.totals;
-    if (sums.rows === expected && (totals === undefined || sameTotals(totals, expectedTotals)))
-      return;
-    const sum = (value: Readonly<Record<string, string>>): string =>
-      totals === undefined ? '' : ` with sum ${JSON.stringify(value)}`;
-    throw new DataError(
-      `${table} ${what}: expected ${expected} rows${sum(expectedTotals)}, found ${sums.rows} rows${sum(totals ?? {})}; nothing was changed`,
-      {
-        where: `${staging.location}/${source.files[table].key}`,
-        next: `run "pipeline run --stage transform --stage load --force --month ${slice.month} --organization ${slice.organization}"`,
-      },
-    );
-  };
   for (const table of tableNames) {
     await deleteSlice(transaction.trx, table, slice);
     const sent: Sums = { rows: 0, totals: new Map() };
-    const batches = readParquet(staging, source.files[table], table);
-    await transaction.append(table, tallied(task, table, batches, sent, manifest[table].rows));
-    check(table, 'as staged', table === 'consumption' ? sent : sent.rows);
-  }
-  check('customers', 'in the database', await countSlice(transaction.trx, 'customers', slice));
-  check('consumption', 'in the database', await transaction.sums(slice));
-}
-
-/** Passes batches on, counting and adding up what is sent, and stops between two once interrupted. */
-async function* tallied(
-  { signal, onProgress }: LoadTask,
-  table: TableName,
-  batches: AsyncIterable<Batch>,
-  sums: Sums,
-  expected: number,
-): AsyncGenerator<Batch, void, undefined> {
-  for await (const batch of batches) {
-    for (const piece of pieces(batch)) {
+    const batches = tallied(table, readParquet(staging, files[table], table), sent, (rows) => {
       throwIfInterrupted(signal);
-      if (table === 'consumption') addUp(piece, sums);
-      sums.rows += piece.length;
-      yield piece;
-      onProgress(`${table} ${sums.rows} of ${expected} rows`);
-    }
+      if (rows > 0) onProgress(`${table} ${rows} of ${manifest[table].rows} rows`);
+    });
+    await transaction.append(table, batches);
+    checkSums(`${table} as staged`, manifest, table, sent);
   }
-  throwIfInterrupted(signal);
-}
-
-/** Rows between two looks at the signal: some tenths of a second. */
-const PIECE = 10_000;
-
-function* pieces({ length, columns }: Batch): Generator<Batch, void, undefined> {
-  for (let start = 0; start < length; start += PIECE) {
-    const end = Math.min(start + PIECE, length);
-    yield { length: end - start, columns: columns.map((values) => values.slice(start, end)) };
-  }
-}
-
-function addUp(batch: Batch, sums: Sums): void {
-  const amounts = batch.columns[columnIndex('consumption', 'Amount')] ?? [];
-  const currencies = batch.columns[columnIndex('consumption', 'Currency')] ?? [];
-  for (let row = 0; row < batch.length; row++) {
-    addTo(sums.totals, currencies[row] as string, amounts[row] as bigint);
-  }
+  const customers = await countSlice(transaction.trx, 'customers', slice);
+  checkSums('customers in the database', manifest, 'customers', {
+    rows: customers,
+    totals: new Map(),
+  });
+  const consumption = await transaction.sums(slice);
+  checkSums('consumption in the database', manifest, 'consumption', consumption);
 }

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import knexModule from 'knex';
 import type { Knex } from 'knex';
 import mysql from 'mysql2';
 import { z } from 'zod';
-import { ConfigurationError, throwIfInterrupted, TransientError } from '../pipeline/errors.js';
+import { ConfigurationError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { addTo, parseAmount } from '../pipeline/money.js';
 import type { Totals } from '../pipeline/money.js';
@@ -16,6 +16,7 @@ import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './knex-log.js';
 import { isOutdated, migrate } from './migrate.js';
+import { lockName, withLock } from './named-lock.js';
 import { sliceKey } from './slice-rows.js';
 
 /** Longest INSERT statement, in bytes: longer ones are not faster, and servers take at least 1 MiB by default. */
@@ -57,6 +58,13 @@ export async function openMysql(location: MysqlLocation, log: Log): Promise<Data
 
 async function connectionSettings(location: MysqlLocation): Promise<Knex.MySql2ConnectionConfig> {
   const { host, port, user, password, database, ssl } = location;
+  if (ssl !== undefined && isIP(host) !== 0) {
+    // Without a name to check, Node would take a certificate for "localhost".
+    throw new ConfigurationError('a TLS connection to the database needs the host by its name', {
+      where: host,
+      next: "write the name of the server's certificate in the database address, not an IP address",
+    });
+  }
   const ca = ssl?.ca === undefined ? undefined : await readAuthorities(ssl.ca);
   // The driver checks the certificate's host name only when it is told to.
   const tls = {
@@ -167,57 +175,4 @@ async function sumSlice(trx: Knex, slice: Slice): Promise<Sums> {
     addTo(totals, sum.currency, parseAmount(sum.amount).units);
   }
   return { rows, totals };
-}
-
-/** A lock's name, at most 64 characters, unique on the server. */
-function lockName(database: string, purpose: string): string {
-  const hash = createHash('sha256').update(`${database}\0${purpose}`).digest('hex').slice(0, 40);
-  return `pipeline ${hash}`;
-}
-
-/** Connections of Knex's pool, which its types leave open. */
-interface ConnectionPool {
-  acquireConnection(): Promise<unknown>;
-  releaseConnection(connection: unknown): Promise<void>;
-}
-
-const held = z.tuple([z.tuple([z.object({ held: z.number().nullable() })])]).rest(z.unknown());
-
-/**
- * Runs `work` while this connection holds a named lock of the server, which ends with the
- * connection at the latest: a killed process leaves none behind.
- */
-async function withLock<T>(
-  knex: Knex,
-  name: string,
-  { signal, log }: { signal: AbortSignal; log: Log },
-  work: (connection: unknown) => Promise<T>,
-): Promise<T> {
-  const pool = knex.client as ConnectionPool;
-  const connection = await pool.acquireConnection();
-  const ask = async (sql: string): Promise<boolean> => {
-    const answer: unknown = await knex.raw(sql, [name]).connection(connection);
-    return held.parse(answer)[0][0].held === 1;
-  };
-  try {
-    const start = Date.now();
-    while (!(await ask('SELECT GET_LOCK(?, 1) AS held'))) {
-      throwIfInterrupted(signal);
-      if (Date.now() - start > LONGEST_WAIT) {
-        throw new TransientError('another process has been loading the same data for too long', {
-          next: 'see whether it still works, then run the same command again',
-        });
-      }
-      log.debug('waiting for another process that loads the same data');
-    }
-    try {
-      return await work(connection);
-    } finally {
-      await ask('SELECT RELEASE_LOCK(?) AS held').catch((error: unknown) => {
-        log.debug({ error: String(error) }, 'the lock ended with its connection');
-      });
-    }
-  } finally {
-    await pool.releaseConnection(connection);
-  }
 }

@@ -1,4 +1,4 @@
-import type { AsyncBuffer, FileMetaData, SchemaElement } from 'hyparquet';
+import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { parquetMetadataAsync, parquetRead } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { DataError, PipelineError } from '../pipeline/errors.js';
@@ -7,7 +7,8 @@ import type { TableName } from '../pipeline/staging/layout.js';
 import type { ExportedFile } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import type { Batch, Column, Value } from '../pipeline/staging/tables.js';
-import { DECIMAL, tables } from '../pipeline/staging/tables.js';
+import { tables } from '../pipeline/staging/tables.js';
+import { checkSchema, remake, withRawDecimals } from './parquet-schema.js';
 
 const DAY = 86_400_000;
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -48,8 +49,6 @@ export async function* readParquet(
   }
 }
 
-const remake = 'make it anew with "pipeline run --stage transform --force"';
-
 function rangeReader(staging: Staging, file: ExportedFile, where: string): AsyncBuffer {
   return {
     byteLength: file.bytes,
@@ -62,57 +61,6 @@ function rangeReader(staging: Staging, file: ExportedFile, where: string): Async
       return new Uint8Array(bytes).buffer;
     },
   };
-}
-
-/** hyparquet turns a declared DECIMAL into a float; without the declaration its bytes come out as they are. */
-function withRawDecimals(metadata: FileMetaData): FileMetaData {
-  const raw = ({ converted_type, logical_type, ...element }: SchemaElement): SchemaElement =>
-    converted_type === 'DECIMAL' || logical_type?.type === 'DECIMAL'
-      ? element
-      : {
-          ...element,
-          ...(converted_type === undefined ? {} : { converted_type }),
-          ...(logical_type === undefined ? {} : { logical_type }),
-        };
-  return { ...metadata, schema: metadata.schema.map(raw) };
-}
-
-function isDeclared(element: SchemaElement, column: Column): boolean {
-  const { type, converted_type: converted, logical_type: logical } = element;
-  switch (column.type) {
-    case 'string':
-      return type === 'BYTE_ARRAY' && (converted === 'UTF8' || logical?.type === 'STRING');
-    case 'decimal':
-      return (
-        type === 'FIXED_LEN_BYTE_ARRAY' &&
-        element.type_length === 16 &&
-        element.scale === DECIMAL.scale
-      );
-    case 'date':
-      return type === 'INT32' && converted === 'DATE';
-    case 'timestamp':
-      return (
-        type === 'INT64' &&
-        (converted === 'TIMESTAMP_MILLIS' ||
-          (logical?.type === 'TIMESTAMP' && logical.unit === 'MILLIS'))
-      );
-    case 'boolean':
-      return type === 'BOOLEAN';
-  }
-}
-
-function checkSchema(metadata: FileMetaData, columns: readonly Column[], where: string): void {
-  const elements = metadata.schema.slice(1);
-  const wrong = columns.find((column, index) => {
-    const element = elements[index];
-    return element?.name !== column.name || !isDeclared(element, column);
-  });
-  if (wrong === undefined && elements.length === columns.length) return;
-  const fault = wrong === undefined ? 'it has more columns' : `its column ${wrong.name} differs`;
-  throw new DataError(`the Parquet file is not of this version's standard profile: ${fault}`, {
-    where,
-    next: remake,
-  });
 }
 
 async function readRows(

@@ -1,21 +1,22 @@
 import { createRequire } from 'node:module';
-import { setTimeout } from 'node:timers/promises';
 import knexModule from 'knex';
 import type { Knex } from 'knex';
 import Libsql from 'libsql';
 import { z } from 'zod';
-import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
+import { DataError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import type { Totals } from '../pipeline/money.js';
 import { addTo, parseAmount } from '../pipeline/money.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import { insertSqliteRows } from './batch-insert.js';
-import { databaseError, translated } from './database-errors.js';
+import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './knex-log.js';
 import { isOutdated, migrate } from './migrate.js';
 import { sliceKey } from './slice-rows.js';
+import type { Lock } from './sqlite-lock.js';
+import { prepareLock, whileFree, writing } from './sqlite-lock.js';
 
 type ClientClass = typeof Knex.Client;
 
@@ -107,74 +108,6 @@ function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
   };
 }
 
-const pragma = z.tuple([z.object({ user_version: z.int() })]);
-
-/** Knex's pool, which its types leave open. */
-interface ConnectionPool {
-  acquireConnection(): Promise<Libsql.Database>;
-  releaseConnection(connection: Libsql.Database): Promise<void>;
-}
-
-/** A statement that takes SQLite's only write lock, inside a transaction of the only connection. */
-type Lock = Libsql.Statement;
-
-/**
- * It writes a number that is there already. It is prepared once and run again and again, since a
- * statement of libsql that found the file locked stays in progress until it is run again or
- * collected, and no transaction can be committed meanwhile.
- */
-async function prepareLock(knex: Knex): Promise<Lock> {
-  const [{ user_version: version }] = pragma.parse(await knex.raw('PRAGMA user_version'));
-  const pool = knex.client as ConnectionPool;
-  const connection = await pool.acquireConnection();
-  const lock = connection.prepare(`PRAGMA user_version = ${version}`);
-  await pool.releaseConnection(connection);
-  return lock;
-}
-
-interface Context {
-  signal: AbortSignal;
-  log: Log;
-}
-
-/** Runs `work` in a transaction that holds SQLite's only write lock from its beginning. */
-async function writing<T>(
-  knex: Knex,
-  lock: Lock,
-  context: Context,
-  work: (trx: Knex.Transaction) => Promise<T>,
-): Promise<T> {
-  try {
-    return await knex.transaction(async (trx) => {
-      // BEGIN alone takes no lock, and so never fails.
-      await whileFree(context, () => Promise.resolve(lock.run()));
-      return work(trx);
-    });
-  } catch (error) {
-    // After a failed COMMIT the transaction may still be open; otherwise there is nothing to roll back.
-    await knex.raw('ROLLBACK').catch(() => undefined);
-    throw error;
-  }
-}
-
-/** Tries again, leaving room for other work, as long as another process holds the file's lock. */
-async function whileFree<T>({ signal, log }: Context, step: () => Promise<T>): Promise<T> {
-  const start = Date.now();
-  for (;;) {
-    try {
-      return await step();
-    } catch (error) {
-      const failure = databaseError(error, '');
-      const busy = String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY');
-      if (!busy) throw error;
-      if (Date.now() - start > LONGEST_WAIT) throw failure;
-    }
-    throwIfInterrupted(signal);
-    log.debug('waiting for another process that writes to the file');
-    await setTimeout(50);
-  }
-}
-
 /** Rows that are added up at once. */
 const RANGE = 100_000;
 
@@ -199,7 +132,11 @@ async function sumSlice(trx: Knex, slice: Slice): Promise<Sums> {
       rows += sum.rows;
       for (const amount of sum.amounts.split(' ')) {
         const { units, rounded } = parseAmount(amount);
-        if (rounded) throw new DataError(`consumption in the database holds the amount ${amount}`);
+        if (rounded) {
+          throw new DataError(`consumption in the database holds the amount ${amount}`, {
+            next: 'look for a trigger or another program that alters the table',
+          });
+        }
         addTo(totals, sum.currency, units);
       }
     }

@@ -11,7 +11,8 @@ export interface Progress {
 
 /** One line for each running task, redrawn in place on a terminal; a line at each task's start and end elsewhere. */
 export function createProgress(stream: NodeJS.WriteStream): Progress {
-  return stream.isTTY ? redrawn(stream) : plain(stream);
+  // A terminal that knows no height of its own has no room to redraw in.
+  return stream.isTTY && stream.rows > 0 ? redrawn(stream) : plain(stream);
 }
 
 function plain(stream: NodeJS.WriteStream): Progress {

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import pLimit from 'p-limit';
 import { DataError, UsageError } from './errors.js';
+import { leased } from './leased.js';
 import type { Month } from './month.js';
 import { openResources } from './resources.js';
 import type { Resources } from './resources.js';
 import type { Selection } from './selection.js';
 import type { Slice } from './staging/layout.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
-import { runTask, skipped } from './task.js';
+import { failed, runTask, skipped, taskLabel } from './task.js';
 import { version } from './version.js';
 
 export interface RunReport {
@@ -45,7 +46,9 @@ export async function run(request: RunRequest): Promise<RunReport> {
       'run begins',
     );
     const limit = pLimit(config.concurrency);
-    const chains = slices.map((slice) => runChain(slice, { ...request, resources, runId, limit }));
+    const chains = slices.map((slice) =>
+      limit(() => runChain(slice, { ...request, resources, runId })),
+    );
     const tasks = (await Promise.all(chains)).flat();
     const seconds = (performance.now() - clock) / 1000;
     log.info({ runId, seconds }, 'run ends');
@@ -84,17 +87,34 @@ async function slicesOf(resources: Resources, selection: Selection): Promise<Sli
   });
 }
 
-interface ChainContext extends TaskContext {
-  limit: <T>(task: () => Promise<T>) => Promise<T>;
+/**
+ * Holds the slice's lease over all its stages: were it free between two of them, another run that waits
+ * could take it, and this one would fail halfway.
+ */
+async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
+  const { config, selection, signal, log, progress, resources } = context;
+  const [first = 'extract', ...rest] = selection.stages;
+  const clock = performance.now();
+  const onWait = (holder: string): void => {
+    progress.line(`${taskLabel(slice, first)}  waiting for ${holder}`);
+  };
+  try {
+    const options = { waitSeconds: config.waitSeconds, signal, onWait, log };
+    return await leased(resources.staging, slice, options, (leasedSignal) =>
+      runStages(slice, { ...context, signal: leasedSignal }),
+    );
+  } catch (error) {
+    log.debug({ ...slice, err: error }, 'the lease could not be taken');
+    const seconds = (performance.now() - clock) / 1000;
+    return [failed(slice, first, error, seconds), ...rest.map((stage) => skipped(slice, stage))];
+  }
 }
 
-async function runChain(slice: Slice, context: ChainContext): Promise<TaskReport[]> {
+async function runStages(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
   const reports: TaskReport[] = [];
   for (const stage of context.selection.stages) {
     const broken = reports.some(({ state }) => state === 'failed' || state === 'skipped');
-    reports.push(
-      broken ? skipped(slice, stage) : await context.limit(() => runTask(slice, stage, context)),
-    );
+    reports.push(broken ? skipped(slice, stage) : await runTask(slice, stage, context));
   }
   return reports;
 }

@@ -1,5 +1,5 @@
 import type { Config } from './config.js';
-import { InterruptedError } from './errors.js';
+import { InterruptedError, PipelineError, throwIfInterrupted } from './errors.js';
 import type { Log } from './log.js';
 import type { Month } from './month.js';
 import type { OnProgress, Outcome } from './outcome.js';
@@ -7,7 +7,6 @@ import type { Progress } from './progress.js';
 import type { Resources } from './resources.js';
 import type { Selection, Stage } from './selection.js';
 import type { Slice } from './staging/layout.js';
-import { takeLease } from './staging/lease.js';
 
 /** What a run is asked to do, and what it works with. */
 export interface RunRequest {
@@ -43,9 +42,20 @@ export function skipped(slice: Slice, stage: Stage): TaskReport {
   return { ...slice, stage, state: 'skipped', outcome: undefined, error: undefined, seconds: 0 };
 }
 
+/** The report of a stage that failed. */
+export function failed(slice: Slice, stage: Stage, error: unknown, seconds: number): TaskReport {
+  return { ...slice, stage, state: 'failed', outcome: undefined, error, seconds };
+}
+
+/** The words by which people know a task. */
+export function taskLabel(slice: Slice, stage: Stage): string {
+  return `${slice.month}  ${slice.organization.padEnd(10)}  ${stage.padEnd(9)}`;
+}
+
 /**
- * Does one stage for one month and organization while holding the slice's lease. Never throws: a
- * failure is part of the report.
+ * Does one stage for one month and organization, whose lease the caller holds. Never throws: a failure
+ * is part of the report.
+ * @param context its signal's reason tells a lost lease, which is a {@link PipelineError}, from an interruption.
  */
 export async function runTask(
   slice: Slice,
@@ -53,58 +63,26 @@ export async function runTask(
   context: TaskContext,
 ): Promise<TaskReport> {
   const { log, progress, signal } = context;
-  const shown = progress.begin(
-    `${slice.month}  ${slice.organization.padEnd(10)}  ${stage.padEnd(9)}`,
-  );
+  const shown = progress.begin(taskLabel(slice, stage));
   const clock = performance.now();
   const seconds = (): number => (performance.now() - clock) / 1000;
   try {
-    const outcome = await leased(stage, slice, context, shown.update);
+    throwIfInterrupted(signal);
+    const outcome = await perform(stage, slice, context, shown.update);
     log.info({ ...slice, stage, ...outcome, seconds: seconds() }, `${stage} ${outcome.state}`);
     shown.end(`${outcome.state}, ${outcome.rows} rows, ${seconds().toFixed(1)} s`);
     return { ...slice, stage, state: outcome.state, outcome, error: undefined, seconds: seconds() };
   } catch (thrown) {
-    const error = signal.aborted ? new InterruptedError() : thrown;
+    const error = signal.aborted ? reasonOf(signal) : thrown;
     // The summary names the failure for people; the log keeps the stack for those who ask for it.
     log.debug({ ...slice, stage, err: thrown }, `${stage} failed`);
     shown.end(error instanceof InterruptedError ? 'interrupted' : 'failed');
-    return { ...slice, stage, state: 'failed', outcome: undefined, error, seconds: seconds() };
+    return failed(slice, stage, error, seconds());
   }
 }
 
-async function leased(
-  stage: Stage,
-  slice: Slice,
-  context: TaskContext,
-  onProgress: OnProgress,
-): Promise<Outcome> {
-  const { resources, config, signal } = context;
-  if (signal.aborted) throw new InterruptedError();
-  const lease = await takeLease(resources.staging, slice, {
-    waitSeconds: config.waitSeconds,
-    signal,
-    onWait: (holder) => {
-      onProgress(`waiting for ${holder}`);
-    },
-  });
-  try {
-    return await perform(
-      stage,
-      slice,
-      { ...context, signal: AbortSignal.any([signal, lease.lost]) },
-      onProgress,
-    );
-  } catch (error) {
-    throw lease.lost.aborted ? lease.lost.reason : error;
-  } finally {
-    // A lease that cannot be removed runs out by itself: no reason to fail work that is done.
-    await lease.release().catch((err: unknown) => {
-      context.log.warn(
-        { ...slice, err },
-        'the lease could not be given back; it runs out by itself',
-      );
-    });
-  }
+function reasonOf({ reason }: AbortSignal): PipelineError {
+  return reason instanceof PipelineError ? reason : new InterruptedError();
 }
 
 /** A stage's modules load when the first of its tasks runs: `--stage load` never loads the AWS clients. */

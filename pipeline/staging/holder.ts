@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { readlinkSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 /**
@@ -14,16 +14,22 @@ export interface Holder {
 
 /** This process. */
 export const self: Holder = {
-  machine: `${hostname()}-${processNamespace()}`.replaceAll(/[^A-Za-z0-9-]/g, '-'),
+  machine: `${hostname()}-${processSpace()}`.replaceAll(/[^A-Za-z0-9-]/g, '-'),
   pid: process.pid,
   token: randomBytes(6).toString('hex'),
 };
 
-function processNamespace(): string {
+/**
+ * Which running kernel, and which of its process namespaces, gave this process its number: machines may
+ * share a name, and the first namespace has the same name on all of them.
+ */
+function processSpace(): string {
   try {
-    return readlinkSync('/proc/self/ns/pid').replaceAll(/\D/g, '');
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8');
+    const namespace = readlinkSync('/proc/self/ns/pid');
+    return createHash('sha256').update(`${boot}${namespace}`).digest('hex').slice(0, 12);
   } catch {
-    // Only Linux has it, and only there do containers share a host's name.
+    // Only Linux has them, and only there do containers share a host's name.
     return '';
   }
 }

@@ -122,14 +122,14 @@ export function leasePrefix(slice: Slice): string {
   return `leases/month=${slice.month}/${slice.organization}/`;
 }
 
-/** The `number`-th lease on a slice; whoever creates it holds the slice. */
+/** The lease of a number on a slice. */
 export function leaseKey(slice: Slice, number: number): string {
-  return `${leasePrefix(slice)}${String(number).padStart(6, '0')}.json`;
+  return `${leasePrefix(slice)}${number}.json`;
 }
 
 /** The number in a lease's key; `undefined` for any other key. */
 export function parseLeaseKey(key: string): { number: number } | undefined {
-  const number = /^leases\/month=[^/]+\/[^/]+\/(\d+)\.json$/.exec(key)?.[1];
+  const number = /^leases\/month=[^/]+\/[^/]+\/(\d{1,15})\.json$/.exec(key)?.[1];
   return number === undefined ? undefined : { number: Number(number) };
 }
 

@@ -1,37 +1,35 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
-import { InterruptedError, TransientError } from '../errors.js';
-import { readAll } from './bytes.js';
-import { isGone, self } from './holder.js';
+import { InterruptedError, throwIfInterrupted, TransientError } from '../errors.js';
 import type { Slice } from './layout.js';
-import { leaseKey, leasePrefix, parseLeaseKey } from './layout.js';
+import { leaseKey } from './layout.js';
+import { holdLease } from './lease-hold.js';
+import type { Lease } from './lease-hold.js';
+import type { FoundLease, Verdict } from './lease-record.js';
+import {
+  describeLease,
+  findLeases,
+  leaseJudge,
+  newRecord,
+  serializeRecord,
+} from './lease-record.js';
 import type { Staging } from './staging.js';
 
+export type { Lease } from './lease-hold.js';
+
 /**
- * One process at a time works on a slice. A lease is a file with a number; whoever creates the number
- * after the last one, which only one process can (`ifAbsent`), and then sees no other valid lease, holds
- * the slice. The holder renews its file while it lives; a lease ends when its holder removes it, when it
- * is not renewed in time, or when its process on this very host is gone.
+ * One process at a time works on a slice. A lease is a file with a number; whoever creates a number
+ * above all others, which only one process can (`ifAbsent`), and then sees none above it and no other
+ * that is alive, holds the slice. Of two that create files at the same time, each looks only after it has
+ * created its own, so that at least one sees the other and gives way. The holder renews its file while it
+ * lives; a lease ends when its holder removes it, when its process on this very machine is gone, or when
+ * it is no longer renewed.
  */
 
-const record = z.object({
-  machine: z.string(),
-  pid: z.int(),
-  token: z.string(),
-  since: z.iso.datetime(),
-  expires: z.iso.datetime(),
-});
-type LeaseRecord = z.infer<typeof record>;
-
-/** Seconds that a lease outlives its last renewal: what a crash on another machine makes the next run wait at most. */
+/** Seconds that a lease outlives its last renewal. */
 export const LEASE_SECONDS = 60;
 
-export interface Lease {
-  /** Aborts when the lease was lost: it could not be renewed, or another process took it over. */
-  readonly lost: AbortSignal;
-  /** Gives the slice free. */
-  release(): Promise<void>;
-}
+/** Times that leases may come and go in between before something must be wrong with the staging area. */
+const MOST_COLLISIONS = 100;
 
 export interface LeaseOptions {
   /** How long to wait for another holder before giving up. */
@@ -39,39 +37,53 @@ export interface LeaseOptions {
   signal: AbortSignal;
   /** Called once when the slice is held by another process and this one begins to wait. */
   onWait?: (holder: string) => void;
+  /** Default {@link LEASE_SECONDS}; the same for all processes of a staging area. */
+  seconds?: number;
 }
 
 /**
- * Takes the slice's lease, waiting for another holder as long as the options say.
+ * Takes the slice's lease, waiting for another holder as long as the options say. A holder that may be
+ * dead is watched before the lease is taken over, for half a lease at most, without being asked to wait.
  * @throws {TransientError} naming the holder and since when, when it is still held then.
  * @throws {InterruptedError} when the signal aborts the waiting.
  */
 export async function takeLease(
   staging: Staging,
   slice: Slice,
-  { waitSeconds, signal, onWait }: LeaseOptions,
+  { waitSeconds, signal, onWait, seconds = LEASE_SECONDS }: LeaseOptions,
 ): Promise<Lease> {
   const deadline = performance.now() + waitSeconds * 1000;
-  let told = false;
-  for (;;) {
-    const attempt = await tryTake(staging, slice);
-    if (attempt === 'vanished') continue;
-    if ('number' in attempt) return hold(staging, slice, attempt.number);
-    const holder = describe(attempt.held);
-    if (performance.now() >= deadline) {
+  const judge = leaseJudge(seconds);
+  let polls = 0;
+  for (let collisions = 0; collisions < MOST_COLLISIONS;) {
+    throwIfInterrupted(signal);
+    const attempt = await tryTake(staging, slice, judge, seconds);
+    if (attempt === 'collided') {
+      collisions += 1;
+      // Two that gave way to each other at the same moment must not meet again for ever.
+      await pause(50 + 200 * Math.random(), signal);
+      continue;
+    }
+    if ('lease' in attempt) return attempt.lease;
+    const rest = deadline - performance.now();
+    if (attempt.verdict === 'held' && rest <= 0) {
       throw new TransientError(
-        `another run holds ${slice.month} of ${slice.organization}: ${holder}`,
+        `another run holds ${slice.month} of ${slice.organization}: ${attempt.holder}`,
         {
           where: staging.location,
           next: 'run again when it has ended, or wait for it with --wait SECONDS',
         },
       );
     }
-    if (!told) onWait?.(holder);
-    told = true;
-    // Two that give way to each other at the same moment must not meet again forever.
-    await pause(500 + Math.random() * 500, signal);
+    if (polls === 0) onWait?.(attempt.holder);
+    polls += 1;
+    const next = Math.min(3000, 250 * (polls + 1)) * (0.5 + Math.random() / 2);
+    await pause(rest > 0 ? Math.min(next, rest) : next, signal);
   }
+  throw new TransientError(
+    `the lease on ${slice.month} of ${slice.organization} cannot be taken: others come and go in between`,
+    { where: staging.location, next: 'run the same command again' },
+  );
 }
 
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
@@ -82,122 +94,42 @@ async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   }
 }
 
+type Judge = (found: FoundLease) => Verdict;
+
 async function tryTake(
   staging: Staging,
   slice: Slice,
-): Promise<{ number: number } | { held: LeaseRecord } | 'vanished'> {
-  const before = await leases(staging, slice);
-  const held = before.find(({ lease }) => isValid(lease));
-  if (held !== undefined) return { held: held.lease };
-  const number = Math.max(0, ...before.map((found) => found.number)) + 1;
-  if (
-    !(await staging.write(leaseKey(slice, number), serialize(newRecord(new Date())), {
-      ifAbsent: true,
-    }))
-  ) {
-    const winner = (await leases(staging, slice)).find((found) => found.number === number);
-    return winner === undefined ? 'vanished' : { held: winner.lease };
-  }
-  const rival = (await leases(staging, slice)).find(
-    (found) => found.number !== number && isValid(found.lease),
-  );
-  if (rival === undefined) {
-    for (const old of before) await staging.remove(leaseKey(slice, old.number));
-    return { number };
-  }
-  await staging.remove(leaseKey(slice, number));
-  return { held: rival.lease };
-}
+  judge: Judge,
+  seconds: number,
+): Promise<{ lease: Lease } | { holder: string; verdict: Verdict } | 'collided'> {
+  const before = await findLeases(staging, slice);
+  const alive = before
+    .map((found) => ({ holder: describeLease(found), verdict: judge(found) }))
+    .filter(({ verdict }) => verdict !== 'dead');
+  const holder = alive.find(({ verdict }) => verdict === 'held') ?? alive[0];
+  if (holder !== undefined) return holder;
 
-function hold(staging: Staging, slice: Slice, number: number): Lease {
-  const since = new Date();
-  const lost = new AbortController();
+  const now = new Date();
+  const taken = performance.now();
+  // Numbers grow with the clock, so that a process that slept does not find its own in another's hands.
+  const number = Math.max(
+    Math.floor(now.getTime() / (seconds * 1000)),
+    ...before.map((found) => found.number + 1),
+  );
   const key = leaseKey(slice, number);
-  let renewed = performance.now();
-  let renewing: Promise<void> = Promise.resolve();
-  const renew = async (): Promise<void> => {
-    try {
-      const rival = (await leases(staging, slice)).find(
-        (found) => found.number !== number && isValid(found.lease),
-      );
-      if (rival !== undefined) {
-        lost.abort(
-          new TransientError(
-            `another run took ${slice.month} of ${slice.organization} over: ${describe(rival.lease)}`,
-          ),
-        );
-        return;
-      }
-      await staging.write(key, serialize({ ...newRecord(new Date()), since: since.toISOString() }));
-      renewed = performance.now();
-    } catch (cause) {
-      if (performance.now() - renewed < LEASE_SECONDS * 1000) return;
-      lost.abort(
-        new TransientError(
-          `the lease on ${slice.month} of ${slice.organization} could not be renewed`,
-          { cause, next: 'run the same command again' },
-        ),
-      );
-    }
-  };
-  const timer = setInterval(
-    () => {
-      renewing = renewing.then(renew);
-    },
-    (LEASE_SECONDS / 4) * 1000,
-  );
-  timer.unref();
-  return {
-    lost: lost.signal,
-    async release() {
-      clearInterval(timer);
-      await renewing;
-      await staging.remove(key);
-    },
-  };
-}
-
-async function leases(
-  staging: Staging,
-  slice: Slice,
-): Promise<{ number: number; lease: LeaseRecord }[]> {
-  const found: { number: number; lease: LeaseRecord }[] = [];
-  for await (const { key } of staging.list(leasePrefix(slice))) {
-    const number = parseLeaseKey(key)?.number;
-    const content = number === undefined ? undefined : await staging.read(key);
-    if (number === undefined || content === undefined) continue;
-    const text = new TextDecoder().decode(await readAll(content));
-    found.push({ number, lease: parseRecord(text) });
-  }
-  return found;
-}
-
-/** A lease that cannot be read belongs to nobody who could renew it: it counts as run out. */
-function parseRecord(text: string): LeaseRecord {
+  const record = newRecord(now, now, seconds);
+  if (!(await staging.write(key, serializeRecord(record), { ifAbsent: true }))) return 'collided';
   try {
-    return record.parse(JSON.parse(text));
-  } catch {
-    const past = new Date(0).toISOString();
-    return { machine: 'unknown', pid: 0, token: '', since: past, expires: past };
+    const others = (await findLeases(staging, slice)).filter((found) => found.number !== number);
+    if (others.some((found) => found.number > number || judge(found) !== 'dead')) {
+      await staging.remove(key);
+      return 'collided';
+    }
+    for (const dead of others) await staging.remove(dead.key);
+  } catch (error) {
+    // Nobody will renew it: what cannot be removed either runs out by itself.
+    await staging.remove(key).catch(() => undefined);
+    throw error;
   }
-}
-
-function newRecord(now: Date): LeaseRecord {
-  return {
-    ...self,
-    since: now.toISOString(),
-    expires: new Date(now.getTime() + LEASE_SECONDS * 1000).toISOString(),
-  };
-}
-
-function serialize(lease: LeaseRecord): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify(lease)}\n`);
-}
-
-function isValid(lease: LeaseRecord): boolean {
-  return Date.parse(lease.expires) > Date.now() && !isGone(lease);
-}
-
-function describe(lease: LeaseRecord): string {
-  return `process ${lease.pid} on ${lease.machine}, since ${lease.since}`;
+  return { lease: holdLease(staging, slice, { key, number, since: now, taken, seconds }) };
 }

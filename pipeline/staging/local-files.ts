@@ -1,4 +1,4 @@
-import { link, mkdir, open, rename } from 'node:fs/promises';
+import { link, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { attempt, codeOf } from './local-errors.js';
 
@@ -18,23 +18,61 @@ export async function writeDurably(
   }
 }
 
+/** Times that a folder may vanish between its making and the first file in it. */
+const TRIES = 20;
+
 /**
  * Gives a file that was written aside its own name, and forces the name to the disk.
  * @returns false only with `ifAbsent`, when the name is taken.
  */
 export async function place(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
+  const folder = dirname(path);
   return attempt('write', path, async () => {
-    const folder = dirname(path);
-    await makeFolder(folder);
-    try {
-      await (ifAbsent ? link(aside, path) : rename(aside, path));
-    } catch (cause) {
-      if (ifAbsent && codeOf(cause) === 'EEXIST') return false;
-      throw cause;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await makeFolder(folder);
+        const placed = await tryPlace(aside, path, ifAbsent);
+        if (placed) await syncFolder(folder).catch(ignoreVanished);
+        return placed;
+      } catch (cause) {
+        // Whoever removes the last file of a folder removes the folder with it.
+        if (codeOf(cause) !== 'ENOENT' || tries === TRIES) throw cause;
+      }
     }
-    await syncFolder(folder);
-    return true;
   });
+}
+
+async function tryPlace(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
+  if (!ifAbsent) {
+    await rename(aside, path);
+    return true;
+  }
+  try {
+    await link(aside, path);
+    return true;
+  } catch (cause) {
+    if (codeOf(cause) === 'EEXIST') return false;
+    throw cause;
+  }
+}
+
+/** Passes over the failure that a file or folder has been removed in the meantime. */
+function ignoreVanished(cause: unknown): void {
+  if (codeOf(cause) !== 'ENOENT') throw cause;
+}
+
+/** Removes a file, and the folders up to the root that are empty without it. */
+export async function removeFile(root: string, path: string): Promise<void> {
+  await unlink(path);
+  await syncFolder(dirname(path)).catch(ignoreVanished);
+  for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder)) {
+    try {
+      await rmdir(folder);
+    } catch {
+      // Not empty, gone already, a link or not ours to remove: an empty folder means nothing.
+      return;
+    }
+  }
 }
 
 /** Makes a folder and forces the names of the folders it had to make to the disk. */

@@ -1,10 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
-import { open, rm, stat, unlink } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { checkKey } from './layout.js';
 import { asidePath, sweep } from './local-aside.js';
 import { attempt, isNotFound } from './local-errors.js';
-import { makeFolder, place, syncFolder, writeDurably } from './local-files.js';
+import { makeFolder, place, removeFile, writeDurably } from './local-files.js';
 import { listFolder } from './local-list.js';
 import type { ByteRange, Staging } from './staging.js';
 
@@ -57,13 +57,12 @@ export function localStaging(folder: string): Staging {
       const path = pathOf(key);
       await attempt('remove', path, async () => {
         try {
-          await unlink(path);
+          await removeFile(root, path);
         } catch (cause) {
           // A folder is no file of the staging area, and unlink(2) may say so with either of two codes.
           if (isNotFound(cause) || (await isFolder(path))) return;
           throw cause;
         }
-        await syncFolder(dirname(path));
       });
     },
   };

@@ -62,6 +62,25 @@ test('a load waits for another writer of the file, and can be interrupted meanwh
   }
 });
 
+test('a reader is never locked out, even when a load outgrows its memory', async (t) => {
+  const file = join(await temporaryFolder(t), 'a.sqlite');
+  const database = await openFor(t, `sqlite:${file}`);
+  const staging = await temporaryStaging(t);
+  await stageSlice(staging, october, rows(5));
+  await loadSlice(staging, database);
+  await stageSlice(staging, october, rows(12_000));
+  await database.knex.raw('PRAGMA cache_size = 10');
+  const reader = new Libsql(file);
+  t.teardown(() => void reader.close());
+  const seen: unknown[] = [];
+  const onProgress = (): void => {
+    seen.push(...reader.prepare('SELECT COUNT(*) AS n FROM consumption').all());
+  };
+  await loadSlice(staging, database, { onProgress });
+  t.true(seen.length >= 3);
+  t.deepEqual(new Set(seen.map((row) => (row as { n: number }).n)), new Set([5]));
+});
+
 test('a full disk leaves the old rows', async (t) => {
   const database = await openFor(t, `sqlite:${await temporaryFolder(t)}/a.sqlite`);
   const staging = await temporaryStaging(t);

@@ -24,6 +24,8 @@ export interface CliOptions {
   env?: Readonly<Record<string, string>>;
   /** Called with the running process, to send it signals. */
   running?: (child: ChildProcess) => void;
+  /** Makes the process the leader of a process group, whose id is its own. */
+  detached?: boolean;
 }
 
 /** An environment without any setting of the machine it runs on. */
@@ -43,13 +45,14 @@ const limit = pLimit(2);
 /** Runs the real command in a process of its own, until it ends. */
 export function pipeline(
   args: readonly string[],
-  { cwd, env = {}, running }: CliOptions,
+  { cwd, env = {}, running, detached = false }: CliOptions,
 ): Promise<Finished> {
   return limit(() => {
     const child = spawn(process.execPath, [cliFile, ...args], {
       cwd,
       env: { ...bareEnvironment(), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached,
     });
     running?.(child);
     return finished(child);

@@ -3,9 +3,11 @@ import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
@@ -50,9 +52,7 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
   address.password = encodeURIComponent(password);
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
   let child: ChildProcess | undefined;
-  // A test process that exits early must not leave its server behind.
-  const onExit = (): void => void child?.kill('SIGKILL');
-  process.once('exit', onExit);
+  let watchdog: ChildProcess | undefined;
   const start = async (): Promise<void> => {
     child = spawn(
       binary,
@@ -77,11 +77,12 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
       { stdio: 'ignore' },
     );
     child.unref();
+    watchdog = watchOver(child, folder);
     await untilItAnswers(address, child, join(folder, 'log'));
   };
   const stop = async (): Promise<void> => {
+    watchdog?.kill();
     if (child !== undefined) await end(child);
-    process.off('exit', onExit);
     await rm(folder, { recursive: true, force: true });
   };
   try {
@@ -98,11 +99,25 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
   return {
     ...serverAt(address),
     kill: async () => {
+      watchdog?.kill();
       if (child !== undefined) await end(child);
     },
     restart: start,
     stop,
   };
+}
+
+/** A test process that ends early, however it does, leaves no server and no files behind. */
+function watchOver(child: ChildProcess, folder: string): ChildProcess {
+  // Its standard input ends with this process.
+  const script = 'read -r _; kill -9 "$1"; rm -rf "$2"';
+  const watchdog = spawn('sh', ['-c', script, 'sh', String(child.pid), folder], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
+  watchdog.unref();
+  (watchdog.stdin as Writable & { unref(): void }).unref();
+  return watchdog;
 }
 
 function serverAt(address: URL): TestServer {
