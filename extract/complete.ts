@@ -24,6 +24,8 @@ export interface ExtractTask {
   signal: AbortSignal;
   log: Log;
   onProgress: OnProgress;
+  /** Called for each answer of Cost Explorer, which AWS charges for whatever becomes of it. */
+  onPaid: () => void;
   now: () => Date;
 }
 
@@ -102,6 +104,7 @@ async function fetchCost(
 ): Promise<number> {
   if (draft.costComplete) return 0;
   for await (const page of source.costAndUsage(task.slice.month, [...draft.tokens], task.signal)) {
+    task.onPaid();
     await stageCostPage(task.staging, task.slice, draft, page);
     task.onProgress(`page ${draft.cost.length}, ${rowsOf(draft.cost)} groups`);
     if (stop.aborted) break;

@@ -3,6 +3,7 @@ import { hideBin } from 'yargs/helpers';
 import yargs from 'yargs';
 import { demo } from './commands/demo.js';
 import { prune } from './commands/prune.js';
+import { onlyRepeatables } from './commands/options.js';
 import { run } from './commands/run.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
 import { version } from './version.js';
@@ -29,20 +30,23 @@ const cli = yargs(hideBin(process.argv))
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()
+  .check(onlyRepeatables)
   .version(version)
   .help()
   .alias('h', 'help')
   .wrap(Math.min(110, process.stdout.columns || 100))
   .exitProcess(false)
   .fail((message: string | undefined, error: Error | undefined) => {
-    throw error ?? new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
+    // A flag without its value is the one fault that yargs itself throws.
+    if (error !== undefined && error.name !== 'YError') throw error;
+    throw new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
   });
 
 try {
   await cli.parseAsync();
 } catch (error) {
   process.stderr.write(`pipeline: ${describeError(error)}\n`);
-  if (process.argv.includes('--log-level=debug') && error instanceof Error)
+  if (/ --log-level[= ]debug( |$)/.test(process.argv.join(' ')) && error instanceof Error)
     process.stderr.write(`${error.stack ?? ''}\n`);
   process.exitCode = exitCodeOf(error);
 }

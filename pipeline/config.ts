@@ -207,11 +207,9 @@ function setAt(target: Record<string, unknown>, path: readonly string[], value: 
     target[head] = value;
     return;
   }
-  const inner = target[head];
-  const next =
-    typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : {};
-  target[head] = next;
-  setAt(next, rest, value);
+  const inner = (target[head] ??= {});
+  // Anything but a mapping stays as it is, for the validation to find.
+  if (typeof inner === 'object') setAt(inner as Record<string, unknown>, rest, value);
 }
 
 function faultsError(faults: readonly string[]): UsageError {

@@ -3,6 +3,9 @@ import type { Logger } from 'pino';
 /** The run's log. Nothing secret is ever passed to it. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
 
+/** The run's own log, whose children carry the task that they belong to. */
+export type RunLog = Pick<Logger, keyof Log | 'child'>;
+
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
@@ -25,7 +28,7 @@ export async function createLog({
   file,
   print,
   color,
-}: LogOptions): Promise<{ log: Log; flush: () => void }> {
+}: LogOptions): Promise<{ log: RunLog; flush: () => void }> {
   const { pino } = await import('pino');
   const { prettyFactory } = await import('pino-pretty');
   const pretty = prettyFactory({

@@ -47,17 +47,19 @@ export function formatTable(
 
 /** The run's result as people read it: a table, its price, and each failure with the command that resumes it. */
 export function formatReport(report: RunReport, resume: (task: TaskReport) => string): string {
-  const rows = report.tasks.map(({ month, organization, stage, state, outcome, seconds }) => [
-    month,
-    organization,
-    stage,
-    state,
-    outcome === undefined ? '' : String(outcome.customers),
-    outcome === undefined ? '' : String(outcome.rows),
-    outcome === undefined ? '' : amountOf(outcome.totals),
-    outcome === undefined ? '' : String(outcome.requests),
-    seconds.toFixed(1),
-  ]);
+  const rows = report.tasks.map(
+    ({ month, organization, stage, state, outcome, requests, seconds }) => [
+      month,
+      organization,
+      stage,
+      state,
+      outcome === undefined ? '' : String(outcome.customers),
+      outcome === undefined ? '' : String(outcome.rows),
+      outcome === undefined ? '' : amountOf(outcome.totals),
+      outcome === undefined && requests === 0 ? '' : String(requests),
+      seconds.toFixed(1),
+    ],
+  );
   const head = [
     'month',
     'organization',
@@ -115,8 +117,8 @@ export function reportToJson(report: RunReport, resume: (task: TaskReport) => st
             customers: task.outcome.customers,
             rows: task.outcome.rows,
             amount: task.outcome.totals,
-            requests: task.outcome.requests,
           }),
+      requests: task.requests,
       seconds: rounded(task.seconds),
       ...(task.state === 'failed' ? { error: errorToJson(task.error), resume: resume(task) } : {}),
     })),
@@ -164,7 +166,7 @@ function amountOf(totals: Readonly<Record<string, string>>): string {
 }
 
 function requestsOf(report: RunReport): number {
-  return report.tasks.reduce((sum, { outcome }) => sum + (outcome?.requests ?? 0), 0);
+  return report.tasks.reduce((sum, { requests }) => sum + requests, 0);
 }
 
 /** Dollars with two digits. */

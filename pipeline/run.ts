@@ -106,7 +106,10 @@ async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[
   } catch (error) {
     log.debug({ ...slice, err: error }, 'the lease could not be taken');
     const seconds = (performance.now() - clock) / 1000;
-    return [failed(slice, first, error, seconds), ...rest.map((stage) => skipped(slice, stage))];
+    return [
+      failed(slice, first, error, { requests: 0, seconds }),
+      ...rest.map((stage) => skipped(slice, stage)),
+    ];
   }
 }
 

@@ -5,7 +5,12 @@ import { z } from 'zod';
  * declared with the commands; here stands only which setting a flag sets.
  */
 
-const text = z.string().min(1);
+const text = z.string({ error: 'is no text' }).min(1, { error: 'is empty' });
+
+function wholeNumber(least: number, most: number): z.ZodType<number> {
+  const error = `is no whole number from ${least} to ${most}`;
+  return z.coerce.number({ error }).int({ error }).min(least, { error }).max(most, { error });
+}
 
 /** `true` and `1` alone switch on, as Vault's own command line reads VAULT_SKIP_VERIFY's true values. */
 const onlyTrue = z
@@ -33,11 +38,11 @@ export const settingsSchema = z.strictObject({
   parquet: z
     .enum(['standard', 'basic'], { error: 'is neither "standard" nor "basic"' })
     .default('standard'),
-  concurrency: z.coerce.number().int().min(1).max(64).default(8),
+  concurrency: wholeNumber(1, 64).default(8),
   /** Seconds to wait for another run that holds the same month and organization. */
-  wait: z.coerce.number().int().min(0).max(604_800).default(0),
+  wait: wholeNumber(0, 604_800).default(0),
   /** Seconds after which a request that does not answer is given up. */
-  timeout: z.coerce.number().int().min(1).max(3600).default(60),
+  timeout: wholeNumber(1, 3600).default(60),
   s3: z
     .strictObject({
       sse: z.enum(['AES256', 'aws:kms'], { error: 'is neither "AES256" nor "aws:kms"' }).optional(),
@@ -82,6 +87,7 @@ export const sources: readonly Source[] = [
 
 /** How a user knows a setting: `--staging, PIPELINE_STAGING or "staging"`. */
 export function nameOf(path: string): string {
+  if (path === '') return 'the configuration file';
   const source = sources.find((candidate) => candidate.path === path);
   const names = [
     source?.flag === undefined ? undefined : `--${source.flag}`,

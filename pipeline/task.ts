@@ -1,6 +1,6 @@
 import type { Config } from './config.js';
 import { InterruptedError, reasonOf, throwIfInterrupted } from './errors.js';
-import type { Log } from './log.js';
+import type { RunLog } from './log.js';
 import type { Month } from './month.js';
 import type { OnProgress, Outcome } from './outcome.js';
 import type { Progress } from './progress.js';
@@ -15,7 +15,7 @@ export interface RunRequest {
   /** Do the chosen stages even where nothing changed. */
   force: boolean;
   signal: AbortSignal;
-  log: Log;
+  log: RunLog;
   progress: Progress;
   now: () => Date;
 }
@@ -34,17 +34,32 @@ export interface TaskReport {
   state: Outcome['state'] | 'failed' | 'skipped';
   outcome: Outcome | undefined;
   error: unknown;
+  /** Answers of Cost Explorer that it brought, also where it failed later. */
+  requests: number;
   seconds: number;
 }
 
 /** The report of a stage that had to be left out, since one before it failed. */
 export function skipped(slice: Slice, stage: Stage): TaskReport {
-  return { ...slice, stage, state: 'skipped', outcome: undefined, error: undefined, seconds: 0 };
+  return {
+    ...slice,
+    stage,
+    state: 'skipped',
+    outcome: undefined,
+    error: undefined,
+    requests: 0,
+    seconds: 0,
+  };
 }
 
 /** The report of a stage that failed. */
-export function failed(slice: Slice, stage: Stage, error: unknown, seconds: number): TaskReport {
-  return { ...slice, stage, state: 'failed', outcome: undefined, error, seconds };
+export function failed(
+  slice: Slice,
+  stage: Stage,
+  error: unknown,
+  { requests, seconds }: Pick<TaskReport, 'requests' | 'seconds'>,
+): TaskReport {
+  return { ...slice, stage, state: 'failed', outcome: undefined, error, requests, seconds };
 }
 
 /** The words by which people know a task. */
@@ -66,18 +81,24 @@ export async function runTask(
   const shown = progress.begin(taskLabel(slice, stage));
   const clock = performance.now();
   const seconds = (): number => (performance.now() - clock) / 1000;
+  let requests = 0;
+  const onPaid = (): void => {
+    requests++;
+  };
   try {
     throwIfInterrupted(signal);
-    const outcome = await perform(stage, slice, context, shown.update);
+    const bound = { ...context, log: log.child({ ...slice, stage }) };
+    const outcome = await perform(stage, slice, bound, { onProgress: shown.update, onPaid });
     log.info({ ...slice, stage, ...outcome, seconds: seconds() }, `${stage} ${outcome.state}`);
     shown.end(`${outcome.state}, ${outcome.rows} rows, ${seconds().toFixed(1)} s`);
-    return { ...slice, stage, state: outcome.state, outcome, error: undefined, seconds: seconds() };
+    const { state } = outcome;
+    return { ...slice, stage, state, outcome, error: undefined, requests, seconds: seconds() };
   } catch (thrown) {
     const error = signal.aborted ? reasonOf(signal) : thrown;
     // The summary names the failure for people; the log keeps the stack for those who ask for it.
     log.debug({ ...slice, stage, err: thrown }, `${stage} failed`);
     shown.end(error instanceof InterruptedError ? 'interrupted' : 'failed');
-    return failed(slice, stage, error, seconds());
+    return failed(slice, stage, error, { requests, seconds: seconds() });
   }
 }
 
@@ -86,7 +107,7 @@ async function perform(
   stage: Stage,
   slice: Slice,
   context: TaskContext,
-  onProgress: OnProgress,
+  { onProgress, onPaid }: { onProgress: OnProgress; onPaid: () => void },
 ): Promise<Outcome> {
   const { resources, config, force, signal, now, runId } = context;
   const { staging } = resources;
@@ -94,7 +115,7 @@ async function perform(
   switch (stage) {
     case 'extract': {
       const { extract } = await import('../extract/extract.js');
-      return extract({ ...common, source: () => resources.source(slice.organization) });
+      return extract({ ...common, onPaid, source: () => resources.source(slice.organization) });
     }
     case 'transform': {
       const { transform } = await import('../transform/transform.js');

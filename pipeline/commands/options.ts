@@ -1,3 +1,4 @@
+import { UsageError } from '../errors.js';
 import { logLevels } from '../log.js';
 import { stages } from '../selection.js';
 
@@ -82,9 +83,24 @@ export const settingOptions = {
   },
 } as const;
 
+/**
+ * Refuses a flag that is given twice and takes one value: which of the two is meant?
+ * @throws {UsageError} naming the flag.
+ */
+export function onlyRepeatables(args: Readonly<Record<string, unknown>>): true {
+  const options: Readonly<Record<string, object>> = selectionOptions;
+  for (const [flag, value] of Object.entries(args)) {
+    if (!Array.isArray(value) || flag === '_' || 'array' in (options[flag] ?? {})) continue;
+    throw new UsageError(`--${flag} is given more than once`, { next: 'give it once' });
+  }
+  return true;
+}
+
 /** The flags of this run that a resuming command needs too, as words. */
 export function settingWords(args: Readonly<Record<string, unknown>>): string[] {
-  return [
+  // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
+  const force = args['force'] === true ? ['--force'] : [];
+  const settings = [
     'staging',
     's3-sse',
     's3-kms-key',
@@ -98,4 +114,5 @@ export function settingWords(args: Readonly<Record<string, unknown>>): string[] 
     const value = args[flag];
     return typeof value === 'string' ? [`--${flag}`, value] : [];
   });
+  return [...force, ...settings];
 }

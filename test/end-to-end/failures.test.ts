@@ -91,6 +91,8 @@ test('one organization fails, the others go on, and the printed command resumes 
     ({ charged, organization }) => charged && organization === 'oab',
   ).length;
   t.is(paid, 2);
+  const all = cloud.requests.filter(({ charged }) => charged).length;
+  t.true(broken.stdout.includes(`; ${all} Cost Explorer requests, `), 'what failed was paid too');
   cloud.faults.length = 0;
   const resumed = await pipeline(words, { cwd: folder, env: cloud.environment });
   t.is(resumed.code, 0, resumed.stderr);
@@ -104,6 +106,25 @@ test('one organization fails, the others go on, and the printed command resumes 
       "SELECT * FROM consumption WHERE Organization = 'oab'",
     ).length > 40,
   );
+});
+
+test('what a forced run could not finish is resumed, not taken for done', async (t) => {
+  const { cloud, folder, run } = await world(t);
+  t.is((await run('--stage', 'extract')).code, 0);
+  cloud.faults.push({
+    service: 'cost-explorer',
+    organization: 'oab',
+    afterRequests: 2,
+    kind: 'throttle',
+    times: Infinity,
+  });
+  const broken = await run('--stage', 'extract', '--force');
+  t.is(broken.code, 1);
+  cloud.faults.length = 0;
+  const resumed = await pipeline(resumeOf(broken), { cwd: folder, env: cloud.environment });
+  t.regex(resumed.stdout, /oab\s+extract\s+done/);
+  const extractions = await readdir(join(folder, 'staging', 'raw', `month=${month}`, 'oab'));
+  t.is(extractions.length, 2);
 });
 
 test('with --json the result is one document, failures included', async (t) => {
@@ -304,6 +325,12 @@ const usage: [string, string[], RegExp][] = [
   ['an unknown Parquet profile', ['run', '--parquet', 'best'], /--parquet/],
   ['a bound of nought', ['run', '--concurrency', '0'], /--concurrency/],
   ['an unknown log level', ['run', '--log-level', 'loud'], /log-level/],
+  ['a flag without its value', ['run', '--month'], /following: month/],
+  [
+    'a flag given twice that takes one value',
+    ['run', '--staging', 'a', '--staging', 'b'],
+    /--staging is given more than once/,
+  ],
   ['a missing configuration file', ['run', '--config', 'nowhere.yaml'], /nowhere\.yaml/],
   [
     'missing settings, all at once',

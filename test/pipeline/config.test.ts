@@ -72,6 +72,14 @@ test('faults of the form and missing settings are named together with the place 
   }
 });
 
+test('a text where the file should hold settings is a fault, whatever the environment sets', (t) => {
+  const error = t.throws(() => resolveConfig({}, vault, { vault: 'x' }, all), {
+    instanceOf: UsageError,
+  });
+  t.regex(error.message, /"vault" in the configuration file/);
+  t.notThrows(() => resolveConfig({}, vault, { vault: null }, all));
+});
+
 test('Vault is needed only by a run that asks it for something', (t) => {
   t.is(resolveConfig({}, vault, {}, { organizations: false, database: true }).vault, undefined);
   t.is(resolveConfig({}, vault, {}, all).vault?.awsSecretPath, 'secret/data/aws');

@@ -125,6 +125,7 @@ export async function bench(
         signal: new AbortController().signal,
         log,
         onProgress: () => undefined,
+        onPaid: () => undefined,
         now: () => new Date(),
         ...changes,
       }),
