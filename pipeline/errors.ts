@@ -42,9 +42,14 @@ export class InterruptedError extends PipelineError {
   }
 }
 
-/** Throws {@link InterruptedError} once the signal has been given. */
+/** Why a signal was given: the error that it carries (such as a lost lease), otherwise an interruption. */
+export function reasonOf({ reason }: AbortSignal): PipelineError {
+  return reason instanceof PipelineError ? reason : new InterruptedError();
+}
+
+/** Throws {@link reasonOf} the signal once it has been given. */
 export function throwIfInterrupted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new InterruptedError();
+  if (signal?.aborted === true) throw reasonOf(signal);
 }
 
 /** One line for people: message, place and next step, without a stack trace. */

@@ -26,7 +26,7 @@ const plainBorders = {
 };
 
 /** A table for people: no borders, numbers to the right. */
-function formatTable(
+export function formatTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
   right: readonly string[],

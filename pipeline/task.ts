@@ -1,5 +1,5 @@
 import type { Config } from './config.js';
-import { InterruptedError, PipelineError, throwIfInterrupted } from './errors.js';
+import { InterruptedError, reasonOf, throwIfInterrupted } from './errors.js';
 import type { RunLog } from './log.js';
 import type { Month } from './month.js';
 import type { OnProgress, Outcome } from './outcome.js';
@@ -70,7 +70,7 @@ export function taskLabel(slice: Slice, stage: Stage): string {
 /**
  * Does one stage for one month and organization, whose lease the caller holds. Never throws: a failure
  * is part of the report.
- * @param context its signal's reason tells a lost lease, which is a {@link PipelineError}, from an interruption.
+ * @param context its signal's reason tells a lost lease, from an interruption.
  */
 export async function runTask(
   slice: Slice,
@@ -100,10 +100,6 @@ export async function runTask(
     shown.end(error instanceof InterruptedError ? 'interrupted' : 'failed');
     return failed(slice, stage, error, { requests, seconds: seconds() });
   }
-}
-
-function reasonOf({ reason }: AbortSignal): PipelineError {
-  return reason instanceof PipelineError ? reason : new InterruptedError();
 }
 
 /** A stage's modules load when the first of its tasks runs: `--stage load` never loads the AWS clients. */

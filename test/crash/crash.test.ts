@@ -61,11 +61,13 @@ for (const [index, [staging, database]] of combinations.entries()) {
   test(`killed at ${share} points, a run goes on as if nothing had been: ${staging}, ${database}`, async (t) => {
     t.timeout(3_600_000);
     t.log(`CRASH_SEED=${seed}`);
-    const random = createRandom(`${seed}/${staging}/${database}`);
     const arrivals = createArrivals();
     const s3 = await startS3({ onRequest: arrivals.notify });
     t.teardown(() => s3.close());
     let bucket = 0;
+    // Draws of their own for each month and kill: a run that ended earlier than last time shifts none.
+    const pointOf = (...place: number[]): Kill =>
+      drawKill(createRandom([seed, staging, database, ...place].join('/')), whole);
 
     const series = async (): Promise<Series> => {
       const folder = await temporaryFolder(t);
@@ -101,12 +103,12 @@ for (const [index, [staging, database]] of combinations.entries()) {
     t.deepEqual(expected.exports, (exportsOfAll ??= expected.exports));
     t.log(`a whole run: ${whole.steps} steps, ${whole.requests} requests`);
 
-    for (let done = 0; done < share;) {
+    for (let [done, months] = [0, 0]; done < share; months += 1) {
       const current = await series();
       const struck: Kill[] = [];
       for (;;) {
         const last = done === share || struck.length === LONGEST_SERIES;
-        const kill = last ? undefined : drawKill(random, whole);
+        const kill = last ? undefined : pointOf(months, struck.length);
         const { code, signal, stdout, stderr } = await runKilled(current.command, arrivals, kill);
         const points = [...struck, ...(kill === undefined ? [] : [kill])];
         if (signal !== 'SIGKILL') {

@@ -22,12 +22,16 @@ export interface Kill {
   number: number;
 }
 
-/** Draws a point of a whole run; a run that has less left to do may end before it. */
+/**
+ * Draws a point of a whole run; a run that has less left to do may end before it. Shares are drawn,
+ * not numbers, since two whole runs of one seed differ a little in length.
+ */
 export function drawKill(random: Random, { steps, requests, first, end }: Whole): Kill {
   const kind = random.pick(['step', 'step', 'request', 'ms'] as const);
-  if (kind === 'step') return { kind, number: 1 + random.below(steps) };
-  if (kind === 'request') return { kind, number: 1 + random.below(requests) };
-  return { kind, number: Math.round(first) + random.below(Math.round(end - first)) };
+  const share = random.below(10_000) / 10_000;
+  if (kind === 'step') return { kind, number: 1 + Math.floor(share * steps) };
+  if (kind === 'request') return { kind, number: 1 + Math.floor(share * requests) };
+  return { kind, number: Math.round(first + share * (end - first)) };
 }
 
 /** Tells whoever listens that a request has arrived. */
