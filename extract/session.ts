@@ -95,7 +95,10 @@ export function openSession(
       } catch (cause) {
         if (!isExpiredSession(cause)) throw explain(cause, call, signal);
       }
-      log.info({ operation: call.operation }, 'the session has expired: assuming the role anew');
+      log.info(
+        { organization: access.name, operation: call.operation },
+        'the session has expired: assuming the role anew',
+      );
       role.drop(used);
       try {
         await role.credentials(signal);

@@ -24,7 +24,7 @@ function escapeField(text: string): string {
  * escapes, `\N` is null. Chunks hold whole lines and are never empty, since an empty packet ends
  * the data.
  */
-export async function* writeLines(
+async function* writeLines(
   table: TableName,
   batches: AsyncIterable<Batch>,
 ): AsyncGenerator<Buffer, void, undefined> {

@@ -45,7 +45,7 @@ export interface Needs {
 export type Flags = Readonly<Record<string, unknown>>;
 
 /** The file that is read when `--config` names none and it is there. */
-export const CONFIG_FILE = 'pipeline.config.yaml';
+const CONFIG_FILE = 'pipeline.config.yaml';
 
 /**
  * Reads the configuration file as plain data.

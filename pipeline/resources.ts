@@ -27,6 +27,7 @@ export interface Resources {
   close(): Promise<void>;
 }
 
+/** Prepares what the run's tasks share; nothing is contacted before it is asked for. */
 export async function openResources(
   config: Config,
   { log, signal }: { log: Log; signal: AbortSignal },

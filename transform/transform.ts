@@ -144,11 +144,13 @@ async function removeOthers(
 
 function report({ log }: TransformTask, { customers, consumption }: TransformManifest): void {
   if (consumption.rounded > 0) {
-    log.warn(`${consumption.rounded} amounts have more than 18 fraction digits and were rounded`);
+    log.warn(
+      `amounts with more than 18 fraction digits, rounded half to even: ${consumption.rounded}`,
+    );
   }
   if (customers.unlisted > 0) {
     log.info(
-      `${customers.unlisted} accounts have consumption but are not listed by the organization`,
+      `accounts with consumption that the organization does not list: ${customers.unlisted}`,
     );
   }
 }

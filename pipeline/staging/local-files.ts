@@ -84,7 +84,7 @@ export async function makeFolder(folder: string): Promise<void> {
 }
 
 /** Forces the names in a folder to the disk. */
-export async function syncFolder(folder: string): Promise<void> {
+async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {
     await handle.sync();

@@ -177,7 +177,7 @@ test('the manifest says what was made, with the sha256 of every file', async (t)
       warn: (message: string) => void warnings.push(message),
     } as never,
   });
-  t.deepEqual(warnings, ['1 amounts have more than 18 fraction digits and were rounded']);
+  t.deepEqual(warnings, ['amounts with more than 18 fraction digits, rounded half to even: 1']);
   const manifest = (await readTransformManifest(staging, slice))?.manifest;
   t.is(manifest?.extraction, '20261101T020304Z');
   t.is(manifest?.finished, '2026-11-02T00:00:00.000Z');
