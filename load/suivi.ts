@@ -2,13 +2,13 @@ import { z } from 'zod';
 import { ConfigurationError } from '../pipeline/errors.js';
 import type { DatabaseLocation } from './database.js';
 
-const text = z.string().min(1);
+const text = z.string({ error: 'is missing' }).min(1, 'is empty');
 
 const suivi = z.object({
   host: text,
-  port: z.coerce.number().int().min(1).max(65_535).default(3306),
+  port: z.coerce.number({ error: 'is no port' }).int().min(1).max(65_535).default(3306),
   user: text,
-  password: z.string(),
+  password: z.string({ error: 'is missing' }),
   database: text,
 });
 
@@ -24,8 +24,8 @@ export function parseSuiviSecret(
 ): DatabaseLocation {
   const parsed = suivi.safeParse(secret);
   if (parsed.success) return { kind: 'mysql', ...parsed.data };
-  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw new ConfigurationError(`the secret of the database is incomplete: ${faults.join('; ')}`, {
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  throw new ConfigurationError(`the secret of the database is incomplete: ${faults.join(', ')}`, {
     where,
     next: 'give it host, port, user, password and database',
   });

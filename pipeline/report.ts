@@ -153,6 +153,11 @@ export function resumeCommand(
     task.organization,
     ...flags,
   ];
+  return quoted(words);
+}
+
+/** Words as a shell reads them back. */
+export function quoted(words: readonly string[]): string {
   return words.map(quote).join(' ');
 }
 

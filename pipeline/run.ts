@@ -5,7 +5,6 @@ import { leased } from './leased.js';
 import type { Month } from './month.js';
 import { openResources } from './resources.js';
 import type { Resources } from './resources.js';
-import type { Selection } from './selection.js';
 import type { Slice } from './staging/layout.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
 import { failed, runTask, skipped, taskLabel } from './task.js';
@@ -34,7 +33,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const clock = performance.now();
   const resources = await openResources(config, { log, signal });
   try {
-    const slices = await slicesOf(resources, selection);
+    const slices = await slicesOf(resources, request);
     log.info(
       {
         runId,
@@ -62,7 +61,10 @@ export async function run(request: RunRequest): Promise<RunReport> {
  * The months and organizations to work on. Every chosen month gets its tasks, even where nothing is
  * staged for it yet: its first task then fails by name instead of the month being left out silently.
  */
-async function slicesOf(resources: Resources, selection: Selection): Promise<Slice[]> {
+async function slicesOf(
+  resources: Resources,
+  { config: { tags }, selection, log }: RunRequest,
+): Promise<Slice[]> {
   const known = new Map<Month, readonly string[]>();
   for (const month of selection.months)
     known.set(month, await resources.organizations(month, selection.stages));
@@ -78,6 +80,10 @@ async function slicesOf(resources: Resources, selection: Selection): Promise<Sli
     throw new UsageError(`there is no organization ${unknown.join(', ')}`, {
       next: `choose among ${all.join(', ')}`,
     });
+  }
+  const strangers = selection.stages.includes('extract') ? Object.keys(tags) : [];
+  for (const name of strangers.filter((tagged) => !all.includes(tagged))) {
+    log.warn(`"tags" in the configuration file names ${name}, which is none of ${all.join(', ')}`);
   }
   return selection.months.flatMap((month) => {
     const ofMonth = known.get(month) ?? [];

@@ -1,5 +1,5 @@
 import type { Config } from './config.js';
-import { InterruptedError, reasonOf, throwIfInterrupted } from './errors.js';
+import { InterruptedError, PipelineError, reasonOf, throwIfInterrupted } from './errors.js';
 import type { RunLog } from './log.js';
 import type { Month } from './month.js';
 import type { OnProgress, Outcome } from './outcome.js';
@@ -94,12 +94,17 @@ export async function runTask(
     const { state } = outcome;
     return { ...slice, stage, state, outcome, error: undefined, requests, seconds: seconds() };
   } catch (thrown) {
-    const error = signal.aborted ? reasonOf(signal) : thrown;
+    const error = signal.aborted && !isOwnFailure(thrown) ? reasonOf(signal) : thrown;
     // The summary names the failure for people; the log keeps the stack for those who ask for it.
     log.debug({ ...slice, stage, err: thrown }, `${stage} failed`);
     shown.end(error instanceof InterruptedError ? 'interrupted' : 'failed');
     return failed(slice, stage, error, { requests, seconds: seconds() });
   }
+}
+
+/** A disk that fills up while the run is being stopped is a failure, whatever stopped the run. */
+function isOwnFailure(thrown: unknown): boolean {
+  return thrown instanceof PipelineError && !(thrown instanceof InterruptedError);
 }
 
 /** A stage's modules load when the first of its tasks runs: `--stage load` never loads the AWS clients. */

@@ -9,6 +9,7 @@ import { startS3 } from '../fixtures/cloud/s3.js';
 import { demoData } from '../fixtures/demo/data.js';
 import { resolveConfig } from '../pipeline/config.js';
 import { lastCompleteMonth, monthsBetween, parseMonth } from '../pipeline/month.js';
+import { sources } from '../pipeline/settings.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import { tableNames, tables } from '../pipeline/staging/tables.js';
 import { bareEnvironment, cliFile, root, temporaryFolder } from './support/cli.js';
@@ -103,6 +104,16 @@ test('its policy allows what the pipeline calls, and no more', (t) => {
     Statement.flatMap(({ Action }) => Action),
     ['organizations:ListAccounts', 'ce:GetCostAndUsage'],
   );
+});
+
+test('its settings are the declared ones', (t) => {
+  for (const { path, flag, env } of sources) {
+    const row = new RegExp(
+      `^\\| [^|]+\\| ${flag === undefined ? '' : `\`--${flag}\` `}\\| ${env === undefined ? '' : `\`${env}\` `}\\| \`${path}(\\.<name>)?\` \\|`,
+      'm',
+    );
+    t.regex(unpadded, row, path);
+  }
 });
 
 const typeNames: Record<Column['type'], string> = {

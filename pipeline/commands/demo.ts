@@ -32,6 +32,7 @@ export const demo: CommandModule<object, Arguments> = {
   async handler(args) {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
+    const { quoted } = await import('../report.js');
     const selection = select({}, new Date());
     const cloud = await startCloud({ data: demoData({ months: selection.months }) });
     try {
@@ -44,7 +45,8 @@ export const demo: CommandModule<object, Arguments> = {
         {},
         { organizations: true, database: true },
       );
-      await execute({ config, selection, args: { ...args, staging, database: `sqlite:${file}` } });
+      const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
+      await execute({ config, selection, args, resume });
       if (!args.json && process.exitCode === undefined) process.stdout.write(guide(staging, file));
     } finally {
       await cloud.close();

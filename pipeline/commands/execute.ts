@@ -5,7 +5,6 @@ import { createLog } from '../log.js';
 import type { RunReport } from '../run.js';
 import type { Selection } from '../selection.js';
 import type { TaskReport } from '../task.js';
-import { settingWords } from './options.js';
 
 export interface Execution {
   config: Config;
@@ -16,6 +15,8 @@ export interface Execution {
     'log-file': string | undefined;
     'log-level': LogLevel;
   } & Readonly<Record<string, unknown>>;
+  /** The command that goes on with a failed task. */
+  resume: (task: TaskReport) => string;
 }
 
 /**
@@ -23,14 +24,18 @@ export interface Execution {
  * process's exit code: 0 all done, 1 a task failed, 130 interrupted.
  * @throws {PipelineError} when no task could be begun.
  */
-export async function execute({ config, selection, args }: Execution): Promise<RunReport> {
+export async function execute({ config, selection, args, resume }: Execution): Promise<RunReport> {
   const { createProgress } = await import('../progress.js');
   const progress = createProgress(process.stderr);
   const { log, flush } = await openLog(args, progress.line);
   const interrupt = interruptible();
   try {
+    // The log says it too, but may be asked to say errors only.
+    if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level'])) {
+      progress.line("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
+    }
     const { run } = await import('../run.js');
-    const { formatReport, reportToJson, resumeCommand } = await import('../report.js');
+    const { formatReport, reportToJson } = await import('../report.js');
     const report = await run({
       config,
       selection,
@@ -41,8 +46,6 @@ export async function execute({ config, selection, args }: Execution): Promise<R
       now: () => new Date(),
     });
     progress.stop();
-    const flags = settingWords(args);
-    const resume = (task: TaskReport): string => resumeCommand(task, selection.stages, flags);
     process.stdout.write(
       args.json
         ? `${JSON.stringify(reportToJson(report, resume), null, 2)}\n`

@@ -1,6 +1,6 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { readConfigFile, resolveConfig } from '../config.js';
-import { selectionOptions, settingOptions } from './options.js';
+import { selectionOptions, settingOptions, settingWords } from './options.js';
 import { execute } from './execute.js';
 import { select } from '../selection.js';
 
@@ -36,6 +36,13 @@ export const run: CommandModule<object, Arguments> = {
       database: selection.stages.includes('load'),
     };
     const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
-    await execute({ config, selection, args });
+    const flags = settingWords(args);
+    const { resumeCommand } = await import('../report.js');
+    await execute({
+      config,
+      selection,
+      args,
+      resume: (task) => resumeCommand(task, selection.stages, flags),
+    });
   },
 };
