@@ -98,7 +98,11 @@ async function perform(
   switch (stage) {
     case 'extract': {
       const { extract } = await import('../extract/extract.js');
-      return extract({ ...common, source: () => resources.source(slice.organization) });
+      return extract({
+        ...common,
+        awsTotal: config.awsTotal,
+        source: () => resources.source(slice.organization),
+      });
     }
     case 'transform': {
       const { transform } = await import('../transform/transform.js');
@@ -110,7 +114,8 @@ async function perform(
     }
     case 'load': {
       const { load } = await import('../load/load.js');
-      return load({ ...common, database: await resources.database(), runId });
+      const { tolerance } = config;
+      return load({ ...common, database: await resources.database(), runId, tolerance });
     }
   }
 }
