@@ -53,10 +53,14 @@ export async function checkDatabase(
         } else {
           while ((await rows.next()).done !== true);
           if (current !== undefined) {
-            await report.examine('database', () => {
-              const what = `${table} in the database`;
-              checkSums(what, current.source.manifest, table, stored[table]);
-            });
+            const { manifest } = current.source;
+            await report.examine(
+              'database',
+              () => {
+                checkSums(`${table} in the database`, manifest, table, stored[table]);
+              },
+              `${database.location} ${table}`,
+            );
           }
         }
       }

@@ -41,6 +41,7 @@ export async function checkExports(
   const intact: TableName[] = [];
   const parquet: Layer = { name: 'Parquet' };
   const csv: Layer = { name: 'CSV' };
+  const placeOf = (key: string): string => `${staging.location}/${key}`;
   for (const table of tableNames) {
     const file = source.files[table];
     if (whole.has(file.key)) {
@@ -48,7 +49,10 @@ export async function checkExports(
       if (sums !== undefined) {
         record(parquet, table, sums);
         const what = `${table} in Parquet`;
-        if (await agrees(report, 'Parquet', what, manifest, table, sums)) intact.push(table);
+        if (
+          await agrees(report, 'Parquet', what, sums, { manifest, table, where: placeOf(file.key) })
+        )
+          intact.push(table);
       }
     }
     const csvKey = exportKey('csv', table, report.slice);
@@ -56,7 +60,11 @@ export async function checkExports(
       const sums = await report.examine('CSV', () => readCsv(staging, csvKey, table));
       if (sums !== undefined) {
         record(csv, table, sums);
-        await agrees(report, 'CSV', `${table} in CSV`, manifest, table, sums);
+        await agrees(report, 'CSV', `${table} in CSV`, sums, {
+          manifest,
+          table,
+          where: placeOf(csvKey),
+        });
       }
     }
   }
@@ -141,13 +149,12 @@ async function agrees(
   report: Report,
   layer: LayerName,
   what: string,
-  manifest: TransformManifest,
-  table: TableName,
   sums: Sums,
+  { manifest, table, where }: { manifest: TransformManifest; table: TableName; where: string },
 ): Promise<boolean> {
-  const ok = await report.examine(layer, () => {
+  const check = (): boolean => {
     checkSums(what, manifest, table, sums);
     return true;
-  });
-  return ok === true;
+  };
+  return (await report.examine(layer, check, where)) === true;
 }

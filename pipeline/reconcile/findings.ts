@@ -28,8 +28,11 @@ export interface Report {
   readonly slice: Slice;
   readonly findings: Finding[];
   add(layer: LayerName, what: string, details: { where?: string; next?: string }): void;
-  /** Does a check; data that is wrong becomes a finding and `undefined`, any other failure is thrown. */
-  examine<T>(layer: LayerName, check: () => Promise<T> | T): Promise<T | undefined>;
+  /**
+   * Does a check; data that is wrong becomes a finding and `undefined`, any other failure is thrown.
+   * @param place what was checked, for a failure that does not say it itself.
+   */
+  examine<T>(layer: LayerName, check: () => Promise<T> | T, place?: string): Promise<T | undefined>;
 }
 
 export function createReport(slice: Slice): Report {
@@ -40,12 +43,12 @@ export function createReport(slice: Slice): Report {
     add(layer, what, details) {
       findings.push({ ...slice, layer, what, ...details });
     },
-    async examine(layer, check) {
+    async examine(layer, check, place) {
       try {
         return await check();
       } catch (error) {
         if (!(error instanceof DataError)) throw error;
-        const { message: what, where, next } = error;
+        const { message: what, where = place, next } = error;
         findings.push({ ...slice, layer, what, where, next });
         return undefined;
       }

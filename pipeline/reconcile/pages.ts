@@ -11,6 +11,7 @@ import { accountsPages } from '../../transform/pages.js';
 import type { Units } from '../money.js';
 import { difference, formatTotals } from '../money.js';
 import { billingPeriod } from '../month.js';
+import { extractionPrefix } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './findings.js';
 
@@ -46,9 +47,14 @@ export async function checkPages(
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const totals = tally === undefined ? undefined : formatTotals(tally.totals);
   if (totals !== undefined && awsTotal !== undefined) {
-    await report.examine('AWS total', () => {
-      checkDifference({ ...slice, awsTotal, consumption: { totals } }, tolerance);
-    });
+    const where = `${staging.location}/${extractionPrefix(slice, manifest.extraction)}`;
+    await report.examine(
+      'AWS total',
+      () => {
+        checkDifference({ ...slice, awsTotal, consumption: { totals } }, tolerance);
+      },
+      where,
+    );
   }
   if (tally !== undefined && listed !== undefined) addUnlisted(listed, tally.accounts);
   return {
