@@ -9,7 +9,14 @@ import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { version } from '../pipeline/version.js';
 import type { Draft } from './draft.js';
-import { anotherRun, rowsOf, stageAccountsPage, stageCostPage } from './draft.js';
+import {
+  anotherRun,
+  paidPages,
+  rowsOf,
+  stageAccountsPage,
+  stageCostPage,
+  stageTotalPage,
+} from './draft.js';
 import type { OrganizationSource } from './organization-source.js';
 import { startOf } from './survey.js';
 
@@ -19,6 +26,8 @@ export interface ExtractTask {
   slice: Slice;
   /** Called only when something has to be fetched. Whoever opened the source closes it. */
   source: () => OrganizationSource | Promise<OrganizationSource>;
+  /** Ask for the month's ungrouped total too: one more request. */
+  awsTotal: boolean;
   /** Fetch the month even if it is staged completely. */
   force: boolean;
   signal: AbortSignal;
@@ -45,12 +54,13 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
     finished: task.now().toISOString(),
     requests: {
       ListAccounts: stagedAccounts + listRequests,
-      GetCostAndUsage: draft.cost.length,
+      GetCostAndUsage: paidPages(draft),
     },
-    pages: [...draft.accounts, ...draft.cost],
+    pages: [...draft.accounts, ...draft.cost, ...draft.total],
     accounts: rowsOf(draft.accounts),
     groups: rowsOf(draft.cost),
     totals: formatTotals(draft.totals),
+    awsTotal: draft.awsTotal === undefined ? null : formatTotals(draft.awsTotal),
     estimated: draft.estimated,
   };
   const key = extractionManifestKey(slice, draft.name);
@@ -65,7 +75,7 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
  * @returns the answers of ListAccounts that this brought.
  */
 async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
-  if (draft.accountsComplete && draft.costComplete) return 0;
+  if (draft.accountsComplete && draft.costComplete && !lacksTotal(task, draft)) return 0;
   const source = await task.source();
   const failed = new AbortController();
   const side = async (work: Promise<number>): Promise<number> => {
@@ -102,12 +112,26 @@ async function fetchCost(
   source: OrganizationSource,
   stop: AbortSignal,
 ): Promise<number> {
-  if (draft.costComplete) return 0;
-  for await (const page of source.costAndUsage(task.slice.month, [...draft.tokens], task.signal)) {
+  const { staging, slice, signal } = task;
+  if (!draft.costComplete) {
+    for await (const page of source.costAndUsage(slice.month, [...draft.tokens], signal)) {
+      task.onPaid();
+      await stageCostPage(staging, slice, draft, page);
+      task.onProgress(`page ${draft.cost.length}, ${rowsOf(draft.cost)} groups`);
+      if (stop.aborted) break;
+    }
+  }
+  // After the groups, so that groups which cannot be had cost no cent for their total, and right after
+  // them, since AWS goes on changing the month.
+  if (draft.costComplete && lacksTotal(task, draft) && !stop.aborted) {
+    throwIfInterrupted(signal);
+    const total = await source.total(slice.month, signal);
     task.onPaid();
-    await stageCostPage(task.staging, task.slice, draft, page);
-    task.onProgress(`page ${draft.cost.length}, ${rowsOf(draft.cost)} groups`);
-    if (stop.aborted) break;
+    await stageTotalPage(staging, slice, draft, total);
   }
   return draft.cost.length;
+}
+
+function lacksTotal({ awsTotal }: ExtractTask, draft: Draft): boolean {
+  return awsTotal && draft.awsTotal === undefined;
 }

@@ -67,7 +67,42 @@ function unitsOf(amount: string, keys: readonly string[], where: string): bigint
   }
 }
 
-/** The product's one question to Cost Explorer; a token belongs to exactly this request. */
+/** The answer with the month's ungrouped cost. */
+export interface TotalPage extends Page {
+  /** The cost per currency; empty when AWS gives none, as it may for a month without cost. */
+  totals: Totals;
+}
+
+const total = z.object({
+  ResultsByTime: z
+    .array(
+      z.object({
+        Total: z
+          .object({ [METRIC]: z.object({ Amount: z.string(), Unit: z.string() }).optional() })
+          .optional(),
+      }),
+    )
+    .optional(),
+});
+
+/**
+ * Reads an answer of GetCostAndUsage without groups, fresh from AWS or staged.
+ * @throws {DataError} when it is none, or its amount is not exact.
+ */
+export function readTotalPage(content: Uint8Array, where: string): TotalPage {
+  const parsed = total.safeParse(parsePageContent(content, where));
+  if (!parsed.success) {
+    throw new DataError(`not an ungrouped total: ${z.prettifyError(parsed.error)}`, { where });
+  }
+  const totals: Totals = new Map();
+  for (const { Total } of parsed.data.ResultsByTime ?? []) {
+    const sum = Total?.[METRIC];
+    if (sum !== undefined) addTo(totals, sum.Unit, unitsOf(sum.Amount, ['total'], where));
+  }
+  return { content, rows: 0, nextToken: undefined, totals };
+}
+
+/** The question for the month's groups; a token belongs to exactly this request. */
 export function costQuery(month: Month, token: string | undefined): GetCostAndUsageCommandInput {
   return {
     TimePeriod: timePeriod(month),
@@ -105,4 +140,22 @@ export function costAndUsage(
     tokens,
     where,
   );
+}
+
+/** The month's ungrouped cost: the same question without groups. One request that AWS charges $0.01 for. */
+export async function ungroupedTotal(
+  session: Session,
+  month: Month,
+  signal: AbortSignal,
+): Promise<TotalPage> {
+  const call = { operation: 'GetCostAndUsage', month } as const;
+  const command = new GetCostAndUsageCommand({
+    TimePeriod: timePeriod(month),
+    Granularity: 'MONTHLY',
+    Metrics: [METRIC],
+  });
+  const output = await session.call(call, signal, ({ costExplorer }, options) =>
+    costExplorer.send(command, options),
+  );
+  return readTotalPage(serializeAnswer(output), session.describe(call));
 }

@@ -7,8 +7,8 @@ import { extractionPrefix, pageFile, parsePageFile } from '../pipeline/staging/l
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAccountsPage } from './accounts.js';
-import type { CostPage } from './cost-and-usage.js';
-import { readCostPage } from './cost-and-usage.js';
+import type { CostPage, TotalPage } from './cost-and-usage.js';
+import { readCostPage, readTotalPage } from './cost-and-usage.js';
 import type { Page } from './page.js';
 
 type ListedPage = ExtractionManifest['pages'][number];
@@ -18,12 +18,16 @@ export interface Draft {
   readonly name: string;
   readonly accounts: ListedPage[];
   readonly cost: ListedPage[];
+  /** The ungrouped total's only page, once it is staged. */
+  readonly total: ListedPage[];
   /** Whether the last page of the operation is staged. */
   accountsComplete: boolean;
   costComplete: boolean;
   /** Tokens that the staged cost pages gave, in order: the next page is asked for with the last one. */
   readonly tokens: string[];
   readonly totals: Totals;
+  /** What the ungrouped total's page says. */
+  awsTotal: Totals | undefined;
   estimated: boolean;
 }
 
@@ -33,10 +37,12 @@ export function emptyDraft(name: string): Draft {
     name,
     accounts: [],
     cost: [],
+    total: [],
     accountsComplete: false,
     costComplete: false,
     tokens: [],
     totals: new Map(),
+    awsTotal: undefined,
     estimated: false,
   };
 }
@@ -65,6 +71,11 @@ export async function readDraft(
     const where = `${staging.location}/${prefix}${file}`;
     checkPlace(draft.costComplete, 'cost-and-usage', index, file, where);
     addCostPage(draft, readCostPage(await contentOf(staging, prefix + file, where), where));
+  }
+  for (const [index, file] of staged('total').entries()) {
+    const where = `${staging.location}/${prefix}${file}`;
+    checkPlace(draft.awsTotal !== undefined, 'total', index, file, where);
+    addTotalPage(draft, readTotalPage(await contentOf(staging, prefix + file, where), where));
   }
   try {
     for (const [index, file] of staged('accounts').entries()) {
@@ -126,6 +137,17 @@ export async function stageCostPage(
   addCostPage(draft, page);
 }
 
+/** Stages the ungrouped total. */
+export async function stageTotalPage(
+  staging: Staging,
+  slice: Slice,
+  draft: Draft,
+  page: TotalPage,
+): Promise<void> {
+  await stage(staging, extractionPrefix(slice, draft.name) + pageFile('total', 1), page);
+  addTotalPage(draft, page);
+}
+
 async function stage(staging: Staging, key: string, page: Page): Promise<void> {
   if (await staging.write(key, page.content, { ifAbsent: true })) return;
   throw anotherRun(`${staging.location}/${key}`);
@@ -150,6 +172,16 @@ function addCostPage(draft: Draft, page: CostPage): void {
   if (page.nextToken !== undefined) draft.tokens.push(page.nextToken);
   for (const [currency, units] of page.totals) addTo(draft.totals, currency, units);
   draft.estimated ||= page.estimated;
+}
+
+function addTotalPage(draft: Draft, page: TotalPage): void {
+  draft.total.push(listed('total', 1, page));
+  draft.awsTotal = page.totals;
+}
+
+/** Staged answers of Cost Explorer, each of which was paid for. */
+export function paidPages({ cost, total }: Draft): number {
+  return cost.length + total.length;
 }
 
 function listed(operation: Operation, page: number, { content, rows }: Page): ListedPage {

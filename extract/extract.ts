@@ -5,7 +5,7 @@ import { RefusedTokenError } from './aws-call.js';
 import type { ExtractTask } from './complete.js';
 import { complete } from './complete.js';
 import type { Draft } from './draft.js';
-import { emptyDraft, readDraft } from './draft.js';
+import { emptyDraft, paidPages, readDraft } from './draft.js';
 import type { Survey } from './survey.js';
 import { intactManifest, nextExtraction, startOf, survey } from './survey.js';
 
@@ -46,12 +46,12 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
   throwIfInterrupted(task.signal);
   let paid = 0;
   const finish = async (draft: Draft): Promise<Outcome> => {
-    const staged = draft.cost.length;
+    const staged = paidPages(draft);
     try {
       const manifest = await complete(task, draft);
-      return outcomeOf(manifest, 'done', paid + draft.cost.length - staged);
+      return outcomeOf(manifest, 'done', paid + paidPages(draft) - staged);
     } finally {
-      paid += draft.cost.length - staged;
+      paid += paidPages(draft) - staged;
     }
   };
   const unfinished = await unfinishedDraft(task, found);

@@ -1,8 +1,8 @@
 import type { Log } from '../pipeline/log.js';
 import type { Month } from '../pipeline/month.js';
 import { listAccounts } from './accounts.js';
-import type { CostPage } from './cost-and-usage.js';
-import { costAndUsage } from './cost-and-usage.js';
+import type { CostPage, TotalPage } from './cost-and-usage.js';
+import { costAndUsage, ungroupedTotal } from './cost-and-usage.js';
 import type { OrganizationAccess } from './organizations.js';
 import type { Page } from './page.js';
 import { openSession } from './session.js';
@@ -25,6 +25,8 @@ export interface OrganizationSource {
     tokens: readonly string[],
     signal: AbortSignal,
   ): AsyncIterable<CostPage>;
+  /** The month's ungrouped cost. */
+  total(month: Month, signal: AbortSignal): Promise<TotalPage>;
   close(): void;
 }
 
@@ -60,6 +62,8 @@ export function openOrganization(
     },
 
     costAndUsage: (month, tokens, signal) => costAndUsage(session, month, tokens, signal),
+
+    total: (month, signal) => ungroupedTotal(session, month, signal),
 
     close: () => {
       session.close();

@@ -18,6 +18,13 @@ export interface LoadRecord {
   Currency: string | null;
   /** JSON object: currency → exact sum. */
   Totals: string;
+  /**
+   * AWS's ungrouped total minus the sum, when both have one currency (0 when there is nothing); null when
+   * they have several, or the total was not asked for.
+   */
+  Difference: string | null;
+  /** JSON object: currency → exact difference; null when the total was not asked for. */
+  Differences: string | null;
   /** SHA-256 of what was loaded, see `Source`. */
   Source: string;
   Started: string;
@@ -32,6 +39,14 @@ export function singleAmount(
   const entries = Object.entries(totals);
   const [[Currency, Amount] = [null, '0']] = entries;
   return entries.length > 1 ? { Amount: null, Currency: null } : { Amount, Currency };
+}
+
+/** A load's difference from AWS's total, as far as one column can hold it. */
+export function singleDifference(
+  differences: Readonly<Record<string, string>> | undefined,
+): string | null {
+  if (differences === undefined) return null;
+  return singleAmount(differences).Amount;
 }
 
 /** Adds a load to the history. */

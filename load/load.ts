@@ -1,13 +1,15 @@
 import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import type { Units } from '../pipeline/money.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
+import { awsDifference, checkDifference } from './check-difference.js';
 import { checkSums, tallied } from './check-sums.js';
 import type { Database, LoadTransaction, Sums } from './driver.js';
-import { newestLoad, recordLoad, singleAmount } from './history.js';
+import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
 import { readParquet } from './read-parquet.js';
 import { countSlice, deleteSlice } from './slice-rows.js';
 import type { Source } from './source.js';
@@ -20,6 +22,8 @@ export interface LoadTask {
   slice: Slice;
   /** Names the run in the load history. */
   runId: string;
+  /** The largest difference from AWS's ungrouped total that is taken, in units of 10^-18 of the currency. */
+  tolerance: Units;
   /** Load even what the database holds already. */
   force: boolean;
   signal: AbortSignal;
@@ -33,8 +37,8 @@ export interface LoadTask {
  * stage left, in one transaction: a reader sees all of the old rows or all of the new ones. Row
  * counts and exact sums are compared with the manifest as sent and as stored before the commit.
  * Does nothing when the newest load of the slice had the same content and its rows are all there.
- * @throws {DataError} when the slice is not transformed, a staged file is not the manifest's, or a
- * count or sum differs. @throws {ConfigurationError} on a missing right. @throws {TransientError}
+ * @throws {DataError} when the slice is not transformed, a staged file is not the manifest's, AWS's own
+ * total differs by more than the tolerance, or a count or sum differs. @throws {ConfigurationError} on a missing right. @throws {TransientError}
  * when the database breaks, is full or stays locked. @throws {InterruptedError} on the signal.
  * After every one of them the database is as it was.
  */
@@ -54,7 +58,9 @@ export async function load(task: LoadTask): Promise<Outcome> {
   return database.transact(slice, { signal, log }, async (transaction) => {
     throwIfInterrupted(signal);
     if (!task.force && (await isLoaded(transaction, slice, source))) return outcome('unchanged');
+    checkDifference(manifest, task.tolerance);
     const started = task.now();
+    const differences = awsDifference(manifest);
     await checkFiles(staging, source);
     await replaceSlice(task, transaction, source);
     // Once more: a transform may have replaced the files while they were read.
@@ -70,6 +76,8 @@ export async function load(task: LoadTask): Promise<Outcome> {
       ConsumptionRows: manifest.consumption.rows,
       ...singleAmount(manifest.consumption.totals),
       Totals: JSON.stringify(manifest.consumption.totals),
+      Difference: singleDifference(differences),
+      Differences: differences === undefined ? null : JSON.stringify(differences),
       Source: source.sha256,
       Started: instantText(dialect, started.getTime()),
       Finished: instantText(dialect, task.now().getTime()),

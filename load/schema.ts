@@ -72,6 +72,16 @@ export function migrations(dialect: Dialect): readonly Step[] {
         await addIndex(knex, LOADS, ['Month', 'Organization']);
       },
     },
+    {
+      name: '002_difference',
+      down,
+      up: async (knex: Knex): Promise<void> => {
+        await addColumn(knex, LOADS, 'Difference', (builder) =>
+          defineColumn(builder, { name: 'Difference', type: 'decimal' }, dialect),
+        );
+        await addColumn(knex, LOADS, 'Differences', (builder) => builder.text('Differences'));
+      },
+    },
   ];
 }
 
@@ -96,6 +106,18 @@ async function checkColumns(knex: Knex, table: string, columns: readonly string[
     `the database has a table ${table} already, and it is not this pipeline's`,
     { next: 'rename that table, or give the pipeline a database of its own' },
   );
+}
+
+async function addColumn(
+  knex: Knex,
+  table: string,
+  name: string,
+  define: (builder: Knex.AlterTableBuilder) => Knex.ColumnBuilder,
+): Promise<void> {
+  if (await knex.schema.hasColumn(table, name)) return;
+  await knex.schema.alterTable(table, (builder) => {
+    define(builder).nullable();
+  });
 }
 
 async function addIndex(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
@@ -133,7 +155,7 @@ function describe(column: Knex.ColumnBuilder, description: string, dialect: Dial
 }
 
 function defineColumn(
-  builder: Knex.CreateTableBuilder,
+  builder: Knex.TableBuilder,
   column: Pick<Column, 'name' | 'type' | 'length'>,
   dialect: Dialect,
 ): Knex.ColumnBuilder {

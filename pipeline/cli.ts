@@ -4,6 +4,7 @@ import yargs from 'yargs';
 import { demo } from './commands/demo.js';
 import { prune } from './commands/prune.js';
 import { onlyRepeatables } from './commands/options.js';
+import { reconcile } from './commands/reconcile.js';
 import { run } from './commands/run.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
 import { version } from './version.js';
@@ -27,6 +28,7 @@ const cli = yargs(hideBin(process.argv))
   )
   .command(run)
   .command(prune)
+  .command(reconcile)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()

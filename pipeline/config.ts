@@ -17,6 +17,9 @@ export interface Config {
   /** `suivi`: read the connection from the secret of that path. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'suivi'; path: string };
   parquet: SettingValues['parquet'];
+  awsTotal: boolean;
+  /** Units of 10^-18 of the currency. */
+  tolerance: SettingValues['tolerance'];
   /** Tasks at once. */
   concurrency: number;
   waitSeconds: number;
@@ -139,6 +142,8 @@ export function resolveConfig(
     stagingOptions: { sse: settings.s3.sse, kmsKeyId: settings.s3.kmsKeyId, timeoutMs },
     database,
     parquet: settings.parquet,
+    awsTotal: settings.awsTotal,
+    tolerance: settings.tolerance,
     concurrency: settings.concurrency,
     waitSeconds: settings.wait,
     timeoutMs,

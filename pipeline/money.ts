@@ -90,3 +90,26 @@ export function sameTotals(
     (c) => parseAmount(a[c] ?? '0').units === parseAmount(b[c] ?? '0').units,
   );
 }
+
+/** What `a` holds more than `b`, currency by currency (negative: less), as plain decimals. */
+export function difference(
+  a: Readonly<Record<string, string>>,
+  b: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const totals: Totals = new Map();
+  for (const [currency, amount] of Object.entries(a))
+    addTo(totals, currency, parseAmount(amount).units);
+  for (const [currency, amount] of Object.entries(b))
+    addTo(totals, currency, -parseAmount(amount).units);
+  return formatTotals(totals);
+}
+
+/** The currencies of a difference that is larger than `tolerance`, to either side. */
+export function beyond(differences: Readonly<Record<string, string>>, tolerance: Units): string[] {
+  return Object.entries(differences)
+    .filter(([, amount]) => {
+      const { units } = parseAmount(amount);
+      return (units < 0n ? -units : units) > tolerance;
+    })
+    .map(([currency]) => currency);
+}

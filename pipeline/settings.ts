@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { DataError } from './errors.js';
+import type { Units } from './money.js';
+import { parseAmount } from './money.js';
 
 /**
  * Every setting, declared once: where it may come from and what it must look like. The flags are
@@ -16,6 +19,18 @@ function wholeNumber(least: number, most: number): z.ZodType<number> {
 const onlyTrue = z
   .union([z.boolean(), z.number(), z.string()])
   .transform((value) => ['true', '1'].includes(String(value).toLowerCase()));
+
+/** An exact amount, not negative; a number of the configuration file is read by its digits. */
+const tolerance = z.union([z.string(), z.number()]).transform((value, context): Units => {
+  try {
+    const { units, rounded } = parseAmount(String(value));
+    if (units >= 0n && !rounded) return units;
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+  }
+  context.addIssue('is no amount from 0 up, such as 0.01');
+  return z.NEVER;
+});
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'is no http:// or https:// address' });
 
@@ -43,6 +58,10 @@ export const settingsSchema = z.strictObject({
   wait: wholeNumber(0, 604_800).default(0),
   /** Seconds after which a request that does not answer is given up. */
   timeout: wholeNumber(1, 3600).default(60),
+  /** Whether extract asks AWS for the ungrouped total too. */
+  awsTotal: z.boolean({ error: 'is neither true nor false' }).default(true),
+  /** The largest difference from AWS's ungrouped total that load takes, in units of 10^-18 of the currency. */
+  tolerance: tolerance.default(parseAmount('0.01').units),
   s3: z
     .strictObject({
       sse: z.enum(['AES256', 'aws:kms'], { error: 'is neither "AES256" nor "aws:kms"' }).optional(),
@@ -80,6 +99,8 @@ export const sources: readonly Source[] = [
   { path: 'concurrency', flag: 'concurrency' },
   { path: 'wait', flag: 'wait' },
   { path: 'timeout', flag: 'timeout' },
+  { path: 'awsTotal', flag: 'aws-total' },
+  { path: 'tolerance', flag: 'tolerance' },
   { path: 's3.sse', flag: 's3-sse' },
   { path: 's3.kmsKeyId', flag: 's3-kms-key' },
   { path: 'tags' },

@@ -120,7 +120,12 @@ async function perform(
   switch (stage) {
     case 'extract': {
       const { extract } = await import('../extract/extract.js');
-      return extract({ ...common, onPaid, source: () => resources.source(slice.organization) });
+      return extract({
+        ...common,
+        onPaid,
+        awsTotal: config.awsTotal,
+        source: () => resources.source(slice.organization),
+      });
     }
     case 'transform': {
       const { transform } = await import('../transform/transform.js');
@@ -132,7 +137,8 @@ async function perform(
     }
     case 'load': {
       const { load } = await import('../load/load.js');
-      return load({ ...common, database: await resources.database(), runId });
+      const { tolerance } = config;
+      return load({ ...common, database: await resources.database(), runId, tolerance });
     }
   }
 }

@@ -2,6 +2,7 @@ import { stringify } from 'csv-stringify/sync';
 import { formatAmount } from '../pipeline/money.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
 import type { OpenExport } from './export.js';
+import { createCounter } from './written.js';
 
 /** RFC 4180 ends every record, the header too, with CRLF. */
 const RECORD_END = '\r\n';
@@ -17,6 +18,7 @@ const REMEMBERED = 10_000;
  */
 export const openCsv: OpenExport = (out, columns) => {
   const cells = columns.map(cellWriter);
+  const counter = createCounter(columns);
   let text = columns.map(({ name }) => textCell(name)).join(',') + RECORD_END;
 
   const handOver = async (): Promise<void> => {
@@ -33,11 +35,13 @@ export const openCsv: OpenExport = (out, columns) => {
           text += cells[column]?.(batch.columns[column]?.[row] ?? null) ?? '';
         }
         text += RECORD_END;
+        counter.add((column) => batch.columns[column]?.[row] ?? null, 1);
         if (text.length >= CHUNK) await handOver();
       }
     },
     async finish() {
       if (text !== '') await handOver();
+      return counter.written;
     },
   };
 };

@@ -1,12 +1,16 @@
 import type { StagedWriter } from '../pipeline/staging/bytes.js';
 import type { Batch, Column } from '../pipeline/staging/tables.js';
+import type { Written } from './written.js';
 
 /** One table on its way into one file. */
 export interface TableExport {
   /** Appends rows, in the order they come. */
   write(batch: Batch): Promise<void>;
-  /** Hands over what is buffered, and the file's end; closing the file is its opener's business. */
-  finish(): Promise<void>;
+  /**
+   * Hands over what is buffered, and the file's end; closing the file is its opener's business.
+   * @returns what went into the file.
+   */
+  finish(): Promise<Written>;
 }
 
 /** Begins a file of an export format: same columns and rows, same bytes. */

@@ -9,19 +9,27 @@ import { tableNames, tables } from '../pipeline/staging/tables.js';
 import { openCsv } from './csv.js';
 import type { OpenExport, TableExport } from './export.js';
 import { openParquet } from './parquet.js';
+import type { Written } from './written.js';
+import { checkWritten } from './written.js';
 
 /** Every export file of a slice, written side by side and made visible together. */
 export interface Exports {
   /** Appends rows to the table in every format. */
   write(table: TableName, batch: Batch): Promise<void>;
-  /** Completes all files; only when the last byte of each is written does the first become visible. */
-  close(): Promise<Record<TableName, ExportedFile[]>>;
+  /**
+   * Completes all files; only when the last byte of each is written, and each holds what was made, does
+   * the first become visible.
+   * @param made rows of each table, and consumption's sums.
+   * @throws {DataError} when a file holds something else.
+   */
+  close(made: Record<TableName, Written>): Promise<Record<TableName, ExportedFile[]>>;
   /** Gives all files up, so that the former ones stay. Never throws. */
   abort(): Promise<void>;
 }
 
 interface OpenFile {
   table: TableName;
+  key: string;
   out: StagedWriter;
   rows: TableExport;
 }
@@ -37,17 +45,18 @@ export async function openExports(
   );
   const files: OpenFile[] = openers.flatMap(({ format, open }) =>
     tableNames.map((table) => {
-      const out = openWriter(staging, exportKey(format, table, slice));
-      return { table, out, rows: open(out, tables[table]) };
+      const key = exportKey(format, table, slice);
+      const out = openWriter(staging, key);
+      return { table, key, out, rows: open(out, tables[table]) };
     }),
   );
   return {
     async write(table, batch) {
       for (const file of files) if (file.table === table) await file.rows.write(batch);
     },
-    async close() {
-      for (const { rows, out } of files) {
-        await rows.finish();
+    async close(made) {
+      for (const { table, key, rows, out } of files) {
+        checkWritten(`${staging.location}/${key}`, await rows.finish(), made[table]);
         // The driver takes this empty piece once it has written the last one, so that a full disk shows
         // before the first file becomes visible.
         await out.write(new Uint8Array());

@@ -44,6 +44,20 @@ const group = z.object({
     .optional(),
 });
 
+const totalPage = z.object({
+  ResultsByTime: z
+    .array(
+      z.object({
+        Total: z
+          .object({
+            UnblendedCost: z.object({ Amount: z.string(), Unit: z.string() }).optional(),
+          })
+          .optional(),
+      }),
+    )
+    .optional(),
+});
+
 const costPage = z.object({
   GroupDefinitions: z.array(z.object({ Key: z.string().optional() })).optional(),
   ResultsByTime: z
@@ -65,6 +79,8 @@ export type AccountsPage = z.infer<typeof accountsPage>;
 /** A group of Cost Explorer's GetCostAndUsage. */
 export type Group = z.infer<typeof group>;
 export type CostPage = z.infer<typeof costPage>;
+/** GetCostAndUsage without groups; for a month without cost, Total may be absent or empty. */
+export type TotalPage = z.infer<typeof totalPage>;
 
 /**
  * The staged answers of ListAccounts, one at a time, in the order they were asked for.
@@ -89,6 +105,17 @@ export function costPages(
   const rows = (page: CostPage): number =>
     (page.ResultsByTime ?? []).reduce((sum, result) => sum + (result.Groups?.length ?? 0), 0);
   return pages(extraction, 'cost-and-usage', costPage, rows, signal);
+}
+
+/**
+ * The staged answer with the ungrouped total; none where it was not asked for.
+ * @throws {DataError} when it is missing, altered, truncated or not what AWS answers.
+ */
+export function totalPages(
+  extraction: StagedExtraction,
+  signal: AbortSignal,
+): AsyncGenerator<Page<TotalPage>> {
+  return pages(extraction, 'total', totalPage, () => 0, signal);
 }
 
 async function* pages<Content>(

@@ -2,6 +2,7 @@ import parquetjs from 'parquetjs-lite';
 import { formatAmount } from '../pipeline/money.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
 import type { OpenExport } from './export.js';
+import { createCounter } from './written.js';
 
 /** Rows of a row group: the writer keeps each of them as objects until the group is full. */
 const ROW_GROUP = 20_000;
@@ -37,6 +38,7 @@ export const openParquetBasic: OpenExport = (out, columns) => {
     pageIndex: false,
   });
   const converters = columns.map(converter);
+  const counter = createCounter(columns);
 
   return {
     async write(batch) {
@@ -47,12 +49,14 @@ export const openParquetBasic: OpenExport = (out, columns) => {
           record[name] = converters[index]?.(batch.columns[index]?.[row] ?? null);
         }
         await writer.appendRow(record);
+        counter.add((column) => batch.columns[column]?.[row] ?? null, 1);
         if (chunks.length > 0) await handOver();
       }
     },
     async finish() {
       await (await opened).close();
       await handOver();
+      return counter.written;
     },
   };
 };

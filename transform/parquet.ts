@@ -3,6 +3,7 @@ import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Batch, Column, Value } from '../pipeline/staging/tables.js';
 import { DECIMAL } from '../pipeline/staging/tables.js';
 import type { OpenExport } from './export.js';
+import { createCounter } from './written.js';
 
 /**
  * Rows of a row group: enough for dictionaries to pay and for readers to skip by statistics. Twice as
@@ -21,6 +22,7 @@ export const openParquet: OpenExport = (out, columns) => {
     schema: [{ name: 'root', num_children: columns.length }, ...columns.map(schemaElement)],
     createdBy: 'aws-billing-pipeline',
   });
+  const counter = createCounter(columns);
   let buffered: Batch[] = [];
   let rows = 0;
 
@@ -31,13 +33,17 @@ export const openParquet: OpenExport = (out, columns) => {
     await out.write(chunk);
   };
   const writeRowGroup = async (): Promise<void> => {
+    const group = columns.map((_, index) =>
+      noValues.concat(...buffered.map((batch) => batch.columns[index] ?? [])),
+    );
     await parquet.write({
       columnData: columns.map(({ name, type }, index) => {
-        const values = noValues.concat(...buffered.map((batch) => batch.columns[index] ?? []));
+        const values = group[index] ?? [];
         return { name, data: type === 'date' ? toDays(values) : values };
       }),
       rowGroupSize: ROW_GROUP,
     });
+    counter.add((column, row) => group[column]?.[row] ?? null, group[0]?.length ?? 0);
     buffered = [];
     rows = 0;
     await handOver();
@@ -57,6 +63,7 @@ export const openParquet: OpenExport = (out, columns) => {
       if (rows > 0) await writeRowGroup();
       await parquet.finish();
       await handOver();
+      return counter.written;
     },
   };
 };

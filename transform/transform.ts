@@ -1,6 +1,6 @@
 import { ConfigurationError, throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { formatTotals } from '../pipeline/money.js';
+import { difference, formatTotals } from '../pipeline/money.js';
 import { billingPeriod } from '../pipeline/month.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
 import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
@@ -10,6 +10,7 @@ import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
+import { readAwsTotal } from './aws-total.js';
 import { checkTally } from './check-tally.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
@@ -85,10 +86,15 @@ async function makeTables(
     for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
     const tally = await writeConsumption(task, extraction, stamp, exports);
     checkTally(extraction, tally);
+    const awsTotal = await readAwsTotal(extraction, signal);
+    const totals = formatTotals(tally.totals);
     const unlisted = addUnlisted(customers, tally.accounts);
     await exports.write('customers', customersBatch(customers, stamp));
     throwIfInterrupted(signal);
-    const files = await exports.close();
+    const files = await exports.close({
+      customers: { rows: customers.size, totals: new Map() },
+      consumption: tally,
+    });
     await removeOthers(staging, slice, recipe.formats);
 
     const manifest: TransformManifest = {
@@ -101,10 +107,12 @@ async function makeTables(
       finished: task.now().toISOString(),
       tag,
       estimated: extraction.manifest.estimated,
+      awsTotal,
+      difference: awsTotal === null ? null : difference(awsTotal, totals),
       customers: { rows: customers.size, unlisted, files: files.customers },
       consumption: {
         rows: tally.rows,
-        totals: formatTotals(tally.totals),
+        totals,
         rounded: tally.rounded,
         files: files.consumption,
       },

@@ -62,6 +62,16 @@ export const settingOptions = {
     requiresArg: true,
     describe: 'Seconds after which a request without an answer is given up (default 60)',
   },
+  'aws-total': {
+    type: 'boolean',
+    describe:
+      "Ask AWS for the month's ungrouped total too (default); --no-aws-total saves its $0.01",
+  },
+  'tolerance': {
+    type: 'string',
+    requiresArg: true,
+    describe: "Largest difference from AWS's total that is loaded (default 0.01 of the currency)",
+  },
   's3-sse': {
     type: 'string',
     requiresArg: true,
@@ -110,8 +120,11 @@ export function settingWords(args: Readonly<Record<string, unknown>>): string[] 
     'concurrency',
     'wait',
     'timeout',
+    'aws-total',
+    'tolerance',
   ].flatMap((flag) => {
     const value = args[flag];
+    if (typeof value === 'boolean') return [value ? `--${flag}` : `--no-${flag}`];
     return typeof value === 'string' ? [`--${flag}`, value] : [];
   });
   return [...force, ...settings];

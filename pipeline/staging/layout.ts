@@ -38,8 +38,9 @@ export function extractionName(start: Date): string {
     .replaceAll(/[-:]/g, '');
 }
 
-/** Folder of all extractions of a month and organization; with no organization, of the whole month. */
-export function rawPrefix(month: Month, organization?: string): string {
+/** Folder of all extractions of a month and organization; with no organization, of the whole month; with neither, of all. */
+export function rawPrefix(month?: Month, organization?: string): string {
+  if (month === undefined) return 'raw/';
   return `raw/month=${month}/${organization === undefined ? '' : `${organization}/`}`;
 }
 
@@ -48,15 +49,15 @@ export function extractionPrefix(slice: Slice, extraction: string): string {
   return `${rawPrefix(slice.month, slice.organization)}${extraction}/`;
 }
 
-/** The two operations whose answers are staged, by the stem of their files. */
-export type Operation = 'accounts' | 'cost-and-usage';
+/** The three questions whose answers are staged, by the stem of their files; `total` is the month's ungrouped cost. */
+export type Operation = 'accounts' | 'cost-and-usage' | 'total';
 
 /** File name, inside the extraction, of the `page`-th (from 1) answer of an operation. */
 export function pageFile(operation: Operation, page: number): string {
   return `${operation}-${String(page).padStart(5, '0')}.json`;
 }
 
-const pageName = /^(accounts|cost-and-usage)-(\d{5,})\.json$/;
+const pageName = /^(accounts|cost-and-usage|total)-(\d{5,})\.json$/;
 
 /** Takes a page's file name apart; `undefined` for any other file. */
 export function parsePageFile(file: string): { operation: Operation; page: number } | undefined {

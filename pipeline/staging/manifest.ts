@@ -30,11 +30,13 @@ const extractionManifest = z.object({
   finished: instant,
   /** Answers that AWS gave, by operation. Cost Explorer charges $0.01 for each of its own. */
   requests: z.object({ ListAccounts: count, GetCostAndUsage: count }),
-  /** Every page in the order it was asked for; `rows` counts its accounts or groups. */
+  /** Every page, operation by operation; `rows` counts its accounts or groups, 0 for the ungrouped total. */
   pages: z.array(z.object({ file: z.string(), bytes: count, sha256, rows: count })),
   accounts: count,
   groups: count,
   totals,
+  /** The month's ungrouped cost as AWS gives it; null (absent before 0.2) when it was not asked for. */
+  awsTotal: totals.nullable().optional(),
   /** Whether AWS called any part of the answer estimated. */
   estimated: z.boolean(),
 });
@@ -55,6 +57,9 @@ const transformManifest = z.object({
   finished: instant,
   tag: z.string(),
   estimated: z.boolean(),
+  /** The extraction's, and that minus the rows' sums: null (absent before 0.2) without an ungrouped total. */
+  awsTotal: totals.nullable().optional(),
+  difference: totals.nullable().optional(),
   customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),
   consumption: z.object({
     rows: count,

@@ -26,7 +26,7 @@ test.serial(
     const total = uninterrupted.requests;
     t.true(total > 5 && total < 20);
 
-    for (let page = 1; page <= total; page++) {
+    for (let page = 1; page < total; page++) {
       const { run, requests, staging, manifest } = await bench(t, { groupsPerPage: 150 });
       await t.throwsAsync(run({ staging: killAt(staging, costFile(page)) }), {
         instanceOf: Killed,
@@ -63,10 +63,38 @@ test.serial('a run interrupted between two pages pays for none twice', async (t)
   );
   t.is(requests('GetCostAndUsage').length, 3);
   const { requests: paid } = await run();
-  const tokens = requests('GetCostAndUsage').map(({ token }) => token);
-  t.is(new Set(tokens).size, tokens.length);
-  t.is(tokens.length, 3 + paid);
+  const asked = requests('GetCostAndUsage');
+  const questions = asked.map(({ input, token }) => JSON.stringify([input, token]));
+  t.is(new Set(questions).size, questions.length);
+  t.is(questions.length, 3 + paid);
   t.true(lines.some((line) => line.includes('at cost page 4')));
+});
+
+test.serial(
+  'a run killed before the ungrouped total is staged pays for nothing else again',
+  async (t) => {
+    const { run, requests, staging, manifest } = await bench(t);
+    await t.throwsAsync(run({ staging: killAt(staging, 'total-00001.json') }), {
+      instanceOf: Killed,
+    });
+    const asked = requests('GetCostAndUsage').length;
+    const outcome = await run();
+    t.is(outcome.requests, 1);
+    t.is(requests('GetCostAndUsage').length, asked + 1);
+    const found = await manifest(outcome.extraction);
+    t.deepEqual(found.awsTotal, found.totals);
+    t.is(found.requests.GetCostAndUsage, asked);
+  },
+);
+
+test.serial('an ungrouped total that is staged is not paid for again', async (t) => {
+  const { run, requests, staging, manifest } = await bench(t);
+  await t.throwsAsync(run({ staging: killAt(staging, 'manifest.json') }), { instanceOf: Killed });
+  const asked = requests('GetCostAndUsage').length;
+  const outcome = await run();
+  t.is(outcome.requests, 0);
+  t.is(requests('GetCostAndUsage').length, asked);
+  t.truthy((await manifest(outcome.extraction)).awsTotal);
 });
 
 test.serial(

@@ -194,6 +194,8 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       ConsumptionRows: 3,
       Currency: 'USD',
       Totals: '{"USD":"-0.000000000000000012"}',
+      Difference: null,
+      Differences: null,
       Started: instant,
       Finished: instant,
     });

@@ -7,6 +7,7 @@ import type { Database } from '../../load/database.js';
 import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
 import type { LoadTask } from '../../load/load.js';
 import { load } from '../../load/load.js';
+import { parseAmount } from '../../pipeline/money.js';
 import type { Outcome } from '../../pipeline/outcome.js';
 import { localStaging } from '../../pipeline/staging/local.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
@@ -43,6 +44,7 @@ export function loadSlice(
     database,
     slice: october,
     runId: 'run-1',
+    tolerance: parseAmount('0.01').units,
     force: false,
     signal: new AbortController().signal,
     log: silent,

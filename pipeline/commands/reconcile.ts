@@ -1,0 +1,90 @@
+import { access } from 'node:fs/promises';
+import type { CommandModule, InferredOptionTypes } from 'yargs';
+import type { Config } from '../config.js';
+import { readConfigFile, resolveConfig } from '../config.js';
+import { ConfigurationError } from '../errors.js';
+import { createLog } from '../log.js';
+import { select } from '../selection.js';
+import { selectionOptions, settingOptions } from './options.js';
+
+const options = {
+  'month': {
+    ...selectionOptions.month,
+    describe: 'Month YYYY-MM, repeatable (default: all that are staged)',
+  },
+  'from': selectionOptions.from,
+  'to': selectionOptions.to,
+  'organization': selectionOptions.organization,
+  'staging': settingOptions.staging,
+  'database': settingOptions.database,
+  'tolerance': settingOptions.tolerance,
+  'config': settingOptions.config,
+  'timeout': settingOptions.timeout,
+  'json': settingOptions.json,
+  'log-level': settingOptions['log-level'],
+} as const;
+
+type Arguments = InferredOptionTypes<typeof options>;
+
+/** `pipeline reconcile`: whether every layer of the staged months still holds the same rows and sums. */
+export const reconcile: CommandModule<object, Arguments> = {
+  command: 'reconcile',
+  describe: 'Check staged pages, exports and database against each other; asks AWS for nothing',
+  builder: (yargs) =>
+    yargs
+      .options(options)
+      .example('$0 reconcile', 'every month that is staged')
+      .example('$0 reconcile --month 2026-10 --json', 'one month, for a program'),
+  async handler(args) {
+    const isChosen = args.month !== undefined || args.from !== undefined || args.to !== undefined;
+    const selection = select(args, new Date());
+    const needs = { organizations: false, database: true };
+    const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
+    await checkExists(config);
+    const { log } = await createLog({
+      level: args['log-level'],
+      file: undefined,
+      print: (line) => process.stderr.write(`${line}\n`),
+      color: process.stderr.isTTY,
+    });
+    const { openResources } = await import('../resources.js');
+    const { reconcile: check } = await import('../reconcile.js');
+    const { formatReconciled, reconciledToJson } = await import('../reconcile/format.js');
+    // Nothing is written, so that an interrupt may simply end the process.
+    const { signal } = new AbortController();
+    const resources = await openResources(config, { log, signal });
+    try {
+      const results = await check({
+        staging: resources.staging,
+        database: await resources.database(),
+        months: isChosen ? selection.months : undefined,
+        organizations: selection.organizations,
+        tolerance: config.tolerance,
+        signal,
+      });
+      process.stdout.write(
+        args.json
+          ? `${JSON.stringify(reconciledToJson(results), null, 2)}\n`
+          : `${formatReconciled(results)}\n`,
+      );
+      if (results.some(({ findings }) => findings.length > 0)) process.exitCode = 1;
+    } finally {
+      await resources.close();
+    }
+  },
+};
+
+/** Opening an SQLite file makes it where there is none: a mistyped name would look like an empty database. */
+async function checkExists({ database }: Config): Promise<void> {
+  if (database.kind !== 'url' || database.location.kind !== 'sqlite') return;
+  const { file } = database.location;
+  try {
+    await access(file);
+  } catch (cause) {
+    throw new ConfigurationError('there is no such database', {
+      where: `sqlite:${file}`,
+      next: 'name the database with --database, or run "pipeline run" first',
+      cause,
+    });
+  }
+}

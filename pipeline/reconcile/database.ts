@@ -1,0 +1,208 @@
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import { checkSums } from '../../load/check-sums.js';
+import { translated } from '../../load/database-errors.js';
+import type { Database, Sums } from '../../load/driver.js';
+import { LOADS, newestLoad } from '../../load/history.js';
+import type { StoredRow } from '../../load/read-rows.js';
+import { readRows } from '../../load/read-rows.js';
+import { readParquet } from '../../load/read-parquet.js';
+import { DataError } from '../errors.js';
+import { addTo, formatTotals, parseAmount } from '../money.js';
+import { isMonth } from '../month.js';
+import type { Month } from '../month.js';
+import type { Slice, TableName } from '../staging/layout.js';
+import type { Staging } from '../staging/staging.js';
+import { columnIndex, tableNames } from '../staging/tables.js';
+import { compareRows } from './compare-rows.js';
+import type { ExportedFigures } from './exports.js';
+import type { Layer, Report } from './findings.js';
+import { flagsOf } from './findings.js';
+
+/** What the database holds of a slice. */
+export interface StoredFigures {
+  layer: Layer;
+  /** Customers without a row of consumption: normal. */
+  withoutCost: number;
+}
+
+interface Stored extends Sums {
+  references: Set<string>;
+}
+
+/**
+ * Reads the slice's rows from the database, all from one state of it, and compares each with the
+ * Parquet files; looks for cost without a customer.
+ */
+export async function checkDatabase(
+  staging: Staging,
+  database: Database,
+  report: Report,
+  exported: ExportedFigures | undefined,
+): Promise<StoredFigures> {
+  const settings =
+    database.dialect === 'mysql' ? ({ isolationLevel: 'repeatable read' } as const) : undefined;
+  return translated(database.location, () =>
+    database.knex.transaction(async (trx) => {
+      const current = await isCurrent(trx, database, report, exported);
+      const stored: Record<TableName, Stored> = { customers: empty(), consumption: empty() };
+      for (const table of tableNames) {
+        const rows = tallied(table, readRows(trx, table, report.slice), stored[table]);
+        if (current !== undefined && current.intact.includes(table)) {
+          await compareTable(staging, database, report, current, table, rows);
+        } else {
+          while ((await rows.next()).done !== true);
+          if (current !== undefined) {
+            const { manifest } = current.source;
+            await report.examine(
+              'database',
+              () => {
+                checkSums(`${table} in the database`, manifest, table, stored[table]);
+              },
+              `${database.location} ${table}`,
+            );
+          }
+        }
+      }
+      const { customers, consumption } = stored;
+      findStrays(database, report, stored);
+      return {
+        layer: {
+          name: 'database' as const,
+          customers: customers.rows,
+          rows: consumption.rows,
+          totals: formatTotals(consumption.totals),
+        },
+        withoutCost: without(customers.references, consumption.references).length,
+      };
+    }, settings),
+  );
+}
+
+/** What is exported, if the database is to hold just that; otherwise the report says what to do. */
+async function isCurrent(
+  trx: Knex,
+  database: Database,
+  report: Report,
+  exported: ExportedFigures | undefined,
+): Promise<ExportedFigures | undefined> {
+  const newest = await newestLoad(trx, report.slice);
+  const place = {
+    where: database.location,
+    next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
+  };
+  if (newest === undefined) {
+    report.add('database', 'the month of this organization is staged, but not loaded', place);
+    return undefined;
+  }
+  if (exported === undefined) return undefined;
+  const { sha256, manifest } = exported.source;
+  if (newest.Source === sha256 && newest.Extraction === manifest.extraction) return exported;
+  report.add(
+    'database',
+    `the newest load is of extraction ${newest.Extraction}, and what is staged now (${manifest.extraction}) is not loaded`,
+    place,
+  );
+  return undefined;
+}
+
+function empty(): Stored {
+  return { rows: 0, totals: new Map(), references: new Set() };
+}
+
+/** Passes stored rows on, counting them; what is no amount is left to the comparison of the rows. */
+async function* tallied(
+  table: TableName,
+  pieces: AsyncIterable<StoredRow[]>,
+  stored: Stored,
+): AsyncGenerator<StoredRow[], void, undefined> {
+  const position = (name: string): number => columnIndex(table, name);
+  const reference = position('Reference');
+  const amount = table === 'consumption' ? position('Amount') : -1;
+  const currency = table === 'consumption' ? position('Currency') : -1;
+  for await (const piece of pieces) {
+    for (const { texts } of piece) {
+      stored.rows++;
+      stored.references.add(texts[reference] ?? '');
+      if (amount < 0) continue;
+      const units = unitsOf(texts[amount] ?? '');
+      if (units !== undefined) addTo(stored.totals, texts[currency] ?? '', units);
+    }
+    yield piece;
+  }
+}
+
+function unitsOf(text: string): bigint | undefined {
+  try {
+    return parseAmount(text).units;
+  } catch (error) {
+    if (error instanceof DataError) return undefined;
+    throw error;
+  }
+}
+
+async function compareTable(
+  staging: Staging,
+  { dialect, location }: Database,
+  report: Report,
+  { source }: ExportedFigures,
+  table: TableName,
+  rows: AsyncGenerator<StoredRow[], void, undefined>,
+): Promise<void> {
+  const batches = readParquet(staging, source.files[table], table);
+  const found = await compareRows(table, dialect, batches, rows);
+  const kinds = [
+    [found.missing, 'staged and missing in the database'],
+    [found.foreign, 'in the database and not staged'],
+    [found.altered, 'other values in the database than staged'],
+  ] as const;
+  for (const [kind, what] of kinds) {
+    if (kind.rows === 0) continue;
+    const count = `${kind.rows} ${kind.rows === 1 ? 'row' : 'rows'}`;
+    report.add('database', `${table}: ${count} ${what}, first ${kind.first}`, {
+      where: `${location} ${table}`,
+      next: `find out who changes the table, then run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
+    });
+  }
+}
+
+function without(references: Set<string>, others: Set<string>): string[] {
+  return [...references].filter((reference) => !others.has(reference));
+}
+
+function findStrays(
+  database: Database,
+  report: Report,
+  { customers, consumption }: Record<TableName, Stored>,
+): void {
+  const strays = without(consumption.references, customers.references);
+  if (strays.length === 0) return;
+  report.add(
+    'database',
+    `cost without a customer: ${strays.length} ${strays.length === 1 ? 'account' : 'accounts'}, first ${strays[0] ?? ''}`,
+    {
+      where: `${database.location} customers`,
+      next: `run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
+    },
+  );
+}
+
+const loaded = z.array(
+  z.object({
+    Month: z.string().refine(isMonth, 'is not a month'),
+    Organization: z.string(),
+  }),
+);
+
+/** The months' slices that were ever loaded. */
+export async function loadedSlices(database: Database, months: readonly Month[]): Promise<Slice[]> {
+  const answer: unknown = await translated(database.location, () =>
+    database
+      .knex(LOADS)
+      .whereIn('Month', [...months])
+      .distinct('Month', 'Organization'),
+  );
+  return loaded
+    .parse(answer)
+    .map(({ Month: month, Organization: organization }) => ({ month, organization }));
+}

@@ -1,0 +1,160 @@
+import { checkSums, tallied } from '../../load/check-sums.js';
+import type { Sums } from '../../load/driver.js';
+import { readParquet } from '../../load/read-parquet.js';
+import type { Source } from '../../load/source.js';
+import { findSource } from '../../load/source.js';
+import { formatTotals, sameTotals } from '../money.js';
+import { digest } from '../staging/bytes.js';
+import type { TableName } from '../staging/layout.js';
+import { exportKey, transformManifestKey } from '../staging/layout.js';
+import type { ExportedFile, TransformManifest } from '../staging/manifest.js';
+import type { Staging } from '../staging/staging.js';
+import { tableNames } from '../staging/tables.js';
+import { readCsv } from './csv.js';
+import type { Layer, LayerName, Report } from './findings.js';
+import { flagsOf } from './findings.js';
+import type { StagedFigures } from './pages.js';
+
+/** What the transform stage left, as far as it can be read. */
+export interface ExportedFigures {
+  source: Source;
+  /** Tables whose Parquet file is whole. */
+  intact: readonly TableName[];
+  parquet: Layer;
+  csv: Layer;
+}
+
+/**
+ * Compares the transform manifest with the current extraction, and each file that it names with its
+ * sha256, rows and exact sums, read back.
+ */
+export async function checkExports(
+  staging: Staging,
+  report: Report,
+  staged: StagedFigures | undefined,
+): Promise<ExportedFigures | undefined> {
+  const source = await report.examine('Parquet', () => findSource(staging, report.slice));
+  if (source === undefined) return undefined;
+  const { manifest } = source;
+  if (staged !== undefined) compareWithPages(staging, report, manifest, staged);
+  const whole = await wholeFiles(staging, report, manifest);
+  const intact: TableName[] = [];
+  const parquet: Layer = { name: 'Parquet' };
+  const csv: Layer = { name: 'CSV' };
+  const placeOf = (key: string): string => `${staging.location}/${key}`;
+  for (const table of tableNames) {
+    const file = source.files[table];
+    if (whole.has(file.key)) {
+      const sums = await report.examine('Parquet', () => readBack(staging, file, table));
+      if (sums !== undefined) {
+        record(parquet, table, sums);
+        const what = `${table} in Parquet`;
+        if (
+          await agrees(report, 'Parquet', what, sums, { manifest, table, where: placeOf(file.key) })
+        )
+          intact.push(table);
+      }
+    }
+    const csvKey = exportKey('csv', table, report.slice);
+    if (whole.has(csvKey)) {
+      const sums = await report.examine('CSV', () => readCsv(staging, csvKey, table));
+      if (sums !== undefined) {
+        record(csv, table, sums);
+        await agrees(report, 'CSV', `${table} in CSV`, sums, {
+          manifest,
+          table,
+          where: placeOf(csvKey),
+        });
+      }
+    }
+  }
+  return { source, intact, parquet, csv };
+}
+
+function compareWithPages(
+  staging: Staging,
+  report: Report,
+  manifest: TransformManifest,
+  { extraction, source, pages }: StagedFigures,
+): void {
+  const place = {
+    where: `${staging.location}/${transformManifestKey(report.slice)}`,
+    next: `run "pipeline run --stage transform --stage load ${flagsOf(report.slice)}"`,
+  };
+  if (manifest.extraction !== extraction || manifest.source !== source) {
+    const older = manifest.extraction === extraction ? 'another state of it' : manifest.extraction;
+    report.add('Parquet', `the tables are not made from ${extraction} but from ${older}`, place);
+    return;
+  }
+  const { customers, consumption } = manifest;
+  const same =
+    (pages.customers === undefined || pages.customers === customers.rows) &&
+    (pages.rows === undefined || pages.rows === consumption.rows) &&
+    (pages.totals === undefined || sameTotals(pages.totals, consumption.totals));
+  if (same) return;
+  report.add(
+    'Parquet',
+    `the manifest says ${figures(customers.rows, consumption.rows, consumption.totals)}, the staged pages give ${figures(pages.customers, pages.rows, pages.totals)}`,
+    { ...place, next: place.next.replace(' --month', ' --force --month') },
+  );
+}
+
+function figures(
+  customers: number | undefined,
+  rows: number | undefined,
+  totals: Readonly<Record<string, string>> | undefined,
+): string {
+  return `${customers ?? '?'} customers and ${rows ?? '?'} rows with sum ${JSON.stringify(totals)}`;
+}
+
+/** The keys of the files that are there as the manifest says, byte for byte. */
+async function wholeFiles(
+  staging: Staging,
+  report: Report,
+  { customers, consumption }: TransformManifest,
+): Promise<Set<string>> {
+  const whole = new Set<string>();
+  for (const file of [...customers.files, ...consumption.files]) {
+    const content = await staging.read(file.key);
+    const found = content === undefined ? undefined : await digest(content);
+    if (found?.sha256 === file.sha256) {
+      whole.add(file.key);
+      continue;
+    }
+    const what =
+      found === undefined
+        ? 'the file is missing'
+        : `the file was altered: it has ${found.bytes} bytes and another sha256 than the ${file.bytes} bytes of its manifest`;
+    report.add(file.key.startsWith('csv/') ? 'CSV' : 'Parquet', what, {
+      where: `${staging.location}/${file.key}`,
+      next: `make it anew with "pipeline run --stage transform --force ${flagsOf(report.slice)}"`,
+    });
+  }
+  return whole;
+}
+
+async function readBack(staging: Staging, file: ExportedFile, table: TableName): Promise<Sums> {
+  const sums: Sums = { rows: 0, totals: new Map() };
+  const pieces = tallied(table, readParquet(staging, file, table), sums, () => undefined);
+  while ((await pieces.next()).done !== true);
+  return sums;
+}
+
+function record(layer: Layer, table: TableName, { rows, totals }: Sums): void {
+  if (table === 'customers') layer.customers = rows;
+  else Object.assign(layer, { rows, totals: formatTotals(totals) });
+}
+
+async function agrees(
+  report: Report,
+  layer: LayerName,
+  what: string,
+  sums: Sums,
+  { manifest, table, where }: { manifest: TransformManifest; table: TableName; where: string },
+): Promise<boolean> {
+  const check = (): boolean => {
+    checkSums(what, manifest, table, sums);
+    return true;
+  };
+  return (await report.examine(layer, check, where)) === true;
+}

@@ -1,0 +1,404 @@
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import test from 'ava';
+import Database from 'libsql';
+import { startCloud } from '../../fixtures/cloud/cloud.js';
+import type { Cloud } from '../../fixtures/cloud/cloud.js';
+import { demoData } from '../../fixtures/demo/data.js';
+import { expectedTotal } from '../../fixtures/demo/truth.js';
+import { formatAmount, parseAmount } from '../../pipeline/money.js';
+import { parseMonth } from '../../pipeline/month.js';
+import type { Finished } from '../support/cli.js';
+import { pipeline, temporaryFolder } from '../support/cli.js';
+import { folderPlace } from '../support/crash-place.js';
+import type { TestServer } from '../support/mariadb.js';
+import { openServer } from '../support/mariadb.js';
+import { querySqlite } from '../support/sqlite.js';
+
+const month = parseMonth('2026-10');
+const organizations = [
+  { name: 'oab', accounts: 23 },
+  { name: 'internal', accounts: 4 },
+];
+const data = demoData({ months: [month], organizations });
+
+interface Result {
+  agrees: boolean;
+  slices: {
+    organization: string;
+    layers: {
+      layer: string;
+      customers: number | null;
+      rows: number | null;
+      amount: object | null;
+    }[];
+    difference: Record<string, string> | null;
+    customersWithoutCost: number;
+    findings: { layer: string; what: string; where: string; next: string }[];
+  }[];
+}
+
+let cloud: Cloud;
+let server: TestServer;
+/** A finished month: the staging area and an SQLite database. */
+let base: string;
+let removeBase: (() => Promise<void>) | undefined;
+test.before(async () => {
+  [cloud, server, base] = await Promise.all([
+    startCloud({ data, groupsPerPage: 20 }),
+    openServer(),
+    temporaryFolder({ teardown: (remove) => void (removeBase = remove) }),
+  ]);
+  const { code, stdout, stderr } = await pipeline(['run', '--month', month], {
+    cwd: base,
+    env: { ...cloud.environment },
+  });
+  if (code !== 0) throw new Error(stdout + stderr);
+});
+test.after.always(async () => {
+  await Promise.all([cloud.close(), server.stop(), removeBase?.()]);
+});
+
+/** A copy of the finished month, to be tampered with. */
+async function copy(t: ExecutionContext): Promise<string> {
+  const folder = await temporaryFolder(t);
+  await cp(base, folder, { recursive: true });
+  return folder;
+}
+
+/** Reconciles without Vault and without AWS; `json` is undefined when nothing was printed. */
+async function reconcile(
+  folder: string,
+  args: readonly string[] = [],
+  env: Record<string, string> = {},
+): Promise<Finished & { json: Result }> {
+  const finished = await pipeline(['reconcile', '--json', ...args], { cwd: folder, env });
+  return { ...finished, json: JSON.parse(finished.stdout) as Result };
+}
+
+/** Every finding, as `organization layer: what`. */
+function findingsOf({ slices }: Result): string[] {
+  return slices.flatMap(({ organization, findings }) =>
+    findings.map(({ layer, what }) => `${organization} ${layer}: ${what}`),
+  );
+}
+
+function isOne(t: ExecutionContext, { code, json }: { code: number | null; json: Result }): string {
+  t.is(code, 1);
+  t.false(json.agrees);
+  const found = findingsOf(json);
+  t.is(found.length, 1, found.join('\n'));
+  const finding = json.slices.flatMap(({ findings }) => findings)[0]!;
+  t.truthy(finding.where);
+  t.regex(finding.next, /pipeline run/);
+  return found[0]!;
+}
+
+async function rawFile(folder: string, organization: string, file: string): Promise<string> {
+  const parent = join(folder, `staging/raw/month=${month}/${organization}`);
+  const [extraction = ''] = await readdir(parent);
+  return join(parent, extraction, file);
+}
+
+async function flip(file: string, at: number): Promise<void> {
+  const bytes = await readFile(file);
+  bytes[at] = bytes[at]! ^ 1;
+  await writeFile(file, bytes);
+}
+
+function execute(folder: string, sql: string): void {
+  const database = new Database(join(folder, 'billing.sqlite'));
+  try {
+    database.exec(sql);
+  } finally {
+    database.close();
+  }
+}
+
+test.serial(
+  'an untouched month agrees in every layer, and nothing is asked for or written',
+  async (t) => {
+    const folder = await copy(t);
+    const before = await folderPlace(folder).files();
+    const asked = cloud.requests.length;
+    const { code, json, stderr } = await reconcile(folder, [], { ...cloud.environment });
+    t.is(code, 0, stderr);
+    t.true(json.agrees);
+    t.deepEqual(
+      json.slices.map(({ organization }) => organization),
+      ['internal', 'oab'],
+    );
+    for (const { organization, layers, difference, customersWithoutCost } of json.slices) {
+      const USD = formatAmount(expectedTotal(data, organization, month));
+      t.deepEqual(
+        layers.map(({ layer, amount }) => [layer, amount]),
+        ['AWS total', 'staged pages', 'Parquet', 'CSV', 'database'].map((name) => [name, { USD }]),
+      );
+      t.is(new Set(layers.slice(1).map(({ rows, customers }) => `${rows} ${customers}`)).size, 1);
+      t.true((layers[1]?.rows ?? 0) > 10 && (layers[1]?.customers ?? 0) > 3);
+      t.deepEqual(difference, { USD: '0' });
+      const [{ idle } = {}] = querySqlite(
+        join(folder, 'billing.sqlite'),
+        `SELECT count(*) AS idle FROM customers WHERE Organization = '${organization}' AND Reference NOT IN (SELECT Reference FROM consumption)`,
+      );
+      t.is(customersWithoutCost, Number(idle));
+    }
+    t.deepEqual(await folderPlace(folder).files(), before);
+    t.is(cloud.requests.length, asked);
+
+    const table = await pipeline(['reconcile', '--month', month], { cwd: folder });
+    t.is(table.code, 0);
+    t.regex(table.stdout, /2026-10 +oab +database +\d+ +\d+ +[\d.]+ USD +ok/);
+    t.regex(table.stdout, /2026-10 +all +CSV +\d+ +\d+ +[\d.]+ USD/);
+    t.regex(table.stdout, /every layer agrees; 2 checked, \d+ customers without cost/);
+  },
+);
+
+for (const [file, layer] of [
+  ['accounts-00001.json', 'staged pages'],
+  ['cost-and-usage-00002.json', 'staged pages'],
+  ['total-00001.json', 'AWS total'],
+] as const) {
+  test(`a changed byte in ${file} is found`, async (t) => {
+    const folder = await copy(t);
+    await flip(await rawFile(folder, 'oab', file), 40);
+    const result = await reconcile(folder);
+    t.regex(isOne(t, result), new RegExp(`^oab ${layer}: a staged page was altered`));
+    t.true(result.json.slices[1]!.findings[0]!.where.endsWith(file));
+  });
+
+  test(`a missing ${file} is found`, async (t) => {
+    const folder = await copy(t);
+    await rm(await rawFile(folder, 'oab', file));
+    t.is(isOne(t, await reconcile(folder)), `oab ${layer}: a staged page is missing`);
+  });
+}
+
+test('a missing extraction manifest is found', async (t) => {
+  const folder = await copy(t);
+  await rm(await rawFile(folder, 'oab', 'manifest.json'));
+  t.regex(
+    isOne(t, await reconcile(folder)),
+    /^oab staged pages: nothing is staged for 2026-10 of oab/,
+  );
+});
+
+for (const [format, layer, extension] of [
+  ['csv', 'CSV', 'csv'],
+  ['parquet', 'Parquet', 'parquet'],
+] as const) {
+  test(`an altered ${layer} file is found, and the rest is still compared`, async (t) => {
+    const folder = await copy(t);
+    await flip(join(folder, `staging/${format}/consumption/month=${month}/oab.${extension}`), 500);
+    const result = await reconcile(folder);
+    t.regex(isOne(t, result), new RegExp(`^oab ${layer}: the file was altered`));
+
+    execute(folder, "DELETE FROM consumption WHERE Organization = 'oab' AND Line = 3");
+    const found = findingsOf((await reconcile(folder)).json);
+    t.is(found.length, 2);
+    t.regex(found[1]!, /^oab database: .*consumption/);
+  });
+}
+
+test('a CSV file that its manifest was made to fit is found by its sums', async (t) => {
+  const folder = await copy(t);
+  const key = `csv/consumption/month=${month}/oab.csv`;
+  const file = join(folder, 'staging', key);
+  const lines = (await readFile(file, 'utf8')).split('\r\n');
+  lines.splice(5, 1);
+  await writeFile(file, lines.join('\r\n'));
+  const { createHash } = await import('node:crypto');
+  const manifestFile = join(folder, `staging/manifests/month=${month}/oab.json`);
+  const manifest = JSON.parse(await readFile(manifestFile, 'utf8')) as {
+    consumption: { files: { key: string; bytes: number; sha256: string }[] };
+  };
+  const bytes = await readFile(file);
+  Object.assign(
+    manifest.consumption.files.find((one) => one.key === key)!,
+    {
+      bytes: bytes.length,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+    },
+  );
+  await writeFile(manifestFile, JSON.stringify(manifest));
+  t.regex(isOne(t, await reconcile(folder)), /^oab CSV: consumption in CSV: expected \d+ rows/);
+});
+
+test('tables that are older than the newest extraction are found', async (t) => {
+  const folder = await copy(t);
+  const args = ['run', '--stage', 'extract', '--force', '--month', month, '--organization', 'oab'];
+  t.is((await pipeline(args, { cwd: folder, env: { ...cloud.environment } })).code, 0);
+  t.regex(
+    isOne(t, await reconcile(folder)),
+    /^oab Parquet: the tables are not made from \d+T\d+Z but/,
+  );
+
+  const transform = ['run', '--stage', 'transform', '--month', month, '--organization', 'oab'];
+  t.is((await pipeline(transform, { cwd: folder })).code, 0);
+  t.regex(isOne(t, await reconcile(folder)), /^oab database: the newest load is of extraction/);
+});
+
+interface Store {
+  args: string[];
+  env: Record<string, string>;
+  execute: (sql: string) => Promise<unknown>;
+}
+
+/** Loads the finished month into a database, which may then be tampered with. */
+const stores: Record<string, (t: ExecutionContext, folder: string) => Promise<Store>> = {
+  SQLite: (_t, folder) =>
+    Promise.resolve({
+      args: [],
+      env: {},
+      execute: (sql) => {
+        execute(folder, sql);
+        return Promise.resolve();
+      },
+    }),
+  MariaDB: async (t, folder) => {
+    const address = await server.createDatabase();
+    const env = { PIPELINE_DATABASE: address };
+    const load = ['run', '--stage', 'load', '--month', month];
+    t.is((await pipeline(load, { cwd: folder, env })).code, 0);
+    return { args: [], env, execute: (sql) => server.query(address, sql) };
+  },
+};
+
+const slice = `Organization = 'oab' AND BillingPeriod = '${month}-28'`;
+
+for (const [kind, open] of Object.entries(stores)) {
+  test(`${kind}: rows deleted, altered and added are found, each by its line`, async (t) => {
+    const folder = await copy(t);
+    const store = await open(t, folder);
+    const check = () => reconcile(folder, store.args, store.env);
+    t.deepEqual(findingsOf((await check()).json), []);
+
+    await store.execute(`DELETE FROM consumption WHERE ${slice} AND Line IN (3, 4)`);
+    t.regex(
+      isOne(t, await check()),
+      /^oab database: consumption: 2 rows staged and missing in the database, first line 3, account \d{12}/,
+    );
+    const load = ['run', '--stage', 'load', '--force', '--month', month];
+    t.is((await pipeline(load, { cwd: folder, env: store.env })).code, 0);
+
+    // Moved from one row to another: count and sum stay as they were.
+    await store.execute(`UPDATE consumption SET Amount = '1.5' WHERE ${slice} AND Line = 1`);
+    t.regex(
+      isOne(t, await check()),
+      /^oab database: consumption: 1 row other values .* first line 1, .*: Amount is "1.5" instead of "/,
+    );
+    t.is((await pipeline(load, { cwd: folder, env: store.env })).code, 0);
+    await store.execute(`UPDATE customers SET TenantName = 'Somebody' WHERE ${slice} AND Line = 2`);
+    t.regex(isOne(t, await check()), /customers: 1 row other values .*: TenantName is "Somebody"/);
+    t.is((await pipeline(load, { cwd: folder, env: store.env })).code, 0);
+
+    await store.execute(`UPDATE consumption SET Line = 100000 WHERE ${slice} AND Line = 2`);
+    const moved = await check();
+    t.is(moved.code, 1);
+    const found = findingsOf(moved.json);
+    t.is(found.length, 2);
+    t.regex(found[0]!, /1 row staged and missing in the database, first line 2,/);
+    t.regex(found[1]!, /1 row in the database and not staged, first line 100000,/);
+  });
+
+  test(`${kind}: a cost without a customer is found`, async (t) => {
+    const folder = await copy(t);
+    const store = await open(t, folder);
+    await store.execute(
+      `DELETE FROM customers WHERE ${slice} AND Reference = (SELECT Reference FROM consumption WHERE ${slice} AND Line = 1)`,
+    );
+    const { code, json } = await reconcile(folder, store.args, store.env);
+    t.is(code, 1);
+    const found = findingsOf(json);
+    t.is(found.length, 2);
+    t.regex(found[0]!, /^oab database: customers: 1 row staged and missing/);
+    t.regex(found[1]!, /^oab database: cost without a customer: 1 account, first \d{12}$/);
+  });
+
+  test(`${kind}: an organization that is not loaded is found`, async (t) => {
+    const folder = await copy(t);
+    const store = await open(t, folder);
+    for (const table of ['customers', 'consumption'])
+      await store.execute(`DELETE FROM ${table} WHERE ${slice}`);
+    await store.execute(`DELETE FROM pipeline_loads WHERE Organization = 'oab'`);
+    t.is(
+      isOne(t, await reconcile(folder, store.args, store.env)),
+      'oab database: the month of this organization is staged, but not loaded',
+    );
+    t.is((await reconcile(folder, ['--organization', 'internal'], store.env)).code, 0);
+  });
+}
+
+test('an organization that is loaded and no longer staged is found', async (t) => {
+  const folder = await copy(t);
+  await rm(join(folder, `staging/raw/month=${month}/oab`), { recursive: true });
+  await rm(join(folder, `staging/manifests/month=${month}/oab.json`));
+  t.regex(
+    isOne(t, await reconcile(folder)),
+    /^oab staged pages: .* loaded, but nothing of it is staged/,
+  );
+});
+
+test('what cannot be checked is an error: no month, no organization, no database', async (t) => {
+  const folder = await copy(t);
+  const refused = async (...args: string[]): Promise<string> => {
+    const { code, stderr, stdout } = await pipeline(['reconcile', ...args], { cwd: folder });
+    t.is(stdout, '');
+    return `${code} ${stderr}`;
+  };
+  t.regex(await refused('--month', '2026-08'), /^1 pipeline: nothing is staged for 2026-08/);
+  t.regex(await refused('--organization', 'nobody'), /^2 .*choose among internal, oab/);
+  t.regex(await refused('--database', 'sqlite:typo.sqlite'), /^1 .*there is no such database/);
+  t.false((await readdir(folder)).includes('typo.sqlite'));
+  t.regex(await refused('--tolerance', '-1'), /^2 .*--tolerance or "tolerance".* from 0 up/s);
+});
+
+test('a total of AWS that differs stops the load, keeps what is loaded, and shows', async (t) => {
+  const lying = demoData({ months: [month], organizations });
+  const folder = await temporaryFolder(t);
+  const liar = await startCloud({ data: lying, groupsPerPage: 20 });
+  t.teardown(() => liar.close());
+  const env = { ...liar.environment };
+  const run = (...args: string[]) =>
+    pipeline(['run', '--month', month, ...args], { cwd: folder, env });
+  t.is((await run()).code, 0);
+  const rows = (sql: string) => querySqlite(join(folder, 'billing.sqlite'), sql);
+  const loaded = rows('SELECT * FROM consumption ORDER BY Organization, Line');
+  const oab = lying.organizations.find(({ name }) => name === 'oab')!;
+  oab.months.get(month)!.outsideGroups = -parseAmount('0.0100000001').units;
+
+  const refused = await run('--force');
+  t.is(refused.code, 1);
+  const sum = expectedTotal(lying, 'oab', month);
+  const told = formatAmount(sum - parseAmount('0.0100000001').units);
+  t.true(
+    refused.stdout.includes(
+      `oab load failed: oab's total of 2026-10 is ${told} USD by AWS, its rows add up to ${formatAmount(sum)} USD: a difference of -0.0100000001 USD, more than the tolerance of 0.01`,
+    ),
+    refused.stdout,
+  );
+  t.regex(
+    refused.stdout,
+    /--stage extract --force --month 2026-10 --organization oab.*--tolerance/,
+  );
+  t.regex(refused.stdout, /2026-10 +internal +load +done/);
+  t.deepEqual(rows('SELECT * FROM consumption ORDER BY Organization, Line'), loaded);
+  t.is(rows("SELECT * FROM pipeline_loads WHERE Organization = 'oab'").length, 1);
+
+  const found = await reconcile(folder);
+  t.is(found.code, 1);
+  const words = findingsOf(found.json);
+  t.is(words.length, 2);
+  t.regex(words[0]!, /^oab AWS total: .*a difference of -0.0100000001 USD/);
+  t.regex(words[1]!, /^oab database: the newest load is of extraction/);
+
+  t.is((await run('--stage', 'load', '--tolerance', '0.0100000001')).code, 0);
+  t.like(rows("SELECT * FROM pipeline_loads WHERE Organization = 'oab' ORDER BY Id").at(-1), {
+    Difference: '-0.0100000001',
+    Differences: '{"USD":"-0.0100000001"}',
+  });
+  const tolerated = await reconcile(folder, ['--tolerance', '0.0100000001']);
+  t.is(tolerated.code, 0);
+  t.deepEqual(tolerated.json.slices[1]!.difference, { USD: '-0.0100000001' });
+});

@@ -1,0 +1,99 @@
+import test from 'ava';
+import { DataError } from '../../pipeline/errors.js';
+import { readTransformManifest } from '../../pipeline/staging/manifest.js';
+import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
+import { sha256Of } from '../../pipeline/staging/bytes.js';
+import { extractionManifestKey, extractionPrefix } from '../../pipeline/staging/layout.js';
+import { serializeManifest } from '../../pipeline/staging/manifest.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
+import { tables } from '../../pipeline/staging/tables.js';
+import { checkWritten, createCounter } from '../../transform/written.js';
+import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { temporaryStaging } from '../support/load-fixture.js';
+import { run, slice, snapshot } from '../support/transform.js';
+
+/** Stages a month of 3.5 USD with an ungrouped total. */
+async function stage(
+  staging: Staging,
+  total: object,
+  said: ExtractionManifest['awsTotal'],
+): Promise<void> {
+  const manifest = await makeExtraction(staging, slice, {
+    costs: [
+      costAnswer([group('S3', '012345678901', '4'), group('Credit', '012345678901', '-0.5')]),
+    ],
+  });
+  const bytes = Buffer.from(JSON.stringify(total));
+  const file = 'total-00001.json';
+  await staging.write(extractionPrefix(slice, manifest.extraction) + file, bytes);
+  manifest.pages.push({ file, bytes: bytes.length, sha256: sha256Of(bytes), rows: 0 });
+  await staging.write(
+    extractionManifestKey(slice, manifest.extraction),
+    serializeManifest({ ...manifest, awsTotal: said }),
+  );
+}
+
+const answer = (Amount: string, Unit = 'USD'): object => ({
+  ResultsByTime: [{ Total: { UnblendedCost: { Amount, Unit } }, Groups: [] }],
+});
+
+test("the manifest carries AWS's total and the exact difference", async (t) => {
+  for (const [total, awsTotal, difference] of [
+    [answer('3.5'), { USD: '3.5' }, { USD: '0' }],
+    [answer('3.4999999999'), { USD: '3.4999999999' }, { USD: '-0.0000000001' }],
+    [answer('1', 'EUR'), { EUR: '1' }, { EUR: '1', USD: '-3.5' }],
+    [{ ResultsByTime: [{ Total: {} }] }, {}, { USD: '-3.5' }],
+  ] as const) {
+    const staging = await temporaryStaging(t);
+    await stage(staging, total, awsTotal);
+    await run(staging);
+    const found = await readTransformManifest(staging, slice);
+    t.like(found?.manifest, { awsTotal, difference });
+  }
+});
+
+test('a month without an ungrouped total has no difference', async (t) => {
+  const staging = await temporaryStaging(t);
+  await makeExtraction(staging, slice, {});
+  await run(staging);
+  t.like((await readTransformManifest(staging, slice))?.manifest, {
+    awsTotal: null,
+    difference: null,
+  });
+});
+
+test("a staged total that is not the manifest's is refused, and nothing is written", async (t) => {
+  for (const said of [{ USD: '3.6' }, null, undefined]) {
+    const staging = await temporaryStaging(t);
+    await stage(staging, answer('3.5'), said);
+    const before = await snapshot(staging);
+    const error = await t.throwsAsync(run(staging), { instanceOf: DataError });
+    t.regex(error.message, /AWS's total as staged is \{"USD":"3.5"\}, its manifest says/);
+    t.deepEqual(await snapshot(staging), before);
+  }
+});
+
+test('a row or a sum that got lost between rows and file is found', (t) => {
+  const counter = createCounter(tables.consumption);
+  const values = tables.consumption.map(({ name }) =>
+    name === 'Amount' ? 15n * 10n ** 17n : name === 'Currency' ? 'USD' : '',
+  );
+  counter.add((column) => values[column] ?? null, 2);
+  const made = { rows: 2, totals: new Map([['USD', 3n * 10n ** 18n]]) };
+  t.notThrows(() => {
+    checkWritten('file', counter.written, made);
+  });
+  for (const wrong of [
+    { ...made, rows: 3 },
+    { ...made, totals: new Map([['USD', 3n * 10n ** 18n + 1n]]) },
+    { ...made, totals: new Map([['EUR', 3n * 10n ** 18n]]) },
+  ]) {
+    const error = t.throws(
+      () => {
+        checkWritten('file', counter.written, wrong);
+      },
+      { instanceOf: DataError },
+    );
+    t.regex(error.message, /^2 rows with sum \{"USD":"3"\} were written of/);
+  }
+});
