@@ -7,7 +7,7 @@ import type { Dialect } from './driver.js';
 import { LOADS } from './history.js';
 
 /** The last column of both tables: the row's number within its slice, from 1. */
-const LINE = 'Line';
+export const LINE = 'Line';
 
 const lineDescription = "The row's number within its month and organization, from 1";
 
