@@ -35,7 +35,7 @@ const extractionManifest = z.object({
   accounts: count,
   groups: count,
   totals,
-  /** The month's ungrouped cost as AWS gives it; null (absent before 0.2) when it was not asked for. */
+  /** The month's ungrouped cost as AWS gives it; null when it was not asked for, absent in manifests older than the question. */
   awsTotal: totals.nullable().optional(),
   /** Whether AWS called any part of the answer estimated. */
   estimated: z.boolean(),
@@ -57,7 +57,7 @@ const transformManifest = z.object({
   finished: instant,
   tag: z.string(),
   estimated: z.boolean(),
-  /** The extraction's, and that minus the rows' sums: null (absent before 0.2) without an ungrouped total. */
+  /** The extraction's, and that minus the rows' sums: null without an ungrouped total, absent in manifests older than it. */
   awsTotal: totals.nullable().optional(),
   difference: totals.nullable().optional(),
   customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),

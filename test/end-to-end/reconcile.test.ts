@@ -402,3 +402,20 @@ test('a total of AWS that differs stops the load, keeps what is loaded, and show
   t.is(tolerated.code, 0);
   t.deepEqual(tolerated.json.slices[1]!.difference, { USD: '-0.0100000001' });
 });
+
+test('without the ungrouped total a cent is saved, and the table says so', async (t) => {
+  const folder = await temporaryFolder(t);
+  const args = ['--month', month, '--organization', 'internal', '--json'];
+  const env = { ...cloud.environment };
+  const { stdout } = await pipeline(['run', '--no-aws-total', ...args], { cwd: folder, env });
+  const { requests } = JSON.parse(stdout) as { requests: number };
+  const again = await pipeline(['run', '--force', ...args], { cwd: folder, env });
+  t.is((JSON.parse(again.stdout) as { requests: number }).requests, requests + 1);
+
+  const other = await temporaryFolder(t);
+  await writeFile(join(other, 'pipeline.config.yaml'), 'awsTotal: false\n');
+  t.is((await pipeline(['run', ...args], { cwd: other, env })).code, 0);
+  const { code, stdout: table } = await pipeline(['reconcile'], { cwd: other });
+  t.is(code, 0);
+  t.regex(table, /internal +AWS total +not asked for\n/);
+});

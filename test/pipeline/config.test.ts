@@ -21,6 +21,8 @@ test('without any setting there are the defaults', (t) => {
     database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
     stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
     parquet: 'standard',
+    awsTotal: true,
+    tolerance: 10n ** 16n,
     concurrency: 8,
     waitSeconds: 0,
     timeoutMs: 60_000,
@@ -37,6 +39,30 @@ test('a flag goes before the environment, the environment before the file', (t) 
   t.deepEqual(folder({}, env), { kind: 'folder', folder: 'from-env' });
   t.deepEqual(folder({}, { PIPELINE_STAGING: '' }), { kind: 'folder', folder: 'from-file' });
   t.is(resolveConfig({}, env, file, none).concurrency, 3);
+});
+
+test('the tolerance is exact, however it is written', (t) => {
+  const of = (flags: Record<string, unknown>, file: Record<string, unknown> = {}): bigint =>
+    resolveConfig(flags, {}, file, none).tolerance;
+  t.is(of({ tolerance: '0' }), 0n);
+  t.is(of({ tolerance: '0.000000000000000001' }), 1n);
+  t.is(of({}, { tolerance: 0.05 }), 5n * 10n ** 16n);
+  t.is(of({ tolerance: '2' }, { tolerance: 0.05 }), 2n * 10n ** 18n);
+  for (const wrong of ['-0.01', 'much', '', '0.0000000000000000001', 'Infinity'])
+    t.throws(
+      () => of({ tolerance: wrong }),
+      { instanceOf: UsageError, message: /--tolerance/ },
+      wrong,
+    );
+});
+
+test("the ungrouped total's cent is saved by the flag or the file", (t) => {
+  const of = (flags: Record<string, unknown>, file: Record<string, unknown>): boolean =>
+    resolveConfig(flags, {}, file, none).awsTotal;
+  t.false(of({ 'aws-total': false }, {}));
+  t.false(of({ 'aws-total': undefined }, { awsTotal: false }));
+  t.true(of({ 'aws-total': true }, { awsTotal: false }));
+  t.throws(() => of({}, { awsTotal: 'no' }), { instanceOf: UsageError, message: /awsTotal/ });
 });
 
 test('every fault is named at once, and no value is repeated', (t) => {

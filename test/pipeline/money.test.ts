@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { DataError } from '../../pipeline/errors.js';
 import {
   addTo,
+  beyond,
+  difference,
   formatAmount,
   formatTotals,
   parseAmount,
@@ -150,4 +152,30 @@ test('totals are kept per currency and compared by value', (t) => {
   t.true(sameTotals({ USD: '1.50', EUR: '0' }, { USD: '1.5' }));
   t.false(sameTotals({ USD: '1.5' }, { USD: '1.5000000001' }));
   t.false(sameTotals({ USD: '1' }, { EUR: '1' }));
+});
+
+test('a difference added to what was taken away gives the rest, exactly', (t) => {
+  fc.assert(
+    fc.property(anyUnits, anyUnits, (a, b) => {
+      const sum = formatAmount(
+        parseAmount(
+          difference({ USD: formatAmount(a / 2n) }, { USD: formatAmount(b / 2n) })['USD']!,
+        ).units +
+          b / 2n,
+      );
+      return sum === formatAmount(a / 2n);
+    }),
+  );
+  t.deepEqual(difference({ USD: '1' }, { EUR: '2', USD: '1' }), { EUR: '-2', USD: '0' });
+  t.deepEqual(difference({}, {}), {});
+});
+
+test('only what is larger than the tolerance lies beyond it, to either side', (t) => {
+  const tolerance = parseAmount('0.01').units;
+  t.deepEqual(beyond({ EUR: '-0.01', GBP: '0.01', USD: '0' }, tolerance), []);
+  t.deepEqual(
+    beyond({ EUR: '-0.010000000000000001', GBP: '0.010000000000000001', USD: '0.009' }, tolerance),
+    ['EUR', 'GBP'],
+  );
+  t.deepEqual(beyond({ USD: '0.000000000000000001' }, 0n), ['USD']);
 });

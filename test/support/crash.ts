@@ -134,11 +134,11 @@ export function needlesslyPaid(requests: readonly RequestRecord[]): string[] {
   const paid = new Set<string>();
   const last = new Map<string | undefined, string>();
   let begun = new Set<string | undefined>();
-  for (const { operation, organization, token, charged } of requests) {
+  for (const { operation, organization, token, input, charged } of requests) {
     // Each run logs in to Vault before everything else.
     if (operation === 'login') begun = new Set();
     if (!charged) continue;
-    const page = `${organization ?? ''} ${token ?? 'first page'}`;
+    const page = `${organization ?? ''} ${token ?? JSON.stringify(input)}`;
     const lost = !begun.has(organization) && last.get(organization) === page;
     if (paid.has(page) && !lost) faults.push(page);
     paid.add(page);
