@@ -19,6 +19,8 @@ export interface ExtractTask {
   slice: Slice;
   /** Called only when something has to be fetched. Whoever opened the source closes it. */
   source: () => OrganizationSource | Promise<OrganizationSource>;
+  /** Days after the month's end in which its figures are provisional. */
+  provisionalDays: number;
   /** Fetch the month even if it is staged completely. */
   force: boolean;
   signal: AbortSignal;

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { hideBin } from 'yargs/helpers';
 import yargs from 'yargs';
+import { changes } from './commands/changes.js';
 import { demo } from './commands/demo.js';
 import { run } from './commands/run.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
@@ -24,6 +25,7 @@ const cli = yargs(hideBin(process.argv))
     '$0 <command>\n\nExact monthly AWS cost per customer account, staged, exported and loaded.',
   )
   .command(run)
+  .command(changes)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()

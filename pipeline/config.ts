@@ -21,6 +21,8 @@ export interface Config {
   concurrency: number;
   waitSeconds: number;
   timeoutMs: number;
+  /** Days after a month's end in which its figures are provisional. */
+  provisionalDays: number;
   tags: Readonly<Record<string, string>>;
 }
 
@@ -142,6 +144,7 @@ export function resolveConfig(
     concurrency: settings.concurrency,
     waitSeconds: settings.wait,
     timeoutMs,
+    provisionalDays: settings.provisionalDays,
     tags: settings.tags,
   };
 }

@@ -55,6 +55,7 @@ export function formatReport(report: RunReport, resume: (task: TaskReport) => st
     outcome === undefined ? '' : String(outcome.customers),
     outcome === undefined ? '' : String(outcome.rows),
     outcome === undefined ? '' : amountOf(outcome.totals),
+    outcome === undefined ? '' : outcome.provisional ? 'provisional' : 'final',
     outcome === undefined ? '' : String(outcome.requests),
     seconds.toFixed(1),
   ]);
@@ -66,6 +67,7 @@ export function formatReport(report: RunReport, resume: (task: TaskReport) => st
     'customers',
     'rows',
     'amount',
+    'figures',
     'requests',
     'seconds',
   ];
@@ -115,6 +117,7 @@ export function reportToJson(report: RunReport, resume: (task: TaskReport) => st
             customers: task.outcome.customers,
             rows: task.outcome.rows,
             amount: task.outcome.totals,
+            provisional: task.outcome.provisional,
             requests: task.outcome.requests,
           }),
       seconds: rounded(task.seconds),

@@ -38,6 +38,8 @@ export const settingsSchema = z.strictObject({
   wait: z.coerce.number().int().min(0).max(604_800).default(0),
   /** Seconds after which a request that does not answer is given up. */
   timeout: z.coerce.number().int().min(1).max(3600).default(60),
+  /** Days after a month's end in which its figures are provisional: fetched again on a later day. */
+  provisionalDays: z.coerce.number().int().min(0).max(365).default(10),
   s3: z
     .strictObject({
       sse: z.enum(['AES256', 'aws:kms'], { error: 'is neither "AES256" nor "aws:kms"' }).optional(),
@@ -77,6 +79,7 @@ export const sources: readonly Source[] = [
   { path: 'timeout', flag: 'timeout' },
   { path: 's3.sse', flag: 's3-sse' },
   { path: 's3.kmsKeyId', flag: 's3-kms-key' },
+  { path: 'provisionalDays' },
   { path: 'tags' },
 ];
 

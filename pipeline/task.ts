@@ -70,7 +70,8 @@ export async function runTask(
     throwIfInterrupted(signal);
     const outcome = await perform(stage, slice, context, shown.update);
     log.info({ ...slice, stage, ...outcome, seconds: seconds() }, `${stage} ${outcome.state}`);
-    shown.end(`${outcome.state}, ${outcome.rows} rows, ${seconds().toFixed(1)} s`);
+    const figures = outcome.provisional ? ', provisional' : '';
+    shown.end(`${outcome.state}, ${outcome.rows} rows${figures}, ${seconds().toFixed(1)} s`);
     return { ...slice, stage, state: outcome.state, outcome, error: undefined, seconds: seconds() };
   } catch (thrown) {
     const error = signal.aborted ? reasonOf(signal) : thrown;
@@ -94,7 +95,17 @@ async function perform(
 ): Promise<Outcome> {
   const { resources, config, force, signal, now, runId } = context;
   const { staging } = resources;
-  const common = { staging, slice, force, signal, onProgress, now, log: context.log };
+  const { provisionalDays } = config;
+  const common = {
+    staging,
+    slice,
+    provisionalDays,
+    force,
+    signal,
+    onProgress,
+    now,
+    log: context.log,
+  };
   switch (stage) {
     case 'extract': {
       const { extract } = await import('../extract/extract.js');

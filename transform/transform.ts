@@ -3,6 +3,7 @@ import type { Log } from '../pipeline/log.js';
 import { formatTotals } from '../pipeline/money.js';
 import { billingPeriod } from '../pipeline/month.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
+import { isProvisional } from '../pipeline/provisional.js';
 import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
@@ -32,6 +33,8 @@ export interface TransformTask {
   tag: string;
   /** `basic` writes the plain-typed Parquet files too; the standard ones are always written. */
   parquet: 'standard' | 'basic';
+  /** Days after the month's end in which its figures are provisional. */
+  provisionalDays: number;
   /** Make the tables even where nothing changed. */
   force: boolean;
   signal: AbortSignal;
@@ -54,9 +57,9 @@ export async function transform(task: TransformTask): Promise<Outcome> {
   const recipe: Recipe = { extraction: manifest.extraction, source, tag, formats };
   if (!task.force) {
     const former = await findUnchanged(staging, slice, recipe);
-    if (former !== undefined) return outcomeOf('unchanged', former);
+    if (former !== undefined) return outcomeOf('unchanged', task, former);
   }
-  return outcomeOf('done', await makeTables(task, { staging, slice, manifest }, recipe));
+  return outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
 }
 
 function checkTag(tag: string): void {
@@ -101,6 +104,7 @@ async function makeTables(
       finished: task.now().toISOString(),
       tag,
       estimated: extraction.manifest.estimated,
+      fetched: extraction.manifest.finished,
       customers: { rows: customers.size, unlisted, files: files.customers },
       consumption: {
         rows: tally.rows,
@@ -153,10 +157,16 @@ function report({ log }: TransformTask, { customers, consumption }: TransformMan
   }
 }
 
-function outcomeOf(state: Outcome['state'], manifest: TransformManifest): Outcome {
+function outcomeOf(
+  state: Outcome['state'],
+  { slice: { month }, provisionalDays }: TransformTask,
+  manifest: TransformManifest,
+): Outcome {
+  const { estimated, fetched } = manifest;
   return {
     state,
     extraction: manifest.extraction,
+    provisional: isProvisional({ month, estimated, fetched, provisionalDays }),
     customers: manifest.customers.rows,
     rows: manifest.consumption.rows,
     totals: manifest.consumption.totals,

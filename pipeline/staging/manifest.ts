@@ -55,6 +55,8 @@ const transformManifest = z.object({
   finished: instant,
   tag: z.string(),
   estimated: z.boolean(),
+  /** When the extraction was finished; manifests of older versions lack it. */
+  fetched: instant.optional(),
   customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),
   consumption: z.object({
     rows: count,

@@ -24,6 +24,7 @@ test('without any setting there are the defaults', (t) => {
     concurrency: 8,
     waitSeconds: 0,
     timeoutMs: 60_000,
+    provisionalDays: 10,
     tags: {},
   });
 });

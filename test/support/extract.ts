@@ -121,6 +121,7 @@ export async function bench(
         staging,
         slice,
         source: () => open(changes?.slice?.organization),
+        provisionalDays: 10,
         force: false,
         signal: new AbortController().signal,
         log,

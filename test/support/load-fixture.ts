@@ -43,6 +43,7 @@ export function loadSlice(
     database,
     slice: october,
     runId: 'run-1',
+    provisionalDays: 10,
     force: false,
     signal: new AbortController().signal,
     log: silent,
