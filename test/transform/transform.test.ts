@@ -67,6 +67,7 @@ test('makes both tables, Parquet and CSV, from the staged pages', async (t) => {
   t.deepEqual(outcome, {
     state: 'done',
     extraction: '20261101T020304Z',
+    provisional: true,
     customers: 6,
     rows: 6,
     totals: { EUR: '3', USD: '33.1346085949' },
