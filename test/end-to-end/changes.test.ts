@@ -367,7 +367,7 @@ test.serial('any two extractions are compared, by name, date or instant', async 
   t.deepEqual(await compared(), [second, third, false, ['-0.5']]);
   t.deepEqual(await compared('--since', '2026-11-02'), [first, third, false, ['-1.5']]);
   t.deepEqual(await compared('--until', '2026-11-14'), [first, second, true, ['-1']]);
-  t.deepEqual(await compared('--since', first!, '--until', '2026-11-08T03:00:00Z'), [
+  t.deepEqual(await compared('--since', first, '--until', '2026-11-08T03:00:00Z'), [
     first,
     second,
     true,
@@ -380,7 +380,7 @@ test.serial('any two extractions are compared, by name, date or instant', async 
     `its first extraction, ${first}, is later than --until`,
   ]);
   t.deepEqual(await compared('--until', '2026-11-02'), [`it has no extraction before ${first}`]);
-  t.deepEqual(await compared('--since', third!), [
+  t.deepEqual(await compared('--since', third), [
     `it has no extraction between --since and --until but ${third}`,
   ]);
 });

@@ -40,6 +40,14 @@ test('a flag goes before the environment, the environment before the file', (t) 
   t.is(resolveConfig({}, env, file, none).concurrency, 3);
 });
 
+test('the days of provisional figures are a setting', (t) => {
+  t.is(resolveConfig({}, {}, { provisionalDays: 0 }, none).provisionalDays, 0);
+  t.throws(() => resolveConfig({}, {}, { provisionalDays: -1 }, none), {
+    instanceOf: UsageError,
+    message: /"provisionalDays" in the configuration file/,
+  });
+});
+
 test('every fault is named at once, and no value is repeated', (t) => {
   const env = { VAULT_ADDR: 'vault-hunter2', PIPELINE_DATABASE: 'mysql://u:hunter2@' };
   const file = {
