@@ -28,6 +28,8 @@ export interface ExtractTask {
   source: () => OrganizationSource | Promise<OrganizationSource>;
   /** Ask for the month's ungrouped total too: one more request. */
   awsTotal: boolean;
+  /** Days after the month's end in which its figures are provisional. */
+  provisionalDays: number;
   /** Fetch the month even if it is staged completely. */
   force: boolean;
   signal: AbortSignal;

@@ -1,5 +1,6 @@
 import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
 import type { Outcome } from '../pipeline/outcome.js';
+import { isProvisional } from '../pipeline/provisional.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import { RefusedTokenError } from './aws-call.js';
 import type { ExtractTask } from './complete.js';
@@ -17,20 +18,27 @@ export type { ExtractTask } from './complete.js';
  */
 const RESUME_WITHIN = 86_400_000;
 
+/** Whether AWS may still change the figures of an extraction. */
+function isOpen(task: ExtractTask, { estimated, finished }: ExtractionManifest): boolean {
+  const { slice, provisionalDays } = task;
+  return isProvisional({ month: slice.month, estimated, fetched: finished, provisionalDays });
+}
+
 /**
- * Whether AWS may have newer figures: it called these estimated, and they are of an earlier day in UTC.
- * Cost Explorer refreshes its data at least once a day (AWS Cost Management user guide), so that a
- * rerun of the same day would pay for the same answer.
+ * Whether AWS may have newer figures: these are provisional, and of an earlier day in UTC. Cost
+ * Explorer refreshes its data at least once a day (AWS Cost Management user guide), so that a rerun of
+ * the same day would pay for the same answer.
  */
-function isOutdated(manifest: ExtractionManifest, now: Date): boolean {
-  return manifest.estimated && manifest.finished.slice(0, 10) < now.toISOString().slice(0, 10);
+function isOutdated(task: ExtractTask, manifest: ExtractionManifest): boolean {
+  const today = task.now().toISOString().slice(0, 10);
+  return isOpen(task, manifest) && manifest.finished.slice(0, 10) < today;
 }
 
 /**
  * Fetches one organization's month into an extraction of its own: each page is on stable storage
  * before the next is asked for, and the manifest is written last. A month that is staged completely
- * is not fetched again unless forced, or estimated by AWS on an earlier day. An extraction whose run
- * was stopped less than a day ago is gone on with, from the page after the last staged one.
+ * is not fetched again unless forced, or provisional and of an earlier day. An extraction whose run was
+ * stopped less than a day ago is gone on with, from the page after the last staged one.
  * @throws {PipelineError} of AWS, of the staging area or of the data; what is staged by then stays,
  * and the next run goes on from it.
  */
@@ -39,8 +47,8 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
   const found = await survey(staging, slice);
   if (!task.force) {
     const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined && !isOutdated(manifest, task.now())) {
-      return outcomeOf(manifest, 'unchanged', 0);
+    if (manifest !== undefined && !isOutdated(task, manifest)) {
+      return outcomeOf(task, manifest, 'unchanged', 0);
     }
   }
   throwIfInterrupted(task.signal);
@@ -49,7 +57,7 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
     const staged = paidPages(draft);
     try {
       const manifest = await complete(task, draft);
-      return outcomeOf(manifest, 'done', paid + paidPages(draft) - staged);
+      return outcomeOf(task, manifest, 'done', paid + paidPages(draft) - staged);
     } finally {
       paid += paidPages(draft) - staged;
     }
@@ -98,6 +106,7 @@ async function unfinishedDraft(task: ExtractTask, found: Survey): Promise<Draft 
 }
 
 function outcomeOf(
+  task: ExtractTask,
   manifest: ExtractionManifest,
   state: Outcome['state'],
   requests: number,
@@ -105,6 +114,7 @@ function outcomeOf(
   return {
     state,
     extraction: manifest.extraction,
+    provisional: isOpen(task, manifest),
     customers: manifest.accounts,
     rows: manifest.groups,
     totals: manifest.totals,

@@ -2,6 +2,7 @@ import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import type { Units } from '../pipeline/money.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
+import { isProvisional } from '../pipeline/provisional.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
@@ -24,6 +25,8 @@ export interface LoadTask {
   runId: string;
   /** The largest difference from AWS's ungrouped total that is taken, in units of 10^-18 of the currency. */
   tolerance: Units;
+  /** Days after the month's end in which its figures are provisional. */
+  provisionalDays: number;
   /** Load even what the database holds already. */
   force: boolean;
   signal: AbortSignal;
@@ -47,9 +50,17 @@ export async function load(task: LoadTask): Promise<Outcome> {
   throwIfInterrupted(signal);
   const source = await findSource(staging, slice);
   const { manifest } = source;
+  const { estimated, fetched } = manifest;
+  const { month } = slice;
   const outcome = (state: Outcome['state']): Outcome => ({
     state,
     extraction: manifest.extraction,
+    provisional: isProvisional({
+      month,
+      estimated,
+      fetched,
+      provisionalDays: task.provisionalDays,
+    }),
     customers: manifest.customers.rows,
     rows: manifest.consumption.rows,
     totals: manifest.consumption.totals,

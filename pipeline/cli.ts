@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { hideBin } from 'yargs/helpers';
 import yargs from 'yargs';
+import { changes } from './commands/changes.js';
 import { demo } from './commands/demo.js';
 import { prune } from './commands/prune.js';
 import { onlyRepeatables } from './commands/options.js';
@@ -29,6 +30,7 @@ const cli = yargs(hideBin(process.argv))
   .command(run)
   .command(prune)
   .command(reconcile)
+  .command(changes)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()

@@ -24,6 +24,8 @@ export interface Config {
   concurrency: number;
   waitSeconds: number;
   timeoutMs: number;
+  /** Days after a month's end in which its figures are provisional. */
+  provisionalDays: number;
   tags: Readonly<Record<string, string>>;
 }
 
@@ -147,6 +149,7 @@ export function resolveConfig(
     concurrency: settings.concurrency,
     waitSeconds: settings.wait,
     timeoutMs,
+    provisionalDays: settings.provisionalDays,
     tags: settings.tags,
   };
 }

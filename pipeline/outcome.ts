@@ -4,6 +4,8 @@ export interface Outcome {
   state: 'done' | 'unchanged';
   /** The extraction that the stage made or worked from. */
   extraction: string;
+  /** Whether AWS may still change the figures, see `isProvisional`. */
+  provisional: boolean;
   /** Rows of `customers`; in the extract stage, accounts that the organization lists. */
   customers: number;
   /** Rows of `consumption`; in the extract stage, groups that Cost Explorer answered. */

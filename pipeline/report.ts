@@ -56,6 +56,7 @@ export function formatReport(report: RunReport, resume: (task: TaskReport) => st
       outcome === undefined ? '' : String(outcome.customers),
       outcome === undefined ? '' : String(outcome.rows),
       outcome === undefined ? '' : amountOf(outcome.totals),
+      outcome === undefined ? '' : outcome.provisional ? 'provisional' : 'final',
       outcome === undefined && requests === 0 ? '' : String(requests),
       seconds.toFixed(1),
     ],
@@ -68,6 +69,7 @@ export function formatReport(report: RunReport, resume: (task: TaskReport) => st
     'customers',
     'rows',
     'amount',
+    'figures',
     'requests',
     'seconds',
   ];
@@ -117,6 +119,7 @@ export function reportToJson(report: RunReport, resume: (task: TaskReport) => st
             customers: task.outcome.customers,
             rows: task.outcome.rows,
             amount: task.outcome.totals,
+            provisional: task.outcome.provisional,
           }),
       requests: task.requests,
       seconds: rounded(task.seconds),

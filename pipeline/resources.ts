@@ -95,7 +95,7 @@ async function openConfigured(
   return openDatabase(parseSuiviSecret(secret, config.database.path), log);
 }
 
-async function stagedOrganizations(
+export async function stagedOrganizations(
   staging: Staging,
   month: Month,
   below: 'raw' | 'manifests',

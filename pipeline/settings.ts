@@ -62,6 +62,8 @@ export const settingsSchema = z.strictObject({
   awsTotal: z.boolean({ error: 'is neither true nor false' }).default(true),
   /** The largest difference from AWS's ungrouped total that load takes, in units of 10^-18 of the currency. */
   tolerance: tolerance.default(parseAmount('0.01').units),
+  /** Days after a month's end in which its figures are provisional: fetched again on a later day. */
+  provisionalDays: wholeNumber(0, 365).default(10),
   s3: z
     .strictObject({
       sse: z.enum(['AES256', 'aws:kms'], { error: 'is neither "AES256" nor "aws:kms"' }).optional(),
@@ -103,6 +105,7 @@ export const sources: readonly Source[] = [
   { path: 'tolerance', flag: 'tolerance' },
   { path: 's3.sse', flag: 's3-sse' },
   { path: 's3.kmsKeyId', flag: 's3-kms-key' },
+  { path: 'provisionalDays' },
   { path: 'tags' },
 ];
 

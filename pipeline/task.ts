@@ -90,7 +90,8 @@ export async function runTask(
     const bound = { ...context, log: log.child({ ...slice, stage }) };
     const outcome = await perform(stage, slice, bound, { onProgress: shown.update, onPaid });
     log.info({ ...slice, stage, ...outcome, seconds: seconds() }, `${stage} ${outcome.state}`);
-    shown.end(`${outcome.state}, ${outcome.rows} rows, ${seconds().toFixed(1)} s`);
+    const figures = outcome.provisional ? ', provisional' : '';
+    shown.end(`${outcome.state}, ${outcome.rows} rows${figures}, ${seconds().toFixed(1)} s`);
     const { state } = outcome;
     return { ...slice, stage, state, outcome, error: undefined, requests, seconds: seconds() };
   } catch (thrown) {
@@ -116,7 +117,17 @@ async function perform(
 ): Promise<Outcome> {
   const { resources, config, force, signal, now, runId } = context;
   const { staging } = resources;
-  const common = { staging, slice, force, signal, onProgress, now, log: context.log };
+  const { provisionalDays } = config;
+  const common = {
+    staging,
+    slice,
+    provisionalDays,
+    force,
+    signal,
+    onProgress,
+    now,
+    log: context.log,
+  };
   switch (stage) {
     case 'extract': {
       const { extract } = await import('../extract/extract.js');

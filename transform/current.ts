@@ -14,20 +14,26 @@ export async function currentExtraction(
   staging: Staging,
   slice: Slice,
 ): Promise<{ manifest: ExtractionManifest; source: string }> {
-  const { month, organization } = slice;
   const extraction = (await finishedExtractions(staging, slice)).at(-1);
-  const found =
-    extraction === undefined ? undefined : await readExtractionManifest(staging, slice, extraction);
-  if (extraction === undefined || found === undefined) {
-    throw new DataError(`nothing is staged for ${month} of ${organization}`, {
-      where: staging.location,
-      next: `run "pipeline run --stage extract --month ${month} --organization ${organization}"`,
-    });
-  }
+  if (extraction === undefined) throw notStaged(staging, slice);
+  return readExtraction(staging, slice, extraction);
+}
+
+/**
+ * One finished extraction of the slice, and the sha256 of its manifest.
+ * @throws {DataError} when there is no such extraction, or its manifest is another one's.
+ */
+export async function readExtraction(
+  staging: Staging,
+  slice: Slice,
+  extraction: string,
+): Promise<{ manifest: ExtractionManifest; source: string }> {
+  const found = await readExtractionManifest(staging, slice, extraction);
+  if (found === undefined) throw notStaged(staging, slice);
   const { manifest, bytes } = found;
   if (
-    manifest.month !== month ||
-    manifest.organization !== organization ||
+    manifest.month !== slice.month ||
+    manifest.organization !== slice.organization ||
     manifest.extraction !== extraction
   ) {
     throw new DataError(
@@ -39,4 +45,11 @@ export async function currentExtraction(
     );
   }
   return { manifest, source: sha256Of(bytes) };
+}
+
+function notStaged({ location }: Staging, { month, organization }: Slice): DataError {
+  return new DataError(`nothing is staged for ${month} of ${organization}`, {
+    where: location,
+    next: `run "pipeline run --stage extract --month ${month} --organization ${organization}"`,
+  });
 }

@@ -14,4 +14,7 @@ export interface TableExport {
 }
 
 /** Begins a file of an export format: same columns and rows, same bytes. */
-export type OpenExport = (out: StagedWriter, columns: readonly Column[]) => TableExport;
+export type OpenExport = (
+  out: Pick<StagedWriter, 'write'>,
+  columns: readonly Column[],
+) => TableExport;

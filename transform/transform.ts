@@ -3,6 +3,7 @@ import type { Log } from '../pipeline/log.js';
 import { difference, formatTotals } from '../pipeline/money.js';
 import { billingPeriod } from '../pipeline/month.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
+import { isProvisional } from '../pipeline/provisional.js';
 import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
@@ -33,6 +34,8 @@ export interface TransformTask {
   tag: string;
   /** `basic` writes the plain-typed Parquet files too; the standard ones are always written. */
   parquet: 'standard' | 'basic';
+  /** Days after the month's end in which its figures are provisional. */
+  provisionalDays: number;
   /** Make the tables even where nothing changed. */
   force: boolean;
   signal: AbortSignal;
@@ -55,9 +58,9 @@ export async function transform(task: TransformTask): Promise<Outcome> {
   const recipe: Recipe = { extraction: manifest.extraction, source, tag, formats };
   if (!task.force) {
     const former = await findUnchanged(staging, slice, recipe);
-    if (former !== undefined) return outcomeOf('unchanged', former);
+    if (former !== undefined) return outcomeOf('unchanged', task, former);
   }
-  return outcomeOf('done', await makeTables(task, { staging, slice, manifest }, recipe));
+  return outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
 }
 
 function checkTag(tag: string): void {
@@ -109,6 +112,7 @@ async function makeTables(
       estimated: extraction.manifest.estimated,
       awsTotal,
       difference: awsTotal === null ? null : difference(awsTotal, totals),
+      fetched: extraction.manifest.finished,
       customers: { rows: customers.size, unlisted, files: files.customers },
       consumption: {
         rows: tally.rows,
@@ -163,10 +167,16 @@ function report({ log }: TransformTask, { customers, consumption }: TransformMan
   }
 }
 
-function outcomeOf(state: Outcome['state'], manifest: TransformManifest): Outcome {
+function outcomeOf(
+  state: Outcome['state'],
+  { slice: { month }, provisionalDays }: TransformTask,
+  manifest: TransformManifest,
+): Outcome {
+  const { estimated, fetched } = manifest;
   return {
     state,
     extraction: manifest.extraction,
+    provisional: isProvisional({ month, estimated, fetched, provisionalDays }),
     customers: manifest.customers.rows,
     rows: manifest.consumption.rows,
     totals: manifest.consumption.totals,

@@ -28,7 +28,9 @@ export async function findUnchanged(
     manifest === undefined ||
     manifest.extraction !== recipe.extraction ||
     manifest.source !== recipe.source ||
-    manifest.tag !== recipe.tag
+    manifest.tag !== recipe.tag ||
+    // An older version's manifest does not say when the month was fetched.
+    manifest.fetched === undefined
   )
     return undefined;
   const files = [...manifest.customers.files, ...manifest.consumption.files];

@@ -60,6 +60,8 @@ const transformManifest = z.object({
   /** The extraction's, and that minus the rows' sums: null without an ungrouped total, absent in manifests older than it. */
   awsTotal: totals.nullable().optional(),
   difference: totals.nullable().optional(),
+  /** When the extraction was finished; manifests of older versions lack it. */
+  fetched: instant.optional(),
   customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),
   consumption: z.object({
     rows: count,

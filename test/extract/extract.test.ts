@@ -84,6 +84,7 @@ test.serial('a month is staged whole: every account and every group, word for wo
   t.deepEqual(outcome, {
     state: 'done',
     extraction: outcome.extraction,
+    provisional: false,
     customers: 131,
     rows: expected.length,
     totals,

@@ -141,6 +141,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
     t.deepEqual(outcome, {
       state: 'done',
       extraction: manifest.extraction,
+      provisional: true,
       customers: content.customers.length,
       rows: content.consumption.length,
       totals: manifest.consumption.totals,

@@ -26,6 +26,7 @@ test('without any setting there are the defaults', (t) => {
     concurrency: 8,
     waitSeconds: 0,
     timeoutMs: 60_000,
+    provisionalDays: 10,
     tags: {},
   });
 });
@@ -63,6 +64,14 @@ test("the ungrouped total's cent is saved by the flag or the file", (t) => {
   t.false(of({ 'aws-total': undefined }, { awsTotal: false }));
   t.true(of({ 'aws-total': true }, { awsTotal: false }));
   t.throws(() => of({}, { awsTotal: 'no' }), { instanceOf: UsageError, message: /awsTotal/ });
+});
+
+test('the days of provisional figures are a setting', (t) => {
+  t.is(resolveConfig({}, {}, { provisionalDays: 0 }, none).provisionalDays, 0);
+  t.throws(() => resolveConfig({}, {}, { provisionalDays: -1 }, none), {
+    instanceOf: UsageError,
+    message: /"provisionalDays" in the configuration file/,
+  });
 });
 
 test('every fault is named at once, and no value is repeated', (t) => {

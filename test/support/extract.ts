@@ -13,7 +13,7 @@ import type { Cloud, CloudOptions } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import type { CloudData } from '../../fixtures/demo/data.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import type { Log } from '../../pipeline/log.js';
+import type { RunLog } from '../../pipeline/log.js';
 import { parseMonth } from '../../pipeline/month.js';
 import type { Outcome } from '../../pipeline/outcome.js';
 import { readAll } from '../../pipeline/staging/bytes.js';
@@ -26,7 +26,7 @@ export const MONTH = parseMonth('2026-10');
 export const OTHER_MONTH = parseMonth('2026-09');
 
 /** A log that tests can read: every line that was written. */
-export function memoryLog(): { log: Log; lines: string[] } {
+export function memoryLog(): { log: RunLog; lines: string[] } {
   const lines: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
   return { log, lines };
@@ -122,6 +122,7 @@ export async function bench(
         slice,
         source: () => open(changes?.slice?.organization),
         awsTotal: true,
+        provisionalDays: 10,
         force: false,
         signal: new AbortController().signal,
         log,

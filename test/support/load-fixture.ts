@@ -45,6 +45,7 @@ export function loadSlice(
     slice: october,
     runId: 'run-1',
     tolerance: parseAmount('0.01').units,
+    provisionalDays: 10,
     force: false,
     signal: new AbortController().signal,
     log: silent,

@@ -128,6 +128,7 @@ export async function stageSlice(
     finished: '2026-11-01T02:04:00.000Z',
     tag: 'aws',
     estimated: false,
+    fetched: '2026-11-01T02:03:09.000Z',
     customers: { rows: content.customers.length, unlisted: 0, files: [await write('customers')] },
     consumption: {
       rows: content.consumption.length,

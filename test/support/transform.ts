@@ -18,6 +18,7 @@ export async function run(staging: Staging, task: Partial<TransformTask> = {}): 
     slice,
     tag: 'aws',
     parquet: 'standard',
+    provisionalDays: 10,
     force: false,
     signal: new AbortController().signal,
     log: { debug: silence, info: silence, warn: silence, error: silence },

@@ -1,8 +1,8 @@
 import test from 'ava';
 import { readFile } from 'node:fs/promises';
 import { DataError } from '../../pipeline/errors.js';
-import { exportKey } from '../../pipeline/staging/layout.js';
-import { readTransformManifest } from '../../pipeline/staging/manifest.js';
+import { exportKey, transformManifestKey } from '../../pipeline/staging/layout.js';
+import { readTransformManifest, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { literal, query } from '../support/duckdb.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
@@ -67,6 +67,7 @@ test('makes both tables, Parquet and CSV, from the staged pages', async (t) => {
   t.deepEqual(outcome, {
     state: 'done',
     extraction: '20261101T020304Z',
+    provisional: true,
     customers: 6,
     rows: 6,
     totals: { EUR: '3', USD: '33.1346085949' },
@@ -298,6 +299,30 @@ test('makes the tables anew when what they are made from, or a file of them, cha
 
   await makeExtraction(staging, slice, { costs, extraction: '20261105T000000Z' });
   t.like(await run(staging, { tag: 'other' }), { state: 'done', rows: 6 });
+});
+
+test('a manifest of an older version, without the instant of fetching, is read and made anew', async (t) => {
+  const staging = await temporaryStaging(t);
+  await makeExtraction(staging, slice, { costs });
+  const first = await run(staging);
+  const manifest = (await readTransformManifest(staging, slice))!.manifest;
+  t.is(manifest.fetched, '2026-11-01T02:03:09.000Z');
+  const older = serializeManifest({ ...manifest, fetched: undefined });
+  await staging.write(transformManifestKey(slice), older);
+  t.is((await readTransformManifest(staging, slice))?.manifest.fetched, undefined);
+  t.deepEqual(await run(staging), first);
+  t.deepEqual((await readTransformManifest(staging, slice))?.manifest, manifest);
+});
+
+test('figures fetched long enough after the month are final', async (t) => {
+  const staging = await temporaryStaging(t);
+  const manifest = { finished: '2026-11-11T00:00:00.000Z' };
+  await makeExtraction(staging, slice, { costs, manifest });
+  t.false((await run(staging)).provisional);
+  t.false((await run(staging)).provisional);
+  t.true((await run(staging, { provisionalDays: 11 })).provisional);
+  await makeExtraction(staging, slice, { costs, manifest: { ...manifest, estimated: true } });
+  t.true((await run(staging)).provisional);
 });
 
 test('basic files come and go with the wish for them', async (t) => {

@@ -50,6 +50,7 @@ const transformed: TransformManifest = {
   finished: '2026-11-01T02:04:00.000Z',
   tag: 'aws-oab',
   estimated: true,
+  fetched: '2026-11-01T02:03:09.500Z',
   customers: { rows: 3, unlisted: 1, files: [] },
   consumption: {
     rows: 7,

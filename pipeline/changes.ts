@@ -1,0 +1,224 @@
+import type { Cost, ReadExtraction } from './extracted-costs.js';
+import { readCosts } from './extracted-costs.js';
+import type { Units } from './money.js';
+import { parseAmount } from './money.js';
+import { newestUntil } from './moment.js';
+import type { Month } from './month.js';
+import { isProvisional } from './provisional.js';
+import type { Slice } from './staging/layout.js';
+import type { ExtractionManifest } from './staging/manifest.js';
+import { finishedExtractions } from './staging/manifest.js';
+import type { Staging } from './staging/staging.js';
+
+export interface ChangesRequest {
+  staging: Staging;
+  month: Month;
+  organizations: readonly string[];
+  /** Compare the newest extraction at or before this moment; default: the one before `until`'s. */
+  since: string | undefined;
+  /** … with the newest at or before this one; default: the newest. */
+  until: string | undefined;
+  provisionalDays: number;
+  signal: AbortSignal;
+}
+
+/** One of the two extractions that are compared. */
+export interface Side {
+  extraction: string;
+  /** ISO 8601 instant at which it was finished. */
+  fetched: string;
+  provisional: boolean;
+}
+
+/** An organization's sum before and after. */
+export interface TotalChange {
+  currency: string;
+  before: Units;
+  after: Units;
+  difference: Units;
+}
+
+/** A cost that is not what it was. */
+export interface Change {
+  account: string;
+  /** The account's name, '' where neither extraction tells it. */
+  name: string;
+  service: string;
+  currency: string;
+  change: 'appeared' | 'vanished' | 'changed';
+  /** `undefined`: the account had no such cost. */
+  before: Units | undefined;
+  after: Units | undefined;
+  difference: Units;
+}
+
+/** How an organization's month changed from one extraction to another. */
+export type OrganizationChanges =
+  | { organization: string; uncompared: string }
+  | {
+      organization: string;
+      uncompared?: undefined;
+      since: Side;
+      until: Side;
+      totals: readonly TotalChange[];
+      /** Largest absolute difference first. */
+      changes: readonly Change[];
+    };
+
+/**
+ * Compares two extractions of the month, organization by organization, from the staged pages alone.
+ * @throws {DataError} when a staged file is missing, altered or wrong.
+ */
+export async function findChanges(request: ChangesRequest): Promise<OrganizationChanges[]> {
+  const found: OrganizationChanges[] = [];
+  for (const organization of request.organizations) {
+    const slice = { month: request.month, organization };
+    const pair = choosePair(await finishedExtractions(request.staging, slice), request);
+    found.push(
+      typeof pair === 'string'
+        ? { organization, uncompared: pair }
+        : await compare(request, slice, pair),
+    );
+  }
+  return found;
+}
+
+interface Pair {
+  since: string;
+  until: string;
+}
+
+/** The two extractions to compare, of names that ascend, or why there are not two. */
+function choosePair(
+  extractions: readonly string[],
+  { since, until }: Pick<ChangesRequest, 'since' | 'until'>,
+): Pair | string {
+  const [first] = extractions;
+  if (first === undefined) return 'it has no finished extraction';
+  const newer = until === undefined ? extractions.at(-1) : newestUntil(extractions, until);
+  if (newer === undefined) return `its first extraction, ${first}, is later than --until`;
+  if (extractions.length === 1) return `it has one extraction only, ${first}`;
+  const older =
+    since === undefined
+      ? extractions[extractions.indexOf(newer) - 1]
+      : newestUntil(extractions, since);
+  if (older === undefined) {
+    return since === undefined
+      ? `it has no extraction before ${newer}`
+      : `its first extraction, ${first}, is later than --since`;
+  }
+  if (older >= newer) return `it has no extraction between --since and --until but ${newer}`;
+  return { since: older, until: newer };
+}
+
+async function compare(
+  request: ChangesRequest,
+  slice: Slice,
+  pair: Pair,
+): Promise<OrganizationChanges> {
+  const { staging, signal } = request;
+  const former = costsByPlace();
+  const changes: Omit<Change, 'name'>[] = [];
+  const before = await readCosts(staging, slice, pair.since, signal, former.add);
+  const after = await readCosts(staging, slice, pair.until, signal, (cost) => {
+    const old = former.take(cost);
+    if (old === cost.amount) return;
+    changes.push({
+      ...placeOf(cost),
+      change: old === undefined ? 'appeared' : 'changed',
+      before: old,
+      after: cost.amount,
+      difference: cost.amount - (old ?? 0n),
+    });
+  });
+  for (const { amount, ...place } of former.rest()) {
+    changes.push({
+      ...place,
+      change: 'vanished',
+      before: amount,
+      after: undefined,
+      difference: -amount,
+    });
+  }
+  const name = (account: string): string => nameIn(after, account) || nameIn(before, account);
+  return {
+    organization: slice.organization,
+    since: sideOf(request, before.manifest),
+    until: sideOf(request, after.manifest),
+    totals: totalChanges(before.manifest, after.manifest),
+    changes: changes.sort(bySize).map((change) => ({ ...change, name: name(change.account) })),
+  };
+}
+
+function placeOf({ account, service, currency }: Cost): Omit<Cost, 'amount'> {
+  return { account, service, currency };
+}
+
+/** Costs by account, service and currency, to be taken out one by one. */
+function costsByPlace(): {
+  add: (cost: Cost) => void;
+  take: (place: Omit<Cost, 'amount'>) => Units | undefined;
+  rest: () => Generator<Cost>;
+} {
+  const places = new Map<string, Map<string, Map<string, Units>>>();
+  return {
+    add({ account, service, currency, amount }) {
+      const services = places.get(currency) ?? new Map<string, Map<string, Units>>();
+      const accounts = services.get(service) ?? new Map<string, Units>();
+      places.set(currency, services.set(service, accounts.set(account, amount)));
+    },
+    take({ account, service, currency }) {
+      const accounts = places.get(currency)?.get(service);
+      const amount = accounts?.get(account);
+      accounts?.delete(account);
+      return amount;
+    },
+    *rest() {
+      for (const [currency, services] of places)
+        for (const [service, accounts] of services)
+          for (const [account, amount] of accounts) yield { account, service, currency, amount };
+    },
+  };
+}
+
+function nameIn({ customers }: ReadExtraction, account: string): string {
+  return customers.get(account)?.name ?? '';
+}
+
+function sideOf(
+  { month, provisionalDays }: ChangesRequest,
+  { extraction, estimated, finished: fetched }: ExtractionManifest,
+): Side {
+  const provisional = isProvisional({ month, estimated, fetched, provisionalDays });
+  return { extraction, fetched, provisional };
+}
+
+function totalChanges(
+  { totals: before }: ExtractionManifest,
+  { totals: after }: ExtractionManifest,
+): TotalChange[] {
+  const units = (amount = '0'): Units => parseAmount(amount).units;
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].sort().map((currency) => {
+    const [old, now] = [units(before[currency]), units(after[currency])];
+    return { currency, before: old, after: now, difference: now - old };
+  });
+}
+
+type Sortable = Omit<Change, 'name'>;
+
+function bySize(a: Sortable, b: Sortable): number {
+  return (
+    compareValues(magnitude(b.difference), magnitude(a.difference)) ||
+    compareValues(a.account, b.account) ||
+    compareValues(a.service, b.service) ||
+    compareValues(a.currency, b.currency)
+  );
+}
+
+function magnitude(units: Units): Units {
+  return units < 0n ? -units : units;
+}
+
+function compareValues<T extends string | bigint>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,138 @@
+import type { CommandModule, InferredOptionTypes } from 'yargs';
+import type { Config } from '../config.js';
+import { readConfigFile, resolveConfig } from '../config.js';
+import type { OrganizationChanges } from '../changes.js';
+import { DataError, UsageError } from '../errors.js';
+import { parseMoment } from '../moment.js';
+import type { Month } from '../month.js';
+import type { Selection } from '../selection.js';
+import { select } from '../selection.js';
+import { selectionOptions, settingOptions } from './options.js';
+
+const options = {
+  month: { ...selectionOptions.month, describe: 'Month YYYY-MM (default: the last complete one)' },
+  organization: selectionOptions.organization,
+  since: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Extraction or date to compare from (default: the one before the other)',
+  },
+  until: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Extraction or date to compare with (default: the newest)',
+  },
+  staging: settingOptions.staging,
+  config: settingOptions.config,
+  timeout: settingOptions.timeout,
+  json: settingOptions.json,
+  csv: { type: 'boolean', default: false, describe: 'Print every change as CSV' },
+} as const;
+
+type Arguments = InferredOptionTypes<typeof options>;
+
+/** `pipeline changes`: what AWS changed in a month from one of its extractions to another. */
+export const changes: CommandModule<object, Arguments> = {
+  command: 'changes',
+  describe: 'Show what changed in a month from one extraction to another',
+  builder: (yargs) =>
+    yargs
+      .options(options)
+      .example('$0 changes --month 2026-10', 'the newest extraction against the one before')
+      .example(
+        '$0 changes --month 2026-10 --since 2026-11-02',
+        'all that changed since the figures of 2 November',
+      ),
+  async handler(args) {
+    // Every write tells its own failure, see print().
+    process.stdout.on('error', () => undefined);
+    const selection = select({ month: args.month, organization: args.organization }, new Date());
+    const points = checkUsage(args, selection);
+    const config = resolveConfig(args, process.env, await readConfigFile(args.config), {
+      organizations: false,
+      database: false,
+    });
+    const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
+      await import('../changes-report.js');
+    const found = await find(config, selection, points).catch(async (error: unknown) => {
+      if (args.json) {
+        const { errorToJson } = await import('../report.js');
+        const document = { month: points.month, organizations: [], error: errorToJson(error) };
+        await print(`${JSON.stringify(document, null, 2)}\n`);
+      }
+      throw error;
+    });
+    if (args.json) {
+      await print(`${JSON.stringify(changesToJson(points.month, found), null, 2)}\n`);
+    } else if (args.csv) {
+      await writeChangesCsv({ write: print }, points.month, found);
+      for (const line of uncomparedLines(found)) process.stderr.write(`${line}\n`);
+    } else {
+      for (const line of changesLines(points.month, found)) await print(`${line}\n`);
+    }
+  },
+};
+
+interface Points {
+  month: Month;
+  since: string | undefined;
+  until: string | undefined;
+}
+
+/** @throws {UsageError} on several months, a text that is no moment, or moments the wrong way round. */
+function checkUsage({ since, until, json, csv }: Arguments, { months }: Selection): Points {
+  const [month, ...more] = months;
+  if (month === undefined || more.length > 0)
+    throw new UsageError('the changes of one month at a time', { next: 'give one --month' });
+  if (json && csv)
+    throw new UsageError('--json does not go with --csv', { next: 'use one or the other' });
+  const points = {
+    month,
+    since: since === undefined ? undefined : parseMoment(since),
+    until: until === undefined ? undefined : parseMoment(until),
+  };
+  if (points.since !== undefined && points.until !== undefined && points.since >= points.until)
+    throw new UsageError('--since is not before --until', { next: 'swap the two' });
+  return points;
+}
+
+async function find(
+  config: Config,
+  { organizations }: Selection,
+  points: Points,
+): Promise<OrganizationChanges[]> {
+  const { openStaging } = await import('../staging/open.js');
+  const { stagedOrganizations } = await import('../resources.js');
+  const { findChanges } = await import('../changes.js');
+  const staging = await openStaging(config.staging, config.stagingOptions);
+  const staged = await stagedOrganizations(staging, points.month, 'raw');
+  if (staged.length === 0) {
+    throw new DataError(`nothing is staged for ${points.month}`, {
+      where: staging.location,
+      next: 'fetch the month with "pipeline run", or name another folder with --staging',
+    });
+  }
+  const unknown = organizations?.filter((name) => !staged.includes(name)) ?? [];
+  if (unknown.length > 0) {
+    throw new UsageError(`nothing is staged of ${unknown.join(', ')} for ${points.month}`, {
+      next: `choose among ${staged.join(', ')}`,
+    });
+  }
+  return findChanges({
+    staging,
+    organizations: organizations ?? staged,
+    ...points,
+    provisionalDays: config.provisionalDays,
+    signal: new AbortController().signal,
+  });
+}
+
+/** Writes to standard output and waits until it is taken; a reader that has seen enough may go. */
+async function print(chunk: string | Uint8Array): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write(chunk, (error) => {
+      if (error == null || ('code' in error && error.code === 'EPIPE')) resolve();
+      else reject(error);
+    });
+  });
+}
