@@ -21,6 +21,8 @@ export interface Config {
   concurrency: number;
   waitSeconds: number;
   timeoutMs: number;
+  /** Most requests to Cost Explorer in one run; `undefined`: no limit. */
+  maxRequests: number | undefined;
   tags: Readonly<Record<string, string>>;
 }
 
@@ -142,6 +144,7 @@ export function resolveConfig(
     concurrency: settings.concurrency,
     waitSeconds: settings.wait,
     timeoutMs,
+    maxRequests: settings.maxRequests,
     tags: settings.tags,
   };
 }

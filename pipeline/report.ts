@@ -84,7 +84,7 @@ function summaryLine(report: RunReport): string {
   const counts = (['done', 'unchanged', 'failed', 'skipped'] as const)
     .filter((state) => count(state) > 0)
     .map((state) => `${count(state)} ${state}`);
-  const requests = requestsOf(report);
+  const { requests } = report;
   return `${counts.join(', ')}; ${requests} Cost Explorer requests, $${price(requests)}; ${report.seconds.toFixed(1)} s`;
 }
 
@@ -101,8 +101,8 @@ export function reportToJson(report: RunReport, resume: (task: TaskReport) => st
     started: report.started.toISOString(),
     seconds: rounded(report.seconds),
     interrupted: report.interrupted,
-    requests: requestsOf(report),
-    priceUsd: price(requestsOf(report)),
+    requests: report.requests,
+    priceUsd: price(report.requests),
     tasks: report.tasks.map((task) => ({
       month: task.month,
       organization: task.organization,
@@ -158,17 +158,14 @@ function quote(word: string): string {
   return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-function amountOf(totals: Readonly<Record<string, string>>): string {
+/** Totals as people read them: each sum with its currency. */
+export function amountOf(totals: Readonly<Record<string, string>>): string {
   const sums = Object.entries(totals).map(([currency, amount]) => `${amount} ${currency}`);
   return sums.length === 0 ? '0' : sums.join(', ');
 }
 
-function requestsOf(report: RunReport): number {
-  return report.tasks.reduce((sum, { outcome }) => sum + (outcome?.requests ?? 0), 0);
-}
-
-/** Dollars with two digits. */
-function price(requests: number): string {
+/** Dollars that AWS charges for so many requests to Cost Explorer, with two digits. */
+export function price(requests: number): string {
   const cents = requests * CENTS_PER_REQUEST;
   return `${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, '0')}`;
 }

@@ -17,6 +17,8 @@ export interface RunReport {
   started: Date;
   seconds: number;
   interrupted: boolean;
+  /** Answers of Cost Explorer that AWS charges for, those of failed tasks included. */
+  requests: number;
   /** By month, organization and stage. */
   tasks: readonly TaskReport[];
 }
@@ -52,7 +54,8 @@ export async function run(request: RunRequest): Promise<RunReport> {
     const tasks = (await Promise.all(chains)).flat();
     const seconds = (performance.now() - clock) / 1000;
     log.info({ runId, seconds }, 'run ends');
-    return { runId, version, started, seconds, interrupted: signal.aborted, tasks };
+    const requests = resources.requests();
+    return { runId, version, started, seconds, interrupted: signal.aborted, requests, tasks };
   } finally {
     await resources.close();
   }

@@ -44,6 +44,8 @@ export const settingsSchema = z.strictObject({
       kmsKeyId: text.optional(),
     })
     .prefault({}),
+  /** Most requests to Cost Explorer that one run may make, over all organizations. */
+  maxRequests: z.coerce.number().int().min(0).optional(),
   /** Organization → its customers' and consumption's Tag. */
   tags: z.record(z.string(), z.string().max(64)).default({}),
 });
@@ -75,6 +77,7 @@ export const sources: readonly Source[] = [
   { path: 'concurrency', flag: 'concurrency' },
   { path: 'wait', flag: 'wait' },
   { path: 'timeout', flag: 'timeout' },
+  { path: 'maxRequests', flag: 'max-requests' },
   { path: 's3.sse', flag: 's3-sse' },
   { path: 's3.kmsKeyId', flag: 's3-kms-key' },
   { path: 'tags' },

@@ -94,6 +94,7 @@ export function settingWords(args: Readonly<Record<string, unknown>>): string[] 
     'concurrency',
     'wait',
     'timeout',
+    'max-requests',
   ].flatMap((flag) => {
     const value = args[flag];
     return typeof value === 'string' ? [`--${flag}`, value] : [];
