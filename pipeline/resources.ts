@@ -68,7 +68,7 @@ export async function openResources(
       return opened;
     },
     database,
-    requests: budget.spent,
+    requests: () => budget.spent(),
     async close() {
       const opened = await Promise.allSettled(sources.values());
       for (const source of opened) if (source.status === 'fulfilled') source.value.close();

@@ -67,8 +67,12 @@ export async function execute({ config, selection, args }: Execution): Promise<R
   }
 }
 
-async function openLog(
-  args: Execution['args'],
+/**
+ * Opens the log that a command's flags ask for.
+ * @throws {UsageError} when its file cannot be written.
+ */
+export async function openLog(
+  args: Pick<Execution['args'], 'log-file' | 'log-level'>,
   print: (line: string) => void,
 ): ReturnType<typeof createLog> {
   try {
@@ -87,7 +91,7 @@ async function openLog(
 }
 
 /** Ctrl-C (or a polite kill) asks the tasks to stop where nothing is lost; a second one ends the process at once. */
-function interruptible(): { signal: AbortSignal; end: () => void } {
+export function interruptible(): { signal: AbortSignal; end: () => void } {
   const controller = new AbortController();
   const stop = (): void => {
     if (controller.signal.aborted) process.exit(130);
