@@ -26,6 +26,31 @@ function isOutdated(manifest: ExtractionManifest, now: Date): boolean {
   return manifest.estimated && manifest.finished.slice(0, 10) < now.toISOString().slice(0, 10);
 }
 
+/** What the stage does for a slice: fetch it, go on with a stopped run's draft, or nothing. */
+export type Decision = { found: Survey } & (
+  | { action: 'fetch' }
+  | { action: 'resume'; draft: Draft }
+  | { action: 'unchanged'; manifest: ExtractionManifest }
+);
+
+/**
+ * Decides from what is staged alone. A draft whose accounts are incomplete loses the accounts that
+ * are staged of it: they cost nothing, and are listed anew.
+ */
+export async function decide(
+  task: Pick<ExtractTask, 'staging' | 'slice' | 'force' | 'log' | 'now'>,
+): Promise<Decision> {
+  const { staging, slice, log } = task;
+  const found = await survey(staging, slice);
+  if (!task.force) {
+    const manifest = await intactManifest(staging, slice, found, log);
+    if (manifest !== undefined && !isOutdated(manifest, task.now()))
+      return { found, action: 'unchanged', manifest };
+  }
+  const draft = await unfinishedDraft(task, found);
+  return draft === undefined ? { found, action: 'fetch' } : { found, action: 'resume', draft };
+}
+
 /**
  * Fetches one organization's month into an extraction of its own: each page is on stable storage
  * before the next is asked for, and the manifest is written last. A month that is staged completely
@@ -35,14 +60,8 @@ function isOutdated(manifest: ExtractionManifest, now: Date): boolean {
  * and the next run goes on from it.
  */
 export async function extract(task: ExtractTask): Promise<Outcome> {
-  const { staging, slice, log } = task;
-  const found = await survey(staging, slice);
-  if (!task.force) {
-    const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined && !isOutdated(manifest, task.now())) {
-      return outcomeOf(manifest, 'unchanged', 0);
-    }
-  }
+  const decision = await decide(task);
+  if (decision.action === 'unchanged') return outcomeOf(decision.manifest, 'unchanged', 0);
   throwIfInterrupted(task.signal);
   let paid = 0;
   const finish = async (draft: Draft): Promise<Outcome> => {
@@ -54,23 +73,25 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
       paid += draft.cost.length - staged;
     }
   };
-  const unfinished = await unfinishedDraft(task, found);
-  if (unfinished !== undefined) {
+  if (decision.action === 'resume') {
     try {
-      return await finish(unfinished);
+      return await finish(decision.draft);
     } catch (error) {
       if (!(error instanceof RefusedTokenError)) throw error;
-      log.warn(
-        { extraction: unfinished.name },
+      task.log.warn(
+        { extraction: decision.draft.name },
         `${error.message} that the stopped run left, so the month is fetched afresh`,
       );
     }
   }
-  return finish(emptyDraft(nextExtraction(task.now(), found.newest)));
+  return finish(emptyDraft(nextExtraction(task.now(), decision.found.newest)));
 }
 
 /** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
-async function unfinishedDraft(task: ExtractTask, found: Survey): Promise<Draft | undefined> {
+async function unfinishedDraft(
+  task: Pick<ExtractTask, 'staging' | 'slice' | 'log' | 'now'>,
+  found: Survey,
+): Promise<Draft | undefined> {
   const { staging, slice, log } = task;
   const extraction = found.unfinished;
   if (extraction === undefined) return undefined;

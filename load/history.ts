@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import { isMonth } from '../pipeline/month.js';
 import type { Slice } from '../pipeline/staging/layout.js';
+import { tableNames } from '../pipeline/staging/tables.js';
 import { instantOf } from './values.js';
 
 /** The table that keeps every load there ever was, one row per load and slice. */
@@ -57,6 +58,13 @@ export interface NewestLoad extends Slice {
   /** SHA-256 of what was loaded, see `Source`. */
   source: string;
   finished: Date;
+}
+
+/** Whether the tables are there; they are made by the first load. */
+export async function holdsTables(knex: Knex): Promise<boolean> {
+  for (const table of [LOADS, ...tableNames])
+    if (!(await knex.schema.hasTable(table))) return false;
+  return true;
 }
 
 /** The newest load of every slice that was ever loaded; none where the history's table is not there yet. */

@@ -2,6 +2,7 @@
 import { hideBin } from 'yargs/helpers';
 import yargs from 'yargs';
 import { demo } from './commands/demo.js';
+import { plan } from './commands/plan.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
@@ -25,6 +26,7 @@ const cli = yargs(hideBin(process.argv))
     '$0 <command>\n\nExact monthly AWS cost per customer account, staged, exported and loaded.',
   )
   .command(run)
+  .command(plan)
   .command(status)
   .command(demo)
   .demandCommand(1, 'name a command')

@@ -78,7 +78,8 @@ export async function openResources(
   };
 }
 
-async function stagedOrganizations(
+/** The organizations that have anything staged below `raw/` or `manifests/` for the month, by name. */
+export async function stagedOrganizations(
   staging: Staging,
   month: Month,
   below: 'raw' | 'manifests',

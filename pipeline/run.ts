@@ -64,8 +64,12 @@ export async function run(request: RunRequest): Promise<RunReport> {
 /**
  * The months and organizations to work on. Every chosen month gets its tasks, even where nothing is
  * staged for it yet: its first task then fails by name instead of the month being left out silently.
+ * @throws {DataError} when there is no organization. @throws {UsageError} when a chosen one is unknown.
  */
-async function slicesOf(resources: Resources, selection: Selection): Promise<Slice[]> {
+export async function slicesOf(
+  resources: Pick<Resources, 'staging' | 'organizations'>,
+  selection: Selection,
+): Promise<Slice[]> {
   const known = new Map<Month, readonly string[]>();
   for (const month of selection.months)
     known.set(month, await resources.organizations(month, selection.stages));
