@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { hideBin } from 'yargs/helpers';
 import yargs from 'yargs';
+import { check } from './commands/check.js';
 import { demo } from './commands/demo.js';
 import { plan } from './commands/plan.js';
 import { run } from './commands/run.js';
@@ -28,6 +29,7 @@ const cli = yargs(hideBin(process.argv))
   .command(run)
   .command(plan)
   .command(status)
+  .command(check)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()

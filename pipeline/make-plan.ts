@@ -4,7 +4,7 @@ import type { PipelineError } from './errors.js';
 import { estimator } from './estimate.js';
 import type { Log } from './log.js';
 import { once } from './once.js';
-import { findOrganizations } from './plan-organizations.js';
+import { findOrganizations, onlyStaged } from './plan-organizations.js';
 import { openLoaded } from './plan-load.js';
 import type { SlicePlan } from './plan.js';
 import { planSlice, untouched } from './plan.js';
@@ -38,8 +38,11 @@ export async function makePlan(
   const secrets = openSecrets(config, request);
   const loaded = once(() => openLoaded(() => secrets.database(), log));
   try {
-    const staged = selection.stages.includes('extract') ? await stagedSlices(staging) : [];
-    const known = await findOrganizations(staging, staged, secrets, request.notSetUp);
+    const extracts = selection.stages.includes('extract');
+    const staged = extracts ? await stagedSlices(staging) : [];
+    const known = extracts
+      ? await findOrganizations(staging, staged, secrets, request.notSetUp)
+      : onlyStaged(staging);
     const slices = await slicesOf(known, selection);
     const estimate = estimator(staging, staged);
     const limit = pLimit(config.concurrency);

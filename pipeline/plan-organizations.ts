@@ -40,10 +40,18 @@ export async function findOrganizations(
       entries instanceof PipelineError
         ? `the organizations are those of which something is staged, since Vault cannot be asked: ${describeError(entries)}`
         : undefined,
+    organizations: () => Promise.resolve(names),
+  };
+}
+
+/** The organizations of a run that extracts nothing, and so does not ask Vault for them. */
+export function onlyStaged(staging: Staging): Organizations {
+  return {
+    staging,
+    faults: new Map(),
+    note: undefined,
     organizations: (month, stages) =>
-      stages.includes('extract')
-        ? Promise.resolve(names)
-        : stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests'),
+      stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests'),
   };
 }
 

@@ -65,6 +65,7 @@ function withVault(
     return { config: resolveConfig(flags, process.env, file, needs), notSetUp: undefined };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    return { config: without, notSetUp: error };
+    const next = '"pipeline check" names what is missing';
+    return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
   }
 }
