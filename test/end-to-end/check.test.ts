@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import test from 'ava';
+import { startS3 } from '../../fixtures/cloud/s3.js';
 import { demoData } from '../../fixtures/demo/data.js';
 import type { TestServer } from '../support/mariadb.js';
 import { startServer } from '../support/mariadb.js';
@@ -111,8 +112,8 @@ const failures: [
   [
     'a staging area that cannot be written',
     () => undefined,
-    ['--staging', '/proc/nowhere'],
-    [/^failed +staging area .*\/proc\/nowhere/m, /^ok +database rights/m],
+    ['--staging', '/dev/null/nowhere'],
+    [/^failed +staging area .*\/dev\/null\/nowhere/m, /^ok +database rights/m],
   ],
   [
     'a database that cannot be reached',
@@ -171,4 +172,23 @@ test('of MariaDB it tells version, local_infile and the right that is missing', 
   t.regex(bad.stdout, /^ok +database /m);
   t.regex(bad.stdout, /^failed +database rights .*DELETE/m);
   t.notRegex(bad.stdout + bad.stderr, /pass-w0rd/);
+});
+
+test('a bucket is tried too, and the other commands read from it', async (t) => {
+  const s3 = await startS3({ buckets: ['bucket'] });
+  t.teardown(() => s3.close());
+  const { runWith } = await world(t);
+  const staging = ['--staging', 's3://bucket/area'];
+  const good = await runWith(s3.environment, 'check', ...staging);
+  t.is(good.code, 0, good.stdout);
+  t.regex(good.stdout, /^ok +staging area +s3:\/\/bucket\/area: /m);
+  t.true(s3.requests.some(({ operation }) => operation === 'DeleteObject'));
+  const extract = ['run', '--month', month, '--stage', 'extract'];
+  t.is((await runWith(s3.environment, ...extract, ...staging)).code, 0);
+  t.regex((await runWith(s3.environment, 'status', ...staging)).stdout, /2026-10 {2}oab .*USD/);
+  const plan = await runWith(s3.environment, 'plan', '--month', month, ...staging);
+  t.regex(plan.stdout, /oab +unchanged +run +run +0/);
+  const bad = await runWith(s3.environment, 'check', '--staging', 's3://nowhere/area');
+  t.is(bad.code, 1);
+  t.regex(bad.stdout, /^failed +staging area .*nowhere/m);
 });
