@@ -19,7 +19,10 @@ export type { ExtractTask } from './complete.js';
 const RESUME_WITHIN = 86_400_000;
 
 /** Whether AWS may still change the figures of an extraction. */
-function isOpen(task: ExtractTask, { estimated, finished }: ExtractionManifest): boolean {
+function isOpen(
+  task: Pick<ExtractTask, 'slice' | 'provisionalDays'>,
+  { estimated, finished }: ExtractionManifest,
+): boolean {
   const { slice, provisionalDays } = task;
   return isProvisional({ month: slice.month, estimated, fetched: finished, provisionalDays });
 }
@@ -29,9 +32,37 @@ function isOpen(task: ExtractTask, { estimated, finished }: ExtractionManifest):
  * Explorer refreshes its data at least once a day (AWS Cost Management user guide), so that a rerun of
  * the same day would pay for the same answer.
  */
-function isOutdated(task: ExtractTask, manifest: ExtractionManifest): boolean {
+function isOutdated(
+  task: Pick<ExtractTask, 'slice' | 'provisionalDays' | 'now'>,
+  manifest: ExtractionManifest,
+): boolean {
   const today = task.now().toISOString().slice(0, 10);
   return isOpen(task, manifest) && manifest.finished.slice(0, 10) < today;
+}
+
+/** What the stage does for a slice: fetch it, go on with a stopped run's draft, or nothing. */
+export type Decision = { found: Survey } & (
+  | { action: 'fetch' }
+  | { action: 'resume'; draft: Draft }
+  | { action: 'unchanged'; manifest: ExtractionManifest }
+);
+
+/**
+ * Decides from what is staged alone. A draft whose accounts are incomplete loses the accounts that
+ * are staged of it: they cost nothing, and are listed anew.
+ */
+export async function decide(
+  task: Pick<ExtractTask, 'staging' | 'slice' | 'force' | 'log' | 'now' | 'provisionalDays'>,
+): Promise<Decision> {
+  const { staging, slice, log } = task;
+  const found = await survey(staging, slice);
+  if (!task.force) {
+    const manifest = await intactManifest(staging, slice, found, log);
+    if (manifest !== undefined && !isOutdated(task, manifest))
+      return { found, action: 'unchanged', manifest };
+  }
+  const draft = await unfinishedDraft(task, found);
+  return draft === undefined ? { found, action: 'fetch' } : { found, action: 'resume', draft };
 }
 
 /**
@@ -43,14 +74,8 @@ function isOutdated(task: ExtractTask, manifest: ExtractionManifest): boolean {
  * and the next run goes on from it.
  */
 export async function extract(task: ExtractTask): Promise<Outcome> {
-  const { staging, slice, log } = task;
-  const found = await survey(staging, slice);
-  if (!task.force) {
-    const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined && !isOutdated(task, manifest)) {
-      return outcomeOf(task, manifest, 'unchanged', 0);
-    }
-  }
+  const decision = await decide(task);
+  if (decision.action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged', 0);
   throwIfInterrupted(task.signal);
   let paid = 0;
   const finish = async (draft: Draft): Promise<Outcome> => {
@@ -62,23 +87,25 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
       paid += paidPages(draft) - staged;
     }
   };
-  const unfinished = await unfinishedDraft(task, found);
-  if (unfinished !== undefined) {
+  if (decision.action === 'resume') {
     try {
-      return await finish(unfinished);
+      return await finish(decision.draft);
     } catch (error) {
       if (!(error instanceof RefusedTokenError)) throw error;
-      log.warn(
-        { extraction: unfinished.name },
+      task.log.warn(
+        { extraction: decision.draft.name },
         `${error.message} that the stopped run left, so the month is fetched afresh`,
       );
     }
   }
-  return finish(emptyDraft(nextExtraction(task.now(), found.newest)));
+  return finish(emptyDraft(nextExtraction(task.now(), decision.found.newest)));
 }
 
 /** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
-async function unfinishedDraft(task: ExtractTask, found: Survey): Promise<Draft | undefined> {
+async function unfinishedDraft(
+  task: Pick<ExtractTask, 'staging' | 'slice' | 'log' | 'now'>,
+  found: Survey,
+): Promise<Draft | undefined> {
   const { staging, slice, log } = task;
   const extraction = found.unfinished;
   if (extraction === undefined) return undefined;

@@ -1,10 +1,10 @@
-import type { Log } from '../pipeline/log.js';
 import type { Month } from '../pipeline/month.js';
 import { listAccounts } from './accounts.js';
 import type { CostPage, TotalPage } from './cost-and-usage.js';
 import { costAndUsage, ungroupedTotal } from './cost-and-usage.js';
 import type { OrganizationAccess } from './organizations.js';
 import type { Page } from './page.js';
+import type { SessionOptions } from './session.js';
 import { openSession } from './session.js';
 
 /** Where an organization's pages come from: one for each organization and run, shared by its months. */
@@ -33,7 +33,7 @@ export interface OrganizationSource {
 /** Opens an organization; nothing is contacted, and no role assumed, before the first request. */
 export function openOrganization(
   access: OrganizationAccess,
-  options: { log: Log; timeoutMs?: number | undefined },
+  options: SessionOptions,
 ): OrganizationSource {
   const session = openSession(access, options);
   let listed: Promise<readonly Page[]> | undefined;

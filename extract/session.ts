@@ -6,6 +6,8 @@ import type { Log } from '../pipeline/log.js';
 import type { Call } from './aws-call.js';
 import { isExpiredSession } from './aws-call.js';
 import { awsError } from './aws-errors.js';
+import type { RequestBudget } from './budget.js';
+import { requestBudget } from './budget.js';
 import type { OrganizationAccess } from './organizations.js';
 import { openRole } from './role.js';
 
@@ -44,10 +46,18 @@ export function globalRegion(region: string): string {
   return region.startsWith('cn-') ? 'cn-northwest-1' : 'us-east-1';
 }
 
+export interface SessionOptions {
+  log: Log;
+  /** Time that a request may stay without an answer, in milliseconds. */
+  timeoutMs?: number | undefined;
+  /** Counts and bounds the requests to Cost Explorer, also those of other sessions. */
+  budget?: RequestBudget | undefined;
+}
+
 /** Prepares the session; nothing is contacted before the first call. */
 export function openSession(
   access: OrganizationAccess,
-  { log, timeoutMs: timeout = TIMEOUT }: { log: Log; timeoutMs?: number | undefined },
+  { log, timeoutMs: timeout = TIMEOUT, budget = requestBudget() }: SessionOptions,
 ): Session {
   const { accessKeyId, secretAccessKey } = access;
   const settings = {
@@ -83,36 +93,41 @@ export function openSession(
     costExplorer: new CostExplorerClient(signed),
   };
 
+  const request: Session['call'] = async (call, signal, send) => {
+    throwIfInterrupted(signal);
+    const used = await role.credentials(signal);
+    const options = { abortSignal: signal };
+    try {
+      return await send(clients, options);
+    } catch (cause) {
+      if (!isExpiredSession(cause)) throw explain(cause, call, signal);
+    }
+    log.info(
+      { organization: access.name, operation: call.operation },
+      'the session has expired: assuming the role anew',
+    );
+    role.drop(used);
+    try {
+      await role.credentials(signal);
+      // Each client remembers the credentials it was given, and lets go of them only when told to.
+      await Promise.all(
+        Object.values(clients).map((client: OrganizationsClient | CostExplorerClient) =>
+          client.config.credentials({ forceRefresh: true }),
+        ),
+      );
+      return await send(clients, options);
+    } catch (cause) {
+      throw explain(cause, call, signal);
+    }
+  };
+
   return {
     describe,
 
-    async call(call, signal, send) {
-      throwIfInterrupted(signal);
-      const used = await role.credentials(signal);
-      const options = { abortSignal: signal };
-      try {
-        return await send(clients, options);
-      } catch (cause) {
-        if (!isExpiredSession(cause)) throw explain(cause, call, signal);
-      }
-      log.info(
-        { organization: access.name, operation: call.operation },
-        'the session has expired: assuming the role anew',
-      );
-      role.drop(used);
-      try {
-        await role.credentials(signal);
-        // Each client remembers the credentials it was given, and lets go of them only when told to.
-        await Promise.all(
-          Object.values(clients).map((client: OrganizationsClient | CostExplorerClient) =>
-            client.config.credentials({ forceRefresh: true }),
-          ),
-        );
-        return await send(clients, options);
-      } catch (cause) {
-        throw explain(cause, call, signal);
-      }
-    },
+    call: (call, signal, send) =>
+      call.operation === 'GetCostAndUsage'
+        ? budget.spend(describe(call), () => request(call, signal, send))
+        : request(call, signal, send),
 
     close() {
       for (const client of [sts, clients.organizations, clients.costExplorer]) client.destroy();

@@ -27,12 +27,19 @@ export interface Survey {
 /** Lists the slice's extractions once. */
 export async function survey(staging: Staging, slice: Slice): Promise<Survey> {
   const files = new Map<string, number>();
+  for await (const { key, size } of staging.list(rawPrefix(slice.month, slice.organization))) {
+    if (parseExtractionKey(key) !== undefined) files.set(key, size);
+  }
+  return surveyOf(files);
+}
+
+/** What the files of one slice's extractions, key → size in bytes, tell of it. */
+export function surveyOf(files: ReadonlyMap<string, number>): Survey {
   const finished: string[] = [];
   const all: string[] = [];
-  for await (const { key, size } of staging.list(rawPrefix(slice.month, slice.organization))) {
+  for (const key of files.keys()) {
     const parts = parseExtractionKey(key);
     if (parts === undefined) continue;
-    files.set(key, size);
     all.push(parts.extraction);
     if (parts.file === MANIFEST) finished.push(parts.extraction);
   }

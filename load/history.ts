@@ -1,6 +1,9 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import { isMonth } from '../pipeline/month.js';
 import type { Slice } from '../pipeline/staging/layout.js';
+import { tableNames } from '../pipeline/staging/tables.js';
+import { instantOf } from './values.js';
 
 /** The table that keeps every load there ever was, one row per load and slice. */
 export const LOADS = 'pipeline_loads';
@@ -52,6 +55,47 @@ export function singleDifference(
 /** Adds a load to the history. */
 export async function recordLoad(trx: Knex, record: LoadRecord): Promise<void> {
   await trx(LOADS).insert(record);
+}
+
+const loads = z.array(
+  z.object({
+    Month: z.string().refine(isMonth),
+    Organization: z.string(),
+    Extraction: z.string(),
+    Source: z.string(),
+    Finished: z.string(),
+  }),
+);
+
+/** The newest load of a slice. */
+export interface NewestLoad extends Slice {
+  extraction: string;
+  /** SHA-256 of what was loaded, see `Source`. */
+  source: string;
+  finished: Date;
+}
+
+/** Whether the tables are there; they are made by the first load. */
+export async function holdsTables(knex: Knex): Promise<boolean> {
+  for (const table of [LOADS, ...tableNames])
+    if (!(await knex.schema.hasTable(table))) return false;
+  return true;
+}
+
+/** The newest load of every slice that was ever loaded; none where the history's table is not there yet. */
+export async function newestLoads(knex: Knex): Promise<NewestLoad[]> {
+  if (!(await knex.schema.hasTable(LOADS))) return [];
+  const newestIds = knex(LOADS).max('Id').groupBy('Month', 'Organization');
+  const answer: unknown = await knex(LOADS)
+    .whereIn('Id', newestIds)
+    .select('Month', 'Organization', 'Extraction', 'Source', 'Finished');
+  return loads.parse(answer).map(({ Month, Organization, Extraction, Source, Finished }) => ({
+    month: Month,
+    organization: Organization,
+    extraction: Extraction,
+    source: Source,
+    finished: instantOf(Finished),
+  }));
 }
 
 const newest = z.tuple([z.object({ Source: z.string(), Extraction: z.string() })]).or(z.tuple([]));

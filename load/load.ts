@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import type { Units } from '../pipeline/money.js';
@@ -68,7 +69,8 @@ export async function load(task: LoadTask): Promise<Outcome> {
   });
   return database.transact(slice, { signal, log }, async (transaction) => {
     throwIfInterrupted(signal);
-    if (!task.force && (await isLoaded(transaction, slice, source))) return outcome('unchanged');
+    if (!task.force && (await isLoaded(transaction.trx, slice, source)))
+      return outcome('unchanged');
     checkDifference(manifest, task.tolerance);
     const started = task.now();
     const differences = awsDifference(manifest);
@@ -98,8 +100,9 @@ export async function load(task: LoadTask): Promise<Outcome> {
   });
 }
 
-async function isLoaded(
-  { trx }: LoadTransaction,
+/** Whether loading would change nothing: the newest load had the same content, and its rows are all there. */
+export async function isLoaded(
+  trx: Knex,
   slice: Slice,
   { manifest, sha256 }: Source,
 ): Promise<boolean> {

@@ -26,8 +26,11 @@ const LONGEST_STATEMENT = 1 << 20;
 const SESSION =
   "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'";
 
-/** Opens a MySQL or MariaDB database, see `openDatabase`. */
-export async function openMysql(location: MysqlLocation, log: Log): Promise<Database> {
+/** Prepares connections to a MySQL or MariaDB database; nothing is contacted before the first query. */
+export async function connectMysql(
+  location: MysqlLocation,
+  log: Log,
+): Promise<{ knex: Knex; where: string }> {
   const { host, port, user, database } = location;
   const where = `mysql://${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
   const knex = knexModule.knex({
@@ -37,6 +40,13 @@ export async function openMysql(location: MysqlLocation, log: Log): Promise<Data
     acquireConnectionTimeout: LONGEST_WAIT,
     log: knexLog(log),
   });
+  return { knex, where };
+}
+
+/** Opens a MySQL or MariaDB database, see `openDatabase`. */
+export async function openMysql(location: MysqlLocation, log: Log): Promise<Database> {
+  const { database } = location;
+  const { knex, where } = await connectMysql(location, log);
   try {
     const server = await translated(where, async () => {
       const settings = await readServer(knex);

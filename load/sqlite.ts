@@ -61,6 +61,26 @@ export async function openSqlite(file: string, log: Log): Promise<Database> {
   }
 }
 
+/** Prepares an SQLite file for reading alone: it stays as it is, and is not made where it is missing. */
+export function readSqlite(file: string, log: Log): { knex: Knex; where: string } {
+  const knex = knexModule.knex({
+    client: LibsqlClient,
+    connection: { filename: file, options: { readonly: true } },
+    useNullAsDefault: true,
+    pool: { min: 0, max: 1, afterCreate: setPatience },
+    log: knexLog(log),
+  });
+  return { knex, where: `sqlite:${file}` };
+}
+
+function setPatience(
+  connection: Libsql.Database,
+  done: (error: unknown, connection: Libsql.Database) => void,
+): void {
+  connection.exec(`PRAGMA busy_timeout = ${BUSY * 25}`);
+  done(null, connection);
+}
+
 function prepareConnection(
   connection: Libsql.Database,
   done: (error: unknown, connection: Libsql.Database) => void,

@@ -8,6 +8,11 @@ export function instantText(dialect: Dialect, milliseconds: number): string {
   return dialect === 'mysql' ? iso.replace('T', ' ').slice(0, -1) : iso;
 }
 
+/** The instant that {@link instantText} wrote, in either dialect. */
+export function instantOf(text: string): Date {
+  return new Date(text.endsWith('Z') ? text : `${text.replace(' ', 'T')}Z`);
+}
+
 /** How a column's values are written, null apart: plain text that the database reads exactly. */
 export function textOf(column: Column, dialect: Dialect): (value: Value) => string {
   switch (column.type) {

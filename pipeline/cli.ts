@@ -6,7 +6,10 @@ import { demo } from './commands/demo.js';
 import { prune } from './commands/prune.js';
 import { onlyRepeatables } from './commands/options.js';
 import { reconcile } from './commands/reconcile.js';
+import { check } from './commands/check.js';
+import { plan } from './commands/plan.js';
 import { run } from './commands/run.js';
+import { status } from './commands/status.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
 import { version } from './version.js';
 
@@ -31,6 +34,9 @@ const cli = yargs(hideBin(process.argv))
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(plan)
+  .command(status)
+  .command(check)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()

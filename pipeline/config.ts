@@ -26,6 +26,8 @@ export interface Config {
   timeoutMs: number;
   /** Days after a month's end in which its figures are provisional. */
   provisionalDays: number;
+  /** Most requests to Cost Explorer in one run; `undefined`: no limit. */
+  maxRequests: number | undefined;
   tags: Readonly<Record<string, string>>;
 }
 
@@ -150,6 +152,7 @@ export function resolveConfig(
     waitSeconds: settings.wait,
     timeoutMs,
     provisionalDays: settings.provisionalDays,
+    maxRequests: settings.maxRequests,
     tags: settings.tags,
   };
 }

@@ -168,7 +168,8 @@ function quote(word: string): string {
   return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-function amountOf(totals: Readonly<Record<string, string>>): string {
+/** Totals as people read them: each sum with its currency. */
+export function amountOf(totals: Readonly<Record<string, string>>): string {
   const sums = Object.entries(totals).map(([currency, amount]) => `${amount} ${currency}`);
   return sums.length === 0 ? '0' : sums.join(', ');
 }
@@ -177,8 +178,8 @@ function requestsOf(report: RunReport): number {
   return report.tasks.reduce((sum, { requests }) => sum + requests, 0);
 }
 
-/** Dollars with two digits. */
-function price(requests: number): string {
+/** Dollars that AWS charges for so many requests to Cost Explorer, with two digits. */
+export function price(requests: number): string {
   const cents = requests * CENTS_PER_REQUEST;
   return `${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, '0')}`;
 }

@@ -1,8 +1,10 @@
-import { once } from './once.js';
+import { requestBudget } from '../extract/budget.js';
 import type { Config } from './config.js';
 import { ConfigurationError } from './errors.js';
 import type { Log } from './log.js';
 import type { Month } from './month.js';
+import { once } from './once.js';
+import { openSecrets } from './secrets.js';
 import type { Stage } from './selection.js';
 import {
   manifestPrefix,
@@ -13,9 +15,7 @@ import {
 import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
 import type { OrganizationSource } from '../extract/organization-source.js';
-import type { OrganizationEntry } from '../extract/organizations.js';
 import type { Database } from '../load/database.js';
-import type { VaultSession } from '../extract/vault.js';
 
 /** What the tasks of a run share; each is opened when first asked for, and closed with the run. */
 export interface Resources {
@@ -33,35 +33,28 @@ export async function openResources(
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<Resources> {
   const staging = await openStaging(config.staging, config.stagingOptions);
-  const vault = once(async (): Promise<VaultSession> => {
-    if (config.vault === undefined)
-      throw new ConfigurationError('Vault is not configured', {
-        next: 'set VAULT_ADDR and its like',
-      });
-    const { openVault } = await import('../extract/vault.js');
-    return openVault({ ...config.vault, timeoutMs: config.timeoutMs }, log, signal);
-  });
-  const entries = once(async (): Promise<OrganizationEntry[]> => {
-    const path = config.vault?.awsSecretPath ?? '';
-    const { parseOrganizations } = await import('../extract/organizations.js');
-    return parseOrganizations(await (await vault()).read(path), path);
-  });
+  const secrets = openSecrets(config, { log, signal });
+  const budget = requestBudget(config.maxRequests);
   const sources = new Map<string, Promise<OrganizationSource>>();
-  const database = once(() => openConfigured(config, vault, log));
+  const database = once(async () => {
+    const { openDatabase } = await import('../load/database.js');
+    return openDatabase(await secrets.database(), log);
+  });
 
   const openSource = async (organization: string): Promise<OrganizationSource> => {
-    const entry = (await entries()).find(({ name }) => name === organization);
+    const entry = (await secrets.organizations()).find(({ name }) => name === organization);
     if (entry === undefined)
       throw new ConfigurationError(`no organization ${organization} in the secret`);
     if ('fault' in entry) throw entry.fault;
     const { openOrganization } = await import('../extract/organization-source.js');
-    return openOrganization(entry.access, { log, timeoutMs: config.timeoutMs });
+    return openOrganization(entry.access, { log, timeoutMs: config.timeoutMs, budget });
   };
 
   return {
     staging,
     async organizations(month, stages) {
-      if (stages.includes('extract')) return (await entries()).map(({ name }) => name);
+      if (stages.includes('extract'))
+        return (await secrets.organizations()).map(({ name }) => name);
       return stagedOrganizations(
         staging,
         month,
@@ -78,23 +71,12 @@ export async function openResources(
       const opened = await Promise.allSettled(sources.values());
       for (const source of opened) if (source.status === 'fulfilled') source.value.close();
       await database.ifOpened((open) => open.close());
-      await vault.ifOpened((open) => open.close());
+      await secrets.close();
     },
   };
 }
 
-async function openConfigured(
-  config: Config,
-  vault: () => Promise<VaultSession>,
-  log: Log,
-): Promise<Database> {
-  const { openDatabase } = await import('../load/database.js');
-  if (config.database.kind === 'url') return openDatabase(config.database.location, log);
-  const { parseSuiviSecret } = await import('../load/suivi.js');
-  const secret = await (await vault()).read(config.database.path);
-  return openDatabase(parseSuiviSecret(secret, config.database.path), log);
-}
-
+/** The organizations that have anything staged below `raw/` or `manifests/` for the month, by name. */
 export async function stagedOrganizations(
   staging: Staging,
   month: Month,

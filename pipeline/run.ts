@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pLimit from 'p-limit';
 import { DataError, UsageError } from './errors.js';
 import { leased } from './leased.js';
+import type { Log } from './log.js';
 import type { Month } from './month.js';
 import { openResources } from './resources.js';
 import type { Resources } from './resources.js';
@@ -60,10 +61,11 @@ export async function run(request: RunRequest): Promise<RunReport> {
 /**
  * The months and organizations to work on. Every chosen month gets its tasks, even where nothing is
  * staged for it yet: its first task then fails by name instead of the month being left out silently.
+ * @throws {DataError} when there is no organization. @throws {UsageError} when a chosen one is unknown.
  */
-async function slicesOf(
-  resources: Resources,
-  { config: { tags }, selection, log }: RunRequest,
+export async function slicesOf(
+  resources: Pick<Resources, 'staging' | 'organizations'>,
+  { config: { tags }, selection, log }: Pick<RunRequest, 'config' | 'selection'> & { log: Log },
 ): Promise<Slice[]> {
   const known = new Map<Month, readonly string[]>();
   for (const month of selection.months)

@@ -70,6 +70,8 @@ export const settingsSchema = z.strictObject({
       kmsKeyId: text.optional(),
     })
     .prefault({}),
+  /** Most requests to Cost Explorer that one run may make, over all organizations. */
+  maxRequests: z.coerce.number().int().min(0).optional(),
   /** Organization → its customers' and consumption's Tag. */
   tags: z.record(z.string(), z.string().max(64)).default({}),
 });
@@ -103,6 +105,7 @@ export const sources: readonly Source[] = [
   { path: 'timeout', flag: 'timeout' },
   { path: 'awsTotal', flag: 'aws-total' },
   { path: 'tolerance', flag: 'tolerance' },
+  { path: 'maxRequests', flag: 'max-requests' },
   { path: 's3.sse', flag: 's3-sse' },
   { path: 's3.kmsKeyId', flag: 's3-kms-key' },
   { path: 'provisionalDays' },

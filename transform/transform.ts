@@ -6,7 +6,7 @@ import type { OnProgress, Outcome } from '../pipeline/outcome.js';
 import { isProvisional } from '../pipeline/provisional.js';
 import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
-import type { TransformManifest } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
@@ -44,22 +44,40 @@ export interface TransformTask {
   now: () => Date;
 }
 
+/** What the stage works from, and the manifest of tables that making them again would not change. */
+export interface Decision {
+  manifest: ExtractionManifest;
+  recipe: Recipe;
+  /** `undefined`: the tables have to be made. */
+  former: TransformManifest | undefined;
+}
+
 /**
- * Makes the tables of a slice from its current extraction, from staged files alone: Parquet and CSV,
- * then the manifest. On any failure the former files stay as they are.
- * @throws {DataError} when nothing is staged, or a staged file is missing, altered or wrong.
+ * Decides from what is staged alone whether there is anything to make.
+ * @throws {DataError} when nothing is staged, or a manifest cannot be read.
  */
-export async function transform(task: TransformTask): Promise<Outcome> {
+export async function decide(
+  task: Pick<TransformTask, 'staging' | 'slice' | 'tag' | 'parquet' | 'force'>,
+): Promise<Decision> {
   const { staging, slice, tag } = task;
   checkTag(tag);
   const { manifest, source } = await currentExtraction(staging, slice);
   const formats: ExportFormat[] = ['parquet', 'csv'];
   if (task.parquet === 'basic') formats.push('parquet-basic');
   const recipe: Recipe = { extraction: manifest.extraction, source, tag, formats };
-  if (!task.force) {
-    const former = await findUnchanged(staging, slice, recipe);
-    if (former !== undefined) return outcomeOf('unchanged', task, former);
-  }
+  const former = task.force ? undefined : await findUnchanged(staging, slice, recipe);
+  return { manifest, recipe, former };
+}
+
+/**
+ * Makes the tables of a slice from its current extraction, from staged files alone: Parquet and CSV,
+ * then the manifest. On any failure the former files stay as they are.
+ * @throws {DataError} when nothing is staged, or a staged file is missing, altered or wrong.
+ */
+export async function transform(task: TransformTask): Promise<Outcome> {
+  const { staging, slice } = task;
+  const { manifest, recipe, former } = await decide(task);
+  if (former !== undefined) return outcomeOf('unchanged', task, former);
   return outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
 }
 

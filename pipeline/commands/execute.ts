@@ -71,7 +71,7 @@ export async function execute({ config, selection, args, resume }: Execution): P
 }
 
 /**
- * Opens the log that the flags ask for.
+ * Opens the log that a command's flags ask for.
  * @throws {UsageError} when its file cannot be written.
  */
 export async function openLog(

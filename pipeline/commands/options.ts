@@ -122,6 +122,7 @@ export function settingWords(args: Readonly<Record<string, unknown>>): string[] 
     'timeout',
     'aws-total',
     'tolerance',
+    'max-requests',
   ].flatMap((flag) => {
     const value = args[flag];
     if (typeof value === 'boolean') return [value ? `--${flag}` : `--no-${flag}`];

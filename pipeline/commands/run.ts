@@ -7,7 +7,13 @@ import { select } from '../selection.js';
 const options = {
   ...selectionOptions,
   ...settingOptions,
-  force: {
+  'max-requests': {
+    type: 'string',
+    requiresArg: true,
+    describe:
+      'Stop before the Cost Explorer request ($0.01 each) that would exceed this number; what is staged is kept, and the next run goes on',
+  },
+  'force': {
     type: 'boolean',
     default: false,
     describe: 'Do the chosen stages even where nothing changed',

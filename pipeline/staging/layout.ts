@@ -38,10 +38,13 @@ export function extractionName(start: Date): string {
     .replaceAll(/[-:]/g, '');
 }
 
+/** Folder of every extraction there is. */
+export const RAW = 'raw/';
+
 /** Folder of all extractions of a month and organization; with no organization, of the whole month; with neither, of all. */
 export function rawPrefix(month?: Month, organization?: string): string {
-  if (month === undefined) return 'raw/';
-  return `raw/month=${month}/${organization === undefined ? '' : `${organization}/`}`;
+  if (month === undefined) return RAW;
+  return `${RAW}month=${month}/${organization === undefined ? '' : `${organization}/`}`;
 }
 
 /** Folder of one extraction. */
@@ -132,6 +135,11 @@ export function leaseKey(slice: Slice, number: number): string {
 export function parseLeaseKey(key: string): { number: number } | undefined {
   const number = /^leases\/month=[^/]+\/[^/]+\/(\d{1,15})\.json$/.exec(key)?.[1];
   return number === undefined ? undefined : { number: Number(number) };
+}
+
+/** A file by which a check of the staging area tries whether it works. */
+export function probeKey(id: string): string {
+  return `check/${id}.json`;
 }
 
 /** Folder in which the local driver writes aside; no key lies in it. */

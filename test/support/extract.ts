@@ -37,7 +37,7 @@ export interface Bench {
   cloud: Cloud;
   data: CloudData;
   staging: Staging;
-  log: Log;
+  log: RunLog;
   lines: string[];
   access: (organization: string) => OrganizationAccess;
   open: (organization?: string, timeoutMs?: number) => OrganizationSource;

@@ -1,0 +1,71 @@
+import type { CommandModule, InferredOptionTypes } from 'yargs';
+import type { Config, Flags, Needs } from '../config.js';
+import { readConfigFile, resolveConfig } from '../config.js';
+import { UsageError } from '../errors.js';
+import { select } from '../selection.js';
+import { answer } from './answer.js';
+import { selectionOptions, settingOptions } from './options.js';
+
+const options = {
+  ...selectionOptions,
+  'force': { type: 'boolean', default: false, describe: 'Plan a run with --force' },
+  'staging': settingOptions.staging,
+  'database': settingOptions.database,
+  'parquet': settingOptions.parquet,
+  'config': settingOptions.config,
+  'timeout': settingOptions.timeout,
+  'json': settingOptions.json,
+  'log-level': settingOptions['log-level'],
+} as const;
+
+type Arguments = InferredOptionTypes<typeof options>;
+
+/** `pipeline plan`: what `pipeline run` with the same flags would do, and what AWS would charge for it. */
+export const plan: CommandModule<object, Arguments> = {
+  command: 'plan',
+  describe: 'Show what a run would do and what it would cost; AWS is not asked, nothing is written',
+  builder: (yargs) =>
+    yargs
+      .options(options)
+      .epilogue(
+        "The organizations come from the Vault secret; where Vault is not set up or does not answer, they are those of the staging area. Requests go by the organization's last extraction. Exit code 1 when a stage is sure to fail, or the database cannot be asked.",
+      ),
+  async handler(args) {
+    const selection = select(args, new Date());
+    const { config, notSetUp } = withVault(args, await readConfigFile(args.config), {
+      organizations: selection.stages.includes('extract'),
+      database: selection.stages.includes('load'),
+    });
+    await answer(args, async ({ log, signal }) => {
+      const [{ makePlan }, report] = await Promise.all([
+        import('../make-plan.js'),
+        import('../plan-report.js'),
+      ]);
+      const request = { config, selection, force: args.force, notSetUp, log, signal };
+      const { slices, note } = await makePlan({ ...request, now: () => new Date() });
+      return {
+        text: report.formatPlan(slices, selection.stages, note),
+        json: report.planToJson(slices, note),
+        failed: slices.some(({ stages }) =>
+          Object.values(stages).some(({ error }) => error !== undefined),
+        ),
+      };
+    });
+  },
+};
+
+/** The settings; without those of Vault, where only they are missing. */
+function withVault(
+  flags: Flags,
+  file: Record<string, unknown>,
+  needs: Needs,
+): { config: Config; notSetUp: UsageError | undefined } {
+  const without = resolveConfig(flags, process.env, file, { ...needs, organizations: false });
+  try {
+    return { config: resolveConfig(flags, process.env, file, needs), notSetUp: undefined };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const next = '"pipeline check" names what is missing';
+    return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
+  }
+}

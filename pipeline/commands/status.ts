@@ -1,0 +1,75 @@
+import type { CommandModule, InferredOptionTypes } from 'yargs';
+import { readConfigFile, resolveConfig } from '../config.js';
+import { describeError } from '../errors.js';
+import { select } from '../selection.js';
+import { answer } from './answer.js';
+import { selectionOptions, settingOptions } from './options.js';
+
+const { month, from, to, organization } = selectionOptions;
+const options = {
+  'month': { ...month, describe: 'Month YYYY-MM, repeatable (default: all that are staged)' },
+  from,
+  to,
+  organization,
+  'staging': settingOptions.staging,
+  'database': settingOptions.database,
+  'config': settingOptions.config,
+  'timeout': settingOptions.timeout,
+  'json': settingOptions.json,
+  'log-level': settingOptions['log-level'],
+} as const;
+
+type Arguments = InferredOptionTypes<typeof options>;
+
+/** `pipeline status`: how far each month of each organization is. */
+export const status: CommandModule<object, Arguments> = {
+  command: 'status',
+  describe: 'Show what is extracted, transformed and loaded, and what is stale; AWS is not asked',
+  builder: (yargs) =>
+    yargs
+      .options(options)
+      .epilogue(
+        'Reads the staging area and the database alone, and writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC.',
+      ),
+  async handler(args) {
+    const selection = select(args, new Date());
+    const isChosen = [args.month, args.from, args.to].some((flag) => flag !== undefined);
+    const needs = { organizations: false, database: true };
+    const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
+    await answer(args, async ({ log, signal }) => {
+      const [{ status }, { readLoads }, { openSecrets }, { openStaging }, report] =
+        await Promise.all([
+          import('../status.js'),
+          import('../loads.js'),
+          import('../secrets.js'),
+          import('../staging/open.js'),
+          import('../status-report.js'),
+        ]);
+      const staging = await openStaging(config.staging, config.stagingOptions);
+      const secrets = openSecrets(config, { log, signal });
+      try {
+        const loads = await readLoads(() => secrets.database(), log);
+        const { fault } = loads;
+        const slices = await status({
+          staging,
+          months: isChosen ? selection.months : undefined,
+          organizations: selection.organizations,
+          loads,
+          provisionalDays: config.provisionalDays,
+        });
+        if (fault !== undefined)
+          log.warn(`the database cannot be asked what is loaded: ${describeError(fault)}`);
+        return {
+          text:
+            slices.length === 0
+              ? `nothing is staged in ${staging.location} yet; "pipeline run" fetches the last complete month`
+              : report.formatStatus(slices, fault),
+          json: report.statusToJson(slices, staging.location, fault),
+          failed: fault !== undefined || slices.some(({ faults }) => faults.length > 0),
+        };
+      } finally {
+        await secrets.close();
+      }
+    });
+  },
+};

@@ -1,0 +1,77 @@
+import { describeError } from './errors.js';
+import type { Estimate } from './estimate.js';
+import type { SlicePlan, StagePlan } from './plan.js';
+import { errorToJson, formatTable, price } from './report.js';
+import type { Stage } from './selection.js';
+import { stages } from './selection.js';
+
+/** Everything that a run would ask for; known only when all of it is. */
+export function totalOf(slices: readonly SlicePlan[]): Estimate {
+  return {
+    requests: slices.reduce((sum, { estimate }) => sum + estimate.requests, 0),
+    known: slices.every(({ estimate }) => estimate.known),
+  };
+}
+
+/** What a run would do, as people read it. */
+export function formatPlan(
+  slices: readonly SlicePlan[],
+  chosen: readonly Stage[],
+  note: string | undefined,
+): string {
+  const rows = slices.map(({ month, organization, stages: plans, estimate }) => [
+    month,
+    organization,
+    ...chosen.map((stage) => actionText(plans[stage])),
+    estimate.known ? String(estimate.requests) : `unknown, at least ${estimate.requests}`,
+    `$${price(estimate.requests)}`,
+  ]);
+  const head = ['month', 'organization', ...chosen, 'requests', 'price'];
+  const total = totalOf(slices);
+  const reasons = slices.flatMap((slice) =>
+    stages.flatMap((stage) => {
+      const plan = slice.stages[stage];
+      return plan?.error === undefined
+        ? []
+        : [
+            `${slice.month} ${slice.organization} ${stage} ${plan.action === 'fails' ? 'would fail' : 'is unknown'}: ${describeError(plan.error)}`,
+          ];
+    }),
+  );
+  return [
+    formatTable(head, rows, ['requests', 'price']),
+    '',
+    `total: ${total.known ? '' : 'at least '}${total.requests} Cost Explorer requests, $${price(total.requests)}`,
+    ...(note === undefined ? [] : ['', `note: ${note}`]),
+    ...reasons.flatMap((reason) => ['', reason]),
+  ].join('\n');
+}
+
+/** The same as one JSON document. */
+export function planToJson(slices: readonly SlicePlan[], note: string | undefined): unknown {
+  return {
+    ...estimateJson(totalOf(slices)),
+    ...(note === undefined ? {} : { note }),
+    slices: slices.map(({ month, organization, stages: plans, estimate }) => ({
+      month,
+      organization,
+      ...estimateJson(estimate),
+      stages: Object.fromEntries(
+        Object.entries(plans).map(([stage, { error, ...plan }]) => [
+          stage,
+          { ...plan, ...(error === undefined ? {} : { error: errorToJson(error) }) },
+        ]),
+      ),
+    })),
+  };
+}
+
+function estimateJson({ requests, known }: Estimate): Record<string, unknown> {
+  return { requests, requestsKnown: known, priceUsd: price(requests) };
+}
+
+function actionText(plan: StagePlan | undefined): string {
+  if (plan === undefined) return '';
+  if (plan.stagedPages === undefined) return plan.action;
+  return `${plan.action} after page ${plan.stagedPages}`;
+}

@@ -1,0 +1,83 @@
+import type { PipelineError } from './errors.js';
+import { describeError } from './errors.js';
+import { amountOf, errorToJson, formatTable } from './report.js';
+import type { Done, SliceStatus } from './status.js';
+
+/** How far the slices are, as people read it; times are UTC. */
+export function formatStatus(
+  slices: readonly SliceStatus[],
+  databaseFault: PipelineError | undefined,
+): string {
+  const head = [
+    'month',
+    'organization',
+    'extracted',
+    'transformed',
+    'loaded',
+    'figures',
+    'rows',
+    'amount',
+    'stale',
+  ];
+  const rows = slices.map((slice) => [
+    slice.month,
+    slice.organization,
+    extractedText(slice),
+    doneText(slice.transformed),
+    databaseFault === undefined ? doneText(slice.loaded) : 'unknown',
+    stateOf(slice) ?? '',
+    slice.rows === undefined ? '' : String(slice.rows),
+    slice.totals === undefined ? '' : amountOf(slice.totals),
+    slice.stale.join(', '),
+  ]);
+  const faults = slices.flatMap((slice) =>
+    slice.faults.map(
+      (fault) => `${slice.month} ${slice.organization} cannot be read: ${describeError(fault)}`,
+    ),
+  );
+  return [formatTable(head, rows, ['rows', 'amount']), ...faults].join('\n');
+}
+
+/** The same as one JSON document; amounts stay decimal texts, instants ISO 8601. */
+export function statusToJson(
+  slices: readonly SliceStatus[],
+  staging: string,
+  databaseFault: PipelineError | undefined,
+): unknown {
+  return {
+    staging,
+    ...(databaseFault === undefined ? {} : { databaseError: errorToJson(databaseFault) }),
+    slices: slices.map((slice) => ({
+      month: slice.month,
+      organization: slice.organization,
+      extracted: doneJson(slice.extracted),
+      unfinished: slice.unfinished ?? null,
+      transformed: doneJson(slice.transformed),
+      loaded: databaseFault === undefined ? doneJson(slice.loaded) : 'unknown',
+      figures: stateOf(slice) ?? null,
+      rows: slice.rows ?? null,
+      amount: slice.totals ?? null,
+      stale: slice.stale,
+      errors: slice.faults.map(errorToJson),
+    })),
+  };
+}
+
+function stateOf({ provisional }: SliceStatus): 'provisional' | 'final' | undefined {
+  return provisional === undefined ? undefined : provisional ? 'provisional' : 'final';
+}
+
+function extractedText({ extracted, unfinished }: SliceStatus): string {
+  if (unfinished === undefined) return doneText(extracted);
+  return extracted === undefined ? 'unfinished' : `${doneText(extracted)}, newer unfinished`;
+}
+
+function doneText(done: Done | undefined): string {
+  return done === undefined ? 'no' : done.finished.toISOString().slice(0, 16).replace('T', ' ');
+}
+
+function doneJson(done: Done | undefined): unknown {
+  return done === undefined
+    ? null
+    : { extraction: done.extraction, finished: done.finished.toISOString() };
+}

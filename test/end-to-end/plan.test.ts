@@ -1,0 +1,114 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { demoData } from '../../fixtures/demo/data.js';
+import { month, world } from '../support/world.js';
+
+interface Plan {
+  requests: number;
+  requestsKnown: boolean;
+  priceUsd: string;
+  note?: string;
+  slices: {
+    organization: string;
+    requests: number;
+    requestsKnown: boolean;
+    stages: Record<string, { action: string; stagedPages?: number; error?: { message: string } }>;
+  }[];
+}
+
+const parse = (text: string): Plan => JSON.parse(text) as Plan;
+const actions = (plan: Plan, organization = 'oab'): string[] =>
+  Object.values(plan.slices.find((slice) => slice.organization === organization)?.stages ?? {}).map(
+    ({ action }) => action,
+  );
+
+test('a plan tells what a run then does, and what it asks for, without asking AWS or writing', async (t) => {
+  const { folder, run, asked, charged } = await world(t);
+  const selection = ['--month', month];
+  const fresh = parse((await run('plan', ...selection, '--json')).stdout);
+  t.deepEqual(actions(fresh), ['fetch', 'run', 'run']);
+  t.deepEqual([fresh.requests, fresh.requestsKnown], [2, false]);
+  t.is(asked(), 0);
+  t.deepEqual(await readdir(folder), []);
+  const text = await run('plan', ...selection);
+  t.regex(text.stdout, /unknown, at least 1/);
+  t.regex(text.stdout, /total: at least 2 Cost Explorer requests, \$0\.02/);
+
+  t.is((await run('run', ...selection)).code, 0);
+  const whole = charged();
+  const before = asked();
+  const done = parse((await run('plan', ...selection, '--json')).stdout);
+  t.deepEqual(actions(done), ['unchanged', 'unchanged', 'unchanged']);
+  t.is(done.requests, 0);
+  const forced = parse((await run('plan', ...selection, '--force', '--json')).stdout);
+  t.deepEqual(actions(forced), ['fetch', 'run', 'run']);
+  t.deepEqual([forced.requests, forced.requestsKnown], [whole, true]);
+  t.is(asked(), before);
+  t.is((await run('run', ...selection, '--force')).code, 0);
+  t.is(charged(), 2 * whole, 'the run asked for something else than the plan said');
+});
+
+test('of a stopped extraction only what is left is planned, and staged files stay as they are', async (t) => {
+  const { folder, run, charged } = await world(t);
+  const selection = ['--month', month, '--organization', 'oab'];
+  t.is((await run('run', ...selection)).code, 0);
+  t.is((await run('run', ...selection, '--force', '--max-requests', '2')).code, 1);
+  const files = await readdir(join(folder, 'staging'), { recursive: true });
+  const plan = parse((await run('plan', ...selection, '--force', '--json')).stdout);
+  t.like(plan.slices[0]?.stages['extract'], { action: 'resume', stagedPages: 2 });
+  t.deepEqual(await readdir(join(folder, 'staging'), { recursive: true }), files);
+  const before = charged();
+  t.is((await run('run', ...selection, '--force')).code, 0);
+  t.is(charged() - before, plan.requests);
+  t.true(plan.requests > 0);
+});
+
+test('without Vault the organizations are those of the staging area, and the plan says so', async (t) => {
+  const { run, runWith, asked } = await world(t);
+  t.is((await run('run', '--month', month)).code, 0);
+  const before = asked();
+  const other = ['plan', '--month', '2026-09', '--json'];
+  const without = { VAULT_ADDR: '', VAULT_ROLE_ID: '', VAULT_SECRET_ID: '' };
+  for (const env of [without, { VAULT_ADDR: 'http://127.0.0.1:9' }]) {
+    const result = await runWith(env, ...other);
+    t.is(result.code, 0, result.stderr);
+    const plan = parse(result.stdout);
+    t.regex(plan.note ?? '', /Vault cannot be asked/);
+    t.deepEqual(
+      plan.slices.map(({ organization }) => organization),
+      ['internal', 'oab'],
+    );
+    t.true(plan.requestsKnown);
+  }
+  t.is(asked(), before);
+});
+
+test('each stage is planned alone, by what it finds', async (t) => {
+  const { folder, run } = await world(t);
+  const load = ['plan', '--month', month, '--stage', 'load'];
+  const nothing = await run(...load);
+  t.is(nothing.code, 1);
+  t.regex(nothing.stderr, /nothing is staged for 2026-10/);
+  t.is((await run('run', '--month', month)).code, 0);
+  t.deepEqual(actions(parse((await run(...load, '--json')).stdout)), ['unchanged']);
+  await rm(join(folder, 'billing.sqlite'));
+  t.deepEqual(actions(parse((await run(...load, '--json')).stdout)), ['run']);
+  t.false((await readdir(folder)).includes('billing.sqlite'));
+  const away = await run(...load, '--database', 'mysql://nobody@127.0.0.1:9/x');
+  t.is(away.code, 1);
+  t.regex(away.stdout, /oab load is unknown: .*127\.0\.0\.1:9/);
+  await rm(join(folder, 'staging/csv'), { recursive: true });
+  const remake = ['plan', '--month', month, '--stage', 'transform', '--json'];
+  t.deepEqual(actions(parse((await run(...remake)).stdout)), ['run']);
+});
+
+test('a missing key is told beforehand, by name', async (t) => {
+  const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 3 }] });
+  Reflect.deleteProperty(data.secret, 'aws_oab_roleArn');
+  const { run } = await world(t, { data });
+  const result = await run('plan', '--month', month);
+  t.is(result.code, 1);
+  t.regex(result.stdout, /oab extract would fail: .*aws_oab_roleArn/);
+  t.is((await run('plan', '--organization', 'obb')).code, 2);
+});
