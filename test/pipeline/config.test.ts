@@ -22,6 +22,7 @@ test('without any setting there are the defaults', (t) => {
     stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
     parquet: 'standard',
     concurrency: 8,
+    maxRequests: undefined,
     waitSeconds: 0,
     timeoutMs: 60_000,
     tags: {},
