@@ -24,6 +24,7 @@ test('without any setting there are the defaults', (t) => {
     awsTotal: true,
     tolerance: 10n ** 16n,
     concurrency: 8,
+    maxRequests: undefined,
     waitSeconds: 0,
     timeoutMs: 60_000,
     provisionalDays: 10,
