@@ -1,4 +1,5 @@
 import type { Decision } from '../extract/extract.js';
+import { paidPages } from '../extract/draft.js';
 import { DataError } from './errors.js';
 import type { StagedSlice } from './staged.js';
 import type { Slice } from './staging/layout.js';
@@ -21,11 +22,14 @@ export function chargedRequests({ requests }: ExtractionManifest): number {
 /**
  * Tells from earlier extractions how many requests an extraction of a slice takes: from the same month's
  * newest one, else from the organization's newest one of any month.
+ * @param awsTotal whether the month's ungrouped total is asked for too: one request more.
  */
 export function estimator(
   staging: Staging,
   staged: readonly StagedSlice[],
+  awsTotal: boolean,
 ): (slice: Slice) => Promise<Estimate> {
+  const total = awsTotal ? 1 : 0;
   return async ({ month, organization }) => {
     const candidates = staged
       .filter(({ slice }) => slice.organization === organization)
@@ -36,9 +40,11 @@ export function estimator(
     const sameMonth = candidates.filter(({ slice }) => slice.month === month);
     for (const { slice, extraction } of [...sameMonth, ...candidates]) {
       const manifest = await readable(staging, slice, extraction);
-      if (manifest !== undefined) return { requests: chargedRequests(manifest), known: true };
+      if (manifest === undefined) continue;
+      const grouped = chargedRequests(manifest) - ((manifest.awsTotal ?? null) !== null ? 1 : 0);
+      return { requests: grouped + total, known: true };
     }
-    return { requests: 1, known: false };
+    return { requests: 1 + total, known: false };
   };
 }
 
@@ -56,17 +62,24 @@ async function readable(
   }
 }
 
-/** What is left to ask for, of an extraction that takes so many requests in all. */
-export function remaining(decision: Decision, whole: Estimate): Estimate {
+/**
+ * What is left to ask for, of an extraction that takes so many requests in all.
+ * @param awsTotal whether the month's ungrouped total is asked for too.
+ */
+export function remaining(decision: Decision, whole: Estimate, awsTotal: boolean): Estimate {
   switch (decision.action) {
     case 'unchanged':
       return { requests: 0, known: true };
     case 'fetch':
       return whole;
     case 'resume': {
-      const { cost, costComplete } = decision.draft;
-      if (costComplete) return { requests: 0, known: true };
-      return { requests: Math.max(1, whole.requests - cost.length), known: whole.known };
+      const { draft } = decision;
+      const total = awsTotal && draft.total.length === 0 ? 1 : 0;
+      if (draft.costComplete) return { requests: total, known: true };
+      return {
+        requests: Math.max(1 + total, whole.requests - paidPages(draft)),
+        known: whole.known,
+      };
     }
   }
 }

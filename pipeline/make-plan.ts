@@ -44,7 +44,7 @@ export async function makePlan(
       ? await findOrganizations(staging, staged, secrets, request.notSetUp)
       : onlyStaged(staging);
     const slices = await slicesOf(known, request);
-    const estimate = estimator(staging, staged);
+    const estimate = estimator(staging, staged, config.awsTotal);
     const limit = pLimit(config.concurrency);
     const context = {
       ...request,

@@ -96,7 +96,7 @@ async function planExtract(
       action: decision.action,
       ...(decision.action === 'resume' ? { stagedPages: decision.draft.cost.length } : {}),
     },
-    estimate: remaining(decision, await estimate(slice)),
+    estimate: remaining(decision, await estimate(slice), config.awsTotal),
   };
 }
 

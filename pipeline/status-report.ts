@@ -17,6 +17,7 @@ export function formatStatus(
     'figures',
     'rows',
     'amount',
+    'difference',
     'stale',
   ];
   const rows = slices.map((slice) => [
@@ -28,6 +29,7 @@ export function formatStatus(
     stateOf(slice) ?? '',
     slice.rows === undefined ? '' : String(slice.rows),
     slice.totals === undefined ? '' : amountOf(slice.totals),
+    slice.difference === undefined ? '' : amountOf(slice.difference),
     slice.stale.join(', '),
   ]);
   const faults = slices.flatMap((slice) =>
@@ -35,7 +37,7 @@ export function formatStatus(
       (fault) => `${slice.month} ${slice.organization} cannot be read: ${describeError(fault)}`,
     ),
   );
-  return [formatTable(head, rows, ['rows', 'amount']), ...faults].join('\n');
+  return [formatTable(head, rows, ['rows', 'amount', 'difference']), ...faults].join('\n');
 }
 
 /** The same as one JSON document; amounts stay decimal texts, instants ISO 8601. */
@@ -57,6 +59,7 @@ export function statusToJson(
       figures: stateOf(slice) ?? null,
       rows: slice.rows ?? null,
       amount: slice.totals ?? null,
+      difference: slice.difference ?? null,
       stale: slice.stale,
       errors: slice.faults.map(errorToJson),
     })),

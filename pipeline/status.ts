@@ -4,10 +4,12 @@ import { findSource } from '../load/source.js';
 import { DataError } from './errors.js';
 import type { Loads } from './loads.js';
 import type { Month } from './month.js';
+import { difference } from './money.js';
 import { isProvisional } from './provisional.js';
 import type { StagedSlice } from './staged.js';
 import { stagedSlices } from './staged.js';
 import type { Slice } from './staging/layout.js';
+import type { ExtractionManifest } from './staging/manifest.js';
 import { readExtractionManifest } from './staging/manifest.js';
 import type { Staging } from './staging/staging.js';
 
@@ -29,6 +31,8 @@ export interface SliceStatus extends Slice {
   /** Of the current extraction; `undefined`: never extracted. */
   rows: number | undefined;
   totals: Readonly<Record<string, string>> | undefined;
+  /** AWS's ungrouped total minus the rows; `undefined`: AWS was not asked for it. */
+  difference: Readonly<Record<string, string>> | undefined;
   /** What was made from something older than what the stage before it has now. */
   stale: ('transform' | 'load')[];
   /** Why something that is staged cannot be read. */
@@ -103,6 +107,7 @@ async function sliceStatus(
         : isProvisional({ ...manifest, fetched: manifest.finished, provisionalDays }),
     rows: manifest?.groups,
     totals: manifest?.totals,
+    difference: differenceOf(manifest),
     stale,
     faults,
   };
@@ -110,4 +115,9 @@ async function sliceStatus(
 
 function done({ extraction, finished }: { extraction: string; finished: string }): Done {
   return { extraction, finished: new Date(finished) };
+}
+
+function differenceOf(manifest: ExtractionManifest | undefined): SliceStatus['difference'] {
+  const total = manifest?.awsTotal ?? null;
+  return manifest === undefined || total === null ? undefined : difference(total, manifest.totals);
 }
