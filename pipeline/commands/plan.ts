@@ -12,6 +12,7 @@ const options = {
   'staging': settingOptions.staging,
   'database': settingOptions.database,
   'parquet': settingOptions.parquet,
+  'aws-total': settingOptions['aws-total'],
   'config': settingOptions.config,
   'timeout': settingOptions.timeout,
   'json': settingOptions.json,

@@ -298,7 +298,7 @@ test('Ctrl-C stops cleanly with 130, and the same command goes on without paying
   t.is(resumed.code, 0, resumed.stderr);
   const paid = cloud.requests
     .filter(({ charged }) => charged)
-    .map(({ organization, token }) => `${organization} ${token}`);
+    .map(({ organization, input }) => `${organization} ${JSON.stringify(input)}`);
   // The answer that was on its way when the run was stopped may be asked for again.
   t.true(paid.length - new Set(paid).size <= small.length);
 });

@@ -24,7 +24,7 @@ test('a run stops before the request that would exceed its limit, and later ones
   t.is(code, 0);
   const paid = cloud.requests
     .filter((request) => request.charged)
-    .map(({ organization, token }) => `${organization} ${token}`);
+    .map(({ organization, input }) => `${organization} ${JSON.stringify(input)}`);
   t.true(paid.length > 6);
   t.is(new Set(paid).size, paid.length, 'a page was paid for twice');
 });
