@@ -33,7 +33,7 @@ module.exports = {
     ),
     rule(
       'run-is-below-commands',
-      { path: '^pipeline/[^/]+\\.ts$', pathNot: '^pipeline/cli\\.ts$' },
+      { path: '^pipeline/', pathNot: '^pipeline/(commands/|cli\\.ts$)' },
       { path: '^pipeline/(commands/|cli\\.ts$)' },
     ),
     rule(

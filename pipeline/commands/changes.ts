@@ -1,9 +1,9 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { Config } from '../config.js';
 import { readConfigFile, resolveConfig } from '../config.js';
-import type { OrganizationChanges } from '../changes.js';
+import type { OrganizationChanges } from '../changes/changes.js';
 import { DataError, UsageError } from '../errors.js';
-import { parseMoment } from '../moment.js';
+import { parseMoment } from '../changes/moment.js';
 import type { Month } from '../month.js';
 import type { Selection } from '../selection.js';
 import { select } from '../selection.js';
@@ -53,7 +53,7 @@ export const changes: CommandModule<object, Arguments> = {
       database: false,
     });
     const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
-      await import('../changes-report.js');
+      await import('../changes/changes-report.js');
     const found = await find(config, selection, points).catch(async (error: unknown) => {
       if (args.json) {
         const { errorToJson } = await import('../report.js');
@@ -103,7 +103,7 @@ async function find(
 ): Promise<OrganizationChanges[]> {
   const { openStaging } = await import('../staging/open.js');
   const { stagedOrganizations } = await import('../resources.js');
-  const { findChanges } = await import('../changes.js');
+  const { findChanges } = await import('../changes/changes.js');
   const staging = await openStaging(config.staging, config.stagingOptions);
   const staged = await stagedOrganizations(staging, points.month, 'raw');
   if (staged.length === 0) {

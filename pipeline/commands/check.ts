@@ -1,5 +1,5 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import type { CheckLine, Checklist } from '../check-lines.js';
+import type { CheckLine, Checklist } from '../check/check-lines.js';
 import type { Config, Flags } from '../config.js';
 import { readConfigFile, resolveConfig } from '../config.js';
 import { UsageError } from '../errors.js';
@@ -41,11 +41,11 @@ export const check: CommandModule<object, Arguments> = {
   async handler(args) {
     const { organizations } = select({ organization: args.organization }, new Date());
     await answer(args, async ({ log, signal }) => {
-      const { checklist, formatChecklist } = await import('../check-lines.js');
+      const { checklist, formatChecklist } = await import('../check/check-lines.js');
       const list = checklist();
       const config = await checkSettings(args, list);
       if (config !== undefined) {
-        const { check } = await import('../check.js');
+        const { check } = await import('../check/check.js');
         const paidMonth = args.paid ? lastCompleteMonth(new Date()) : undefined;
         await check({ config, organizations, paidMonth, log, signal }, list);
       }

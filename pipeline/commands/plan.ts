@@ -39,8 +39,8 @@ export const plan: CommandModule<object, Arguments> = {
     });
     await answer(args, async ({ log, signal }) => {
       const [{ makePlan }, report] = await Promise.all([
-        import('../make-plan.js'),
-        import('../plan-report.js'),
+        import('../plan/make-plan.js'),
+        import('../plan/plan-report.js'),
       ]);
       const request = { config, selection, force: args.force, notSetUp, log, signal };
       const { slices, note } = await makePlan({ ...request, now: () => new Date() });

@@ -58,8 +58,8 @@ export const prune: CommandModule<object, Arguments> = {
     const { log, flush } = await openLog(args, print);
     const interrupt = interruptible();
     try {
-      const { prune: remove } = await import('../prune.js');
-      const { formatPrune, pruneToJson } = await import('../prune-report.js');
+      const { prune: remove } = await import('../prune/prune.js');
+      const { formatPrune, pruneToJson } = await import('../prune/prune-report.js');
       const report = await remove({
         config,
         keep,

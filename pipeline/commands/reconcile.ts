@@ -48,7 +48,7 @@ export const reconcile: CommandModule<object, Arguments> = {
       color: process.stderr.isTTY,
     });
     const { openResources } = await import('../resources.js');
-    const { reconcile: check } = await import('../reconcile.js');
+    const { reconcile: check } = await import('../reconcile/reconcile.js');
     const { formatReconciled, reconciledToJson } = await import('../reconcile/format.js');
     // Nothing is written, so that an interrupt may simply end the process.
     const { signal } = new AbortController();

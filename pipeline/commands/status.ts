@@ -39,11 +39,11 @@ export const status: CommandModule<object, Arguments> = {
     await answer(args, async ({ log, signal }) => {
       const [{ status }, { readLoads }, { openSecrets }, { openStaging }, report] =
         await Promise.all([
-          import('../status.js'),
-          import('../loads.js'),
+          import('../status/status.js'),
+          import('../status/loads.js'),
           import('../secrets.js'),
           import('../staging/open.js'),
-          import('../status-report.js'),
+          import('../status/status-report.js'),
         ]);
       const staging = await openStaging(config.staging, config.stagingOptions);
       const secrets = openSecrets(config, { log, signal });

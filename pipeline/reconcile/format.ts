@@ -1,6 +1,6 @@
 import { addTo, formatTotals, parseAmount } from '../money.js';
 import type { Totals } from '../money.js';
-import type { Reconciled } from '../reconcile.js';
+import type { Reconciled } from './reconcile.js';
 import { formatTable } from '../report.js';
 import type { Finding, Layer } from './findings.js';
 import { layerNames } from './findings.js';

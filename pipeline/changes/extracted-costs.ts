@@ -1,16 +1,16 @@
-import { checkTally } from '../transform/check-tally.js';
-import { consumptionBatches, emptyTally } from '../transform/consumption.js';
-import { readExtraction } from '../transform/current.js';
-import type { Customers } from '../transform/customers.js';
-import { addAccounts, addUnlisted } from '../transform/customers.js';
-import { accountsPages } from '../transform/pages.js';
-import type { Units } from './money.js';
-import { billingPeriod } from './month.js';
-import type { Slice } from './staging/layout.js';
-import type { ExtractionManifest } from './staging/manifest.js';
-import type { Staging } from './staging/staging.js';
-import type { Batch } from './staging/tables.js';
-import { columnIndex } from './staging/tables.js';
+import { checkTally } from '../../transform/check-tally.js';
+import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
+import { readExtraction } from '../../transform/current.js';
+import type { Customers } from '../../transform/customers.js';
+import { addAccounts, addUnlisted } from '../../transform/customers.js';
+import { accountsPages } from '../../transform/pages.js';
+import type { Units } from '../money.js';
+import { billingPeriod } from '../month.js';
+import type { Slice } from '../staging/layout.js';
+import type { ExtractionManifest } from '../staging/manifest.js';
+import type { Staging } from '../staging/staging.js';
+import type { Batch } from '../staging/tables.js';
+import { columnIndex } from '../staging/tables.js';
 
 /** What one service cost one account. */
 export interface Cost {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Checklist } from './check-lines.js';
-import type { Config } from './config.js';
-import { ConfigurationError, DataError } from './errors.js';
-import { readAll } from './staging/bytes.js';
-import { probeKey } from './staging/layout.js';
-import { openStaging } from './staging/open.js';
-import type { Staging } from './staging/staging.js';
+import type { Config } from '../config.js';
+import { ConfigurationError, DataError } from '../errors.js';
+import { readAll } from '../staging/bytes.js';
+import { probeKey } from '../staging/layout.js';
+import { openStaging } from '../staging/open.js';
+import type { Staging } from '../staging/staging.js';
 
 /** Writes, reads, lists and removes a file of its own in the staging area. */
 export async function checkStaging(config: Config, list: Checklist): Promise<void> {

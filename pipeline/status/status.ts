@@ -1,17 +1,17 @@
 import pLimit from 'p-limit';
-import type { NewestLoad } from '../load/history.js';
-import { findSource } from '../load/source.js';
-import { DataError } from './errors.js';
+import type { NewestLoad } from '../../load/history.js';
+import { findSource } from '../../load/source.js';
+import { DataError } from '../errors.js';
 import type { Loads } from './loads.js';
-import type { Month } from './month.js';
-import { difference } from './money.js';
-import { isProvisional } from './provisional.js';
-import type { StagedSlice } from './staged.js';
-import { stagedSlices } from './staged.js';
-import type { Slice } from './staging/layout.js';
-import type { ExtractionManifest } from './staging/manifest.js';
-import { readExtractionManifest } from './staging/manifest.js';
-import type { Staging } from './staging/staging.js';
+import type { Month } from '../month.js';
+import { difference } from '../money.js';
+import { isProvisional } from '../provisional.js';
+import type { StagedSlice } from '../staged.js';
+import { stagedSlices } from '../staged.js';
+import type { Slice } from '../staging/layout.js';
+import type { ExtractionManifest } from '../staging/manifest.js';
+import { readExtractionManifest } from '../staging/manifest.js';
+import type { Staging } from '../staging/staging.js';
 
 /** What a stage left last, and from which extraction. */
 export interface Done {

@@ -1,14 +1,14 @@
-import { decide as decideExtract } from '../extract/extract.js';
-import { decide as decideTransform } from '../transform/transform.js';
-import type { Config } from './config.js';
-import { InterruptedError, PipelineError } from './errors.js';
+import { decide as decideExtract } from '../../extract/extract.js';
+import { decide as decideTransform } from '../../transform/transform.js';
+import type { Config } from '../config.js';
+import { InterruptedError, PipelineError } from '../errors.js';
 import type { Estimate } from './estimate.js';
 import { remaining } from './estimate.js';
-import type { Log } from './log.js';
+import type { Log } from '../log.js';
 import type { LoadedSlices } from './plan-load.js';
-import type { Stage } from './selection.js';
-import type { Slice } from './staging/layout.js';
-import type { Staging } from './staging/staging.js';
+import type { Stage } from '../selection.js';
+import type { Slice } from '../staging/layout.js';
+import type { Staging } from '../staging/staging.js';
 
 /** What a run would do in one stage of a slice. */
 export interface StagePlan {

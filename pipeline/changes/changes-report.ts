@@ -1,11 +1,11 @@
-import { openCsv } from '../transform/csv.js';
+import { openCsv } from '../../transform/csv.js';
 import { alignedLines, printable } from './aligned.js';
 import type { OrganizationChanges } from './changes.js';
-import type { Units } from './money.js';
-import { formatAmount } from './money.js';
-import type { Month } from './month.js';
-import { formatTable } from './report.js';
-import type { Column, Value } from './staging/tables.js';
+import type { Units } from '../money.js';
+import { formatAmount } from '../money.js';
+import type { Month } from '../month.js';
+import { formatTable } from '../report.js';
+import type { Column, Value } from '../staging/tables.js';
 
 type Compared = Extract<OrganizationChanges, { until: unknown }>;
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { alignedLines, printable } from '../../pipeline/aligned.js';
+import { alignedLines, printable } from '../../../pipeline/changes/aligned.js';
 
 test('what would move a cursor, break a line or turn its direction is written as an escape', (t) => {
   t.is(

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { UsageError } from './errors.js';
-import { extractionName } from './staging/layout.js';
+import { UsageError } from '../errors.js';
+import { extractionName } from '../staging/layout.js';
 
 const date = z.iso.date();
 const instant = z.iso.datetime({ offset: true });

@@ -1,14 +1,18 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { Change, ChangesRequest, OrganizationChanges } from '../../pipeline/changes.js';
-import { findChanges } from '../../pipeline/changes.js';
-import { DataError } from '../../pipeline/errors.js';
-import { formatAmount } from '../../pipeline/money.js';
-import type { Staging } from '../../pipeline/staging/staging.js';
-import type { Answers } from '../support/extraction.js';
-import { costAnswer, group, makeExtraction } from '../support/extraction.js';
-import { temporaryStaging } from '../support/staging.js';
-import { slice } from '../support/transform.js';
+import type {
+  Change,
+  ChangesRequest,
+  OrganizationChanges,
+} from '../../../pipeline/changes/changes.js';
+import { findChanges } from '../../../pipeline/changes/changes.js';
+import { DataError } from '../../../pipeline/errors.js';
+import { formatAmount } from '../../../pipeline/money.js';
+import type { Staging } from '../../../pipeline/staging/staging.js';
+import type { Answers } from '../../support/extraction.js';
+import { costAnswer, group, makeExtraction } from '../../support/extraction.js';
+import { temporaryStaging } from '../../support/staging.js';
+import { slice } from '../../support/transform.js';
 
 const [first, second] = ['20261102T000000Z', '20261108T000000Z'];
 const [a, b, c] = ['000000000001', '000000000002', '000000000003'];

@@ -1,6 +1,6 @@
 import test from 'ava';
-import { UsageError } from '../../pipeline/errors.js';
-import { newestUntil, parseMoment } from '../../pipeline/moment.js';
+import { UsageError } from '../../../pipeline/errors.js';
+import { newestUntil, parseMoment } from '../../../pipeline/changes/moment.js';
 
 test('an extraction, an instant and a date each name a moment', (t) => {
   t.is(parseMoment('20261101T020304Z'), '20261101T020304Z');

@@ -1,12 +1,12 @@
-import type { DatabaseLocation } from '../load/database.js';
-import { holdsTables } from '../load/history.js';
-import { isLoaded } from '../load/load.js';
-import { openForReading } from '../load/reading.js';
-import { findSource } from '../load/source.js';
-import { InterruptedError, PipelineError } from './errors.js';
-import type { Log } from './log.js';
-import type { Slice } from './staging/layout.js';
-import type { Staging } from './staging/staging.js';
+import type { DatabaseLocation } from '../../load/database.js';
+import { holdsTables } from '../../load/history.js';
+import { isLoaded } from '../../load/load.js';
+import { openForReading } from '../../load/reading.js';
+import { findSource } from '../../load/source.js';
+import { InterruptedError, PipelineError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Slice } from '../staging/layout.js';
+import type { Staging } from '../staging/staging.js';
 
 /** Tells whether slices are loaded, from a database that is only read. */
 export interface LoadedSlices {

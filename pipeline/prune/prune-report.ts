@@ -1,6 +1,6 @@
-import { describeError } from './errors.js';
+import { describeError } from '../errors.js';
 import type { PruneReport } from './prune.js';
-import { errorToJson, formatTable } from './report.js';
+import { errorToJson, formatTable } from '../report.js';
 
 /** What was removed, or would be, as people read it: a table, its sum, and each failure. */
 export function formatPrune({ removed, failures }: PruneReport, dryRun: boolean): string {

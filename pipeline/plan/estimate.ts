@@ -1,11 +1,11 @@
-import type { Decision } from '../extract/extract.js';
-import { paidPages } from '../extract/draft.js';
-import { DataError } from './errors.js';
-import type { StagedSlice } from './staged.js';
-import type { Slice } from './staging/layout.js';
-import type { ExtractionManifest } from './staging/manifest.js';
-import { readExtractionManifest } from './staging/manifest.js';
-import type { Staging } from './staging/staging.js';
+import type { Decision } from '../../extract/extract.js';
+import { paidPages } from '../../extract/draft.js';
+import { DataError } from '../errors.js';
+import type { StagedSlice } from '../staged.js';
+import type { Slice } from '../staging/layout.js';
+import type { ExtractionManifest } from '../staging/manifest.js';
+import { readExtractionManifest } from '../staging/manifest.js';
+import type { Staging } from '../staging/staging.js';
 
 /** Requests to Cost Explorer that a stage is going to make, as far as can be told beforehand. */
 export interface Estimate {

@@ -1,16 +1,16 @@
-import type { Database } from '../load/driver.js';
-import { DataError, throwIfInterrupted, UsageError } from './errors.js';
-import type { Units } from './money.js';
-import type { Month } from './month.js';
-import { checkDatabase, loadedSlices } from './reconcile/database.js';
-import { checkExports } from './reconcile/exports.js';
-import type { Finding, Layer } from './reconcile/findings.js';
-import { createReport, flagsOf } from './reconcile/findings.js';
-import { checkPages } from './reconcile/pages.js';
-import { stagedSlices } from './reconcile/staged-slices.js';
-import type { Slice } from './staging/layout.js';
-import { rawPrefix } from './staging/layout.js';
-import type { Staging } from './staging/staging.js';
+import type { Database } from '../../load/driver.js';
+import { DataError, throwIfInterrupted, UsageError } from '../errors.js';
+import type { Units } from '../money.js';
+import type { Month } from '../month.js';
+import { checkDatabase, loadedSlices } from './database.js';
+import { checkExports } from './exports.js';
+import type { Finding, Layer } from './findings.js';
+import { createReport, flagsOf } from './findings.js';
+import { checkPages } from './pages.js';
+import { stagedSlices } from './staged-slices.js';
+import type { Slice } from '../staging/layout.js';
+import { rawPrefix } from '../staging/layout.js';
+import type { Staging } from '../staging/staging.js';
 
 export interface ReconcileRequest {
   staging: Staging;

@@ -1,11 +1,11 @@
-import type { OrganizationAccess } from '../extract/organizations.js';
+import type { OrganizationAccess } from '../../extract/organizations.js';
 import type { Checklist } from './check-lines.js';
-import type { Config } from './config.js';
-import { ConfigurationError, describeError } from './errors.js';
-import type { Log } from './log.js';
-import type { Month } from './month.js';
-import { openSecrets } from './secrets.js';
-import type { Secrets } from './secrets.js';
+import type { Config } from '../config.js';
+import { ConfigurationError, describeError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Month } from '../month.js';
+import { openSecrets } from '../secrets.js';
+import type { Secrets } from '../secrets.js';
 
 export interface CheckRequest {
   config: Config;
@@ -79,7 +79,7 @@ async function checkAccess(
   access: OrganizationAccess,
   list: Checklist,
 ): Promise<void> {
-  const { probeAccess } = await import('../extract/access.js');
+  const { probeAccess } = await import('../../extract/access.js');
   const probe = probeAccess(access, { log, timeoutMs: config.timeoutMs });
   const [role, accounts, cost] = ['AssumeRole', 'ListAccounts', 'Cost Explorer'].map(
     (name) => `${access.name}: ${name}`,

@@ -1,6 +1,6 @@
-import type { PipelineError } from './errors.js';
-import { describeError } from './errors.js';
-import { amountOf, errorToJson, formatTable } from './report.js';
+import type { PipelineError } from '../errors.js';
+import { describeError } from '../errors.js';
+import { amountOf, errorToJson, formatTable } from '../report.js';
 import type { Done, SliceStatus } from './status.js';
 
 /** How far the slices are, as people read it; times are UTC. */

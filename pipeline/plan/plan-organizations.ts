@@ -1,9 +1,9 @@
-import { describeError, InterruptedError, PipelineError } from './errors.js';
-import { stagedOrganizations } from './resources.js';
-import type { Resources } from './resources.js';
-import type { Secrets } from './secrets.js';
-import type { StagedSlice } from './staged.js';
-import type { Staging } from './staging/staging.js';
+import { describeError, InterruptedError, PipelineError } from '../errors.js';
+import { stagedOrganizations } from '../resources.js';
+import type { Resources } from '../resources.js';
+import type { Secrets } from '../secrets.js';
+import type { StagedSlice } from '../staged.js';
+import type { Staging } from '../staging/staging.js';
 
 /** Which organizations a run would work on. */
 export interface Organizations extends Pick<Resources, 'staging' | 'organizations'> {

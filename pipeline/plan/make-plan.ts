@@ -1,18 +1,18 @@
 import pLimit from 'p-limit';
-import type { Config } from './config.js';
-import type { PipelineError } from './errors.js';
+import type { Config } from '../config.js';
+import type { PipelineError } from '../errors.js';
 import { estimator } from './estimate.js';
-import type { Log } from './log.js';
-import { once } from './once.js';
+import type { Log } from '../log.js';
+import { once } from '../once.js';
 import { findOrganizations, onlyStaged } from './plan-organizations.js';
 import { openLoaded } from './plan-load.js';
 import type { SlicePlan } from './plan.js';
 import { planSlice, untouched } from './plan.js';
-import { slicesOf } from './run.js';
-import { openSecrets } from './secrets.js';
-import type { Selection } from './selection.js';
-import { stagedSlices } from './staged.js';
-import { openStaging } from './staging/open.js';
+import { slicesOf } from '../run.js';
+import { openSecrets } from '../secrets.js';
+import type { Selection } from '../selection.js';
+import { stagedSlices } from '../staged.js';
+import { openStaging } from '../staging/open.js';
 
 export interface PlanRequest {
   config: Config;

@@ -1,19 +1,23 @@
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { DataError, TransientError, UsageError } from '../../pipeline/errors.js';
-import { parseMonth } from '../../pipeline/month.js';
-import { prune } from '../../pipeline/prune.js';
-import type { PruneReport, PruneRequest } from '../../pipeline/prune.js';
-import { extractionPrefix, pageFile, transformManifestKey } from '../../pipeline/staging/layout.js';
-import { takeLease } from '../../pipeline/staging/lease.js';
-import { finishedExtractions } from '../../pipeline/staging/manifest.js';
-import { parseStagingLocation } from '../../pipeline/staging/open.js';
-import type { Staging } from '../../pipeline/staging/staging.js';
-import { makeExtraction } from '../support/extraction.js';
-import { october, stageSlice } from '../support/staged-slice.js';
-import { temporaryStaging } from '../support/staging.js';
-import { keysOf, listed } from './staging/contract.js';
-import { startBuckets } from './staging/s3-buckets.js';
+import { DataError, TransientError, UsageError } from '../../../pipeline/errors.js';
+import { parseMonth } from '../../../pipeline/month.js';
+import { prune } from '../../../pipeline/prune/prune.js';
+import type { PruneReport, PruneRequest } from '../../../pipeline/prune/prune.js';
+import {
+  extractionPrefix,
+  pageFile,
+  transformManifestKey,
+} from '../../../pipeline/staging/layout.js';
+import { takeLease } from '../../../pipeline/staging/lease.js';
+import { finishedExtractions } from '../../../pipeline/staging/manifest.js';
+import { parseStagingLocation } from '../../../pipeline/staging/open.js';
+import type { Staging } from '../../../pipeline/staging/staging.js';
+import { makeExtraction } from '../../support/extraction.js';
+import { october, stageSlice } from '../../support/staged-slice.js';
+import { temporaryStaging } from '../../support/staging.js';
+import { keysOf, listed } from '../staging/contract.js';
+import { startBuckets } from '../staging/s3-buckets.js';
 
 const { bucketFor } = await startBuckets(test);
 const silent = { debug() {}, info() {}, warn() {}, error() {} } as PruneRequest['log'];

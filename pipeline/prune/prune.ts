@@ -1,16 +1,16 @@
 import pLimit from 'p-limit';
-import type { Config } from './config.js';
-import { DataError, throwIfInterrupted, UsageError } from './errors.js';
-import { leased } from './leased.js';
-import type { Log } from './log.js';
-import type { Month } from './month.js';
-import type { StagedExtraction } from './staging/extractions.js';
-import { listExtractions, stagedSlices } from './staging/extractions.js';
-import type { Slice } from './staging/layout.js';
-import { extractionManifestKey } from './staging/layout.js';
-import { readTransformManifest } from './staging/manifest.js';
-import { openStaging } from './staging/open.js';
-import type { Staging } from './staging/staging.js';
+import type { Config } from '../config.js';
+import { DataError, throwIfInterrupted, UsageError } from '../errors.js';
+import { leased } from '../leased.js';
+import type { Log } from '../log.js';
+import type { Month } from '../month.js';
+import type { StagedExtraction } from '../staging/extractions.js';
+import { listExtractions, stagedSlices } from '../staging/extractions.js';
+import type { Slice } from '../staging/layout.js';
+import { extractionManifestKey } from '../staging/layout.js';
+import { readTransformManifest } from '../staging/manifest.js';
+import { openStaging } from '../staging/open.js';
+import type { Staging } from '../staging/staging.js';
 
 export interface PruneRequest {
   config: Pick<Config, 'staging' | 'stagingOptions' | 'concurrency' | 'waitSeconds'>;

@@ -1,4 +1,4 @@
-import { describeError, InterruptedError, PipelineError } from './errors.js';
+import { describeError, InterruptedError, PipelineError } from '../errors.js';
 
 /** One thing that was looked at. */
 export interface CheckLine {

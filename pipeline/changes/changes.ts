@@ -1,14 +1,14 @@
 import type { Cost, ReadExtraction } from './extracted-costs.js';
 import { readCosts } from './extracted-costs.js';
-import type { Units } from './money.js';
-import { parseAmount } from './money.js';
+import type { Units } from '../money.js';
+import { parseAmount } from '../money.js';
 import { newestUntil } from './moment.js';
-import type { Month } from './month.js';
-import { isProvisional } from './provisional.js';
-import type { Slice } from './staging/layout.js';
-import type { ExtractionManifest } from './staging/manifest.js';
-import { finishedExtractions } from './staging/manifest.js';
-import type { Staging } from './staging/staging.js';
+import type { Month } from '../month.js';
+import { isProvisional } from '../provisional.js';
+import type { Slice } from '../staging/layout.js';
+import type { ExtractionManifest } from '../staging/manifest.js';
+import { finishedExtractions } from '../staging/manifest.js';
+import type { Staging } from '../staging/staging.js';
 
 export interface ChangesRequest {
   staging: Staging;

@@ -1,9 +1,9 @@
-import { describeError } from './errors.js';
+import { describeError } from '../errors.js';
 import type { Estimate } from './estimate.js';
 import type { SlicePlan, StagePlan } from './plan.js';
-import { errorToJson, formatTable, price } from './report.js';
-import type { Stage } from './selection.js';
-import { stages } from './selection.js';
+import { errorToJson, formatTable, price } from '../report.js';
+import type { Stage } from '../selection.js';
+import { stages } from '../selection.js';
 
 /** Everything that a run would ask for; known only when all of it is. */
 export function totalOf(slices: readonly SlicePlan[]): Estimate {

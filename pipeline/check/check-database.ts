@@ -1,9 +1,9 @@
-import type { DatabaseLocation } from '../load/database.js';
-import { probeConnection, probeRights } from '../load/probe.js';
+import type { DatabaseLocation } from '../../load/database.js';
+import { probeConnection, probeRights } from '../../load/probe.js';
 import type { Checklist } from './check-lines.js';
-import type { Config } from './config.js';
-import type { Log } from './log.js';
-import type { Secrets } from './secrets.js';
+import type { Config } from '../config.js';
+import type { Log } from '../log.js';
+import type { Secrets } from '../secrets.js';
 
 /** Connects to the database, and tries the rights that a load needs. */
 export async function checkDatabase(

@@ -1,10 +1,10 @@
-import type { NewestLoad } from '../load/history.js';
-import { newestLoads } from '../load/history.js';
-import type { DatabaseLocation } from '../load/database.js';
-import { openForReading } from '../load/reading.js';
-import { PipelineError } from './errors.js';
-import type { Log } from './log.js';
-import type { Slice } from './staging/layout.js';
+import type { NewestLoad } from '../../load/history.js';
+import { newestLoads } from '../../load/history.js';
+import type { DatabaseLocation } from '../../load/database.js';
+import { openForReading } from '../../load/reading.js';
+import { PipelineError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Slice } from '../staging/layout.js';
 
 /** What the database says was loaded. */
 export interface Loads {
