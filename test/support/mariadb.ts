@@ -43,7 +43,7 @@ export async function openServer(): Promise<TestServer> {
  * @param flags further options of the server, such as `--local-infile=0`.
  */
 export async function startServer(flags: readonly string[] = []): Promise<TestServer> {
-  const binary = (await findServer()) ?? (await installServer());
+  const binary = await provideServer();
   const folder = await mkdtemp(join(tmpdir(), 'pipeline-mariadb-'));
   const password = `p@:/#?% ${randomBytes(6).toString('hex')}`;
   const port = await freePort();
@@ -179,22 +179,26 @@ async function findProgram(name: string): Promise<string | undefined> {
   return undefined;
 }
 
-async function installServer(): Promise<string> {
-  let reason = 'only root can install it';
-  if (process.getuid?.() === 0) {
+/**
+ * The server's program. Test files run side by side, so the look for it and the installation happen
+ * under one lock: none takes a server that another is still unpacking.
+ */
+async function provideServer(): Promise<string> {
+  const installer = process.getuid?.() === 0 ? await findProgram('apt-get') : undefined;
+  const lock = await findProgram('flock');
+  let reason = 'only root can install it, with apt';
+  if (installer !== undefined && lock !== undefined) {
+    const install = `${installer} -qq update && ${installer} -qq install -y --no-install-recommends mariadb-server`;
+    const script = `[ -x /usr/sbin/mariadbd ] || command -v mariadbd mysqld || { ${install}; }`;
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-    // Test files run side by side: apt waits for its own lock.
-    const apt = (...options: string[]): Promise<unknown> =>
-      run('apt-get', ['-o', 'DPkg::Lock::Timeout=300', '-qq', ...options], { env });
     try {
-      await apt('update');
-      await apt('install', '-y', '--no-install-recommends', 'mariadb-server');
+      await run(lock, [join(tmpdir(), 'pipeline-apt.lock'), 'sh', '-c', script], { env });
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
     }
-    const binary = await findServer();
-    if (binary !== undefined) return binary;
   }
+  const binary = await findServer();
+  if (binary !== undefined) return binary;
   throw new Error(
     `These tests need a MariaDB or MySQL server and found none (${reason}). Install one ("apt-get install mariadb-server", "brew install mariadb"), or set PIPELINE_TEST_DATABASE=mysql://USER:PASSWORD@HOST:PORT/ to one whose user may create databases.`,
   );
