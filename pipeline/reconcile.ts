@@ -7,7 +7,7 @@ import { checkExports } from './reconcile/exports.js';
 import type { Finding, Layer } from './reconcile/findings.js';
 import { createReport, flagsOf } from './reconcile/findings.js';
 import { checkPages } from './reconcile/pages.js';
-import { stagedSlices } from './reconcile/staged-slices.js';
+import { stagedSlices } from './staged.js';
 import type { Slice } from './staging/layout.js';
 import { rawPrefix } from './staging/layout.js';
 import type { Staging } from './staging/staging.js';
@@ -43,7 +43,7 @@ export interface Reconciled extends Slice {
  */
 export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]> {
   const { staging, database, months, organizations, signal } = request;
-  const staged = await stagedSlices(staging, months);
+  const staged = (await stagedSlices(staging, months)).map(({ slice }) => slice);
   checkMonths(request, staged);
   const known = [...new Set(staged.map(({ month }) => month))];
   const all = [...staged];
