@@ -2,6 +2,7 @@ import type { Database } from '../load/driver.js';
 import { DataError, throwIfInterrupted, UsageError } from './errors.js';
 import type { Units } from './money.js';
 import type { Month } from './month.js';
+import { isProvisional } from './provisional.js';
 import { checkDatabase, loadedSlices } from './reconcile/database.js';
 import { checkExports } from './reconcile/exports.js';
 import type { Finding, Layer } from './reconcile/findings.js';
@@ -21,12 +22,16 @@ export interface ReconcileRequest {
   organizations: readonly string[] | undefined;
   /** The difference from AWS's total that is taken, in units of 10^-18 of the currency. */
   tolerance: Units;
+  /** Days after a month's end in which its figures are provisional. */
+  provisionalDays: number;
   signal: AbortSignal;
 }
 
 /** A month of an organization: what each layer holds of it, and what does not agree. */
 export interface Reconciled extends Slice {
   extraction: string | undefined;
+  /** Whether AWS may still change the figures; undefined where its manifest cannot be read. */
+  provisional: boolean | undefined;
   layers: readonly Layer[];
   /** AWS's ungrouped total minus the sum; undefined when it was not asked for or cannot be read. */
   difference: Readonly<Record<string, string>> | undefined;
@@ -101,6 +106,7 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
   return {
     ...slice,
     extraction: undefined,
+    provisional: undefined,
     layers: [],
     difference: undefined,
     customersWithoutCost: undefined,
@@ -109,7 +115,7 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
 }
 
 async function reconcileSlice(
-  { staging, database, tolerance, signal }: ReconcileRequest,
+  { staging, database, tolerance, provisionalDays, signal }: ReconcileRequest,
   slice: Slice,
 ): Promise<Reconciled> {
   const report = createReport(slice);
@@ -119,6 +125,10 @@ async function reconcileSlice(
   return {
     ...slice,
     extraction: staged?.extraction,
+    provisional:
+      staged === undefined
+        ? undefined
+        : isProvisional({ month: slice.month, provisionalDays, ...staged }),
     layers: [
       staged?.aws ?? { name: 'AWS total' },
       staged?.pages ?? { name: 'staged pages' },
