@@ -26,7 +26,7 @@ export function probeAccess(access: OrganizationAccess, options: SessionOptions)
       await listAccounts(session, signal).next();
     },
     async askCost(month, signal) {
-      await costAndUsage(session, month, [], signal).next();
+      await costAndUsage(session, month, [], signal, () => undefined).next();
     },
     close: () => {
       session.close();

@@ -10,7 +10,7 @@ export interface RequestBudget {
   spend<T>(where: string, send: () => Promise<T>): Promise<T>;
 }
 
-/** A budget for one run; without a limit it only counts. */
+/** A budget for one run; without a limit it refuses nothing. */
 export function requestBudget(limit = Infinity): RequestBudget {
   let count = 0;
   return {

@@ -114,10 +114,9 @@ async function fetchCost(
   source: OrganizationSource,
   stop: AbortSignal,
 ): Promise<number> {
-  const { staging, slice, signal } = task;
+  const { staging, slice, signal, onPaid } = task;
   if (!draft.costComplete) {
-    for await (const page of source.costAndUsage(slice.month, [...draft.tokens], signal)) {
-      task.onPaid();
+    for await (const page of source.costAndUsage(slice.month, [...draft.tokens], signal, onPaid)) {
       await stageCostPage(staging, slice, draft, page);
       task.onProgress(`page ${draft.cost.length}, ${rowsOf(draft.cost)} groups`);
       if (stop.aborted) break;
@@ -127,8 +126,7 @@ async function fetchCost(
   // them, since AWS goes on changing the month.
   if (draft.costComplete && lacksTotal(task, draft) && !stop.aborted) {
     throwIfInterrupted(signal);
-    const total = await source.total(slice.month, signal);
-    task.onPaid();
+    const total = await source.total(slice.month, signal, onPaid);
     await stageTotalPage(staging, slice, draft, total);
   }
   return draft.cost.length;

@@ -120,12 +120,14 @@ export function costQuery(month: Month, token: string | undefined): GetCostAndUs
  * The month's cost pages after those whose tokens are given, to the last one; with no tokens, from
  * the first. Each page is one request that AWS charges $0.01 for, asked for only when the consumer
  * wants it.
+ * @param onPaid called for each answer as it comes, also for one that cannot be read.
  */
 export function costAndUsage(
   session: Session,
   month: Month,
   tokens: readonly string[],
   signal: AbortSignal,
+  onPaid: () => void,
 ): AsyncGenerator<CostPage, void, undefined> {
   const call = { operation: 'GetCostAndUsage', month } as const;
   const where = session.describe(call);
@@ -135,6 +137,7 @@ export function costAndUsage(
       const output = await session.call(call, signal, ({ costExplorer }, options) =>
         costExplorer.send(command, options),
       );
+      onPaid();
       return readCostPage(serializeAnswer(output), where);
     },
     tokens,
@@ -142,11 +145,15 @@ export function costAndUsage(
   );
 }
 
-/** The month's ungrouped cost: the same question without groups. One request that AWS charges $0.01 for. */
+/**
+ * The month's ungrouped cost: the same question without groups. One request that AWS charges $0.01 for.
+ * @param onPaid called for the answer, also for one that cannot be read.
+ */
 export async function ungroupedTotal(
   session: Session,
   month: Month,
   signal: AbortSignal,
+  onPaid: () => void,
 ): Promise<TotalPage> {
   const call = { operation: 'GetCostAndUsage', month } as const;
   const command = new GetCostAndUsageCommand({
@@ -157,5 +164,6 @@ export async function ungroupedTotal(
   const output = await session.call(call, signal, ({ costExplorer }, options) =>
     costExplorer.send(command, options),
   );
+  onPaid();
   return readTotalPage(serializeAnswer(output), session.describe(call));
 }

@@ -6,7 +6,7 @@ import { RefusedTokenError } from './aws-call.js';
 import type { ExtractTask } from './complete.js';
 import { complete } from './complete.js';
 import type { Draft } from './draft.js';
-import { emptyDraft, paidPages, readDraft } from './draft.js';
+import { emptyDraft, readDraft } from './draft.js';
 import type { Survey } from './survey.js';
 import { intactManifest, nextExtraction, startOf, survey } from './survey.js';
 
@@ -75,18 +75,10 @@ export async function decide(
  */
 export async function extract(task: ExtractTask): Promise<Outcome> {
   const decision = await decide(task);
-  if (decision.action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged', 0);
+  if (decision.action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
   throwIfInterrupted(task.signal);
-  let paid = 0;
-  const finish = async (draft: Draft): Promise<Outcome> => {
-    const staged = paidPages(draft);
-    try {
-      const manifest = await complete(task, draft);
-      return outcomeOf(task, manifest, 'done', paid + paidPages(draft) - staged);
-    } finally {
-      paid += paidPages(draft) - staged;
-    }
-  };
+  const finish = async (draft: Draft): Promise<Outcome> =>
+    outcomeOf(task, await complete(task, draft), 'done');
   if (decision.action === 'resume') {
     try {
       return await finish(decision.draft);
@@ -136,7 +128,6 @@ function outcomeOf(
   task: ExtractTask,
   manifest: ExtractionManifest,
   state: Outcome['state'],
-  requests: number,
 ): Outcome {
   return {
     state,
@@ -145,6 +136,5 @@ function outcomeOf(
     customers: manifest.accounts,
     rows: manifest.groups,
     totals: manifest.totals,
-    requests,
   };
 }

@@ -18,15 +18,16 @@ export interface OrganizationSource {
   accounts(signal: AbortSignal): Promise<{ pages: readonly Page[]; requests: number }>;
   /**
    * The month's cost pages after those that gave `tokens`; from the first one, when there are none.
-   * A page is asked for only when its consumer wants it.
+   * A page is asked for only when its consumer wants it. `onPaid` is called for each answer.
    */
   costAndUsage(
     month: Month,
     tokens: readonly string[],
     signal: AbortSignal,
+    onPaid: () => void,
   ): AsyncIterable<CostPage>;
-  /** The month's ungrouped cost. */
-  total(month: Month, signal: AbortSignal): Promise<TotalPage>;
+  /** The month's ungrouped cost. `onPaid` is called for the answer. */
+  total(month: Month, signal: AbortSignal, onPaid: () => void): Promise<TotalPage>;
   close(): void;
 }
 
@@ -61,9 +62,10 @@ export function openOrganization(
       }
     },
 
-    costAndUsage: (month, tokens, signal) => costAndUsage(session, month, tokens, signal),
+    costAndUsage: (month, tokens, signal, onPaid) =>
+      costAndUsage(session, month, tokens, signal, onPaid),
 
-    total: (month, signal) => ungroupedTotal(session, month, signal),
+    total: (month, signal, onPaid) => ungroupedTotal(session, month, signal, onPaid),
 
     close: () => {
       session.close();

@@ -65,7 +65,6 @@ export async function load(task: LoadTask): Promise<Outcome> {
     customers: manifest.customers.rows,
     rows: manifest.consumption.rows,
     totals: manifest.consumption.totals,
-    requests: 0,
   });
   return database.transact(slice, { signal, log }, async (transaction) => {
     throwIfInterrupted(signal);

@@ -12,8 +12,6 @@ export interface Outcome {
   rows: number;
   /** Currency → exact sum of the rows' amounts, in plain decimal notation. */
   totals: Readonly<Record<string, string>>;
-  /** Answers of Cost Explorer that this run received and AWS charges for ($0.01 each). */
-  requests: number;
 }
 
 /** Tells people how far a stage is: a short text such as `page 12, 4210 groups`. */

@@ -89,7 +89,10 @@ export async function runTask(
     throwIfInterrupted(signal);
     const bound = { ...context, log: log.child({ ...slice, stage }) };
     const outcome = await perform(stage, slice, bound, { onProgress: shown.update, onPaid });
-    log.info({ ...slice, stage, ...outcome, seconds: seconds() }, `${stage} ${outcome.state}`);
+    log.info(
+      { ...slice, stage, ...outcome, requests, seconds: seconds() },
+      `${stage} ${outcome.state}`,
+    );
     const figures = outcome.provisional ? ', provisional' : '';
     shown.end(`${outcome.state}, ${outcome.rows} rows${figures}, ${seconds().toFixed(1)} s`);
     const { state } = outcome;

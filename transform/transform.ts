@@ -198,6 +198,5 @@ function outcomeOf(
     customers: manifest.customers.rows,
     rows: manifest.consumption.rows,
     totals: manifest.consumption.totals,
-    requests: 0,
   };
 }

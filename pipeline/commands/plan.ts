@@ -13,6 +13,7 @@ const options = {
   'database': settingOptions.database,
   'parquet': settingOptions.parquet,
   'aws-total': settingOptions['aws-total'],
+  'tolerance': settingOptions.tolerance,
   'config': settingOptions.config,
   'timeout': settingOptions.timeout,
   'json': settingOptions.json,

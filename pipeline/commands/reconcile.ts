@@ -60,6 +60,7 @@ export const reconcile: CommandModule<object, Arguments> = {
         months: isChosen ? selection.months : undefined,
         organizations: selection.organizations,
         tolerance: config.tolerance,
+        provisionalDays: config.provisionalDays,
         signal,
       });
       process.stdout.write(

@@ -62,7 +62,7 @@ export const status: CommandModule<object, Arguments> = {
         return {
           text:
             slices.length === 0
-              ? `nothing is staged in ${staging.location} yet; "pipeline run" fetches the last complete month`
+              ? nothingStaged(staging.location, isChosen || selection.organizations !== undefined)
               : report.formatStatus(slices, fault),
           json: report.statusToJson(slices, staging.location, fault),
           failed: fault !== undefined || slices.some(({ faults }) => faults.length > 0),
@@ -73,3 +73,9 @@ export const status: CommandModule<object, Arguments> = {
     });
   },
 };
+
+function nothingStaged(location: string, isChosen: boolean): string {
+  return isChosen
+    ? `nothing is staged in ${location} for the chosen months and organizations; "pipeline status" alone shows all`
+    : `nothing is staged in ${location} yet; "pipeline run" fetches the last complete month`;
+}

@@ -15,7 +15,7 @@ export interface Estimate {
 }
 
 /** Requests that AWS charged for one whole extraction. */
-export function chargedRequests({ requests }: ExtractionManifest): number {
+function chargedRequests({ requests }: ExtractionManifest): number {
   return requests.GetCostAndUsage;
 }
 

@@ -6,7 +6,7 @@ import type { Stage } from '../selection.js';
 import { stages } from '../selection.js';
 
 /** Everything that a run would ask for; known only when all of it is. */
-export function totalOf(slices: readonly SlicePlan[]): Estimate {
+function totalOf(slices: readonly SlicePlan[]): Estimate {
   return {
     requests: slices.reduce((sum, { estimate }) => sum + estimate.requests, 0),
     known: slices.every(({ estimate }) => estimate.known),

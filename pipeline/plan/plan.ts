@@ -1,4 +1,6 @@
 import { decide as decideExtract } from '../../extract/extract.js';
+import { checkDifference } from '../../load/check-difference.js';
+import { findSource } from '../../load/source.js';
 import { decide as decideTransform } from '../../transform/transform.js';
 import type { Config } from '../config.js';
 import { InterruptedError, PipelineError } from '../errors.js';
@@ -113,11 +115,13 @@ async function planTransform(
 
 async function planLoad(
   slice: Slice,
-  { staging, force, loaded }: PlanContext,
+  { staging, force, config, loaded }: PlanContext,
   transform: StagePlan | undefined,
 ): Promise<StagePlan> {
   if (transform?.action === 'run') return { action: 'run' };
   const holds = await (await loaded()).holds(staging, slice);
   if (holds instanceof PipelineError) return { action: 'unknown', error: holds };
-  return { action: holds && !force ? 'unchanged' : 'run' };
+  if (holds && !force) return { action: 'unchanged' };
+  checkDifference((await findSource(staging, slice)).manifest, config.tolerance);
+  return { action: 'run' };
 }

@@ -4,8 +4,9 @@ import { DataError, throwIfInterrupted, UsageError } from '../errors.js';
 import { leased } from '../leased.js';
 import type { Log } from '../log.js';
 import type { Month } from '../month.js';
+import { stagedSlices } from '../staged.js';
 import type { StagedExtraction } from '../staging/extractions.js';
-import { listExtractions, stagedSlices } from '../staging/extractions.js';
+import { listExtractions } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { extractionManifestKey } from '../staging/layout.js';
 import { readTransformManifest } from '../staging/manifest.js';
@@ -78,8 +79,7 @@ async function slicesOf(
   staging: Staging,
   { months, organizations }: Pick<PruneRequest, 'months' | 'organizations'>,
 ): Promise<Slice[]> {
-  const staged = await stagedSlices(staging);
-  const ofMonths = staged.filter(({ month }) => months?.includes(month) ?? true);
+  const ofMonths = (await stagedSlices(staging, months)).map(({ slice }) => slice);
   if (ofMonths.length === 0) {
     throw new DataError(
       `nothing is staged${months === undefined ? '' : ` for ${months.join(', ')}`}`,

@@ -5,7 +5,7 @@ import { formatTable } from '../report.js';
 import type { Finding, Layer } from './findings.js';
 import { layerNames } from './findings.js';
 
-const head = ['month', 'organization', 'layer', 'customers', 'rows', 'amount', 'check'];
+const head = ['month', 'organization', 'layer', 'customers', 'rows', 'amount', 'figures', 'check'];
 
 /** The result as people read it: each layer's rows and sums, then each finding with what to do. */
 export function formatReconciled(results: readonly Reconciled[]): string {
@@ -14,6 +14,7 @@ export function formatReconciled(results: readonly Reconciled[]): string {
       result.month,
       result.organization,
       ...figures(layer),
+      stateOf(result) ?? '',
       checkOf(result, layer),
     ]),
   );
@@ -22,6 +23,10 @@ export function formatReconciled(results: readonly Reconciled[]): string {
   return [table, '', summary(results), ...findings.flatMap((one) => ['', describe(one)])].join(
     '\n',
   );
+}
+
+function stateOf({ provisional }: Reconciled): 'provisional' | 'final' | undefined {
+  return provisional === undefined ? undefined : provisional ? 'provisional' : 'final';
 }
 
 function figures({ name, customers, rows, totals }: Layer): string[] {
@@ -57,7 +62,7 @@ function inAll(results: readonly Reconciled[]): string[][] {
     if (ofMonth.length < 2) return [];
     return layerNames.map((name) => {
       const layers = ofMonth.map((result) => result.layers.find((layer) => layer.name === name));
-      return [month, 'all', ...figures(addUp(name, layers)), ''];
+      return [month, 'all', ...figures(addUp(name, layers)), '', ''];
     });
   });
 }
@@ -106,6 +111,7 @@ export function reconciledToJson(results: readonly Reconciled[]): unknown {
       month: result.month,
       organization: result.organization,
       extraction: result.extraction ?? null,
+      figures: stateOf(result) ?? null,
       layers: result.layers.map(({ name, customers, rows, totals }) => ({
         layer: name,
         customers: customers ?? null,

@@ -20,6 +20,9 @@ export interface StagedFigures {
   /** Name of the extraction, and sha256 of its manifest. */
   extraction: string;
   source: string;
+  /** AWS's own flag, and when the extraction was finished. */
+  estimated: boolean;
+  fetched: string;
   /** The layer's figures, where every page of them is whole. */
   pages: Layer;
   aws: Layer;
@@ -60,6 +63,8 @@ export async function checkPages(
   return {
     extraction: manifest.extraction,
     source,
+    estimated: manifest.estimated,
+    fetched: manifest.finished,
     pages: {
       name: 'staged pages',
       customers: tally === undefined ? undefined : listed?.size,

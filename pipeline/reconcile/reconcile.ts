@@ -7,7 +7,8 @@ import { checkExports } from './exports.js';
 import type { Finding, Layer } from './findings.js';
 import { createReport, flagsOf } from './findings.js';
 import { checkPages } from './pages.js';
-import { stagedSlices } from './staged-slices.js';
+import { isProvisional } from '../provisional.js';
+import { stagedSlices } from '../staged.js';
 import type { Slice } from '../staging/layout.js';
 import { rawPrefix } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
@@ -21,12 +22,16 @@ export interface ReconcileRequest {
   organizations: readonly string[] | undefined;
   /** The difference from AWS's total that is taken, in units of 10^-18 of the currency. */
   tolerance: Units;
+  /** Days after a month's end in which its figures are provisional. */
+  provisionalDays: number;
   signal: AbortSignal;
 }
 
 /** A month of an organization: what each layer holds of it, and what does not agree. */
 export interface Reconciled extends Slice {
   extraction: string | undefined;
+  /** Whether AWS may still change the figures; undefined where its manifest cannot be read. */
+  provisional: boolean | undefined;
   layers: readonly Layer[];
   /** AWS's ungrouped total minus the sum; undefined when it was not asked for or cannot be read. */
   difference: Readonly<Record<string, string>> | undefined;
@@ -43,7 +48,7 @@ export interface Reconciled extends Slice {
  */
 export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]> {
   const { staging, database, months, organizations, signal } = request;
-  const staged = await stagedSlices(staging, months);
+  const staged = (await stagedSlices(staging, months)).map(({ slice }) => slice);
   checkMonths(request, staged);
   const known = [...new Set(staged.map(({ month }) => month))];
   const all = [...staged];
@@ -101,6 +106,7 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
   return {
     ...slice,
     extraction: undefined,
+    provisional: undefined,
     layers: [],
     difference: undefined,
     customersWithoutCost: undefined,
@@ -109,7 +115,7 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
 }
 
 async function reconcileSlice(
-  { staging, database, tolerance, signal }: ReconcileRequest,
+  { staging, database, tolerance, provisionalDays, signal }: ReconcileRequest,
   slice: Slice,
 ): Promise<Reconciled> {
   const report = createReport(slice);
@@ -119,6 +125,10 @@ async function reconcileSlice(
   return {
     ...slice,
     extraction: staged?.extraction,
+    provisional:
+      staged === undefined
+        ? undefined
+        : isProvisional({ month: slice.month, provisionalDays, ...staged }),
     layers: [
       staged?.aws ?? { name: 'AWS total' },
       staged?.pages ?? { name: 'staged pages' },

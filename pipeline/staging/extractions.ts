@@ -23,15 +23,3 @@ export async function listExtractions(staging: Staging, slice: Slice): Promise<S
     return { name, finished: own.some(({ key }) => key === manifest), files: own };
   });
 }
-
-/** Every month and organization of which anything is staged, in the order of their keys. */
-export async function stagedSlices(staging: Staging): Promise<Slice[]> {
-  const slices = new Map<string, Slice>();
-  for await (const { key } of staging.list('raw/')) {
-    const parts = parseExtractionKey(key);
-    if (parts === undefined) continue;
-    const { month, organization } = parts;
-    slices.set(rawPrefix(month, organization), { month, organization });
-  }
-  return [...slices.values()];
-}

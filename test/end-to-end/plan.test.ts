@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
+import { parseAmount } from '../../pipeline/money.js';
 import { month, world } from '../support/world.js';
 
 interface Plan {
@@ -113,4 +114,23 @@ test('a missing key is told beforehand, by name', async (t) => {
   t.is(result.code, 1);
   t.regex(result.stdout, /oab extract would fail: .*aws_oab_roleArn/);
   t.is((await run('plan', '--organization', 'obb')).code, 2);
+});
+
+test("a load that AWS's total will stop is told beforehand", async (t) => {
+  const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 3 }] });
+  data.organizations[0]!.months.get(month)!.outsideGroups = parseAmount('5').units;
+  const { run } = await world(t, { data });
+  t.is((await run('run', '--month', month)).code, 1);
+  const refused = await run('plan', '--month', month);
+  t.is(refused.code, 1);
+  t.regex(refused.stdout, /oab load would fail: .*a difference of 5 USD/);
+  const taken = await run('plan', '--month', month, '--tolerance', '5', '--json');
+  t.is(taken.code, 0);
+  t.deepEqual(actions(parse(taken.stdout)), ['unchanged', 'unchanged', 'run']);
+  t.is((await run('run', '--month', month, '--tolerance', '5')).code, 0);
+  t.deepEqual(actions(parse((await run('plan', '--month', month, '--json')).stdout)), [
+    'unchanged',
+    'unchanged',
+    'unchanged',
+  ]);
 });

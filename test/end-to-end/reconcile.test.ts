@@ -27,6 +27,7 @@ interface Result {
   agrees: boolean;
   slices: {
     organization: string;
+    figures: string | null;
     layers: {
       layer: string;
       customers: number | null;
@@ -149,8 +150,17 @@ test.serial(
 
     const table = await pipeline(['reconcile', '--month', month], { cwd: folder });
     t.is(table.code, 0);
-    t.regex(table.stdout, /2026-10 +oab +database +\d+ +\d+ +[\d.]+ USD +ok/);
+    t.regex(table.stdout, /2026-10 +oab +database +\d+ +\d+ +[\d.]+ USD +final +ok/);
     t.regex(table.stdout, /2026-10 +all +CSV +\d+ +\d+ +[\d.]+ USD/);
+    await writeFile(join(folder, 'pipeline.config.yaml'), 'provisionalDays: 365\n');
+    const provisional = await reconcile(folder);
+    t.deepEqual(
+      [json, provisional.json].map(({ slices }) => slices.map(({ figures }) => figures)),
+      [
+        ['final', 'final'],
+        ['provisional', 'provisional'],
+      ],
+    );
     t.regex(table.stdout, /every layer agrees; 2 checked, \d+ customers without cost/);
   },
 );
@@ -417,5 +427,5 @@ test('without the ungrouped total a cent is saved, and the table says so', async
   t.is((await pipeline(['run', ...args], { cwd: other, env })).code, 0);
   const { code, stdout: table } = await pipeline(['reconcile'], { cwd: other });
   t.is(code, 0);
-  t.regex(table, /internal +AWS total +not asked for\n/);
+  t.regex(table, /internal +AWS total +final +not asked for\n/);
 });

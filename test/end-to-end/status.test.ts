@@ -75,6 +75,10 @@ test('status follows the stages, with what is stale, from the staging area and t
   const [, oab] = parse((await run('status', '--json')).stdout).slices;
   t.regex(oab?.unfinished ?? '', /^\d{8}T\d{6}Z$/);
   t.regex((await run('status')).stdout, /newer unfinished/);
+  t.regex(
+    (await run('status', '--month', '2025-01')).stdout,
+    /nothing is staged in .* for the chosen months/,
+  );
 });
 
 test('status reads MariaDB, and says when it cannot', async (t) => {

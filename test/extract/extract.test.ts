@@ -1,5 +1,12 @@
+import type { GetCostAndUsageCommandOutput } from '@aws-sdk/client-cost-explorer';
 import test from 'ava';
-import { costQuery, readTotalPage } from '../../extract/cost-and-usage.js';
+import {
+  costAndUsage,
+  costQuery,
+  readTotalPage,
+  ungroupedTotal,
+} from '../../extract/cost-and-usage.js';
+import type { Session } from '../../extract/session.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { DataError } from '../../pipeline/errors.js';
 import { formatAmount, formatTotals, parseAmount } from '../../pipeline/money.js';
@@ -283,6 +290,30 @@ test.serial(
     t.false(pages.some(({ file }) => file.startsWith('total')));
   },
 );
+
+test('an answer that cannot be read is paid for all the same', async (t) => {
+  const cost = { UnblendedCost: { Amount: 'NaN', Unit: 'USD' } };
+  const answer: GetCostAndUsageCommandOutput = {
+    $metadata: {},
+    ResultsByTime: [{ Total: cost, Groups: [{ Keys: ['Tax', '1'.repeat(12)], Metrics: cost }] }],
+  };
+  const session = {
+    describe: () => 'here',
+    call: () => Promise.resolve(answer),
+    close: () => undefined,
+  } as unknown as Session;
+  const { signal } = new AbortController();
+  let paid = 0;
+  const onPaid = (): void => {
+    paid++;
+  };
+  await t.throwsAsync(costAndUsage(session, MONTH, [], signal, onPaid).next(), {
+    instanceOf: DataError,
+  });
+  t.is(paid, 1);
+  await t.throwsAsync(ungroupedTotal(session, MONTH, signal, onPaid), { instanceOf: DataError });
+  t.is(paid, 2);
+});
 
 for (const [what, answer, totals] of [
   ['no result', {}, {}],

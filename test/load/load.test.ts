@@ -145,7 +145,6 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       customers: content.customers.length,
       rows: content.consumption.length,
       totals: manifest.consumption.totals,
-      requests: 0,
     });
     await holds(t, database, content);
   });

@@ -41,8 +41,11 @@ export interface Bench {
   lines: string[];
   access: (organization: string) => OrganizationAccess;
   open: (organization?: string, timeoutMs?: number) => OrganizationSource;
-  /** Runs the stage with a source of its own; the default is the organization `oab` in October. */
-  run: (changes?: Partial<ExtractTask>) => Promise<Outcome>;
+  /**
+   * Runs the stage with a source of its own; the default is the organization `oab` in October.
+   * `requests`: the answers that it paid for.
+   */
+  run: (changes?: Partial<ExtractTask>) => Promise<Outcome & { requests: number }>;
   manifest: (extraction: string, changes?: Partial<ExtractTask>) => Promise<ExtractionManifest>;
   /** Requests of an operation that arrived so far. */
   requests: (operation: string) => Cloud['requests'];
@@ -116,8 +119,9 @@ export async function bench(
     lines,
     access,
     open,
-    run: (changes) =>
-      extract({
+    async run(changes) {
+      let requests = 0;
+      const outcome = await extract({
         staging,
         slice,
         source: () => open(changes?.slice?.organization),
@@ -127,10 +131,14 @@ export async function bench(
         signal: new AbortController().signal,
         log,
         onProgress: () => undefined,
-        onPaid: () => undefined,
+        onPaid: () => {
+          requests++;
+        },
         now: () => new Date(),
         ...changes,
-      }),
+      });
+      return { ...outcome, requests };
+    },
     async manifest(extraction, changes) {
       const area = changes?.staging ?? staging;
       const found = await readExtractionManifest(area, changes?.slice ?? slice, extraction);

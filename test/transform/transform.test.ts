@@ -71,7 +71,6 @@ test('makes both tables, Parquet and CSV, from the staged pages', async (t) => {
     customers: 6,
     rows: 6,
     totals: { EUR: '3', USD: '33.1346085949' },
-    requests: 0,
   });
 
   const customers = await query(
