@@ -56,7 +56,7 @@ export async function execute({ config, selection, args, resume }: Execution): P
     return report;
   } catch (error) {
     log.debug({ err: error }, 'the run failed');
-    if (args.json && !(error instanceof InterruptedError)) {
+    if (args.json && !(error instanceof InterruptedError || error instanceof UsageError)) {
       const { errorToJson } = await import('../report.js');
       process.stdout.write(
         `${JSON.stringify({ tasks: [], error: errorToJson(error) }, null, 2)}\n`,

@@ -195,8 +195,9 @@ test('a missing key fails its organization by the name of the key', async (t) =>
 
 test('an unknown organization is wrong usage', async (t) => {
   const { cloud, run } = await world(t);
-  const result = await run('--organization', 'obb');
+  const result = await run('--organization', 'obb', '--json');
   t.is(result.code, 2);
+  t.is(result.stdout, '');
   readable(t, result, /no organization obb/, /internal, oab/);
   t.is(cloud.requests.filter(({ service }) => service !== 'vault').length, 0);
 });
