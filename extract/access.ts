@@ -1,7 +1,9 @@
 import type { Month } from '../pipeline/month.js';
+import { plainScope } from '../pipeline/scope.js';
 import { listAccounts } from './accounts.js';
 import { costAndUsage } from './cost-and-usage.js';
 import type { OrganizationAccess } from './organizations.js';
+import { costQuery } from './queries.js';
 import type { SessionOptions } from './session.js';
 import { openSession } from './session.js';
 
@@ -26,7 +28,8 @@ export function probeAccess(access: OrganizationAccess, options: SessionOptions)
       await listAccounts(session, signal).next();
     },
     async askCost(month, signal) {
-      await costAndUsage(session, month, [], signal, () => undefined).next();
+      const question = { month, scope: plainScope, query: costQuery };
+      await costAndUsage(session, question, [], signal, () => undefined).next();
     },
     close: () => {
       session.close();

@@ -1,7 +1,8 @@
 import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { formatTotals } from '../pipeline/money.js';
+import { formatNamed, formatTotals } from '../pipeline/money.js';
 import type { OnProgress } from '../pipeline/outcome.js';
+import type { Scope } from '../pipeline/scope.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
@@ -11,14 +12,16 @@ import { version } from '../pipeline/version.js';
 import type { Draft } from './draft.js';
 import {
   anotherRun,
+  chainOf,
+  openQuery,
   paidPages,
   rowsOf,
   stageAccountsPage,
   stageCostPage,
-  stageTotalPage,
 } from './draft.js';
 import type { OrganizationSource } from './organization-source.js';
 import { startOf } from './survey.js';
+import type { Tally } from './tally.js';
 
 /** One organization's month, to be fetched. */
 export interface ExtractTask {
@@ -26,6 +29,8 @@ export interface ExtractTask {
   slice: Slice;
   /** Called only when something has to be fetched. Whoever opened the source closes it. */
   source: () => OrganizationSource | Promise<OrganizationSource>;
+  /** What of the month is asked for. */
+  scope: Scope;
   /** Ask for the month's ungrouped total too: one more request. */
   awsTotal: boolean;
   /** Days after the month's end in which its figures are provisional. */
@@ -46,6 +51,8 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
   const stagedAccounts = draft.accounts.length;
   const listRequests = await fetchMissing(task, draft);
   throwIfInterrupted(task.signal);
+  const chains = [...draft.chains.values()];
+  const awsTotal = draft.awsTotal === undefined ? undefined : figuresOf(draft.awsTotal);
   const manifest: ExtractionManifest = {
     format: 1,
     version,
@@ -58,11 +65,14 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
       ListAccounts: stagedAccounts + listRequests,
       GetCostAndUsage: paidPages(draft),
     },
-    pages: [...draft.accounts, ...draft.cost, ...draft.total],
+    scope: draft.scope,
+    queries: chains.map(({ query }) => query),
+    pages: [...draft.accounts, ...chains.flatMap(({ pages }) => pages)],
     accounts: rowsOf(draft.accounts),
-    groups: rowsOf(draft.cost),
-    totals: formatTotals(draft.totals),
-    awsTotal: draft.awsTotal === undefined ? null : formatTotals(draft.awsTotal),
+    ...figuresOf(draft.rows),
+    recordTypes: draft.scope.byRecordType ? figuresOf(draft.recordTypes) : null,
+    awsTotal: awsTotal?.totals ?? null,
+    ...(awsTotal === undefined ? {} : { awsMetrics: awsTotal.metrics }),
     estimated: draft.estimated,
   };
   const key = extractionManifestKey(slice, draft.name);
@@ -71,13 +81,17 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
   return manifest;
 }
 
+function figuresOf({ groups, totals, metrics }: Tally) {
+  return { groups, totals: formatTotals(totals), metrics: formatNamed(metrics) };
+}
+
 /**
  * Fetches accounts and cost side by side. When one of them fails, the other stages the page that it
  * is waiting for, which may be paid for already, and stops.
  * @returns the answers of ListAccounts that this brought.
  */
 async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
-  if (draft.accountsComplete && draft.costComplete && !lacksTotal(task, draft)) return 0;
+  if (draft.accountsComplete && openQuery(draft, task.awsTotal) === undefined) return 0;
   const source = await task.source();
   const failed = new AbortController();
   const side = async (work: Promise<number>): Promise<number> => {
@@ -108,6 +122,11 @@ async function fetchAccounts(
   return requests;
 }
 
+/**
+ * Asks one question after the other, since AWS goes on changing the month and a stop loses one page at
+ * most.
+ * @returns the staged pages of Cost Explorer.
+ */
 async function fetchCost(
   task: ExtractTask,
   draft: Draft,
@@ -115,23 +134,16 @@ async function fetchCost(
   stop: AbortSignal,
 ): Promise<number> {
   const { staging, slice, signal, onPaid } = task;
-  if (!draft.costComplete) {
-    for await (const page of source.costAndUsage(slice.month, [...draft.tokens], signal, onPaid)) {
-      await stageCostPage(staging, slice, draft, page);
-      task.onProgress(`page ${draft.cost.length}, ${rowsOf(draft.cost)} groups`);
+  for (;;) {
+    const query = openQuery(draft, task.awsTotal);
+    if (query === undefined || stop.aborted) return paidPages(draft);
+    throwIfInterrupted(signal);
+    const chain = chainOf(draft, query);
+    const question = { month: slice.month, scope: draft.scope, query };
+    for await (const page of source.costAndUsage(question, [...chain.tokens], signal, onPaid)) {
+      await stageCostPage(staging, slice, draft, chain, page);
+      task.onProgress(`page ${paidPages(draft)}, ${draft.rows.groups} groups`);
       if (stop.aborted) break;
     }
   }
-  // After the groups, so that groups which cannot be had cost no cent for their total, and right after
-  // them, since AWS goes on changing the month.
-  if (draft.costComplete && lacksTotal(task, draft) && !stop.aborted) {
-    throwIfInterrupted(signal);
-    const total = await source.total(slice.month, signal, onPaid);
-    await stageTotalPage(staging, slice, draft, total);
-  }
-  return draft.cost.length;
-}
-
-function lacksTotal({ awsTotal }: ExtractTask, draft: Draft): boolean {
-  return awsTotal && draft.awsTotal === undefined;
 }

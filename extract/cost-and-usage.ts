@@ -1,64 +1,109 @@
-import type { GetCostAndUsageCommandInput } from '@aws-sdk/client-cost-explorer';
 import { GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
 import { z } from 'zod';
 import { DataError } from '../pipeline/errors.js';
-import type { Totals } from '../pipeline/money.js';
-import { addTo, parseAmount } from '../pipeline/money.js';
+import type { Units } from '../pipeline/money.js';
+import { parseAmount } from '../pipeline/money.js';
 import type { Month } from '../pipeline/month.js';
-import { timePeriod } from '../pipeline/month.js';
+import type { Metric, Scope } from '../pipeline/scope.js';
+import type { Query } from '../pipeline/staging/manifest.js';
 import type { Page } from './page.js';
 import { followTokens, givenToken, parsePageContent, serializeAnswer } from './page.js';
+import { metricsOf, requestOf } from './queries.js';
 import type { Session } from './session.js';
 
-/** One answer of GetCostAndUsage, with what the manifest says about it. */
+/** A question about a month. */
+export interface Question {
+  month: Month;
+  scope: Scope;
+  query: Query;
+}
+
+/** Exact values by metric, in units of 10^-18 of the currency, or of the usage unit. */
+export type Amounts = ReadonlyMap<Metric, { units: Units; unit: string }>;
+
+export interface CostGroup {
+  /** Values of the dimensions that the question groups by, in its order. */
+  keys: readonly string[];
+  amounts: Amounts;
+}
+
+/** One answer of GetCostAndUsage, read. */
 export interface CostPage extends Page {
-  /** Sum of the page's groups per currency. */
-  totals: Totals;
+  groups: readonly CostGroup[];
+  /** The ungrouped cost; empty when the question groups, or the month has no cost. */
+  total: readonly Amounts[];
   /** Whether AWS calls any part of the page estimated. */
   estimated: boolean;
 }
 
-const METRIC = 'UnblendedCost';
+const cost = z.object({ Amount: z.string(), Unit: z.string() });
+/** AWS may leave out the unit of a quantity that has none. */
+const quantity = z.object({ Amount: z.string(), Unit: z.string().default('N/A') });
 
-const group = z.object({
-  Keys: z.array(z.string()),
-  Metrics: z.object({ [METRIC]: z.object({ Amount: z.string(), Unit: z.string() }) }),
-});
-const answer = z.object({
-  NextPageToken: z.string().optional().transform(givenToken),
-  ResultsByTime: z
-    .array(z.object({ Groups: z.array(group).optional(), Estimated: z.boolean().optional() }))
-    .optional(),
-});
+function answerOf(metrics: readonly Metric[]) {
+  const amounts = z.object(
+    Object.fromEntries(metrics.map((name) => [name, name === 'UsageQuantity' ? quantity : cost])),
+  );
+  return z.object({
+    NextPageToken: z.string().optional().transform(givenToken),
+    ResultsByTime: z
+      .array(
+        z.object({
+          Groups: z.array(z.object({ Keys: z.array(z.string()), Metrics: amounts })).optional(),
+          Total: amounts.partial().optional(),
+          Estimated: z.boolean().optional(),
+        }),
+      )
+      .optional(),
+  });
+}
 
 /**
  * Reads an answer of GetCostAndUsage, fresh from AWS or staged.
+ * @param metrics what was asked for: every group has to have them.
  * @throws {DataError} when it is none, or when a group has no exact amount.
  */
-export function readCostPage(content: Uint8Array, where: string): CostPage {
-  const parsed = answer.safeParse(parsePageContent(content, where));
+export function readCostPage(
+  content: Uint8Array,
+  where: string,
+  metrics: readonly Metric[] = ['UnblendedCost'],
+): CostPage {
+  const parsed = answerOf(metrics).safeParse(parsePageContent(content, where));
   if (!parsed.success) {
     throw new DataError(`not an answer of GetCostAndUsage: ${z.prettifyError(parsed.error)}`, {
       where,
     });
   }
   const results = parsed.data.ResultsByTime ?? [];
-  const groups = results.flatMap((result) => result.Groups ?? []);
-  const totals: Totals = new Map();
-  for (const { Keys, Metrics } of groups) {
-    const { Amount, Unit } = Metrics[METRIC];
-    addTo(totals, Unit, unitsOf(Amount, Keys, where));
-  }
+  const groups = results.flatMap(({ Groups = [] }) =>
+    Groups.map(({ Keys, Metrics }) => ({ keys: Keys, amounts: amountsOf(Metrics, Keys, where) })),
+  );
   return {
     content,
     rows: groups.length,
     nextToken: parsed.data.NextPageToken,
-    totals,
+    groups,
+    total: results.flatMap(({ Total = {} }) =>
+      Object.keys(Total).length === 0 ? [] : [amountsOf(Total, ['total'], where)],
+    ),
     estimated: results.some((result) => result.Estimated === true),
   };
 }
 
-function unitsOf(amount: string, keys: readonly string[], where: string): bigint {
+function amountsOf(
+  metrics: Readonly<Record<string, z.infer<typeof cost> | undefined>>,
+  keys: readonly string[],
+  where: string,
+): Amounts {
+  const amounts = new Map<Metric, { units: Units; unit: string }>();
+  for (const [name, value] of Object.entries(metrics)) {
+    if (value === undefined) continue;
+    amounts.set(name as Metric, { units: unitsOf(value.Amount, keys, where), unit: value.Unit });
+  }
+  return amounts;
+}
+
+function unitsOf(amount: string, keys: readonly string[], where: string): Units {
   try {
     return parseAmount(amount).units;
   } catch (cause) {
@@ -67,103 +112,32 @@ function unitsOf(amount: string, keys: readonly string[], where: string): bigint
   }
 }
 
-/** The answer with the month's ungrouped cost. */
-export interface TotalPage extends Page {
-  /** The cost per currency; empty when AWS gives none, as it may for a month without cost. */
-  totals: Totals;
-}
-
-const total = z.object({
-  ResultsByTime: z
-    .array(
-      z.object({
-        Total: z
-          .object({ [METRIC]: z.object({ Amount: z.string(), Unit: z.string() }).optional() })
-          .optional(),
-      }),
-    )
-    .optional(),
-});
-
 /**
- * Reads an answer of GetCostAndUsage without groups, fresh from AWS or staged.
- * @throws {DataError} when it is none, or its amount is not exact.
- */
-export function readTotalPage(content: Uint8Array, where: string): TotalPage {
-  const parsed = total.safeParse(parsePageContent(content, where));
-  if (!parsed.success) {
-    throw new DataError(`not an ungrouped total: ${z.prettifyError(parsed.error)}`, { where });
-  }
-  const totals: Totals = new Map();
-  for (const { Total } of parsed.data.ResultsByTime ?? []) {
-    const sum = Total?.[METRIC];
-    if (sum !== undefined) addTo(totals, sum.Unit, unitsOf(sum.Amount, ['total'], where));
-  }
-  return { content, rows: 0, nextToken: undefined, totals };
-}
-
-/** The question for the month's groups; a token belongs to exactly this request. */
-export function costQuery(month: Month, token: string | undefined): GetCostAndUsageCommandInput {
-  return {
-    TimePeriod: timePeriod(month),
-    Granularity: 'MONTHLY',
-    Metrics: [METRIC],
-    GroupBy: [
-      { Type: 'DIMENSION', Key: 'SERVICE' },
-      { Type: 'DIMENSION', Key: 'LINKED_ACCOUNT' },
-    ],
-    ...(token === undefined ? {} : { NextPageToken: token }),
-  };
-}
-
-/**
- * The month's cost pages after those whose tokens are given, to the last one; with no tokens, from
- * the first. Each page is one request that AWS charges $0.01 for, asked for only when the consumer
+ * The pages of a question's answer after those whose tokens are given, to the last one; with no tokens,
+ * from the first. Each page is one request that AWS charges $0.01 for, asked for only when the consumer
  * wants it.
  * @param onPaid called for each answer as it comes, also for one that cannot be read.
  */
 export function costAndUsage(
   session: Session,
-  month: Month,
+  { month, scope, query }: Question,
   tokens: readonly string[],
   signal: AbortSignal,
   onPaid: () => void,
 ): AsyncGenerator<CostPage, void, undefined> {
   const call = { operation: 'GetCostAndUsage', month } as const;
   const where = session.describe(call);
+  const metrics = metricsOf(scope, query);
   return followTokens(
     async (token) => {
-      const command = new GetCostAndUsageCommand(costQuery(month, token));
+      const command = new GetCostAndUsageCommand(requestOf(month, scope, query, token));
       const output = await session.call(call, signal, ({ costExplorer }, options) =>
         costExplorer.send(command, options),
       );
       onPaid();
-      return readCostPage(serializeAnswer(output), where);
+      return readCostPage(serializeAnswer(output), where, metrics);
     },
     tokens,
     where,
   );
-}
-
-/**
- * The month's ungrouped cost: the same question without groups. One request that AWS charges $0.01 for.
- * @param onPaid called for the answer, also for one that cannot be read.
- */
-export async function ungroupedTotal(
-  session: Session,
-  month: Month,
-  signal: AbortSignal,
-  onPaid: () => void,
-): Promise<TotalPage> {
-  const call = { operation: 'GetCostAndUsage', month } as const;
-  const command = new GetCostAndUsageCommand({
-    TimePeriod: timePeriod(month),
-    Granularity: 'MONTHLY',
-    Metrics: [METRIC],
-  });
-  const output = await session.call(call, signal, ({ costExplorer }, options) =>
-    costExplorer.send(command, options),
-  );
-  onPaid();
-  return readTotalPage(serializeAnswer(output), session.describe(call));
 }

@@ -1,116 +1,81 @@
 import { DataError, TransientError } from '../pipeline/errors.js';
-import type { Totals } from '../pipeline/money.js';
-import { addTo } from '../pipeline/money.js';
-import { readAll, sha256Of } from '../pipeline/staging/bytes.js';
-import type { Operation, Slice } from '../pipeline/staging/layout.js';
-import { extractionPrefix, pageFile, parsePageFile } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import { sha256Of } from '../pipeline/staging/bytes.js';
+import type { Scope } from '../pipeline/scope.js';
+import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
+import { extractionPrefix, pageFile } from '../pipeline/staging/layout.js';
+import type { ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { readAccountsPage } from './accounts.js';
-import type { CostPage, TotalPage } from './cost-and-usage.js';
-import { readCostPage, readTotalPage } from './cost-and-usage.js';
+import type { CostPage } from './cost-and-usage.js';
 import type { Page } from './page.js';
+import { queriesOf } from './queries.js';
+import type { Tally } from './tally.js';
+import { addAmounts, emptyTally } from './tally.js';
 
-type ListedPage = ExtractionManifest['pages'][number];
+export type ListedPage = ExtractionManifest['pages'][number];
+
+/** The answer to one question, as far as it is staged. */
+export interface Chain {
+  readonly query: Query;
+  readonly pages: ListedPage[];
+  /** Tokens that the staged pages gave, in order: the next page is asked for with the last one. */
+  readonly tokens: string[];
+  /** Whether the last page is staged. */
+  complete: boolean;
+}
 
 /** An extraction that has no manifest yet: what is staged of it so far. */
 export interface Draft {
   readonly name: string;
+  readonly scope: Scope;
   readonly accounts: ListedPage[];
-  readonly cost: ListedPage[];
-  /** The ungrouped total's only page, once it is staged. */
-  readonly total: ListedPage[];
-  /** Whether the last page of the operation is staged. */
   accountsComplete: boolean;
-  costComplete: boolean;
-  /** Tokens that the staged cost pages gave, in order: the next page is asked for with the last one. */
-  readonly tokens: string[];
-  readonly totals: Totals;
-  /** What the ungrouped total's page says. */
-  awsTotal: Totals | undefined;
+  /** In the order in which the questions are asked. */
+  readonly chains: Map<QueryName, Chain>;
+  /** Usage type → services, from the answers so far. */
+  readonly services: Map<string, Set<string>>;
+  /** The groups that are rows of the consumption table. */
+  readonly rows: Tally;
+  /** The groups by charge type. */
+  readonly recordTypes: Tally;
+  /** What the ungrouped total's page says, once it is staged. */
+  awsTotal: Tally | undefined;
   estimated: boolean;
 }
 
 /** An extraction with nothing staged. */
-export function emptyDraft(name: string): Draft {
+export function emptyDraft(name: string, scope: Scope): Draft {
   return {
     name,
+    scope,
     accounts: [],
-    cost: [],
-    total: [],
     accountsComplete: false,
-    costComplete: false,
-    tokens: [],
-    totals: new Map(),
+    chains: new Map(),
+    services: new Map(),
+    rows: emptyTally(),
+    recordTypes: emptyTally(),
     awsTotal: undefined,
     estimated: false,
   };
 }
 
+/** The answer to a question; an empty one where nothing of it is staged. */
+export function chainOf(draft: Draft, query: Query): Chain {
+  let chain = draft.chains.get(query.name);
+  if (chain === undefined) {
+    chain = { query, pages: [], tokens: [], complete: false };
+    draft.chains.set(query.name, chain);
+  }
+  return chain;
+}
+
 /**
- * Reads what a stopped run staged. Accounts cost nothing: unless all of them are there, their pages
- * are removed and listed anew.
- * @throws {DataError} when the cost pages have a gap, are damaged, or go on after a last page.
+ * The first question whose answer is not staged to its last page; `undefined` when all are.
+ * @param awsTotal whether the ungrouped total is asked for too.
  */
-export async function readDraft(
-  staging: Staging,
-  slice: Slice,
-  name: string,
-  files: ReadonlyMap<string, number>,
-): Promise<Draft> {
-  const draft = emptyDraft(name);
-  const prefix = extractionPrefix(slice, name);
-  const staged = (operation: Operation): string[] =>
-    [...files.keys()]
-      .filter((key) => key.startsWith(prefix))
-      .map((key) => key.slice(prefix.length))
-      .filter((file) => parsePageFile(file)?.operation === operation)
-      .sort();
-
-  for (const [index, file] of staged('cost-and-usage').entries()) {
-    const where = `${staging.location}/${prefix}${file}`;
-    checkPlace(draft.costComplete, 'cost-and-usage', index, file, where);
-    addCostPage(draft, readCostPage(await contentOf(staging, prefix + file, where), where));
-  }
-  for (const [index, file] of staged('total').entries()) {
-    const where = `${staging.location}/${prefix}${file}`;
-    checkPlace(draft.awsTotal !== undefined, 'total', index, file, where);
-    addTotalPage(draft, readTotalPage(await contentOf(staging, prefix + file, where), where));
-  }
-  try {
-    for (const [index, file] of staged('accounts').entries()) {
-      const where = `${staging.location}/${prefix}${file}`;
-      checkPlace(draft.accountsComplete, 'accounts', index, file, where);
-      const content = await contentOf(staging, prefix + file, where);
-      addAccountsPage(draft, readAccountsPage(content, where));
-    }
-  } catch (error) {
-    if (!(error instanceof DataError)) throw error;
-    draft.accountsComplete = false;
-  }
-  if (!draft.accountsComplete) {
-    draft.accounts.length = 0;
-    for (const file of staged('accounts')) await staging.remove(prefix + file);
-  }
-  return draft;
-}
-
-function checkPlace(
-  complete: boolean,
-  operation: Operation,
-  index: number,
-  file: string,
-  where: string,
-): void {
-  if (complete || file !== pageFile(operation, index + 1)) {
-    throw new DataError('the staged pages do not follow one another', { where });
-  }
-}
-
-async function contentOf(staging: Staging, key: string, where: string): Promise<Uint8Array> {
-  const content = await staging.read(key);
-  if (content === undefined) throw new DataError('a staged page has gone', { where });
-  return readAll(content);
+export function openQuery(draft: Draft, awsTotal: boolean): Query | undefined {
+  for (const query of queriesOf(draft.scope, awsTotal, draft.services))
+    if (draft.chains.get(query.name)?.complete !== true) return query;
+  return undefined;
 }
 
 /** Stages the next page of the accounts. */
@@ -125,27 +90,17 @@ export async function stageAccountsPage(
   addAccountsPage(draft, page);
 }
 
-/** Stages the next cost page; when this resolves, it is on stable storage. */
+/** Stages the next page of a question's answer; when this resolves, it is on stable storage. */
 export async function stageCostPage(
   staging: Staging,
   slice: Slice,
   draft: Draft,
+  chain: Chain,
   page: CostPage,
 ): Promise<void> {
-  const file = pageFile('cost-and-usage', draft.cost.length + 1);
+  const file = pageFile(chain.query.name, chain.pages.length + 1);
   await stage(staging, extractionPrefix(slice, draft.name) + file, page);
-  addCostPage(draft, page);
-}
-
-/** Stages the ungrouped total. */
-export async function stageTotalPage(
-  staging: Staging,
-  slice: Slice,
-  draft: Draft,
-  page: TotalPage,
-): Promise<void> {
-  await stage(staging, extractionPrefix(slice, draft.name) + pageFile('total', 1), page);
-  addTotalPage(draft, page);
+  addCostPage(draft, chain, page);
 }
 
 async function stage(staging: Staging, key: string, page: Page): Promise<void> {
@@ -161,27 +116,61 @@ export function anotherRun(where: string): TransientError {
   });
 }
 
-function addAccountsPage(draft: Draft, page: Page): void {
+/** Takes note of a staged page of the accounts. */
+export function addAccountsPage(draft: Draft, page: Page): void {
   draft.accounts.push(listed('accounts', draft.accounts.length + 1, page));
   draft.accountsComplete = page.nextToken === undefined;
 }
 
-function addCostPage(draft: Draft, page: CostPage): void {
-  draft.cost.push(listed('cost-and-usage', draft.cost.length + 1, page));
-  draft.costComplete = page.nextToken === undefined;
-  if (page.nextToken !== undefined) draft.tokens.push(page.nextToken);
-  for (const [currency, units] of page.totals) addTo(draft.totals, currency, units);
-  draft.estimated ||= page.estimated;
+/** Takes note of a staged page of a question's answer. */
+export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
+  const { name } = chain.query;
+  chain.pages.push(listed(name, chain.pages.length + 1, page));
+  chain.complete = page.nextToken === undefined;
+  if (page.nextToken !== undefined) chain.tokens.push(page.nextToken);
+  draft.estimated ||= page.estimated && name !== 'total';
+  switch (name) {
+    case 'total':
+      draft.awsTotal ??= emptyTally();
+      for (const amounts of page.total) addAmounts(draft.awsTotal, amounts);
+      return;
+    case 'record-type':
+      for (const { amounts } of page.groups) addAmounts(draft.recordTypes, amounts);
+      return;
+    case 'usage-type-service':
+      for (const { keys } of page.groups) addPair(draft.services, keys);
+      return;
+    case 'usage-type-account':
+      // What several services share is told by further questions.
+      for (const { keys, amounts } of page.groups)
+        if (servicesOf(draft, keys).size === 1) addAmounts(draft.rows, amounts);
+      return;
+    default:
+      for (const { amounts } of page.groups) addAmounts(draft.rows, amounts);
+  }
 }
 
-function addTotalPage(draft: Draft, page: TotalPage): void {
-  draft.total.push(listed('total', 1, page));
-  draft.awsTotal = page.totals;
+function addPair(services: Draft['services'], [usageType, service]: readonly string[]): void {
+  if (usageType === undefined || service === undefined) {
+    throw new DataError('AWS gave a group without its usage type or service', {
+      next: 'run the same command again; if it stays so, report it',
+    });
+  }
+  const known = services.get(usageType) ?? new Set();
+  services.set(usageType, known.add(service));
 }
 
-/** Staged answers of Cost Explorer, each of which was paid for. */
-export function paidPages({ cost, total }: Draft): number {
-  return cost.length + total.length;
+function servicesOf({ services }: Draft, [usageType = '']: readonly string[]): ReadonlySet<string> {
+  const found = services.get(usageType);
+  if (found !== undefined) return found;
+  throw new DataError(`AWS gives usage type ${JSON.stringify(usageType)}, but not its service`, {
+    next: 'run the same command again: it fetches the month afresh, since AWS changed it meanwhile',
+  });
+}
+
+/** Pages of Cost Explorer that are staged, each of which was paid for. */
+export function paidPages({ chains }: Draft): number {
+  return [...chains.values()].reduce((sum, { pages }) => sum + pages.length, 0);
 }
 
 function listed(operation: Operation, page: number, { content, rows }: Page): ListedPage {

@@ -1,12 +1,17 @@
 import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
 import type { Outcome } from '../pipeline/outcome.js';
 import { isProvisional } from '../pipeline/provisional.js';
+import type { WantedScope } from '../pipeline/scope.js';
+import { covers } from '../pipeline/scope.js';
+import { scopeKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import { scopeOf, serializeScope } from '../pipeline/staging/manifest.js';
 import { RefusedTokenError } from './aws-call.js';
 import type { ExtractTask } from './complete.js';
 import { complete } from './complete.js';
 import type { Draft } from './draft.js';
-import { emptyDraft, readDraft } from './draft.js';
+import { anotherRun, emptyDraft, openQuery, paidPages } from './draft.js';
+import { readDraft } from './read-draft.js';
 import type { Survey } from './survey.js';
 import { intactManifest, nextExtraction, startOf, survey } from './survey.js';
 
@@ -47,18 +52,27 @@ export type Decision = { found: Survey } & (
   | { action: 'unchanged'; manifest: ExtractionManifest }
 );
 
+/** What the decision needs to know of the task. */
+export type DecisionTask = Pick<
+  ExtractTask,
+  'staging' | 'slice' | 'force' | 'log' | 'now' | 'provisionalDays'
+> & { scope: WantedScope };
+
 /**
- * Decides from what is staged alone. A draft whose accounts are incomplete loses the accounts that
+ * Decides from what is staged alone. A month that was asked for in another detail, or without a wanted
+ * metric, is fetched; more than is wanted will do. A draft whose accounts are incomplete loses the accounts that
  * are staged of it: they cost nothing, and are listed anew.
  */
-export async function decide(
-  task: Pick<ExtractTask, 'staging' | 'slice' | 'force' | 'log' | 'now' | 'provisionalDays'>,
-): Promise<Decision> {
+export async function decide(task: DecisionTask): Promise<Decision> {
   const { staging, slice, log } = task;
   const found = await survey(staging, slice);
   if (!task.force) {
     const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined && !isOutdated(task, manifest))
+    if (
+      manifest !== undefined &&
+      !isOutdated(task, manifest) &&
+      covers(scopeOf(manifest), task.scope)
+    )
       return { found, action: 'unchanged', manifest };
   }
   const draft = await unfinishedDraft(task, found);
@@ -90,14 +104,19 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
       );
     }
   }
-  return finish(emptyDraft(nextExtraction(task.now(), decision.found.newest)));
+  return finish(await beginDraft(task, nextExtraction(task.now(), decision.found.newest)));
+}
+
+/** What is asked for is staged before the first page: only the same questions may go on with it. */
+async function beginDraft({ staging, slice, scope }: ExtractTask, name: string): Promise<Draft> {
+  const key = scopeKey(slice, name);
+  const written = await staging.write(key, serializeScope(scope), { ifAbsent: true });
+  if (!written) throw anotherRun(`${staging.location}/${key}`);
+  return emptyDraft(name, scope);
 }
 
 /** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
-async function unfinishedDraft(
-  task: Pick<ExtractTask, 'staging' | 'slice' | 'log' | 'now'>,
-  found: Survey,
-): Promise<Draft | undefined> {
+async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft | undefined> {
   const { staging, slice, log } = task;
   const extraction = found.unfinished;
   if (extraction === undefined) return undefined;
@@ -106,12 +125,14 @@ async function unfinishedDraft(
     return undefined;
   }
   try {
-    const draft = await readDraft(staging, slice, extraction, found.files);
+    const place = { staging, slice, name: extraction, files: found.files };
+    const draft = await readDraft(place, task.scope);
+    const page = paidPages(draft) + 1;
     log.info(
-      { extraction, page: draft.cost.length + 1 },
-      draft.costComplete
+      { extraction, page },
+      openQuery(draft, false) === undefined
         ? 'finishing an unfinished extraction: its cost pages are complete'
-        : `going on with an unfinished extraction at cost page ${draft.cost.length + 1}`,
+        : `going on with an unfinished extraction at cost page ${page}`,
     );
     return draft;
   } catch (error) {

@@ -1,7 +1,6 @@
-import type { Month } from '../pipeline/month.js';
 import { listAccounts } from './accounts.js';
-import type { CostPage, TotalPage } from './cost-and-usage.js';
-import { costAndUsage, ungroupedTotal } from './cost-and-usage.js';
+import type { CostPage, Question } from './cost-and-usage.js';
+import { costAndUsage } from './cost-and-usage.js';
 import type { OrganizationAccess } from './organizations.js';
 import type { Page } from './page.js';
 import type { SessionOptions } from './session.js';
@@ -17,17 +16,14 @@ export interface OrganizationSource {
    */
   accounts(signal: AbortSignal): Promise<{ pages: readonly Page[]; requests: number }>;
   /**
-   * The month's cost pages after those that gave `tokens`; from the first one, when there are none.
-   * A page is asked for only when its consumer wants it. `onPaid` is called for each answer.
+   * The pages of a question's answer after those that gave `tokens`; from the first one, when there are none. A page is asked for only when its consumer wants it. `onPaid` is called for each answer.
    */
   costAndUsage(
-    month: Month,
+    question: Question,
     tokens: readonly string[],
     signal: AbortSignal,
     onPaid: () => void,
   ): AsyncIterable<CostPage>;
-  /** The month's ungrouped cost. `onPaid` is called for the answer. */
-  total(month: Month, signal: AbortSignal, onPaid: () => void): Promise<TotalPage>;
   close(): void;
 }
 
@@ -62,10 +58,8 @@ export function openOrganization(
       }
     },
 
-    costAndUsage: (month, tokens, signal, onPaid) =>
-      costAndUsage(session, month, tokens, signal, onPaid),
-
-    total: (month, signal, onPaid) => ungroupedTotal(session, month, signal, onPaid),
+    costAndUsage: (question, tokens, signal, onPaid) =>
+      costAndUsage(session, question, tokens, signal, onPaid),
 
     close: () => {
       session.close();

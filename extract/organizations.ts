@@ -11,6 +11,7 @@ export interface OrganizationAccess {
   roleSessionName: string;
   /** The secret's own region: where STS is asked. */
   region: string;
+  billingViewArn?: string | undefined;
 }
 
 /** An organization of the secret: ready, or with what its keys lack. */

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parseDatabaseUrl } from '../load/database.js';
 import type { DatabaseLocation } from '../load/database.js';
 import { PipelineError, UsageError } from './errors.js';
+import type { Scope } from './scope.js';
 import { nameOf, settingsSchema, sources } from './settings.js';
 import type { SettingValues } from './settings.js';
 import { parseStagingLocation } from './staging/open.js';
@@ -17,6 +18,8 @@ export interface Config {
   /** `suivi`: read the connection from the secret of that path. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'suivi'; path: string };
   parquet: SettingValues['parquet'];
+  /** What extract asks for; billing view and region are each organization's own. */
+  scope: Omit<Scope, 'billingViewArn' | 'region'>;
   awsTotal: boolean;
   /** Units of 10^-18 of the currency. */
   tolerance: SettingValues['tolerance'];
@@ -146,6 +149,11 @@ export function resolveConfig(
     stagingOptions: { sse: settings.s3.sse, kmsKeyId: settings.s3.kmsKeyId, timeoutMs },
     database,
     parquet: settings.parquet,
+    scope: {
+      detail: settings.detail,
+      metrics: settings.metrics,
+      byRecordType: settings.byRecordType,
+    },
     awsTotal: settings.awsTotal,
     tolerance: settings.tolerance,
     concurrency: settings.concurrency,

@@ -71,12 +71,41 @@ export function addTo(totals: Totals, currency: string, units: Units): void {
   totals.set(currency, (totals.get(currency) ?? 0n) + units);
 }
 
+/** Sums by a further metric or column, and per currency. */
+export type NamedTotals = Map<string, Totals>;
+
+/** Adds an amount to the sum of its metric or column, and currency. */
+export function addToNamed(named: NamedTotals, name: string, currency: string, units: Units): void {
+  let totals = named.get(name);
+  if (totals === undefined) named.set(name, (totals = new Map()));
+  addTo(totals, currency, units);
+}
+
 /** Totals as `{ currency: plain decimal }`, currencies sorted: how a manifest holds them. */
 export function formatTotals(totals: Totals): Record<string, string> {
   return Object.fromEntries(
     [...totals]
       .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
       .map(([currency, units]) => [currency, formatAmount(units)]),
+  );
+}
+
+/** Named totals as `{ name: { currency: plain decimal } }`, sorted: how a manifest holds them. */
+export function formatNamed(named: NamedTotals): Record<string, Record<string, string>> {
+  return Object.fromEntries(
+    [...named]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, totals]) => [name, formatTotals(totals)]),
+  );
+}
+
+/** Whether two manifests' named totals hold the same sums; an absent one equals one without sums. */
+export function sameNamed(
+  a: Readonly<Record<string, Readonly<Record<string, string>>>>,
+  b: Readonly<Record<string, Readonly<Record<string, string>>>>,
+): boolean {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) =>
+    sameTotals(a[name] ?? {}, b[name] ?? {}),
   );
 }
 

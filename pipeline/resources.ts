@@ -5,6 +5,7 @@ import type { Log } from './log.js';
 import type { Month } from './month.js';
 import { once } from './once.js';
 import { openSecrets } from './secrets.js';
+import type { Scope } from './scope.js';
 import type { Stage } from './selection.js';
 import {
   manifestPrefix,
@@ -23,6 +24,8 @@ export interface Resources {
   /** The organizations that the stages can work on for the month, by name. */
   organizations(month: Month, stages: readonly Stage[]): Promise<readonly string[]>;
   source(organization: string): Promise<OrganizationSource>;
+  /** The billing view that the organization's cost is asked of, and its region. */
+  view(organization: string): Promise<Pick<Scope, 'billingViewArn' | 'region'>>;
   database(): Promise<Database>;
   close(): Promise<void>;
 }
@@ -65,6 +68,12 @@ export async function openResources(
       const opened = sources.get(organization) ?? openSource(organization);
       sources.set(organization, opened);
       return opened;
+    },
+    async view(organization) {
+      const entry = (await secrets.organizations()).find(({ name }) => name === organization);
+      if (entry === undefined || 'fault' in entry) return { billingViewArn: null, region: null };
+      const { billingViewArn = null, region } = entry.access;
+      return { billingViewArn, region };
     },
     database,
     async close() {

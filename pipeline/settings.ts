@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { DataError } from './errors.js';
 import type { Units } from './money.js';
 import { parseAmount } from './money.js';
+import { details, furtherMetrics } from './scope.js';
 
 /**
  * Every setting, declared once: where it may come from and what it must look like. The flags are
@@ -58,6 +59,21 @@ export const settingsSchema = z.strictObject({
   wait: wholeNumber(0, 604_800).default(0),
   /** Seconds after which a request that does not answer is given up. */
   timeout: wholeNumber(1, 3600).default(60),
+  /** How finely extract asks for a month's cost. */
+  detail: z
+    .enum(details, { error: `is neither ${details.map((one) => `"${one}"`).join(' nor ')}` })
+    .default('service'),
+  /** Cost metrics beside UnblendedCost, which is always there. */
+  metrics: z
+    .array(
+      z.enum([...furtherMetrics, 'UnblendedCost'], {
+        error: `is none of ${furtherMetrics.join(', ')}`,
+      }),
+    )
+    .transform((metrics) => furtherMetrics.filter((metric) => metrics.includes(metric)))
+    .default([]),
+  /** Whether extract asks for each account's cost by charge type too. */
+  byRecordType: z.boolean({ error: 'is neither true nor false' }).default(false),
   /** Whether extract asks AWS for the ungrouped total too. */
   awsTotal: z.boolean({ error: 'is neither true nor false' }).default(true),
   /** The largest difference from AWS's ungrouped total that load takes, in units of 10^-18 of the currency. */
@@ -103,6 +119,9 @@ export const sources: readonly Source[] = [
   { path: 'concurrency', flag: 'concurrency' },
   { path: 'wait', flag: 'wait' },
   { path: 'timeout', flag: 'timeout' },
+  { path: 'detail', flag: 'detail' },
+  { path: 'metrics', flag: 'metric' },
+  { path: 'byRecordType', flag: 'by-record-type' },
   { path: 'awsTotal', flag: 'aws-total' },
   { path: 'tolerance', flag: 'tolerance' },
   { path: 'maxRequests', flag: 'max-requests' },

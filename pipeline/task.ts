@@ -137,6 +137,7 @@ async function perform(
       return extract({
         ...common,
         onPaid,
+        scope: { ...config.scope, ...(await resources.view(slice.organization)) },
         awsTotal: config.awsTotal,
         source: () => resources.source(slice.organization),
       });

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.js';
 import { logLevels } from '../log.js';
+import { furtherMetrics } from '../scope.js';
 import { stages } from '../selection.js';
 
 /** Flags that choose what a command works on. A repeatable flag takes one value each time. */
@@ -62,6 +63,24 @@ export const settingOptions = {
     requiresArg: true,
     describe: 'Seconds after which a request without an answer is given up (default 60)',
   },
+  'detail': {
+    type: 'string',
+    requiresArg: true,
+    describe:
+      'service, or usage-type: rows by service and usage type, with quantities (default service)',
+  },
+  'metric': {
+    type: 'string',
+    array: true,
+    nargs: 1,
+    requiresArg: true,
+    describe: `Cost metric beside UnblendedCost, repeatable: ${furtherMetrics.join(', ')}; costs no further request`,
+  },
+  'by-record-type': {
+    type: 'boolean',
+    describe:
+      'Split the cost of each account into usage, credit, refund, tax … in the table charges: one more question',
+  },
   'aws-total': {
     type: 'boolean',
     describe:
@@ -98,7 +117,7 @@ export const settingOptions = {
  * @throws {UsageError} naming the flag.
  */
 export function onlyRepeatables(args: Readonly<Record<string, unknown>>): true {
-  const options: Readonly<Record<string, object>> = selectionOptions;
+  const options: Readonly<Record<string, object>> = { ...selectionOptions, ...settingOptions };
   for (const [flag, value] of Object.entries(args)) {
     if (!Array.isArray(value) || flag === '_' || 'array' in (options[flag] ?? {})) continue;
     throw new UsageError(`--${flag} is given more than once`, { next: 'give it once' });
@@ -120,13 +139,17 @@ export function settingWords(args: Readonly<Record<string, unknown>>): string[] 
     'concurrency',
     'wait',
     'timeout',
+    'detail',
+    'metric',
+    'by-record-type',
     'aws-total',
     'tolerance',
     'max-requests',
   ].flatMap((flag) => {
     const value = args[flag];
     if (typeof value === 'boolean') return [value ? `--${flag}` : `--no-${flag}`];
-    return typeof value === 'string' ? [`--${flag}`, value] : [];
+    const values: unknown[] = Array.isArray(value) ? value : [value];
+    return values.flatMap((one) => (typeof one === 'string' ? [`--${flag}`, one] : []));
   });
   return [...force, ...settings];
 }

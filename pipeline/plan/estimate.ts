@@ -1,10 +1,13 @@
 import type { Decision } from '../../extract/extract.js';
-import { paidPages } from '../../extract/draft.js';
+import { openQuery, paidPages } from '../../extract/draft.js';
+import { queriesOf } from '../../extract/queries.js';
+import type { Config } from '../config.js';
 import { DataError } from '../errors.js';
 import type { StagedSlice } from '../staged.js';
 import type { Slice } from '../staging/layout.js';
+import { parsePageFile } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { readExtractionManifest } from '../staging/manifest.js';
+import { readExtractionManifest, scopeOf } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
 /** Requests to Cost Explorer that a stage is going to make, as far as can be told beforehand. */
@@ -14,22 +17,17 @@ export interface Estimate {
   known: boolean;
 }
 
-/** Requests that AWS charged for one whole extraction. */
-function chargedRequests({ requests }: ExtractionManifest): number {
-  return requests.GetCostAndUsage;
-}
+type Asked = Pick<Config, 'scope' | 'awsTotal'>;
 
 /**
  * Tells from earlier extractions how many requests an extraction of a slice takes: from the same month's
- * newest one, else from the organization's newest one of any month.
- * @param awsTotal whether the month's ungrouped total is asked for too: one request more.
+ * newest one, else from the organization's newest one of any month, each of the same detail.
  */
 export function estimator(
   staging: Staging,
   staged: readonly StagedSlice[],
-  awsTotal: boolean,
+  asked: Asked,
 ): (slice: Slice) => Promise<Estimate> {
-  const total = awsTotal ? 1 : 0;
   return async ({ month, organization }) => {
     const candidates = staged
       .filter(({ slice }) => slice.organization === organization)
@@ -41,10 +39,28 @@ export function estimator(
     for (const { slice, extraction } of [...sameMonth, ...candidates]) {
       const manifest = await readable(staging, slice, extraction);
       if (manifest === undefined) continue;
-      const grouped = chargedRequests(manifest) - ((manifest.awsTotal ?? null) !== null ? 1 : 0);
-      return { requests: grouped + total, known: true };
+      if (scopeOf(manifest).detail === asked.scope.detail) return estimateBy(manifest, asked);
     }
-    return { requests: 1 + total, known: false };
+    return { requests: leastRequests(asked), known: false };
+  };
+}
+
+/** At least a page for each question; what usage types share is known only from the first answers. */
+function leastRequests({ scope, awsTotal }: Asked): number {
+  return [...queriesOf(scope, awsTotal, new Map())].length;
+}
+
+function estimateBy(manifest: ExtractionManifest, { scope, awsTotal }: Asked): Estimate {
+  const pages = { detail: 0, recordType: 0 };
+  for (const { file } of manifest.pages) {
+    const operation = parsePageFile(file)?.operation;
+    if (operation === 'record-type') pages.recordType++;
+    else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
+  }
+  const recordType = scope.byRecordType ? Math.max(1, pages.recordType) : 0;
+  return {
+    requests: pages.detail + recordType + (awsTotal ? 1 : 0),
+    known: !scope.byRecordType || pages.recordType > 0,
   };
 }
 
@@ -74,10 +90,14 @@ export function remaining(decision: Decision, whole: Estimate, awsTotal: boolean
       return whole;
     case 'resume': {
       const { draft } = decision;
-      const total = awsTotal && draft.total.length === 0 ? 1 : 0;
-      if (draft.costComplete) return { requests: total, known: true };
+      const open = openQuery(draft, awsTotal);
+      if (open === undefined) return { requests: 0, known: true };
+      if (open.name === 'total') return { requests: 1, known: true };
+      const least = [...queriesOf(draft.scope, awsTotal, draft.services)].filter(
+        ({ name }) => draft.chains.get(name)?.complete !== true,
+      );
       return {
-        requests: Math.max(1 + total, whole.requests - paidPages(draft)),
+        requests: Math.max(least.length, whole.requests - paidPages(draft)),
         known: whole.known,
       };
     }

@@ -44,13 +44,14 @@ export async function makePlan(
       ? await findOrganizations(staging, staged, secrets, request.notSetUp)
       : onlyStaged(staging);
     const slices = await slicesOf(known, request);
-    const estimate = estimator(staging, staged, config.awsTotal);
+    const estimate = estimator(staging, staged, config);
     const limit = pLimit(config.concurrency);
     const context = {
       ...request,
       staging,
       stages: selection.stages,
       faults: known.faults,
+      billingViews: known.billingViews,
       estimate,
       loaded,
     };

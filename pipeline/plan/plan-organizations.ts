@@ -9,6 +9,8 @@ import type { Staging } from '../staging/staging.js';
 export interface Organizations extends Pick<Resources, 'staging' | 'organizations'> {
   /** What the secret lacks for an organization. */
   faults: ReadonlyMap<string, PipelineError>;
+  /** The billing view of each organization that has one; `undefined` where Vault cannot be asked. */
+  billingViews: ReadonlyMap<string, string> | undefined;
   /** Why the names are the staging area's instead of the secret's. */
   note: string | undefined;
 }
@@ -25,17 +27,23 @@ export async function findOrganizations(
   notSetUp: PipelineError | undefined,
 ): Promise<Organizations> {
   const faults = new Map<string, PipelineError>();
+  const billingViews = new Map<string, string>();
   const entries = notSetUp ?? (await attempt(secrets));
   let names: string[];
   if (entries instanceof PipelineError) {
     names = [...new Set(staged.map(({ slice }) => slice.organization))].sort();
   } else {
     names = entries.map(({ name }) => name);
-    for (const entry of entries) if ('fault' in entry) faults.set(entry.name, entry.fault);
+    for (const entry of entries) {
+      if ('fault' in entry) faults.set(entry.name, entry.fault);
+      else if (entry.access.billingViewArn !== undefined)
+        billingViews.set(entry.name, entry.access.billingViewArn);
+    }
   }
   return {
     staging,
     faults,
+    billingViews: entries instanceof PipelineError ? undefined : billingViews,
     note:
       entries instanceof PipelineError
         ? `the organizations are those of which something is staged, since Vault cannot be asked: ${describeError(entries)}`
@@ -49,6 +57,7 @@ export function onlyStaged(staging: Staging): Organizations {
   return {
     staging,
     faults: new Map(),
+    billingViews: undefined,
     note: undefined,
     organizations: (month, stages) =>
       stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests'),

@@ -1,3 +1,4 @@
+import { paidPages } from '../../extract/draft.js';
 import { decide as decideExtract } from '../../extract/extract.js';
 import { checkDifference } from '../../load/check-difference.js';
 import { findSource } from '../../load/source.js';
@@ -35,6 +36,8 @@ export interface PlanContext {
   force: boolean;
   /** What the secret lacks for an organization. */
   faults: ReadonlyMap<string, PipelineError>;
+  /** The billing view of each organization that has one; `undefined` where Vault cannot be asked. */
+  billingViews: ReadonlyMap<string, string> | undefined;
   estimate: (slice: Slice) => Promise<Estimate>;
   /** Called only when the load stage has to be decided on. */
   loaded: () => Promise<LoadedSlices>;
@@ -81,7 +84,7 @@ export async function planSlice(slice: Slice, context: PlanContext): Promise<Sli
 
 async function planExtract(
   slice: Slice,
-  { staging, force, config, faults, estimate, log, now }: PlanContext,
+  { staging, force, config, faults, billingViews, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
   const decision = await decideExtract({
     staging,
@@ -90,13 +93,18 @@ async function planExtract(
     provisionalDays: config.provisionalDays,
     log,
     now,
+    scope: {
+      ...config.scope,
+      billingViewArn:
+        billingViews === undefined ? undefined : (billingViews.get(slice.organization) ?? null),
+    },
   });
   const fault = faults.get(slice.organization);
   if (fault !== undefined && decision.action !== 'unchanged') throw fault;
   return {
     plan: {
       action: decision.action,
-      ...(decision.action === 'resume' ? { stagedPages: decision.draft.cost.length } : {}),
+      ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
     },
     estimate: remaining(decision, await estimate(slice), config.awsTotal),
   };

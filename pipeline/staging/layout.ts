@@ -52,15 +52,36 @@ export function extractionPrefix(slice: Slice, extraction: string): string {
   return `${rawPrefix(slice.month, slice.organization)}${extraction}/`;
 }
 
-/** The three questions whose answers are staged, by the stem of their files; `total` is the month's ungrouped cost. */
-export type Operation = 'accounts' | 'cost-and-usage' | 'total';
+/** What an answer belongs to, by the stem of its files: the accounts, or a question to Cost Explorer. */
+export type Operation = 'accounts' | QueryName;
+
+/**
+ * The questions to Cost Explorer by name: cost by service and account; in the detail by usage type, usage
+ * type by service, usage type by account, and one for each further question about usage types that
+ * several services share; cost by charge type and account; the month's ungrouped total.
+ */
+export type QueryName =
+  | 'cost-and-usage'
+  | 'usage-type-service'
+  | 'usage-type-account'
+  | `usage-type-shared-${string}`
+  | 'record-type'
+  | 'total';
 
 /** File name, inside the extraction, of the `page`-th (from 1) answer of an operation. */
 export function pageFile(operation: Operation, page: number): string {
   return `${operation}-${String(page).padStart(5, '0')}.json`;
 }
 
-const pageName = /^(accounts|cost-and-usage|total)-(\d{5,})\.json$/;
+const queryNames =
+  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|record-type|total';
+const queryName = new RegExp(`^(?:${queryNames})$`);
+const pageName = new RegExp(`^(accounts|${queryNames})-(\\d{5,})\\.json$`);
+
+/** Whether a text names a question, as it stands in a manifest. */
+export function isQueryName(text: unknown): text is QueryName {
+  return typeof text === 'string' && queryName.test(text);
+}
 
 /** Takes a page's file name apart; `undefined` for any other file. */
 export function parsePageFile(file: string): { operation: Operation; page: number } | undefined {
@@ -68,10 +89,22 @@ export function parsePageFile(file: string): { operation: Operation; page: numbe
   return match === null ? undefined : { operation: match[1] as Operation, page: Number(match[2]) };
 }
 
+/** Name of the `number`-th (from 1) question about shared usage types. */
+export function sharedQueryName(number: number): QueryName {
+  return `usage-type-shared-${String(number).padStart(3, '0')}`;
+}
+
+/** The file, inside the extraction, that says what is asked for; written before the first page. */
+export const SCOPE = 'scope.json';
+
 export const MANIFEST = 'manifest.json';
 
 export function extractionManifestKey(slice: Slice, extraction: string): string {
   return extractionPrefix(slice, extraction) + MANIFEST;
+}
+
+export function scopeKey(slice: Slice, extraction: string): string {
+  return extractionPrefix(slice, extraction) + SCOPE;
 }
 
 const extractionKey = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;

@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import { DataError } from '../errors.js';
 import { isMonth } from '../month.js';
+import type { Scope } from '../scope.js';
+import { details, furtherMetrics, plainScope } from '../scope.js';
 import { readAll } from './bytes.js';
-import type { Slice } from './layout.js';
+import type { QueryName, Slice } from './layout.js';
 import {
   extractionManifestKey,
+  isQueryName,
   MANIFEST,
   parseExtractionKey,
   rawPrefix,
@@ -18,6 +21,31 @@ const instant = z.iso.datetime();
 const month = z.string().refine(isMonth, 'is not a month, YYYY-MM');
 /** Currency → sum, in plain decimal notation. */
 const totals = z.record(z.string(), z.string());
+/** Further metric or column → currency → sum. */
+const namedTotals = z.record(z.string(), totals);
+
+const scope: z.ZodType<Scope> = z.object({
+  detail: z.enum(details),
+  metrics: z.array(z.enum(furtherMetrics)),
+  byRecordType: z.boolean(),
+  billingViewArn: z.string().nullable(),
+  region: z.string().nullable(),
+});
+
+const dimension = z.enum(['SERVICE', 'LINKED_ACCOUNT', 'USAGE_TYPE', 'RECORD_TYPE']);
+export type Dimension = z.infer<typeof dimension>;
+
+const query = z.object({
+  /** The stem of the names of its pages. */
+  name: z.custom<QueryName>(isQueryName, 'names no question'),
+  /** Dimensions that the cost is grouped by, in the order of each group's keys. */
+  groupBy: z.array(dimension),
+  /** The values that are asked for, by dimension: all of them have to fit. Absent: everything. */
+  filter: z.partialRecord(dimension, z.array(z.string())).optional(),
+});
+
+/** One question to Cost Explorer; its answer is a chain of pages. */
+export type Query = z.infer<typeof query>;
 
 const extractionManifest = z.object({
   format: z.literal(1),
@@ -33,16 +61,41 @@ const extractionManifest = z.object({
   /** Every page, operation by operation; `rows` counts its accounts or groups, 0 for the ungrouped total. */
   pages: z.array(z.object({ file: z.string(), bytes: count, sha256, rows: count })),
   accounts: count,
+  /** Groups that are rows of the consumption table, and their sums: UnblendedCost, and the other metrics. */
   groups: count,
   totals,
+  metrics: namedTotals.optional(),
+  /** What was asked for; manifests older than the choice lack it. */
+  scope: scope.optional(),
+  /** Every question to Cost Explorer; absent in manifests older than the choice. */
+  queries: z.array(query).optional(),
+  /** The groups by charge type and their sums; null when they were not asked for. */
+  recordTypes: z.object({ groups: count, totals, metrics: namedTotals }).nullable().optional(),
   /** The month's ungrouped cost as AWS gives it; null when it was not asked for, absent in manifests older than the question. */
   awsTotal: totals.nullable().optional(),
+  /** The same by every other metric. */
+  awsMetrics: namedTotals.optional(),
   /** Whether AWS called any part of the answer estimated. */
   estimated: z.boolean(),
 });
 
 /** What one extraction holds; written last, so that an extraction without it does not exist. */
 export type ExtractionManifest = z.infer<typeof extractionManifest>;
+
+/** What an extraction asked for. */
+export function scopeOf({ scope }: Pick<ExtractionManifest, 'scope'>): Scope {
+  return scope ?? plainScope;
+}
+
+/** What is to be asked for, as it is staged before the first page. */
+export function serializeScope(asked: Scope): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(asked, null, 2)}\n`);
+}
+
+/** Reads what {@link serializeScope} wrote; `undefined` when it is something else. */
+export function parseScope(json: unknown): Scope | undefined {
+  return scope.safeParse(json).data;
+}
 
 const exportedFile = z.object({ key: z.string(), bytes: count, sha256 });
 

@@ -1,15 +1,13 @@
 import type { GetCostAndUsageCommandOutput } from '@aws-sdk/client-cost-explorer';
 import test from 'ava';
-import {
-  costAndUsage,
-  costQuery,
-  readTotalPage,
-  ungroupedTotal,
-} from '../../extract/cost-and-usage.js';
+import { costAndUsage, readCostPage } from '../../extract/cost-and-usage.js';
+import { costQuery, requestOf, totalQuery } from '../../extract/queries.js';
 import type { Session } from '../../extract/session.js';
+import { addAmounts, emptyTally } from '../../extract/tally.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { DataError } from '../../pipeline/errors.js';
 import { formatAmount, formatTotals, parseAmount } from '../../pipeline/money.js';
+import { plainScope } from '../../pipeline/scope.js';
 import { sha256Of } from '../../pipeline/staging/bytes.js';
 import {
   bench,
@@ -45,7 +43,9 @@ test.serial('a month is staged whole: every account and every group, word for wo
   t.true(accountPages > 7 && costPages > 5);
   t.deepEqual(
     await keysOf(staging),
-    [...found.pages.map(({ file }) => folder + file), `${folder}manifest.json`].sort(ascending),
+    [...found.pages.map(({ file }) => file), 'manifest.json', 'scope.json']
+      .map((file) => folder + file)
+      .sort(ascending),
   );
 
   const accounts: AccountsAnswer['Accounts'] = [];
@@ -134,7 +134,7 @@ test.serial(
       Metrics: ['UnblendedCost'],
     });
     for (const [index, { input, token }] of asked.entries()) {
-      t.deepEqual(input, costQuery(MONTH, token));
+      t.deepEqual(input, requestOf(MONTH, plainScope, costQuery, token));
       if (index === 0) continue;
       const key = `raw/month=2026-10/oab/${extraction}/cost-and-usage-${String(index).padStart(5, '0')}.json`;
       t.is((JSON.parse(await textOf(staging, key)) as CostAnswer).NextPageToken, token);
@@ -205,7 +205,7 @@ test.serial('months of one organization share one listing and one role', async (
     found!.pages.filter(({ file }) => file.startsWith('accounts'));
   t.deepEqual(listed(a), listed(b));
   t.is(requests('AssumeRole').length, 1);
-  t.is((await keysOf(staging, 'raw/month=2026-09/')).length, b!.pages.length + 1);
+  t.is((await keysOf(staging, 'raw/month=2026-09/')).length, b!.pages.length + 2);
 });
 
 test.serial('two organizations side by side stay apart', async (t) => {
@@ -245,9 +245,9 @@ test.serial('progress tells pages and groups', async (t) => {
   const { run } = await bench(t);
   const told: string[] = [];
   const { rows, requests } = await run({ onProgress: (text) => told.push(text) });
-  t.is(told.length, requests - 1);
+  t.is(told.length, requests);
   t.is(told[0], 'page 1, 60 groups');
-  t.is(told.at(-1), `page ${requests - 1}, ${rows} groups`);
+  t.is(told.at(-1), `page ${requests}, ${rows} groups`);
 });
 
 test.serial('an empty month and an estimated one are told as such', async (t) => {
@@ -307,12 +307,13 @@ test('an answer that cannot be read is paid for all the same', async (t) => {
   const onPaid = (): void => {
     paid++;
   };
-  await t.throwsAsync(costAndUsage(session, MONTH, [], signal, onPaid).next(), {
-    instanceOf: DataError,
-  });
-  t.is(paid, 1);
-  await t.throwsAsync(ungroupedTotal(session, MONTH, signal, onPaid), { instanceOf: DataError });
-  t.is(paid, 2);
+  for (const [index, query] of [costQuery, totalQuery].entries()) {
+    const question = { month: MONTH, scope: plainScope, query };
+    await t.throwsAsync(costAndUsage(session, question, [], signal, onPaid).next(), {
+      instanceOf: DataError,
+    });
+    t.is(paid, index + 1);
+  }
 });
 
 for (const [what, answer, totals] of [
@@ -326,14 +327,16 @@ for (const [what, answer, totals] of [
   ],
 ] as const) {
   test(`an ungrouped answer with ${what} is read`, (t) => {
-    const page = readTotalPage(Buffer.from(JSON.stringify(answer)), 'here');
-    t.deepEqual(formatTotals(page.totals), totals);
+    const page = readCostPage(Buffer.from(JSON.stringify(answer)), 'here');
+    const tally = emptyTally();
+    for (const amounts of page.total) addAmounts(tally, amounts);
+    t.deepEqual(formatTotals(tally.totals), totals);
   });
 }
 
 test('an ungrouped answer without an exact amount is refused', (t) => {
   const answer = { ResultsByTime: [{ Total: { UnblendedCost: { Amount: 'NaN', Unit: 'USD' } } }] };
-  t.throws(() => readTotalPage(Buffer.from(JSON.stringify(answer)), 'here'), {
+  t.throws(() => readCostPage(Buffer.from(JSON.stringify(answer)), 'here'), {
     instanceOf: DataError,
   });
 });

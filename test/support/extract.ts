@@ -16,6 +16,7 @@ import { demoData } from '../../fixtures/demo/data.js';
 import type { RunLog } from '../../pipeline/log.js';
 import { parseMonth } from '../../pipeline/month.js';
 import type { Outcome } from '../../pipeline/outcome.js';
+import { plainScope } from '../../pipeline/scope.js';
 import { readAll } from '../../pipeline/staging/bytes.js';
 import { localStaging } from '../../pipeline/staging/local.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
@@ -125,6 +126,7 @@ export async function bench(
         staging,
         slice,
         source: () => open(changes?.slice?.organization),
+        scope: plainScope,
         awsTotal: true,
         provisionalDays: 10,
         force: false,

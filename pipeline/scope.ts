@@ -1,0 +1,76 @@
+/** How finely a month's cost is told: by service, or by service and usage type. */
+export const details = ['service', 'usage-type'] as const;
+export type Detail = (typeof details)[number];
+
+/**
+ * The cost metrics of Cost Explorer that may stand beside UnblendedCost, each a column of that name
+ * (AWS Cost Management API reference, GetCostAndUsage, Metrics).
+ */
+export const furtherMetrics = [
+  'AmortizedCost',
+  'BlendedCost',
+  'NetAmortizedCost',
+  'NetUnblendedCost',
+] as const;
+export type FurtherMetric = (typeof furtherMetrics)[number];
+
+/** Every metric that is asked for; UnblendedCost always is. */
+export type Metric = 'UnblendedCost' | FurtherMetric | 'UsageQuantity';
+
+/** What of an organization's month is asked for. */
+export interface Scope {
+  readonly detail: Detail;
+  /** Each once, sorted. */
+  readonly metrics: readonly FurtherMetric[];
+  /** Whether each account's cost is split by charge type too. */
+  readonly byRecordType: boolean;
+  /** ARN of the billing view that is asked; null: the organization's own cost. */
+  readonly billingViewArn: string | null;
+  /** The organization's own region, for usage types whose region is unknown; no question depends on it. */
+  readonly region: string | null;
+}
+
+/** What extractions of versions without a choice asked for. */
+export const plainScope: Scope = {
+  detail: 'service',
+  metrics: [],
+  byRecordType: false,
+  billingViewArn: null,
+  region: null,
+};
+
+/** A scope whose billing view may not be known, as where Vault cannot be asked: any will do. */
+export type WantedScope = Omit<Scope, 'billingViewArn' | 'region'> & {
+  billingViewArn: string | null | undefined;
+};
+
+/** Whether what was asked for holds all that is wanted, in the wanted detail and view. */
+export function covers(asked: Scope, wanted: WantedScope): boolean {
+  return (
+    asked.detail === wanted.detail &&
+    (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
+    (asked.byRecordType || !wanted.byRecordType) &&
+    wanted.metrics.every((metric) => asked.metrics.includes(metric))
+  );
+}
+
+/** Whether the same questions are asked for both, so that one's pages go on where the other's end. */
+export function sameScope(asked: Scope, wanted: WantedScope): boolean {
+  return (
+    covers(asked, wanted) &&
+    covers(
+      { ...plainScope, ...wanted, billingViewArn: null },
+      { ...asked, billingViewArn: undefined },
+    )
+  );
+}
+
+/**
+ * The cost metrics of every question, UnblendedCost first. The detail by usage type needs BlendedCost,
+ * its rows' DiscountedAmount.
+ */
+export function costMetrics({ detail, metrics }: Scope): Exclude<Metric, 'UsageQuantity'>[] {
+  const further: readonly FurtherMetric[] =
+    detail === 'usage-type' ? ['BlendedCost', ...metrics] : metrics;
+  return ['UnblendedCost', ...[...new Set(further)].sort()];
+}
