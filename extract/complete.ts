@@ -136,14 +136,14 @@ async function fetchCost(
   const { staging, slice, signal, onPaid } = task;
   for (;;) {
     const query = openQuery(draft, task.awsTotal);
-    if (query === undefined || stop.aborted) return paidPages(draft);
+    if (query === undefined) return paidPages(draft);
     throwIfInterrupted(signal);
     const chain = chainOf(draft, query);
     const question = { month: slice.month, scope: draft.scope, query };
     for await (const page of source.costAndUsage(question, [...chain.tokens], signal, onPaid)) {
       await stageCostPage(staging, slice, draft, chain, page);
       task.onProgress(`page ${paidPages(draft)}, ${draft.rows.groups} groups`);
-      if (stop.aborted) break;
+      if (stop.aborted) return paidPages(draft);
     }
   }
 }

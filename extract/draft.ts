@@ -145,6 +145,7 @@ export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
       for (const { keys, amounts } of page.groups)
         if (servicesOf(draft, keys).size === 1) addAmounts(draft.rows, amounts);
       return;
+    case 'cost-and-usage':
     default:
       for (const { amounts } of page.groups) addAmounts(draft.rows, amounts);
   }

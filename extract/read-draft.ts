@@ -39,7 +39,10 @@ export async function readDraft(found: Found, wanted: WantedScope): Promise<Draf
   const read = new Set<string>();
   for (const query of queriesOf(draft.scope, true, draft.services)) {
     read.add(query.name);
-    if (staged(found, query.name).length > 0) await readChain(found, draft, chainOf(draft, query));
+    const chain = chainOf(draft, query);
+    await readChain(found, draft, chain);
+    // What is shared is known from the whole answer alone.
+    if (query.name === 'usage-type-service' && !chain.complete) break;
   }
   const stray = [...found.files.keys()].find((key) => isStray(found, key, read));
   if (stray !== undefined) {

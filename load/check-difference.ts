@@ -1,42 +1,91 @@
 import { DataError } from '../pipeline/errors.js';
 import type { Units } from '../pipeline/money.js';
-import { beyond, difference, formatAmount } from '../pipeline/money.js';
+import { beyond, difference, formatAmount, parseAmount } from '../pipeline/money.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
 
+type Sums = Readonly<Record<string, string>>;
+
 /** What a manifest says of a slice's sums. */
-export type Figures = Pick<TransformManifest, 'month' | 'organization' | 'awsTotal'> & {
-  consumption: Pick<TransformManifest['consumption'], 'totals'>;
+export type Figures = Pick<
+  TransformManifest,
+  'month' | 'organization' | 'detail' | 'awsTotal' | 'awsMetrics'
+> & {
+  consumption: Pick<TransformManifest['consumption'], 'totals' | 'columns' | 'pairs'>;
+  charges?: Pick<NonNullable<TransformManifest['charges']>, 'totals' | 'columns'> | undefined;
 };
 
 /**
  * AWS's ungrouped total minus the rows' sums, currency by currency; undefined where the total was not
  * asked for.
  */
-export function awsDifference({
-  awsTotal,
-  consumption,
-}: Figures): Record<string, string> | undefined {
+export function awsDifference({ awsTotal, consumption }: Figures): Sums | undefined {
   return awsTotal === undefined || awsTotal === null
     ? undefined
     : difference(awsTotal, consumption.totals);
 }
 
+/** One of AWS's own totals, and what the rows of a table add up to. */
+interface Compared {
+  /** `total`, or the name of a further metric. */
+  what: string;
+  rows: string;
+  aws: Sums;
+  sums: Sums;
+}
+
+function* comparedTotals(figures: Figures): Generator<Compared> {
+  const { awsTotal, awsMetrics = {}, consumption, charges, detail } = figures;
+  if (awsTotal === undefined || awsTotal === null) return;
+  const tables = [
+    { rows: 'its rows', table: consumption },
+    ...(charges === undefined ? [] : [{ rows: 'its charges', table: charges }]),
+  ];
+  for (const { rows, table } of tables) {
+    yield { what: 'total', rows, aws: awsTotal, sums: table.totals };
+    for (const [metric, aws] of Object.entries(awsMetrics)) {
+      const columns = table.columns ?? {};
+      const sums =
+        columns[metric] ??
+        (metric === 'BlendedCost' && detail === 'usage-type' && table === consumption
+          ? columns['DiscountedAmount']
+          : undefined);
+      if (sums !== undefined) yield { what: metric, rows, aws, sums };
+    }
+  }
+}
+
 /**
- * Refuses a slice that lies further from AWS's own total than the tolerance.
+ * Refuses a slice that lies further from one of AWS's own totals than the tolerance: of the month, by each
+ * metric; or, by usage type, of a usage type in a service or an account.
  * @param tolerance units of 10^-18 of the currency.
  * @throws {DataError} naming organization, total, sum and difference.
  */
-export function checkDifference(manifest: Figures, tolerance: Units): void {
-  const differences = awsDifference(manifest) ?? {};
-  const [currency] = beyond(differences, tolerance);
-  if (currency === undefined) return;
-  const { month, organization, awsTotal, consumption } = manifest;
-  const amount = (of: Readonly<Record<string, string>> | null | undefined): string =>
-    `${of?.[currency] ?? '0'} ${currency}`;
-  throw new DataError(
-    `${organization}'s total of ${month} is ${amount(awsTotal)} by AWS, its rows add up to ${amount(consumption.totals)}: a difference of ${amount(differences)}, more than the tolerance of ${formatAmount(tolerance)}`,
-    {
-      next: `fetch the month again with "pipeline run --stage extract --force --month ${month} --organization ${organization}", or take the difference with --tolerance`,
-    },
+export function checkDifference(figures: Figures, tolerance: Units): void {
+  const { month, organization } = figures;
+  const fault = (what: string, apart: string): DataError =>
+    new DataError(
+      `${what}: a difference of ${apart}, more than the tolerance of ${formatAmount(tolerance)}`,
+      {
+        next: `fetch the month again with "pipeline run --stage extract --force --month ${month} --organization ${organization}", or take the difference with --tolerance`,
+      },
+    );
+  for (const { what, rows, aws, sums } of comparedTotals(figures)) {
+    const differences = difference(aws, sums);
+    const [currency] = beyond(differences, tolerance);
+    if (currency === undefined) continue;
+    const amount = (of: Sums): string => `${of[currency] ?? '0'} ${currency}`;
+    throw fault(
+      `${organization}'s ${what} of ${month} is ${amount(aws)} by AWS, ${rows} add up to ${amount(sums)}`,
+      amount(differences),
+    );
+  }
+  const largest = figures.consumption.pairs?.largest ?? null;
+  if (largest === null) return;
+  const { units } = parseAmount(largest.difference);
+  if ((units < 0n ? -units : units) <= tolerance) return;
+  const { usageType, service, account, currency } = largest;
+  throw fault(
+    `${organization}'s usage type ${JSON.stringify(usageType)} of ${service === null ? `account ${account ?? ''}` : JSON.stringify(service)} in ${month} is not what its rows add up to`,
+    `${largest.difference} ${currency}`,
   );
 }

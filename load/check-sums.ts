@@ -1,16 +1,43 @@
 import { DataError } from '../pipeline/errors.js';
-import { addTo, formatTotals, sameTotals } from '../pipeline/money.js';
+import {
+  addTo,
+  addToNamed,
+  formatNamed,
+  formatTotals,
+  sameNamed,
+  sameTotals,
+} from '../pipeline/money.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
 import type { Batch } from '../pipeline/staging/tables.js';
-import { columnIndex } from '../pipeline/staging/tables.js';
+import { columnIndex, furtherMoney } from '../pipeline/staging/tables.js';
 import type { Sums } from './driver.js';
+
+/** No rows. */
+export function emptySums(): Sums {
+  return { rows: 0, totals: new Map(), columns: new Map() };
+}
+
+/** What a manifest says of a table's rows and sums; of one that was not made, that there are none. */
+export function expectedSums(manifest: TransformManifest, table: TableName): ManifestSums {
+  if (table === 'customers') return { rows: manifest.customers.rows, totals: {}, columns: {} };
+  const { rows = 0, totals = {}, columns = {} } = manifest[table] ?? {};
+  return { rows, totals, columns };
+}
+
+export interface ManifestSums {
+  rows: number;
+  /** The column Amount per currency. */
+  totals: Readonly<Record<string, string>>;
+  /** The other columns of money that hold any value. */
+  columns: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
 
 /** Rows between two calls of `onPiece`: some tenths of a second. */
 const PIECE = 10_000;
 
 /**
- * Passes rows on in pieces, counting them, and adding up consumption, in `sums`. `onPiece` is called
+ * Passes rows on in pieces, counting them, and adding up their columns of money, in `sums`. `onPiece` is called
  * before each piece and after the last with the rows passed on so far; what it throws ends the rows.
  */
 export async function* tallied(
@@ -22,7 +49,7 @@ export async function* tallied(
   for await (const batch of batches) {
     for (const piece of pieces(batch)) {
       onPiece(sums.rows);
-      if (table === 'consumption') addUp(piece, sums);
+      if (table !== 'customers') addUp(table, piece, sums);
       sums.rows += piece.length;
       yield piece;
     }
@@ -37,16 +64,25 @@ function* pieces({ length, columns }: Batch): Generator<Batch, void, undefined> 
   }
 }
 
-function addUp(batch: Batch, sums: Sums): void {
-  const amounts = batch.columns[columnIndex('consumption', 'Amount')] ?? [];
-  const currencies = batch.columns[columnIndex('consumption', 'Currency')] ?? [];
+function addUp(table: TableName, batch: Batch, sums: Sums): void {
+  const valuesOf = (name: string): Batch['columns'][number] =>
+    batch.columns[columnIndex(table, name)] ?? [];
+  const amounts = valuesOf('Amount');
+  const currencies = valuesOf('Currency');
   for (let row = 0; row < batch.length; row++) {
     addTo(sums.totals, currencies[row] as string, amounts[row] as bigint);
+  }
+  for (const name of furtherMoney(table)) {
+    const values = valuesOf(name);
+    for (let row = 0; row < batch.length; row++) {
+      const units = values[row] as bigint | null;
+      if (units !== null) addToNamed(sums.columns, name, currencies[row] as string, units);
+    }
   }
 }
 
 /**
- * Compares rows, and for consumption the exact sum of each currency, with the manifest.
+ * Compares rows, and the exact sum of each column of money and currency, with the manifest.
  * @param what says which rows were counted: `consumption as staged`.
  * @throws {DataError} on any difference.
  */
@@ -56,13 +92,22 @@ export function checkSums(
   table: TableName,
   found: Sums,
 ): void {
-  const expected = { totals: {}, ...manifest[table] };
-  const totals = formatTotals(found.totals);
-  if (found.rows === expected.rows && sameTotals(totals, expected.totals)) return;
-  const describe = (rows: number, sums: Readonly<Record<string, string>>): string =>
-    `${rows} rows${table === 'consumption' ? ` with sum ${JSON.stringify(sums)}` : ''}`;
+  const expected = expectedSums(manifest, table);
+  const sums = {
+    rows: found.rows,
+    totals: formatTotals(found.totals),
+    columns: formatNamed(found.columns),
+  };
+  if (
+    sums.rows === expected.rows &&
+    sameTotals(sums.totals, expected.totals) &&
+    sameNamed(sums.columns, expected.columns)
+  )
+    return;
+  const describe = ({ rows, totals, columns }: ManifestSums): string =>
+    `${rows} rows${table === 'customers' ? '' : ` with sum ${JSON.stringify({ ...totals, ...columns })}`}`;
   throw new DataError(
-    `${what}: expected ${describe(expected.rows, expected.totals)}, found ${describe(found.rows, totals)}; nothing was changed`,
+    `${what}: expected ${describe(expected)}, found ${describe(sums)}; nothing was changed`,
     {
       next: `run "pipeline run --stage transform --stage load --force --month ${manifest.month} --organization ${manifest.organization}"`,
     },

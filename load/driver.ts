@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Log } from '../pipeline/log.js';
-import type { Totals } from '../pipeline/money.js';
+import type { NamedTotals, Totals } from '../pipeline/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { Batch } from '../pipeline/staging/tables.js';
 
@@ -22,10 +22,13 @@ export type DatabaseLocation = MysqlLocation | { kind: 'sqlite'; file: string };
 /** The two kinds of SQL that the stage speaks. */
 export type Dialect = 'mysql' | 'sqlite';
 
-/** Rows of consumption and their exact sum per currency. */
+/** Rows of a table and their exact sums per currency. */
 export interface Sums {
   rows: number;
+  /** The column Amount. */
   totals: Totals;
+  /** The other columns of money that hold any value. */
+  columns: NamedTotals;
 }
 
 /** What loading needs of a database that differs from server to server. */
@@ -35,8 +38,8 @@ export interface LoadTransaction {
   readonly trx: Knex.Transaction;
   /** Adds rows to a table; the first batch's first row becomes line 1 of the slice. */
   append(table: TableName, batches: AsyncIterable<Batch>): Promise<void>;
-  /** Counts and adds up the slice's consumption as the database holds it, exactly. */
-  sums(slice: Slice): Promise<Sums>;
+  /** Counts the slice's rows as the database holds them, and adds up Amount and the named columns, exactly. */
+  sums(table: TableName, slice: Slice, columns: readonly string[]): Promise<Sums>;
 }
 
 /** An open database with its tables in place. */

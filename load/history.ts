@@ -1,6 +1,8 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import { isMonth } from '../pipeline/month.js';
+import type { Detail } from '../pipeline/scope.js';
+import { details } from '../pipeline/scope.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import { tableNames } from '../pipeline/staging/tables.js';
 import { instantOf } from './values.js';
@@ -33,6 +35,8 @@ export interface LoadRecord {
   Started: string;
   Finished: string;
   Version: string;
+  /** How finely the rows tell the cost; null in loads of versions without a choice. */
+  Detail: Detail | null;
 }
 
 /** Amount and currency of a load's totals, as far as one pair of columns can hold them. */
@@ -64,6 +68,8 @@ const loads = z.array(
     Extraction: z.string(),
     Source: z.string(),
     Finished: z.string(),
+    /** Absent from the tables of older versions, which are only read here. */
+    Detail: z.enum(details).nullish(),
   }),
 );
 
@@ -73,6 +79,7 @@ export interface NewestLoad extends Slice {
   /** SHA-256 of what was loaded, see `Source`. */
   source: string;
   finished: Date;
+  detail: Detail;
 }
 
 /** Whether the tables are there; they are made by the first load. */
@@ -86,15 +93,14 @@ export async function holdsTables(knex: Knex): Promise<boolean> {
 export async function newestLoads(knex: Knex): Promise<NewestLoad[]> {
   if (!(await knex.schema.hasTable(LOADS))) return [];
   const newestIds = knex(LOADS).max('Id').groupBy('Month', 'Organization');
-  const answer: unknown = await knex(LOADS)
-    .whereIn('Id', newestIds)
-    .select('Month', 'Organization', 'Extraction', 'Source', 'Finished');
-  return loads.parse(answer).map(({ Month, Organization, Extraction, Source, Finished }) => ({
-    month: Month,
-    organization: Organization,
-    extraction: Extraction,
-    source: Source,
-    finished: instantOf(Finished),
+  const answer: unknown = await knex(LOADS).whereIn('Id', newestIds).select('*');
+  return loads.parse(answer).map((load) => ({
+    month: load.Month,
+    organization: load.Organization,
+    extraction: load.Extraction,
+    source: load.Source,
+    finished: instantOf(load.Finished),
+    detail: load.Detail ?? 'service',
   }));
 }
 

@@ -5,12 +5,13 @@ import type { Units } from '../pipeline/money.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
 import { isProvisional } from '../pipeline/provisional.js';
 import type { Slice } from '../pipeline/staging/layout.js';
+import type { TransformManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
 import { awsDifference, checkDifference } from './check-difference.js';
-import { checkSums, tallied } from './check-sums.js';
-import type { Database, LoadTransaction, Sums } from './driver.js';
+import { checkSums, emptySums, expectedSums, tallied } from './check-sums.js';
+import type { Database, LoadTransaction } from './driver.js';
 import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
 import { readParquet } from './read-parquet.js';
 import { countSlice, deleteSlice } from './slice-rows.js';
@@ -37,7 +38,7 @@ export interface LoadTask {
 }
 
 /**
- * Replaces the slice (month and organization) in the database's two tables by what the transform
+ * Replaces the slice (month and organization) in the database's tables by what the transform
  * stage left, in one transaction: a reader sees all of the old rows or all of the new ones. Row
  * counts and exact sums are compared with the manifest as sent and as stored before the commit.
  * Does nothing when the newest load of the slice had the same content and its rows are all there.
@@ -94,6 +95,7 @@ export async function load(task: LoadTask): Promise<Outcome> {
       Started: instantText(dialect, started.getTime()),
       Finished: instantText(dialect, task.now().getTime()),
       Version: version,
+      Detail: manifest.detail ?? null,
     });
     return outcome('done');
   });
@@ -109,9 +111,18 @@ export async function isLoaded(
   return (
     newest?.Source === sha256 &&
     newest.Extraction === manifest.extraction &&
-    (await countSlice(trx, 'customers', slice)) === manifest.customers.rows &&
-    (await countSlice(trx, 'consumption', slice)) === manifest.consumption.rows
+    (await holdsAllRows(trx, slice, manifest))
   );
+}
+
+async function holdsAllRows(
+  trx: Knex,
+  slice: Slice,
+  manifest: TransformManifest,
+): Promise<boolean> {
+  for (const table of tableNames)
+    if ((await countSlice(trx, table, slice)) !== expectedSums(manifest, table).rows) return false;
+  return true;
 }
 
 async function replaceSlice(
@@ -121,19 +132,22 @@ async function replaceSlice(
 ): Promise<void> {
   for (const table of tableNames) {
     await deleteSlice(transaction.trx, table, slice);
-    const sent: Sums = { rows: 0, totals: new Map() };
-    const batches = tallied(table, readParquet(staging, files[table], table), sent, (rows) => {
+    const file = files[table];
+    if (file === undefined) continue;
+    const expected = expectedSums(manifest, table);
+    const sent = emptySums();
+    const batches = tallied(table, readParquet(staging, file, table), sent, (rows) => {
       throwIfInterrupted(signal);
-      if (rows > 0) onProgress(`${table} ${rows} of ${manifest[table].rows} rows`);
+      if (rows > 0) onProgress(`${table} ${rows} of ${expected.rows} rows`);
     });
     await transaction.append(table, batches);
     checkSums(`${table} as staged`, manifest, table, sent);
   }
-  const customers = await countSlice(transaction.trx, 'customers', slice);
-  checkSums('customers in the database', manifest, 'customers', {
-    rows: customers,
-    totals: new Map(),
-  });
-  const consumption = await transaction.sums(slice);
-  checkSums('consumption in the database', manifest, 'consumption', consumption);
+  for (const table of tableNames) {
+    const stored =
+      table === 'customers'
+        ? { ...emptySums(), rows: await countSlice(transaction.trx, table, slice) }
+        : await transaction.sums(table, slice, Object.keys(expectedSums(manifest, table).columns));
+    checkSums(`${table} in the database`, manifest, table, stored);
+  }
 }

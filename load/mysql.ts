@@ -6,11 +6,11 @@ import mysql from 'mysql2';
 import { z } from 'zod';
 import { ConfigurationError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { addTo, parseAmount } from '../pipeline/money.js';
-import type { Totals } from '../pipeline/money.js';
-import type { Slice } from '../pipeline/staging/layout.js';
+import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
+import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { insertRows } from './batch-insert.js';
 import { loadInfile } from './bulk-mysql.js';
+import { emptySums } from './check-sums.js';
 import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
@@ -156,7 +156,7 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
                   if (bulk) bulk = await loadInfile(trx, table, batches);
                   if (!bulk) await insertRows(trx, table, batches, mysql, maxBytes);
                 },
-                sums: (of) => sumSlice(trx, of),
+                sums: (table, of, columns) => sumSlice(trx, table, of, columns),
               } satisfies LoadTransaction),
             // Without gap locks, so that neighbouring slices never wait for each other.
             { connection, isolationLevel: 'read committed' },
@@ -168,21 +168,33 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
 }
 
 const sums = z.array(
-  z.object({ currency: z.string(), rows: z.coerce.number(), amount: z.string() }),
+  z
+    .object({ currency: z.string(), rows: z.coerce.number(), Amount: z.string() })
+    .catchall(z.string().nullable()),
 );
 
-async function sumSlice(trx: Knex, slice: Slice): Promise<Sums> {
-  const answer: unknown = await trx('consumption')
+async function sumSlice(
+  trx: Knex,
+  table: TableName,
+  slice: Slice,
+  columns: readonly string[],
+): Promise<Sums> {
+  const query = trx(table)
     .where(sliceKey(slice))
     .groupBy('Currency')
     .select({ currency: 'Currency' })
-    .count({ rows: '*' })
-    .sum({ amount: 'Amount' });
-  const totals: Totals = new Map();
-  let rows = 0;
+    .count({ rows: '*' });
+  for (const column of ['Amount', ...columns]) void query.sum({ [column]: column });
+  const answer: unknown = await query;
+  const found = emptySums();
   for (const sum of sums.parse(answer)) {
-    rows += sum.rows;
-    addTo(totals, sum.currency, parseAmount(sum.amount).units);
+    found.rows += sum.rows;
+    addTo(found.totals, sum.currency, parseAmount(sum.Amount).units);
+    for (const column of columns) {
+      const amount = sum[column];
+      if (typeof amount === 'string')
+        addToNamed(found.columns, column, sum.currency, parseAmount(amount).units);
+    }
   }
-  return { rows, totals };
+  return found;
 }

@@ -1,12 +1,13 @@
 import type { Knex } from 'knex';
 import { ConfigurationError } from '../pipeline/errors.js';
 import type { TableName } from '../pipeline/staging/layout.js';
+import { furtherMetrics } from '../pipeline/scope.js';
 import type { Column } from '../pipeline/staging/tables.js';
-import { DECIMAL, tableNames, tables } from '../pipeline/staging/tables.js';
+import { DECIMAL, tables } from '../pipeline/staging/tables.js';
 import type { Dialect } from './driver.js';
 import { LOADS } from './history.js';
 
-/** The last column of both tables: the row's number within its slice, from 1. */
+/** The last column of every table: the row's number within its slice, from 1. */
 export const LINE = 'Line';
 
 const lineDescription = "The row's number within its month and organization, from 1";
@@ -17,7 +18,11 @@ const indexes: Record<TableName, readonly (readonly string[])[]> = {
     ['Reference', 'BillingPeriod'],
     ['Service', 'BillingPeriod'],
   ],
+  charges: [['Reference', 'BillingPeriod']],
 };
+
+/** Columns of consumption that the first version lacked. */
+const laterColumns: readonly string[] = furtherMetrics;
 
 const loadColumns = [
   'Id',
@@ -50,18 +55,9 @@ interface Step extends Knex.Migration {
  * declared later needs a step of its own that adds it where it is missing.
  */
 export function migrations(dialect: Dialect): readonly Step[] {
-  const down = (): Promise<void> => Promise.reject(new Error('the tables are never taken back'));
   return [
-    ...tableNames.map((table) => ({
-      name: `001_${table}`,
-      down,
-      up: async (knex: Knex): Promise<void> => {
-        await createTable(knex, table, columnNames(table), (builder) => {
-          defineTable(builder, table, dialect);
-        });
-        for (const columns of indexes[table]) await addIndex(knex, table, columns);
-      },
-    })),
+    tableStep('001_customers', 'customers', dialect),
+    tableStep('001_consumption', 'consumption', dialect),
     {
       name: `001_${LOADS}`,
       down,
@@ -82,7 +78,37 @@ export function migrations(dialect: Dialect): readonly Step[] {
         await addColumn(knex, LOADS, 'Differences', (builder) => builder.text('Differences'));
       },
     },
+    {
+      name: '003_metrics',
+      down,
+      up: async (knex: Knex): Promise<void> => {
+        for (const column of tables.consumption.filter(({ name }) => laterColumns.includes(name))) {
+          await addColumn(knex, 'consumption', column.name, (builder) =>
+            describe(defineColumn(builder, column, dialect), column.description, dialect),
+          );
+        }
+        await addColumn(knex, LOADS, 'Detail', (builder) => builder.string('Detail', 16));
+      },
+    },
+    tableStep('003_charges', 'charges', dialect),
   ];
+}
+
+function tableStep(name: string, table: TableName, dialect: Dialect): Step {
+  return {
+    name,
+    down,
+    up: async (knex: Knex): Promise<void> => {
+      await createTable(knex, table, columnNames(table), (builder) => {
+        defineTable(builder, table, dialect);
+      });
+      for (const columns of indexes[table]) await addIndex(knex, table, columns);
+    },
+  };
+}
+
+function down(): Promise<void> {
+  return Promise.reject(new Error('the tables are never taken back'));
 }
 
 /**
@@ -101,7 +127,10 @@ async function createTable(
 
 async function checkColumns(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
   const found = Object.keys(await knex(table).columnInfo());
-  if (found.length === columns.length && columns.every((name) => found.includes(name))) return;
+  const isOurs =
+    found.every((name) => columns.includes(name)) &&
+    columns.every((name) => found.includes(name) || laterColumns.includes(name));
+  if (isOurs) return;
   throw new ConfigurationError(
     `the database has a table ${table} already, and it is not this pipeline's`,
     { next: 'rename that table, or give the pipeline a database of its own' },
@@ -150,8 +179,12 @@ function defineTable(builder: Knex.CreateTableBuilder, table: TableName, dialect
   builder.primary(['BillingPeriod', 'Organization', LINE]);
 }
 
-function describe(column: Knex.ColumnBuilder, description: string, dialect: Dialect): void {
-  if (dialect === 'mysql') column.comment(description);
+function describe(
+  column: Knex.ColumnBuilder,
+  description: string,
+  dialect: Dialect,
+): Knex.ColumnBuilder {
+  return dialect === 'mysql' ? column.comment(description) : column;
 }
 
 function defineColumn(

@@ -6,11 +6,13 @@ import type { ExportedFile, TransformManifest } from '../pipeline/staging/manife
 import { readTransformManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 
-/** What is to be loaded: the slice's manifest and its two files of the standard profile. */
+/** What is to be loaded: the slice's manifest and its files of the standard profile. */
 export interface Source {
   manifest: TransformManifest;
-  files: Record<TableName, ExportedFile>;
-  /** SHA-256 over the two files' SHA-256: changes exactly when the content to load does. */
+  /** `charges` only where the month was asked for by charge type. */
+  files: Record<'customers' | 'consumption', ExportedFile> &
+    Partial<Record<TableName, ExportedFile>>;
+  /** SHA-256 over the files' SHA-256: changes exactly when the content to load does. */
   sha256: string;
 }
 
@@ -40,17 +42,20 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
   }
   const fileOf = (table: TableName): ExportedFile => {
     const key = exportKey('parquet', table, slice);
-    const file = manifest[table].files.find((candidate) => candidate.key === key);
+    const file = manifest[table]?.files.find((candidate) => candidate.key === key);
     if (file !== undefined) return file;
     throw new DataError(
       `nothing to load: ${table} was exported without Parquet's standard profile`,
       { where, next: `run "${transformCommand(slice)} --parquet standard --force"` },
     );
   };
-  const files = { customers: fileOf('customers'), consumption: fileOf('consumption') };
-  const sha256 = sha256Of(
-    new TextEncoder().encode(`${files.customers.sha256}\n${files.consumption.sha256}\n`),
-  );
+  const files = {
+    customers: fileOf('customers'),
+    consumption: fileOf('consumption'),
+    ...(manifest.charges === undefined ? {} : { charges: fileOf('charges') }),
+  };
+  const digests = Object.values(files).map((file) => `${file.sha256}\n`);
+  const sha256 = sha256Of(new TextEncoder().encode(digests.join('')));
   return { manifest, files, sha256 };
 }
 

@@ -5,10 +5,11 @@ import Libsql from 'libsql';
 import { z } from 'zod';
 import { DataError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import type { Totals } from '../pipeline/money.js';
-import { addTo, parseAmount } from '../pipeline/money.js';
-import type { Slice } from '../pipeline/staging/layout.js';
+import type { Units } from '../pipeline/money.js';
+import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
+import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { insertSqliteRows } from './batch-insert.js';
+import { emptySums } from './check-sums.js';
 import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
@@ -112,7 +113,7 @@ function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
               dialect: 'sqlite',
               trx,
               append: (table, batches) => insertSqliteRows(trx, table, batches),
-              sums: (of) => sumSlice(trx, of),
+              sums: (table, of, columns) => sumSlice(trx, table, of, columns),
             } satisfies LoadTransaction),
           ),
         ),
@@ -131,35 +132,51 @@ function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
 /** Rows that are added up at once. */
 const RANGE = 100_000;
 
-const sums = z.array(z.object({ currency: z.string(), rows: z.number(), amounts: z.string() }));
+const sums = z.array(
+  z.object({ currency: z.string(), rows: z.number() }).catchall(z.string().nullable()),
+);
 const extent = z.tuple([z.object({ last: z.number().nullable() })]);
 
 /** SQLite has no exact decimal: it hands the amounts over as text, and they are added up here. */
-async function sumSlice(trx: Knex, slice: Slice): Promise<Sums> {
-  const totals: Totals = new Map();
-  let rows = 0;
-  const [{ last }] = extent.parse(
-    await trx('consumption').where(sliceKey(slice)).max({ last: 'Line' }),
+async function sumSlice(
+  trx: Knex,
+  table: TableName,
+  slice: Slice,
+  columns: readonly string[],
+): Promise<Sums> {
+  const found = emptySums();
+  const [{ last }] = extent.parse(await trx(table).where(sliceKey(slice)).max({ last: 'Line' }));
+  const texts = ['Amount', ...columns].map((column) =>
+    trx.raw("group_concat(??, ' ') AS ??", [column, column]),
   );
   for (let start = 1; start <= (last ?? 0); start += RANGE) {
-    const answer: unknown = await trx('consumption')
+    const answer: unknown = await trx(table)
       .where(sliceKey(slice))
       .whereBetween('Line', [start, start + RANGE - 1])
       .groupBy('Currency')
-      .select({ currency: 'Currency' }, trx.raw("group_concat(Amount, ' ') AS amounts"))
+      .select({ currency: 'Currency' }, ...texts)
       .count({ rows: '*' });
     for (const sum of sums.parse(answer)) {
-      rows += sum.rows;
-      for (const amount of sum.amounts.split(' ')) {
-        const { units, rounded } = parseAmount(amount);
-        if (rounded) {
-          throw new DataError(`consumption in the database holds the amount ${amount}`, {
-            next: 'look for a trigger or another program that alters the table',
-          });
+      const { currency } = sum;
+      found.rows += sum.rows;
+      for (const column of ['Amount', ...columns]) {
+        const amounts = sum[column];
+        if (typeof amounts !== 'string') continue;
+        for (const amount of amounts.split(' ')) {
+          const units = unitsOf(amount, table);
+          if (column === 'Amount') addTo(found.totals, currency, units);
+          else addToNamed(found.columns, column, currency, units);
         }
-        addTo(totals, sum.currency, units);
       }
     }
   }
-  return { rows, totals };
+  return found;
+}
+
+function unitsOf(amount: string, table: TableName): Units {
+  const { units, rounded } = parseAmount(amount);
+  if (!rounded) return units;
+  throw new DataError(`${table} in the database holds the amount ${amount}`, {
+    next: 'look for a trigger or another program that alters the table',
+  });
 }

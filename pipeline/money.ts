@@ -63,6 +63,22 @@ export function formatAmount(units: Units): string {
   return `${negative ? '-' : ''}${whole}${fraction === '' ? '' : `.${fraction}`}`;
 }
 
+/**
+ * `a` ÷ `b` to 18 fraction digits, rounded half to even; null where it needs more than 38 digits.
+ * @throws {RangeError} when `b` is 0.
+ */
+export function divide(a: Units, b: Units): Units | null {
+  const negative = a < 0n !== b < 0n;
+  const dividend = (a < 0n ? -a : a) * 10n ** BigInt(SCALE);
+  const divisor = b < 0n ? -b : b;
+  const quotient = dividend / divisor;
+  const twice = (dividend % divisor) * 2n;
+  const up = twice > divisor || (twice === divisor && quotient % 2n === 1n);
+  const units = up ? quotient + 1n : quotient;
+  if (units >= limit) return null;
+  return negative ? -units : units;
+}
+
 /** Sums per currency, in the order of first appearance. */
 export type Totals = Map<string, Units>;
 
@@ -76,8 +92,8 @@ export type NamedTotals = Map<string, Totals>;
 
 /** Adds an amount to the sum of its metric or column, and currency. */
 export function addToNamed(named: NamedTotals, name: string, currency: string, units: Units): void {
-  let totals = named.get(name);
-  if (totals === undefined) named.set(name, (totals = new Map()));
+  const totals: Totals = named.get(name) ?? new Map<string, Units>();
+  named.set(name, totals);
   addTo(totals, currency, units);
 }
 

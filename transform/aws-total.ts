@@ -1,32 +1,55 @@
 import { DataError } from '../pipeline/errors.js';
-import type { Totals } from '../pipeline/money.js';
-import { addTo, formatTotals, parseAmount, sameTotals } from '../pipeline/money.js';
+import type { NamedTotals, Totals } from '../pipeline/money.js';
+import {
+  addTo,
+  addToNamed,
+  formatNamed,
+  formatTotals,
+  parseAmount,
+  sameNamed,
+  sameTotals,
+} from '../pipeline/money.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { StagedExtraction } from './pages.js';
 import { totalPages } from './pages.js';
 
+/** AWS's own ungrouped cost of a month, currency → plain decimal. */
+export interface AwsTotal {
+  /** UnblendedCost. */
+  totals: Record<string, string>;
+  /** The other cost metrics. */
+  metrics: Record<string, Record<string, string>>;
+}
+
 /**
- * AWS's own ungrouped total of the month, currency → plain decimal, from its staged answer; null where
- * it was not asked for.
+ * AWS's own ungrouped total of the month, from its staged answer; null where it was not asked for.
  * @throws {DataError} when the staged answer is missing, altered, or says something else than the manifest.
  */
 export async function readAwsTotal(
   extraction: StagedExtraction,
   signal: AbortSignal,
-): Promise<Record<string, string> | null> {
+): Promise<AwsTotal | null> {
   const { staging, slice, manifest } = extraction;
   const totals: Totals = new Map();
+  const metrics: NamedTotals = new Map();
   let pages = 0;
   for await (const { content } of totalPages(extraction, signal)) {
     pages++;
-    for (const { Total } of content.ResultsByTime ?? []) {
-      const sum = Total?.UnblendedCost;
-      if (sum !== undefined) addTo(totals, sum.Unit, parseAmount(sum.Amount).units);
+    for (const { Total = {} } of content.ResultsByTime ?? []) {
+      for (const [metric, { Amount, Unit }] of Object.entries(Total)) {
+        const { units } = parseAmount(Amount);
+        if (metric === 'UnblendedCost') addTo(totals, Unit, units);
+        else addToNamed(metrics, metric, Unit, units);
+      }
     }
   }
-  const found = pages === 0 ? null : formatTotals(totals);
-  const said = manifest.awsTotal ?? null;
-  if (found === null ? said === null : said !== null && sameTotals(found, said)) return found;
+  const found =
+    pages === 0 ? null : { totals: formatTotals(totals), metrics: formatNamed(metrics) };
+  const said =
+    manifest.awsTotal == null
+      ? null
+      : { totals: manifest.awsTotal, metrics: manifest.awsMetrics ?? {} };
+  if (found === null ? said === null : said !== null && isSame(found, said)) return found;
   throw new DataError(
     `AWS's total as staged is ${JSON.stringify(found)}, its manifest says ${JSON.stringify(said)}`,
     {
@@ -34,4 +57,8 @@ export async function readAwsTotal(
       next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
     },
   );
+}
+
+function isSame(a: AwsTotal, b: AwsTotal): boolean {
+  return sameTotals(a.totals, b.totals) && sameNamed(a.metrics, b.metrics);
 }

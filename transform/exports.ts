@@ -5,7 +5,7 @@ import { exportKey } from '../pipeline/staging/layout.js';
 import type { ExportedFile } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import type { Batch } from '../pipeline/staging/tables.js';
-import { tableNames, tables } from '../pipeline/staging/tables.js';
+import { tables } from '../pipeline/staging/tables.js';
 import { openCsv } from './csv.js';
 import type { OpenExport, TableExport } from './export.js';
 import { openParquet } from './parquet.js';
@@ -34,17 +34,18 @@ interface OpenFile {
   rows: TableExport;
 }
 
-/** Opens the files of both tables in the given formats. */
+/** Opens the files of the given tables in the given formats. */
 export async function openExports(
   staging: Staging,
   slice: Slice,
+  names: readonly TableName[],
   formats: readonly ExportFormat[],
 ): Promise<Exports> {
   const openers = await Promise.all(
     formats.map(async (format) => ({ format, open: await opener(format) })),
   );
   const files: OpenFile[] = openers.flatMap(({ format, open }) =>
-    tableNames.map((table) => {
+    names.map((table) => {
       const key = exportKey(format, table, slice);
       const out = openWriter(staging, key);
       return { table, key, out, rows: open(out, tables[table]) };
@@ -61,7 +62,11 @@ export async function openExports(
         // before the first file becomes visible.
         await out.write(new Uint8Array());
       }
-      const closed: Record<TableName, ExportedFile[]> = { customers: [], consumption: [] };
+      const closed: Record<TableName, ExportedFile[]> = {
+        customers: [],
+        consumption: [],
+        charges: [],
+      };
       for (const { table, out } of files) closed[table].push(await out.close());
       return closed;
     },

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
+import { furtherMetrics } from '../pipeline/scope.js';
 import { readAll, sha256Of } from '../pipeline/staging/bytes.js';
-import type { Operation, Slice } from '../pipeline/staging/layout.js';
+import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import { extractionPrefix, parsePageFile } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
@@ -33,14 +34,15 @@ const account = z.object({
 
 const accountsPage = z.object({ Accounts: z.array(account).optional() });
 
+const metricNames = ['UnblendedCost', ...furtherMetrics, 'UsageQuantity'] as const;
+
 const group = z.object({
   Keys: z.array(z.string()).optional(),
   Metrics: z
-    .object({
-      UnblendedCost: z
-        .object({ Amount: z.string().optional(), Unit: z.string().optional() })
-        .optional(),
-    })
+    .partialRecord(
+      z.enum(metricNames),
+      z.object({ Amount: z.string().optional(), Unit: z.string().optional() }),
+    )
     .optional(),
 });
 
@@ -49,9 +51,7 @@ const totalPage = z.object({
     .array(
       z.object({
         Total: z
-          .object({
-            UnblendedCost: z.object({ Amount: z.string(), Unit: z.string() }).optional(),
-          })
+          .partialRecord(z.enum(metricNames), z.object({ Amount: z.string(), Unit: z.string() }))
           .optional(),
       }),
     )
@@ -95,16 +95,17 @@ export function accountsPages(
 }
 
 /**
- * The staged answers of GetCostAndUsage, one at a time, in the order they were asked for.
+ * The staged answers to a grouping question, one at a time, in the order they were asked for.
  * @throws {DataError} when a page is missing, altered, truncated or not what AWS answers.
  */
 export function costPages(
   extraction: StagedExtraction,
+  query: QueryName,
   signal: AbortSignal,
 ): AsyncGenerator<Page<CostPage>> {
   const rows = (page: CostPage): number =>
     (page.ResultsByTime ?? []).reduce((sum, result) => sum + (result.Groups?.length ?? 0), 0);
-  return pages(extraction, 'cost-and-usage', costPage, rows, signal);
+  return pages(extraction, query, costPage, rows, signal);
 }
 
 /**

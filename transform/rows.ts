@@ -1,6 +1,6 @@
 import { DataError } from '../pipeline/errors.js';
 import type { TableName } from '../pipeline/staging/layout.js';
-import type { Column } from '../pipeline/staging/tables.js';
+import type { Batch, Column, Value } from '../pipeline/staging/tables.js';
 import { columnIndex, tables } from '../pipeline/staging/tables.js';
 
 /** What every row of a slice carries. */
@@ -44,6 +44,36 @@ export function checkLength({ name, length = Infinity }: Column, text: string, r
   const characters = Array.from(text).length;
   if (characters <= length) return text;
   throw rowFault(row, `has ${characters} characters for ${name}, which holds ${length}`);
+}
+
+/**
+ * Rows of a table from its columns' values: an array has one for each row, anything else is the same in
+ * all. The stamp's columns are added.
+ */
+export function batchOf(
+  table: readonly Column[],
+  length: number,
+  stamp: Stamp,
+  values: Readonly<Record<string, readonly Value[] | Value>>,
+): Batch {
+  const all: typeof values = {
+    Tag: stamp.tag,
+    BillingPeriod: stamp.billingPeriod,
+    Organization: stamp.organization,
+    ...values,
+  };
+  return {
+    length,
+    columns: table.map(({ name }) => {
+      const value = all[name];
+      if (value === undefined) throw new Error(`no value is known for the column ${name}`);
+      return isList(value) ? value : new Array<Value>(length).fill(value);
+    }),
+  };
+}
+
+function isList(value: readonly Value[] | Value): value is readonly Value[] {
+  return Array.isArray(value);
 }
 
 const accountId = /^\d{12}$/;

@@ -29,11 +29,13 @@ export function createTerms(check: (text: string, place: Place) => void): Terms 
   };
 }
 
+type Indexed = Pick<Term, 'index'>;
+
 /**
  * Remembers pairs of terms: returns false for one that it has seen before. One bit a pair, so that
  * millions of rows take a few MiB where a set of strings would take hundreds.
  */
-export function createPairs(): (first: Term, second: Term) => boolean {
+export function createPairs(): (first: Indexed, second: Indexed) => boolean {
   const seen: Uint32Array[] = [];
   return (first, second) => {
     const word = second.index >>> 5;

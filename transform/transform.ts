@@ -1,19 +1,20 @@
 import { ConfigurationError, throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { difference, formatTotals } from '../pipeline/money.js';
+import { difference, formatNamed, formatTotals } from '../pipeline/money.js';
 import { billingPeriod } from '../pipeline/month.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
 import { isProvisional } from '../pipeline/provisional.js';
-import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
-import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
+import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
+import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
-import { serializeManifest } from '../pipeline/staging/manifest.js';
+import { scopeOf, serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { tableNames } from '../pipeline/staging/tables.js';
+import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
 import { readAwsTotal } from './aws-total.js';
-import { checkTally } from './check-tally.js';
-import type { ConsumptionTally } from './consumption.js';
+import { chargesBatches } from './charges.js';
+import { checkCharges, checkTally } from './check-tally.js';
+import type { ConsumptionTally, RowTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
 import { currentExtraction } from './current.js';
 import type { Customers } from './customers.js';
@@ -26,6 +27,7 @@ import type { Stamp } from './rows.js';
 import { columnOf } from './rows.js';
 import type { Recipe } from './unchanged.js';
 import { findUnchanged } from './unchanged.js';
+import { emptyWritten } from './written.js';
 
 export interface TransformTask {
   staging: Staging;
@@ -64,7 +66,11 @@ export async function decide(
   const { manifest, source } = await currentExtraction(staging, slice);
   const formats: ExportFormat[] = ['parquet', 'csv'];
   if (task.parquet === 'basic') formats.push('parquet-basic');
-  const recipe: Recipe = { extraction: manifest.extraction, source, tag, formats };
+  const names: readonly TableName[] = scopeOf(manifest).byRecordType
+    ? tableNames
+    : tableNames.filter((table) => table !== 'charges');
+  const { extraction } = manifest;
+  const recipe: Recipe = { extraction, source, tag, tables: names, formats };
   const former = task.force ? undefined : await findUnchanged(staging, slice, recipe);
   return { manifest, recipe, former };
 }
@@ -101,22 +107,25 @@ async function makeTables(
     billingPeriod: billingPeriod(slice.month),
     organization: slice.organization,
   };
-  const exports = await openExports(staging, slice, recipe.formats);
+  const exports = await openExports(staging, slice, recipe.tables, recipe.formats);
   try {
     const customers: Customers = new Map();
     for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
     const tally = await writeConsumption(task, extraction, stamp, exports);
     checkTally(extraction, tally);
+    const charged = await writeCharges(task, extraction, stamp, exports);
+    checkCharges(extraction, charged);
     const awsTotal = await readAwsTotal(extraction, signal);
     const totals = formatTotals(tally.totals);
-    const unlisted = addUnlisted(customers, tally.accounts);
+    const unlisted = addUnlisted(customers, new Map([...charged.accounts, ...tally.accounts]));
     await exports.write('customers', customersBatch(customers, stamp));
     throwIfInterrupted(signal);
     const files = await exports.close({
-      customers: { rows: customers.size, totals: new Map() },
+      customers: { ...emptyWritten(), rows: customers.size },
       consumption: tally,
+      charges: charged,
     });
-    await removeOthers(staging, slice, recipe.formats);
+    await removeOthers(staging, slice, recipe);
 
     const manifest: TransformManifest = {
       format: 1,
@@ -128,16 +137,21 @@ async function makeTables(
       finished: task.now().toISOString(),
       tag,
       estimated: extraction.manifest.estimated,
-      awsTotal,
-      difference: awsTotal === null ? null : difference(awsTotal, totals),
+      columns: tableColumns(),
+      detail: scopeOf(extraction.manifest).detail,
+      awsTotal: awsTotal?.totals ?? null,
+      difference: awsTotal === null ? null : difference(awsTotal.totals, totals),
+      ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
       fetched: extraction.manifest.finished,
       customers: { rows: customers.size, unlisted, files: files.customers },
       consumption: {
-        rows: tally.rows,
-        totals,
-        rounded: tally.rounded,
+        ...figuresOf(tally),
+        pairs: tally.pairs,
         files: files.consumption,
       },
+      ...(recipe.tables.includes('charges')
+        ? { charges: { ...figuresOf(charged), files: files.charges } }
+        : {}),
     };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
     report(task, manifest);
@@ -162,14 +176,34 @@ async function writeConsumption(
   return tally;
 }
 
-/** Removes files of formats that are not made any more; they would be older than the rest. */
+async function writeCharges(
+  { signal }: TransformTask,
+  extraction: StagedExtraction,
+  stamp: Stamp,
+  exports: Exports,
+): Promise<RowTally> {
+  const tally = emptyTally();
+  for await (const batch of chargesBatches(extraction, stamp, tally, signal))
+    await exports.write('charges', batch);
+  return tally;
+}
+
+function figuresOf({ rows, rounded, totals, columns }: RowTally) {
+  return { rows, totals: formatTotals(totals), columns: formatNamed(columns), rounded };
+}
+
+/** Removes files of tables and formats that are not made any more; they would be older than the rest. */
 async function removeOthers(
   staging: Staging,
   slice: Slice,
-  formats: readonly ExportFormat[],
+  recipe: Pick<Recipe, 'tables' | 'formats'>,
 ): Promise<void> {
-  if (formats.includes('parquet-basic')) return;
-  for (const table of tableNames) await staging.remove(exportKey('parquet-basic', table, slice));
+  for (const format of exportFormats) {
+    for (const table of tableNames) {
+      const isMade = recipe.formats.includes(format) && recipe.tables.includes(table);
+      if (!isMade) await staging.remove(exportKey(format, table, slice));
+    }
+  }
 }
 
 function report({ log }: TransformTask, { customers, consumption }: TransformManifest): void {

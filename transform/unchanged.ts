@@ -1,9 +1,9 @@
-import type { ExportFormat, Slice } from '../pipeline/staging/layout.js';
+import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportKey } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
 import { readTransformManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { tableNames } from '../pipeline/staging/tables.js';
+import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
 
 /** What the tables of a slice are made from. */
 export interface Recipe {
@@ -11,6 +11,7 @@ export interface Recipe {
   /** sha256 of the extraction's manifest. */
   source: string;
   tag: string;
+  tables: readonly TableName[];
   formats: readonly ExportFormat[];
 }
 
@@ -29,13 +30,13 @@ export async function findUnchanged(
     manifest.extraction !== recipe.extraction ||
     manifest.source !== recipe.source ||
     manifest.tag !== recipe.tag ||
-    // An older version's manifest does not say when the month was fetched.
-    manifest.fetched === undefined
+    // An older version's manifest lacks it, or names other columns.
+    manifest.columns !== tableColumns()
   )
     return undefined;
-  const files = [...manifest.customers.files, ...manifest.consumption.files];
+  const files = tableNames.flatMap((table) => manifest[table]?.files ?? []);
   const wanted = recipe.formats.flatMap((format) =>
-    tableNames.map((table) => exportKey(format, table, slice)),
+    recipe.tables.map((table) => exportKey(format, table, slice)),
   );
   if (wanted.length !== files.length || !wanted.every((key) => files.some((f) => f.key === key)))
     return undefined;

@@ -119,10 +119,12 @@ async function compare(
   const { staging, signal } = request;
   const former = costsByPlace();
   const changes: Omit<Change, 'name'>[] = [];
+  const newer = costsByPlace();
   const before = await readCosts(staging, slice, pair.since, signal, former.add);
-  const after = await readCosts(staging, slice, pair.until, signal, (cost) => {
+  const after = await readCosts(staging, slice, pair.until, signal, newer.add);
+  for (const cost of newer.rest()) {
     const old = former.take(cost);
-    if (old === cost.amount) return;
+    if (old === cost.amount) continue;
     changes.push({
       ...placeOf(cost),
       change: old === undefined ? 'appeared' : 'changed',
@@ -130,7 +132,7 @@ async function compare(
       after: cost.amount,
       difference: cost.amount - (old ?? 0n),
     });
-  });
+  }
   for (const { amount, ...place } of former.rest()) {
     changes.push({
       ...place,
@@ -154,7 +156,10 @@ function placeOf({ account, service, currency }: Cost): Omit<Cost, 'amount'> {
   return { account, service, currency };
 }
 
-/** Costs by account, service and currency, to be taken out one by one. */
+/**
+ * Costs by account, service and currency, to be taken out one by one. The rows of several usage types of a
+ * service add up, so that extractions of either detail can be compared.
+ */
 function costsByPlace(): {
   add: (cost: Cost) => void;
   take: (place: Omit<Cost, 'amount'>) => Units | undefined;
@@ -165,7 +170,10 @@ function costsByPlace(): {
     add({ account, service, currency, amount }) {
       const services = places.get(currency) ?? new Map<string, Map<string, Units>>();
       const accounts = services.get(service) ?? new Map<string, Units>();
-      places.set(currency, services.set(service, accounts.set(account, amount)));
+      places.set(
+        currency,
+        services.set(service, accounts.set(account, (accounts.get(account) ?? 0n) + amount)),
+      );
     },
     take({ account, service, currency }) {
       const accounts = places.get(currency)?.get(service);

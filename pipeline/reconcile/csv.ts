@@ -1,23 +1,24 @@
 import { Readable, pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { z } from 'zod';
+import { emptySums } from '../../load/check-sums.js';
 import type { Sums } from '../../load/driver.js';
 import { DataError } from '../errors.js';
-import { addTo, parseAmount } from '../money.js';
+import { addTo, addToNamed, parseAmount } from '../money.js';
 import type { TableName } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
-import { columnIndex, tables } from '../staging/tables.js';
+import { columnIndex, furtherMoney, tables } from '../staging/tables.js';
 
 const cells = z.array(z.string());
 
 /**
- * Reads a staged CSV file back: its rows and, for consumption, their exact sums. Memory is bounded.
+ * Reads a staged CSV file back: its rows, and the exact sums of its columns of money. Memory is bounded.
  * @throws {DataError} when it is no such file.
  */
 export async function readCsv(staging: Staging, key: string, table: TableName): Promise<Sums> {
   const where = `${staging.location}/${key}`;
   const content = await staging.read(key);
-  const sums: Sums = { rows: 0, totals: new Map() };
+  const sums = emptySums();
   if (content === undefined) throw new DataError('the file is missing', { where });
   const parser = parse({ record_delimiter: '\r\n' });
   // A failure of either end destroys the parser, so that the loop below throws it.
@@ -44,7 +45,12 @@ function checkHeader(header: readonly string[], table: TableName, where: string)
 
 function count(row: readonly string[], table: TableName, sums: Sums): void {
   sums.rows++;
-  if (table !== 'consumption') return;
-  const amount = row[columnIndex(table, 'Amount')] ?? '';
-  addTo(sums.totals, row[columnIndex(table, 'Currency')] ?? '', parseAmount(amount).units);
+  if (table === 'customers') return;
+  const cell = (name: string): string => row[columnIndex(table, name)] ?? '';
+  const currency = cell('Currency');
+  addTo(sums.totals, currency, parseAmount(cell('Amount')).units);
+  for (const name of furtherMoney(table)) {
+    const text = cell(name);
+    if (text !== 'N/A') addToNamed(sums.columns, name, currency, parseAmount(text).units);
+  }
 }

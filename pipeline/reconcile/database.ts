@@ -1,19 +1,20 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { checkSums } from '../../load/check-sums.js';
+import { checkSums, emptySums } from '../../load/check-sums.js';
 import { translated } from '../../load/database-errors.js';
 import type { Database, Sums } from '../../load/driver.js';
 import { LOADS, newestLoad } from '../../load/history.js';
 import type { StoredRow } from '../../load/read-rows.js';
-import { readRows } from '../../load/read-rows.js';
+import { NULL, readRows } from '../../load/read-rows.js';
 import { readParquet } from '../../load/read-parquet.js';
 import { DataError } from '../errors.js';
-import { addTo, formatTotals, parseAmount } from '../money.js';
+import { addTo, addToNamed, formatTotals, parseAmount } from '../money.js';
 import { isMonth } from '../month.js';
 import type { Month } from '../month.js';
 import type { Slice, TableName } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
-import { columnIndex, tableNames } from '../staging/tables.js';
+import type { Batch } from '../staging/tables.js';
+import { columnIndex, furtherMoney, tableNames } from '../staging/tables.js';
 import { compareRows } from './compare-rows.js';
 import type { ExportedFigures } from './exports.js';
 import type { Layer, Report } from './findings.js';
@@ -45,10 +46,16 @@ export async function checkDatabase(
   return translated(database.location, () =>
     database.knex.transaction(async (trx) => {
       const current = await isCurrent(trx, database, report, exported);
-      const stored: Record<TableName, Stored> = { customers: empty(), consumption: empty() };
+      const stored: Record<TableName, Stored> = {
+        customers: empty(),
+        consumption: empty(),
+        charges: empty(),
+      };
       for (const table of tableNames) {
         const rows = tallied(table, readRows(trx, table, report.slice), stored[table]);
-        if (current !== undefined && current.intact.includes(table)) {
+        const isIntact = current?.intact.includes(table) ?? false;
+        const isEmpty = current !== undefined && current.source.files[table] === undefined;
+        if (current !== undefined && (isIntact || isEmpty)) {
           await compareTable(staging, database, report, current, table, rows);
         } else {
           while ((await rows.next()).done !== true);
@@ -107,7 +114,7 @@ async function isCurrent(
 }
 
 function empty(): Stored {
-  return { rows: 0, totals: new Map(), references: new Set() };
+  return { ...emptySums(), references: new Set() };
 }
 
 /** Passes stored rows on, counting them; what is no amount is left to the comparison of the rows. */
@@ -118,8 +125,9 @@ async function* tallied(
 ): AsyncGenerator<StoredRow[], void, undefined> {
   const position = (name: string): number => columnIndex(table, name);
   const reference = position('Reference');
-  const amount = table === 'consumption' ? position('Amount') : -1;
-  const currency = table === 'consumption' ? position('Currency') : -1;
+  const amount = table === 'customers' ? -1 : position('Amount');
+  const currency = table === 'customers' ? -1 : position('Currency');
+  const further = furtherMoney(table).map((name) => [name, position(name)] as const);
   for await (const piece of pieces) {
     for (const { texts } of piece) {
       stored.rows++;
@@ -127,6 +135,11 @@ async function* tallied(
       if (amount < 0) continue;
       const units = unitsOf(texts[amount] ?? '');
       if (units !== undefined) addTo(stored.totals, texts[currency] ?? '', units);
+      for (const [name, index] of further) {
+        const value = texts[index] ?? NULL;
+        const sum = value === NULL ? undefined : unitsOf(value);
+        if (sum !== undefined) addToNamed(stored.columns, name, texts[currency] ?? '', sum);
+      }
     }
     yield piece;
   }
@@ -149,7 +162,8 @@ async function compareTable(
   table: TableName,
   rows: AsyncGenerator<StoredRow[], void, undefined>,
 ): Promise<void> {
-  const batches = readParquet(staging, source.files[table], table);
+  const file = source.files[table];
+  const batches = file === undefined ? noBatches() : readParquet(staging, file, table);
   const found = await compareRows(table, dialect, batches, rows);
   const kinds = [
     [found.missing, 'staged and missing in the database'],
@@ -164,6 +178,11 @@ async function compareTable(
       next: `find out who changes the table, then run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
     });
   }
+}
+
+/** The rows of a table that was not made. */
+async function* noBatches(): AsyncGenerator<Batch, void, undefined> {
+  // Nothing to hand out.
 }
 
 function without(references: Set<string>, others: Set<string>): string[] {

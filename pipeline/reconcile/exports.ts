@@ -1,9 +1,9 @@
-import { checkSums, tallied } from '../../load/check-sums.js';
+import { checkSums, emptySums, tallied } from '../../load/check-sums.js';
 import type { Sums } from '../../load/driver.js';
 import { readParquet } from '../../load/read-parquet.js';
 import type { Source } from '../../load/source.js';
 import { findSource } from '../../load/source.js';
-import { formatTotals, sameTotals } from '../money.js';
+import { formatTotals, sameNamed, sameTotals } from '../money.js';
 import { digest } from '../staging/bytes.js';
 import type { TableName } from '../staging/layout.js';
 import { exportKey, transformManifestKey } from '../staging/layout.js';
@@ -13,7 +13,7 @@ import { tableNames } from '../staging/tables.js';
 import { readCsv } from './csv.js';
 import type { Layer, LayerName, Report } from './findings.js';
 import { flagsOf } from './findings.js';
-import type { StagedFigures } from './pages.js';
+import type { FurtherFigures, StagedFigures } from './pages.js';
 
 /** What the transform stage left, as far as it can be read. */
 export interface ExportedFigures {
@@ -44,6 +44,7 @@ export async function checkExports(
   const placeOf = (key: string): string => `${staging.location}/${key}`;
   for (const table of tableNames) {
     const file = source.files[table];
+    if (file === undefined) continue;
     if (whole.has(file.key)) {
       const sums = await report.examine('Parquet', () => readBack(staging, file, table));
       if (sums !== undefined) {
@@ -75,7 +76,7 @@ function compareWithPages(
   staging: Staging,
   report: Report,
   manifest: TransformManifest,
-  { extraction, source, pages }: StagedFigures,
+  { extraction, source, pages, further }: StagedFigures,
 ): void {
   const place = {
     where: `${staging.location}/${transformManifestKey(report.slice)}`,
@@ -91,11 +92,36 @@ function compareWithPages(
     (pages.customers === undefined || pages.customers === customers.rows) &&
     (pages.rows === undefined || pages.rows === consumption.rows) &&
     (pages.totals === undefined || sameTotals(pages.totals, consumption.totals));
-  if (same) return;
+  if (same) {
+    if (further !== undefined && !isSameFurther(further, manifest)) {
+      const what = `the manifest says ${JSON.stringify(furtherOf(manifest))} beside that, the staged pages give ${JSON.stringify(further)}`;
+      report.add('Parquet', what, { ...place, next: forced(place.next) });
+    }
+    return;
+  }
   report.add(
     'Parquet',
     `the manifest says ${figures(customers.rows, consumption.rows, consumption.totals)}, the staged pages give ${figures(pages.customers, pages.rows, pages.totals)}`,
-    { ...place, next: place.next.replace(' --month', ' --force --month') },
+    { ...place, next: forced(place.next) },
+  );
+}
+
+function forced(command: string): string {
+  return command.replace(' --month', ' --force --month');
+}
+
+function furtherOf({ consumption, charges }: TransformManifest): FurtherFigures {
+  const { rows = 0, totals = {}, columns = {} } = charges ?? {};
+  return { columns: consumption.columns ?? {}, charges: { rows, totals, columns } };
+}
+
+function isSameFurther(pages: FurtherFigures, manifest: TransformManifest): boolean {
+  const said = furtherOf(manifest);
+  return (
+    sameNamed(pages.columns, said.columns) &&
+    pages.charges.rows === said.charges.rows &&
+    sameTotals(pages.charges.totals, said.charges.totals) &&
+    sameNamed(pages.charges.columns, said.charges.columns)
   );
 }
 
@@ -111,10 +137,10 @@ function figures(
 async function wholeFiles(
   staging: Staging,
   report: Report,
-  { customers, consumption }: TransformManifest,
+  manifest: TransformManifest,
 ): Promise<Set<string>> {
   const whole = new Set<string>();
-  for (const file of [...customers.files, ...consumption.files]) {
+  for (const file of tableNames.flatMap((table) => manifest[table]?.files ?? [])) {
     const content = await staging.read(file.key);
     const found = content === undefined ? undefined : await digest(content);
     if (found?.sha256 === file.sha256) {
@@ -134,7 +160,7 @@ async function wholeFiles(
 }
 
 async function readBack(staging: Staging, file: ExportedFile, table: TableName): Promise<Sums> {
-  const sums: Sums = { rows: 0, totals: new Map() };
+  const sums = emptySums();
   const pieces = tallied(table, readParquet(staging, file, table), sums, () => undefined);
   while ((await pieces.next()).done !== true);
   return sums;
@@ -142,7 +168,7 @@ async function readBack(staging: Staging, file: ExportedFile, table: TableName):
 
 function record(layer: Layer, table: TableName, { rows, totals }: Sums): void {
   if (table === 'customers') layer.customers = rows;
-  else Object.assign(layer, { rows, totals: formatTotals(totals) });
+  else if (table === 'consumption') Object.assign(layer, { rows, totals: formatTotals(totals) });
 }
 
 async function agrees(

@@ -1,19 +1,36 @@
+import type { Figures } from '../../load/check-difference.js';
 import { checkDifference } from '../../load/check-difference.js';
+import type { AwsTotal } from '../../transform/aws-total.js';
 import { readAwsTotal } from '../../transform/aws-total.js';
-import { checkTally } from '../../transform/check-tally.js';
-import type { ConsumptionTally } from '../../transform/consumption.js';
+import { chargesBatches } from '../../transform/charges.js';
+import { checkCharges, checkTally } from '../../transform/check-tally.js';
+import type { ConsumptionTally, RowTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
 import { currentExtraction } from '../../transform/current.js';
 import type { Customers } from '../../transform/customers.js';
 import { addAccounts, addUnlisted } from '../../transform/customers.js';
 import type { StagedExtraction } from '../../transform/pages.js';
 import { accountsPages } from '../../transform/pages.js';
+import type { Stamp } from '../../transform/rows.js';
 import type { Units } from '../money.js';
-import { difference, formatTotals } from '../money.js';
+import { difference, formatNamed, formatTotals } from '../money.js';
 import { billingPeriod } from '../month.js';
 import { extractionPrefix } from '../staging/layout.js';
+import type { ExtractionManifest } from '../staging/manifest.js';
+import { scopeOf } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './findings.js';
+
+/** What the staged pages say beside customers, rows and their Amount. */
+export interface FurtherFigures {
+  /** Sums of consumption's other columns of money. */
+  columns: Record<string, Record<string, string>>;
+  charges: {
+    rows: number;
+    totals: Record<string, string>;
+    columns: Record<string, Record<string, string>>;
+  };
+}
 
 /** What the staged pages of the current extraction say. */
 export interface StagedFigures {
@@ -25,6 +42,8 @@ export interface StagedFigures {
   fetched: string;
   /** The layer's figures, where every page of them is whole. */
   pages: Layer;
+  /** Undefined where a page cannot be read. */
+  further: FurtherFigures | undefined;
   aws: Layer;
   /** AWS's ungrouped total minus the rows' sums; undefined where either is not known. */
   difference: Readonly<Record<string, string>> | undefined;
@@ -47,19 +66,21 @@ export async function checkPages(
   const extraction = { staging, slice, manifest };
   const listed = await report.examine('staged pages', () => readAccounts(extraction, signal));
   const tally = await report.examine('staged pages', () => readCosts(extraction, signal));
+  const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const totals = tally === undefined ? undefined : formatTotals(tally.totals);
-  if (totals !== undefined && awsTotal !== undefined) {
+  if (tally !== undefined && charged !== undefined && awsTotal !== undefined) {
     const where = `${staging.location}/${extractionPrefix(slice, manifest.extraction)}`;
     await report.examine(
       'AWS total',
       () => {
-        checkDifference({ ...slice, awsTotal, consumption: { totals } }, tolerance);
+        checkDifference(figuresOf(manifest, awsTotal, tally, charged), tolerance);
       },
       where,
     );
   }
-  if (tally !== undefined && listed !== undefined) addUnlisted(listed, tally.accounts);
+  if (tally !== undefined && charged !== undefined && listed !== undefined)
+    addUnlisted(listed, new Map([...charged.accounts, ...tally.accounts]));
   return {
     extraction: manifest.extraction,
     source,
@@ -71,8 +92,39 @@ export async function checkPages(
       rows: tally?.rows,
       totals,
     },
-    aws: { name: 'AWS total', totals: awsTotal ?? undefined },
-    difference: totals && awsTotal ? difference(awsTotal, totals) : undefined,
+    further:
+      tally && charged
+        ? {
+            columns: formatNamed(tally.columns),
+            charges: { rows: charged.rows, ...sumsOf(charged) },
+          }
+        : undefined,
+    aws: { name: 'AWS total', totals: awsTotal?.totals },
+    difference: totals && awsTotal ? difference(awsTotal.totals, totals) : undefined,
+  };
+}
+
+function sumsOf({ totals, columns }: RowTally) {
+  return { totals: formatTotals(totals), columns: formatNamed(columns) };
+}
+
+/** What the pages say, as a transform manifest would. */
+function figuresOf(
+  manifest: ExtractionManifest,
+  awsTotal: AwsTotal | null,
+  tally: ConsumptionTally,
+  charged: RowTally,
+): Figures {
+  const { month, organization } = manifest;
+  const { detail, byRecordType } = scopeOf(manifest);
+  return {
+    month,
+    organization,
+    detail,
+    awsTotal: awsTotal?.totals ?? null,
+    ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
+    consumption: { ...sumsOf(tally), pairs: tally.pairs },
+    ...(byRecordType ? { charges: sumsOf(charged) } : {}),
   };
 }
 
@@ -86,12 +138,23 @@ async function readCosts(
   extraction: StagedExtraction,
   signal: AbortSignal,
 ): Promise<ConsumptionTally> {
-  const { month, organization } = extraction.slice;
   const tally = emptyTally();
-  const stamp = { tag: '', billingPeriod: billingPeriod(month), organization };
   let rows = 0;
-  for await (const batch of consumptionBatches(extraction, stamp, tally, signal))
+  for await (const batch of consumptionBatches(extraction, stampOf(extraction), tally, signal))
     rows += batch.length;
   checkTally(extraction, { ...tally, rows });
   return tally;
+}
+
+async function readCharges(extraction: StagedExtraction, signal: AbortSignal): Promise<RowTally> {
+  const tally = emptyTally();
+  let rows = 0;
+  for await (const batch of chargesBatches(extraction, stampOf(extraction), tally, signal))
+    rows += batch.length;
+  checkCharges(extraction, { ...tally, rows });
+  return tally;
+}
+
+function stampOf({ slice: { month, organization } }: StagedExtraction): Stamp {
+  return { tag: '', billingPeriod: billingPeriod(month), organization };
 }

@@ -10,10 +10,11 @@ export interface Slice {
   organization: string;
 }
 
-export type TableName = 'customers' | 'consumption';
+export type TableName = 'customers' | 'consumption' | 'charges';
 
 /** The three forms in which a table is exported; the loader reads `parquet`. */
-export type ExportFormat = 'parquet' | 'parquet-basic' | 'csv';
+export const exportFormats = ['parquet', 'parquet-basic', 'csv'] as const;
+export type ExportFormat = (typeof exportFormats)[number];
 
 const organizationName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 

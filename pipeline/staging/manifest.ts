@@ -99,6 +99,16 @@ export function parseScope(json: unknown): Scope | undefined {
 
 const exportedFile = z.object({ key: z.string(), bytes: count, sha256 });
 
+const moneyTable = {
+  rows: count,
+  /** The column Amount, and the other columns of money that hold any value. */
+  totals,
+  columns: namedTotals.optional(),
+  /** Amounts that had more than 18 fraction digits and were rounded half to even. */
+  rounded: count,
+  files: z.array(exportedFile),
+};
+
 const transformManifest = z.object({
   format: z.literal(1),
   version: z.string(),
@@ -113,16 +123,37 @@ const transformManifest = z.object({
   /** The extraction's, and that minus the rows' sums: null without an ungrouped total, absent in manifests older than it. */
   awsTotal: totals.nullable().optional(),
   difference: totals.nullable().optional(),
+  /** The same by every other metric that was asked for. */
+  awsMetrics: namedTotals.optional(),
   /** When the extraction was finished; manifests of older versions lack it. */
   fetched: instant.optional(),
+  /** The tables' columns, see `tableColumns`; manifests of older versions lack it. */
+  columns: z.string().optional(),
+  /** What the extraction asked for. */
+  detail: z.enum(details).optional(),
   customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),
   consumption: z.object({
-    rows: count,
-    totals,
-    /** Amounts that had more than 18 fraction digits and were rounded half to even. */
-    rounded: count,
-    files: z.array(exportedFile),
+    ...moneyTable,
+    /** The rows by usage type beside AWS's own figures of pairs; null in the detail by service. */
+    pairs: z
+      .object({
+        compared: count,
+        /** The largest difference that rounding does not explain: AWS's figure minus the rows. */
+        largest: z
+          .object({
+            usageType: z.string(),
+            service: z.string().nullable(),
+            account: z.string().nullable(),
+            currency: z.string(),
+            difference: z.string(),
+          })
+          .nullable(),
+      })
+      .nullable()
+      .optional(),
   }),
+  /** Absent where the extraction was not asked for by charge type. */
+  charges: z.object(moneyTable).optional(),
 });
 
 /** What the transform stage made of one slice; written last. */

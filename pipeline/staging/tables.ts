@@ -1,8 +1,9 @@
 import { PRECISION, SCALE } from '../money.js';
+import { furtherMetrics } from '../scope.js';
 import type { TableName } from './layout.js';
 
 /**
- * The two tables, each column declared once. The Parquet schema, the CSV header, the database's DDL
+ * The tables, each column declared once. The Parquet schema, the CSV header, the database's DDL
  * and the README's tables are derived from these declarations.
  */
 
@@ -15,6 +16,8 @@ export interface Column {
   /** Longest text of a `string` column, in characters; longer text is a fault in the data. */
   readonly length?: number;
   readonly nullable?: boolean;
+  /** Whether the values are money of the row's Currency: their sums are compared from layer to layer. */
+  readonly money?: boolean;
   /** What the value means and where it comes from: the text of the README and of the database's comments. */
   readonly description: string;
 }
@@ -92,13 +95,39 @@ export const customers: readonly Column[] = [
   organization,
 ];
 
+const amount: Column = {
+  name: 'Amount',
+  type: 'decimal',
+  money: true,
+  description: 'UnblendedCost, exactly as AWS gives it; credits are negative',
+};
+const metrics: readonly Column[] = furtherMetrics.map((name) => ({
+  name,
+  type: 'decimal',
+  money: true,
+  nullable: true,
+  description: `${name}; null unless asked for by \`--metric ${name}\``,
+}));
+const currency: Column = {
+  name: 'Currency',
+  type: 'string',
+  length: 16,
+  description: "The amounts' unit, such as `USD`",
+};
+const estimated: Column = {
+  name: 'Estimated',
+  type: 'boolean',
+  description: "AWS's own flag: the month's figures may still change",
+};
+
 export const consumption: readonly Column[] = [
   reference,
   {
     name: 'Region',
     type: 'string',
     length: 64,
-    description: 'Always `N/A`: the cost is grouped by service and account',
+    description:
+      "Region of the usage type's prefix; the organization's own where the prefix is unknown; `N/A` without a region, and in the detail by service",
   },
   {
     name: 'Service',
@@ -106,41 +135,92 @@ export const consumption: readonly Column[] = [
     length: 512,
     description: 'The AWS service, as Cost Explorer names it',
   },
-  { name: 'Category', type: 'string', length: 512, description: 'Always `N/A`' },
-  { name: 'SubCategory', type: 'string', length: 512, description: 'Always `N/A`' },
-  { name: 'Quantity', type: 'decimal', nullable: true, description: 'Always null (`N/A` in CSV)' },
-  { name: 'Unit', type: 'string', length: 64, description: 'Always `N/A`' },
-  { name: 'UnitPrice', type: 'decimal', nullable: true, description: 'Always null (`N/A` in CSV)' },
   {
-    name: 'Amount',
-    type: 'decimal',
-    description: 'UnblendedCost, exactly as AWS gives it; credits are negative',
+    name: 'Category',
+    type: 'string',
+    length: 512,
+    description: 'The usage type; `N/A` in the detail by service',
   },
+  { name: 'SubCategory', type: 'string', length: 512, description: 'Always `N/A`' },
+  {
+    name: 'Quantity',
+    type: 'decimal',
+    nullable: true,
+    description: 'UsageQuantity; null in the detail by service',
+  },
+  {
+    name: 'Unit',
+    type: 'string',
+    length: 64,
+    description: "The quantity's unit; `N/A` where AWS gives none, and in the detail by service",
+  },
+  {
+    name: 'UnitPrice',
+    type: 'decimal',
+    nullable: true,
+    description:
+      'Amount ÷ Quantity, rounded half to even; null without a quantity or its unit, for a negative amount, and in the detail by service',
+  },
+  amount,
   {
     name: 'DiscountedAmount',
     type: 'decimal',
+    money: true,
     nullable: true,
-    description: 'Always null (`N/A` in CSV)',
+    description: 'BlendedCost in the detail by usage type; null in that by service',
   },
+  ...metrics,
   tag,
   billingPeriod,
   organization,
-  { name: 'Currency', type: 'string', length: 16, description: "The amount's unit, such as `USD`" },
+  currency,
+  estimated,
+];
+
+export const charges: readonly Column[] = [
+  reference,
   {
-    name: 'Estimated',
-    type: 'boolean',
-    description: "AWS's own flag: the month's figures may still change",
+    name: 'RecordType',
+    type: 'string',
+    length: 128,
+    description: 'The charge type, as Cost Explorer names it: `Usage`, `Credit`, `Refund`, `Tax` …',
   },
+  amount,
+  ...metrics,
+  tag,
+  billingPeriod,
+  organization,
+  currency,
+  estimated,
 ];
 
 /** Every table by name. */
-export const tables: Readonly<Record<TableName, readonly Column[]>> = { customers, consumption };
+export const tables: Readonly<Record<TableName, readonly Column[]>> = {
+  customers,
+  consumption,
+  charges,
+};
 
-export const tableNames: readonly TableName[] = ['customers', 'consumption'];
+/** `charges` is made only of months that were asked for by charge type. */
+export const tableNames: readonly TableName[] = ['customers', 'consumption', 'charges'];
 
 /** Position of a column in a table's {@link Batch}. */
 export function columnIndex(table: TableName, name: string): number {
   const index = tables[table].findIndex((column) => column.name === name);
   if (index < 0) throw new Error(`${table} has no column ${name}`);
   return index;
+}
+
+/** The table's columns of money beside Amount, whose sums are kept by name. */
+export function furtherMoney(table: TableName): readonly string[] {
+  return tables[table]
+    .filter(({ name, money }) => money === true && name !== 'Amount')
+    .map(({ name }) => name);
+}
+
+/** The columns of every table in one text, by which a manifest tells whether its files have them. */
+export function tableColumns(): string {
+  return tableNames
+    .map((table) => `${table}(${tables[table].map(({ name }) => name).join(',')})`)
+    .join(' ');
 }

@@ -14,6 +14,7 @@ export function formatStatus(
     'extracted',
     'transformed',
     'loaded',
+    'detail',
     'figures',
     'rows',
     'amount',
@@ -26,6 +27,7 @@ export function formatStatus(
     extractedText(slice),
     doneText(slice.transformed),
     databaseFault === undefined ? doneText(slice.loaded) : 'unknown',
+    detailText(slice),
     stateOf(slice) ?? '',
     slice.rows === undefined ? '' : String(slice.rows),
     slice.totals === undefined ? '' : amountOf(slice.totals),
@@ -75,6 +77,12 @@ function extractedText({ extracted, unfinished }: SliceStatus): string {
   return extracted === undefined ? 'unfinished' : `${doneText(extracted)}, newer unfinished`;
 }
 
+/** The detail of what is there; where the stages differ, each one's. */
+function detailText({ extracted, transformed, loaded }: SliceStatus): string {
+  const details = [extracted, transformed, loaded].flatMap((done) => done?.detail ?? []);
+  return [...new Set(details)].length > 1 ? details.join(' → ') : (details[0] ?? '');
+}
+
 function doneText(done: Done | undefined): string {
   return done === undefined ? 'no' : done.finished.toISOString().slice(0, 16).replace('T', ' ');
 }
@@ -82,5 +90,9 @@ function doneText(done: Done | undefined): string {
 function doneJson(done: Done | undefined): unknown {
   return done === undefined
     ? null
-    : { extraction: done.extraction, finished: done.finished.toISOString() };
+    : {
+        extraction: done.extraction,
+        finished: done.finished.toISOString(),
+        detail: done.detail,
+      };
 }

@@ -6,17 +6,19 @@ import type { Loads } from './loads.js';
 import type { Month } from '../month.js';
 import { difference } from '../money.js';
 import { isProvisional } from '../provisional.js';
+import type { Detail } from '../scope.js';
 import type { StagedSlice } from '../staged.js';
 import { stagedSlices } from '../staged.js';
 import type { Slice } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { readExtractionManifest } from '../staging/manifest.js';
+import { readExtractionManifest, scopeOf } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
-/** What a stage left last, and from which extraction. */
+/** What a stage left last, from which extraction, and how finely it tells the cost. */
 export interface Done {
   extraction: string;
   finished: Date;
+  detail: Detail;
 }
 
 /** How far one month of one organization is. */
@@ -97,9 +99,10 @@ async function sliceStatus(
     stale.push('load');
   return {
     ...slice,
-    extracted: manifest === undefined ? undefined : done(manifest),
+    extracted: manifest === undefined ? undefined : done(manifest, scopeOf(manifest).detail),
     unfinished,
-    transformed: source === undefined ? undefined : done(source.manifest),
+    transformed:
+      source === undefined ? undefined : done(source.manifest, source.manifest.detail ?? 'service'),
     loaded: load,
     provisional:
       manifest === undefined
@@ -113,8 +116,11 @@ async function sliceStatus(
   };
 }
 
-function done({ extraction, finished }: { extraction: string; finished: string }): Done {
-  return { extraction, finished: new Date(finished) };
+function done(
+  { extraction, finished }: { extraction: string; finished: string },
+  detail: Detail,
+): Done {
+  return { extraction, finished: new Date(finished), detail };
 }
 
 function differenceOf(manifest: ExtractionManifest | undefined): SliceStatus['difference'] {

@@ -57,7 +57,7 @@ test('status follows the stages, with what is stale, from the staging area and t
   t.is(text.code, 0, text.stderr);
   t.regex(
     text.stdout,
-    /2026-10 {2}oab( +\d{4}-\d\d-\d\d \d\d:\d\d){3} {2}(final|provisional) +\d+/,
+    /2026-10 {2}oab( +\d{4}-\d\d-\d\d \d\d:\d\d){3} {2}service {2}(final|provisional) +\d+/,
   );
   t.is(cloud.requests.length, requests, 'status asked Vault or AWS');
 

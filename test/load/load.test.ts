@@ -196,6 +196,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       Totals: '{"USD":"-0.000000000000000012"}',
       Difference: null,
       Differences: null,
+      Detail: null,
       Started: instant,
       Finished: instant,
     });

@@ -51,7 +51,7 @@ test('a process that was killed in the middle of migrating blocks nobody', async
   await server.query(
     url,
     'UPDATE pipeline_migrations_lock SET is_locked = 1',
-    "DELETE FROM pipeline_migrations WHERE name IN ('001_consumption', '001_pipeline_loads', '002_difference')",
+    "DELETE FROM pipeline_migrations WHERE name IN ('001_consumption', '001_pipeline_loads', '002_difference', '003_metrics', '003_charges')",
     'DROP TABLE pipeline_loads',
     'DROP INDEX consumption_service_billingperiod_index ON consumption',
   );
@@ -59,13 +59,13 @@ test('a process that was killed in the middle of migrating blocks nobody', async
   await stageSlice(staging, october, rows(3));
   t.is((await loadSlice(staging, await openFor(t, url))).state, 'done');
   t.deepEqual(await server.query(url, 'SHOW CREATE TABLE consumption'), before);
-  t.is((await server.query(url, 'SELECT name FROM pipeline_migrations')).length, 4);
+  t.is((await server.query(url, 'SELECT name FROM pipeline_migrations')).length, 6);
 });
 
 test('several processes may make the tables at once', async (t) => {
   const url = await t.context.server.createDatabase();
   await Promise.all([1, 2, 3].map(() => openInChild(url)));
-  t.is((await t.context.server.query(url, 'SELECT name FROM pipeline_migrations')).length, 4);
+  t.is((await t.context.server.query(url, 'SELECT name FROM pipeline_migrations')).length, 6);
 });
 
 test('the tables are documented, exact and sorted by slice', async (t) => {

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../../pipeline/errors.js';
+import { furtherMetrics } from '../../pipeline/scope.js';
 import { formatAmount } from '../../pipeline/money.js';
 import { sha256Of } from '../../pipeline/staging/bytes.js';
 import type { TableName } from '../../pipeline/staging/layout.js';
@@ -67,6 +68,7 @@ test('a file of another writer, DuckDB, with zstd and optional columns is read e
     SELECT lpad(n::VARCHAR, 12, '0') AS Reference, 'N/A' AS Region, 'Service ' || n % 7 AS Service,
       'N/A' AS Category, 'N/A' AS SubCategory, NULL::DECIMAL(38,18) AS Quantity, 'N/A' AS Unit,
       NULL::DECIMAL(38,18) AS UnitPrice, Amount, NULL::DECIMAL(38,18) AS DiscountedAmount,
+      ${furtherMetrics.map((name) => `NULL::DECIMAL(38,18) AS ${name}`).join(', ')},
       'aws' AS Tag, DATE '2026-10-28' AS BillingPeriod, 'oab' AS Organization, 'USD' AS Currency,
       n % 2 = 0 AS Estimated
     FROM (VALUES ${values.join(',')}) AS t(n, Amount) ORDER BY n

@@ -107,7 +107,7 @@ export async function stageSlice(
   content: SliceContent,
   options: { extraction?: string; rowGroupSize?: number } = {},
 ): Promise<TransformManifest> {
-  const write = async (table: TableName): Promise<ExportedFile> => {
+  const write = async (table: 'customers' | 'consumption'): Promise<ExportedFile> => {
     const rows = content[table].map((row) => completeRow(table, slice, row));
     const bytes = parquetFile(table, rows, options.rowGroupSize);
     const key = exportKey('parquet', table, slice);
