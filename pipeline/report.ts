@@ -1,11 +1,9 @@
 import Table from 'cli-table3';
+import { costOf, price, requestsOf } from './cost-of-requests.js';
 import { describeError, InterruptedError, PipelineError } from './errors.js';
 import type { RunReport } from './run.js';
 import type { TaskReport } from './task.js';
 import { stages } from './selection.js';
-
-/** Dollars that AWS charges for one answer of Cost Explorer (AWS Cost Management pricing page). */
-const CENTS_PER_REQUEST = 1;
 
 const plainBorders = {
   'top': '',
@@ -88,8 +86,7 @@ function summaryLine(report: RunReport): string {
   const counts = (['done', 'unchanged', 'failed', 'skipped'] as const)
     .filter((state) => count(state) > 0)
     .map((state) => `${count(state)} ${state}`);
-  const requests = requestsOf(report);
-  return `${counts.join(', ')}; ${requests} Cost Explorer requests, $${price(requests)}; ${report.seconds.toFixed(1)} s`;
+  return `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`;
 }
 
 function describeFailure(task: TaskReport, resume: string): string {
@@ -105,8 +102,8 @@ export function reportToJson(report: RunReport, resume: (task: TaskReport) => st
     started: report.started.toISOString(),
     seconds: rounded(report.seconds),
     interrupted: report.interrupted,
-    requests: requestsOf(report),
-    priceUsd: price(requestsOf(report)),
+    requests: requestsOf(report.tasks),
+    priceUsd: price(requestsOf(report.tasks)),
     tasks: report.tasks.map((task) => ({
       month: task.month,
       organization: task.organization,
@@ -172,16 +169,6 @@ function quote(word: string): string {
 export function amountOf(totals: Readonly<Record<string, string>>): string {
   const sums = Object.entries(totals).map(([currency, amount]) => `${amount} ${currency}`);
   return sums.length === 0 ? '0' : sums.join(', ');
-}
-
-function requestsOf(report: RunReport): number {
-  return report.tasks.reduce((sum, { requests }) => sum + requests, 0);
-}
-
-/** Dollars that AWS charges for so many requests to Cost Explorer, with two digits. */
-export function price(requests: number): string {
-  const cents = requests * CENTS_PER_REQUEST;
-  return `${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, '0')}`;
 }
 
 function rounded(seconds: number): number {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import pLimit from 'p-limit';
+import { costOf } from './cost-of-requests.js';
 import { DataError, UsageError } from './errors.js';
 import { leased } from './leased.js';
 import type { Log } from './log.js';
@@ -22,8 +23,9 @@ export interface RunReport {
 }
 
 /**
- * Runs the chosen stages for every chosen month and organization: stages of one month and
- * organization one after the other, everything else side by side within the bound on concurrency.
+ * Runs the chosen stages for every chosen month and organization: month after month, the oldest first, so
+ * that a limit of requests completes months instead of beginning all of them; in a month the stages of an
+ * organization one after the other, the organizations side by side within the bound on concurrency.
  * A task's failure stops only the later stages of its own month and organization.
  * @throws {PipelineError} when it cannot be found out which organizations there are.
  */
@@ -45,17 +47,33 @@ export async function run(request: RunRequest): Promise<RunReport> {
       },
       'run begins',
     );
-    const limit = pLimit(config.concurrency);
-    const chains = slices.map((slice) =>
-      limit(() => runChain(slice, { ...request, resources, runId })),
-    );
-    const tasks = (await Promise.all(chains)).flat();
+    const tasks = await runMonths(slices, { ...request, resources, runId });
     const seconds = (performance.now() - clock) / 1000;
     log.info({ runId, seconds }, 'run ends');
     return { runId, version, started, seconds, interrupted: signal.aborted, tasks };
   } finally {
     await resources.close();
   }
+}
+
+async function runMonths(slices: readonly Slice[], context: TaskContext): Promise<TaskReport[]> {
+  const { config, selection, progress } = context;
+  const { months, stages } = selection;
+  const limit = pLimit(config.concurrency);
+  const tasks: TaskReport[] = [];
+  for (const [index, month] of months.entries()) {
+    if (months.length > 1) {
+      const all = slices.length * stages.length;
+      progress.line(
+        `${month}  month ${index + 1} of ${months.length}, ${tasks.length} of ${all} tasks so far, ${costOf(tasks)}`,
+      );
+    }
+    const chains = slices
+      .filter((slice) => slice.month === month)
+      .map((slice) => limit(() => runChain(slice, context)));
+    tasks.push(...(await Promise.all(chains)).flat());
+  }
+  return tasks;
 }
 
 /**

@@ -1,7 +1,8 @@
 import { describeError } from '../errors.js';
 import type { Estimate } from './estimate.js';
 import type { SlicePlan, StagePlan } from './plan.js';
-import { errorToJson, formatTable, price } from '../report.js';
+import { price } from '../cost-of-requests.js';
+import { errorToJson, formatTable } from '../report.js';
 import type { Stage } from '../selection.js';
 import { stages } from '../selection.js';
 
