@@ -134,7 +134,8 @@ export const sources: readonly Source[] = [
 /** How a user knows a setting: `--staging, PIPELINE_STAGING or "staging"`. */
 export function nameOf(path: string): string {
   if (path === '') return 'the configuration file';
-  const source = sources.find((candidate) => candidate.path === path);
+  // An element of a list is known by the list's own flag.
+  const source = sources.find((candidate) => `${path}.`.startsWith(`${candidate.path}.`));
   const names = [
     source?.flag === undefined ? undefined : `--${source.flag}`,
     source?.env,

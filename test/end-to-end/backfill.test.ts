@@ -1,0 +1,72 @@
+import test from 'ava';
+import { demoData } from '../../fixtures/demo/data.js';
+import { parseMonth } from '../../pipeline/month.js';
+import { world } from '../support/world.js';
+
+const months = ['2026-08', '2026-09', '2026-10'].map(parseMonth);
+const organizations = [
+  { name: 'oab', accounts: 12 },
+  { name: 'internal', accounts: 4 },
+];
+const data = demoData({ months, organizations });
+
+interface Report {
+  tasks: { month: string; organization: string; stage: string; state: string; requests: number }[];
+}
+
+test('a range runs month by month, the oldest first, and a month beyond the history fails alone, by name', async (t) => {
+  const { run, cloud } = await world(t, { data });
+  // The stand-in's present is in November 2026: it keeps 14 months, so September 2025 is too old.
+  const result = await run('run', '--from', '2025-09', '--to', '2026-10', '--json');
+  t.is(result.code, 1);
+  const { tasks } = JSON.parse(result.stdout) as Report;
+  const statesOf = (month: string): Set<string> =>
+    new Set(tasks.filter((task) => task.month === month).map(({ state }) => state));
+  t.deepEqual(statesOf('2025-09'), new Set(['failed', 'skipped']));
+  for (const month of ['2025-10', ...months]) t.deepEqual(statesOf(month), new Set(['done']));
+  t.deepEqual(
+    tasks.map(({ month }) => month).toSorted(),
+    tasks.map(({ month }) => month),
+  );
+  t.regex(result.stdout, /Cost Explorer refuses the month[^]*2025-09/);
+
+  const asked = cloud.requests
+    .filter(({ operation }) => operation === 'GetCostAndUsage')
+    .map(({ input }) => (input as { TimePeriod: { Start: string } }).TimePeriod.Start);
+  t.deepEqual(asked.toSorted(), asked, 'a month was begun before the one before it was done');
+
+  t.regex(result.stderr, /2025-09 {2}month 1 of 14, 0 of 84 tasks so far, 0 Cost Explorer/);
+  const paid = tasks.reduce(
+    (sum, { month, requests }) => sum + (month < '2026-10' ? requests : 0),
+    0,
+  );
+  t.true(
+    result.stderr.includes(
+      `2026-10  month 14 of 14, 78 of 84 tasks so far, ${paid} Cost Explorer requests`,
+    ),
+  );
+});
+
+test('a limit of requests completes the oldest months, and the next run goes on', async (t) => {
+  const { run, charged } = await world(t, { data });
+  const range = ['run', '--from', '2026-08', '--to', '2026-10', '--json'];
+  const perMonth = async (): Promise<number> => {
+    const plan = await run('plan', '--month', '2026-08', '--force', '--json');
+    return (JSON.parse(plan.stdout) as { requests: number }).requests;
+  };
+  t.is((await run('run', '--month', '2026-08')).code, 0);
+  const limit = String((await perMonth()) + 2);
+  const states: string[][] = [];
+  for (let runs = 0; runs < 5; runs++) {
+    const before = charged();
+    const { tasks } = JSON.parse((await run(...range, '--max-requests', limit)).stdout) as Report;
+    t.true(charged() - before <= Number(limit));
+    const done = months.filter((month) =>
+      tasks.every((task) => task.month !== month || !['failed', 'skipped'].includes(task.state)),
+    );
+    states.push(done);
+    if (done.length === months.length) break;
+  }
+  t.deepEqual(states[0], months.slice(0, 2));
+  t.deepEqual(states.at(-1), months);
+});
