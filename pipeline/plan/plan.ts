@@ -33,7 +33,7 @@ export interface PlanContext {
   config: Config;
   stages: readonly Stage[];
   force: boolean;
-  /** What the secret lacks for an organization. */
+  /** What the secret or the configuration file lacks for an organization. */
   faults: ReadonlyMap<string, PipelineError>;
   estimate: (slice: Slice) => Promise<Estimate>;
   /** Called only when the load stage has to be decided on. */
