@@ -32,7 +32,7 @@ export async function listedOrganizations(
 
 async function entryOf({ name, ...listed }: ListedOrganization): Promise<OrganizationEntry> {
   const profile = listed.profile ?? (process.env['AWS_PROFILE'] || undefined);
-  const region = listed.region ?? (await sdkRegion(profile)) ?? REGION;
+  const region = listed.region ?? ((await sdkRegion(profile)) || REGION);
   if (!formats.region.pattern.test(region)) {
     const fault = new ConfigurationError(
       `organization ${name}: AWS_REGION or its profile's region names no AWS region`,
@@ -53,14 +53,14 @@ async function entryOf({ name, ...listed }: ListedOrganization): Promise<Organiz
   };
 }
 
-/** The region by the SDK's own rules: AWS_REGION, else the profile's; `undefined` when neither tells one. */
-async function sdkRegion(profile: string | undefined): Promise<string | undefined> {
+/** The region by the SDK's own rules: AWS_REGION, else the profile's; '' when neither tells one. */
+async function sdkRegion(profile: string | undefined): Promise<string> {
   const { STSClient } = await import('@aws-sdk/client-sts');
   const client = new STSClient(profile === undefined ? {} : { profile });
   try {
     return await client.config.region();
   } catch {
-    return undefined;
+    return '';
   } finally {
     client.destroy();
   }
