@@ -42,7 +42,7 @@ function formatted({ pattern, write }: formats.Format): z.ZodString {
 const tag = z.string().max(64);
 
 /** An organization that Vault does not tell: reached with a profile or the SDK's default credentials. */
-const organization = z
+export const organizationSchema = z
   .strictObject({
     name: text,
     roleArn: formatted(formats.roleArn).optional(),
@@ -102,7 +102,7 @@ export const settingsSchema = z.strictObject({
   maxRequests: z.coerce.number().int().min(0).optional(),
   /** Organization → its customers' and consumption's Tag. */
   tags: z.record(z.string(), tag).default({}),
-  organizations: z.array(organization, { error: 'is no list' }).default([]),
+  organizations: z.array(organizationSchema, { error: 'is no list' }).default([]),
 });
 
 /** Settings as they were validated, defaults filled in. */

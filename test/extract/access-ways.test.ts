@@ -1,5 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
@@ -10,6 +12,7 @@ import { openOrganization } from '../../extract/organization-source.js';
 import { ConfigurationError, describeError, TransientError } from '../../pipeline/errors.js';
 import type { DemoOrganization } from '../../fixtures/demo/data.js';
 import { organizationData } from '../../fixtures/demo/data.js';
+import { assume } from '../support/aws-clients.js';
 import type { AwsFiles } from '../support/aws-files.js';
 import { awsFiles, keysSection } from '../support/aws-files.js';
 import type { Bench } from '../support/extract.js';
@@ -221,6 +224,42 @@ test.serial('no credentials at all: the message says how to get some', async (t)
     /no AWS credentials were found .*"aws configure" or "aws sso login", set AWS_PROFILE, or name the profile of oab/,
   );
   t.is(cloud.requests.length, 0);
+});
+
+/** Answers every request alike, or, without an answer, none; for the services that give machines their role. */
+async function machine(t: ExecutionContext, answer?: object): Promise<string> {
+  const server = createServer((_, response) => {
+    if (answer !== undefined) response.end(JSON.stringify(answer));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test.serial("a container's role is used where nothing else is set", async (t) => {
+  const { cloud, oab, runListed, requests } = await ways(t);
+  const keys = await assume(cloud, oab);
+  const url = await machine(t, {
+    AccessKeyId: keys.accessKeyId,
+    SecretAccessKey: keys.secretAccessKey,
+    Token: keys.sessionToken,
+    Expiration: new Date(Date.now() + 3_600_000).toISOString(),
+  });
+  setEnvironment(t, { AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/role` });
+  t.is((await runListed({})).state, 'done');
+  t.true(requests('GetCostAndUsage').every(({ accessKeyId }) => accessKeyId === keys.accessKeyId));
+});
+
+test.serial('an instance metadata service that never answers is given up', async (t) => {
+  const { runListed, failure } = await ways(t);
+  setEnvironment(t, {
+    AWS_EC2_METADATA_DISABLED: undefined,
+    AWS_EC2_METADATA_SERVICE_ENDPOINT: await machine(t),
+  });
+  t.regex(await failure(runListed({})), /no AWS credentials were found/);
 });
 
 test.serial(
