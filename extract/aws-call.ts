@@ -7,7 +7,9 @@ export class RefusedTokenError extends TransientError {}
 
 /** A request to AWS, as errors name it. */
 export interface Call {
-  operation: 'AssumeRole' | 'ListAccounts' | 'GetCostAndUsage';
+  /** `credentials`: what the SDK does to find them, which may be no request at all. */
+  operation:
+    'credentials' | 'AssumeRole' | 'GetCallerIdentity' | 'ListAccounts' | 'GetCostAndUsage';
   month?: Month;
 }
 
@@ -27,7 +29,7 @@ export function nameOf(cause: unknown): string {
   return cause instanceof Error ? cause.name : '';
 }
 
-/** Whether AWS refused the request because the assumed role's session is over. */
+/** Whether AWS refused the request because the credentials that signed it have run out. */
 export function isExpiredSession(cause: unknown): boolean {
   return ['ExpiredToken', 'ExpiredTokenException'].includes(nameOf(cause));
 }

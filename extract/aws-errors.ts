@@ -1,6 +1,7 @@
 import { ConfigurationError, InterruptedError, PipelineError } from '../pipeline/errors.js';
 import type { FailedCall } from './aws-call.js';
 import { quote } from './aws-call.js';
+import { credentialTrouble } from './credential-errors.js';
 import { refusal } from './aws-refusals.js';
 import { passing } from './aws-trouble.js';
 
@@ -13,6 +14,7 @@ export function awsError(cause: unknown, call: FailedCall, signal?: AbortSignal)
   if (cause instanceof PipelineError || !(cause instanceof Error)) return cause;
   const details = { where: call.where, cause };
   return (
+    credentialTrouble(cause, call, details) ??
     refusal(cause, call, details) ??
     passing(cause, call, details) ??
     ('$fault' in cause

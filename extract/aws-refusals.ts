@@ -2,6 +2,8 @@ import type { ErrorDetails, PipelineError } from '../pipeline/errors.js';
 import { ConfigurationError, TransientError } from '../pipeline/errors.js';
 import type { FailedCall } from './aws-call.js';
 import { AGAIN, isExpiredSession, nameOf, quote, RefusedTokenError } from './aws-call.js';
+import { denied } from './aws-denials.js';
+import { askerOf, credentialsOf, renewalOf, settingOf } from './wording.js';
 
 const unknownKeys = new Set(['InvalidClientTokenId', 'UnrecognizedClientException']);
 const wrongSignatures = new Set([
@@ -19,9 +21,12 @@ function wrongSignature(cause: Error, { access, where }: FailedCall): PipelineEr
       next: "set this machine's clock",
     });
   }
-  return new ConfigurationError('AWS refused the signature of the access key', {
+  return new ConfigurationError(`AWS refused the signature of ${credentialsOf(access)}`, {
     where,
-    next: `check aws_${access.name}_secret_access_key in the Vault secret`,
+    next:
+      access.credentials.kind === 'keys'
+        ? `check aws_${access.name}_secret_access_key in the Vault secret`
+        : 'check the secret access key',
   });
 }
 
@@ -35,29 +40,32 @@ export function refusal(
   const name = nameOf(cause);
   if (wrongSignatures.has(name)) return wrongSignature(cause, call);
   if (unknownKeys.has(name)) {
-    return new ConfigurationError('AWS does not know the access key', {
-      ...details,
-      next: `check aws_${access.name}_access_key_id in the Vault secret: the key may be deleted or inactive`,
-    });
+    return new ConfigurationError(
+      access.credentials.kind === 'keys'
+        ? 'AWS does not know the access key'
+        : `AWS does not know the access key of ${credentialsOf(access)}`,
+      {
+        ...details,
+        next: `check ${access.credentials.kind === 'keys' ? `aws_${access.name}_access_key_id in the Vault secret` : 'it'}: the key may be deleted or inactive`,
+      },
+    );
   }
-  if (isExpiredSession(cause)) {
-    return new TransientError("AWS calls the role's session expired right after it was assumed", {
-      ...details,
-      next: `check this machine's clock, then ${AGAIN}`,
-    });
-  }
+  if (isExpiredSession(cause)) return expired(call, details);
   if (denials.has(name)) return denied(cause, call, details);
   switch (name) {
     case 'RegionDisabledException':
       return new ConfigurationError(`STS is not switched on in ${access.region}`, {
         ...details,
-        next: 'switch it on in the account settings of IAM, or name another aws_region_name in the Vault secret',
+        next: `switch it on in the account settings of IAM, or change ${settingOf(access, 'region')}`,
       });
     case 'AWSOrganizationsNotInUseException':
-      return new ConfigurationError(`the account of ${access.roleArn} belongs to no organization`, {
-        ...details,
-        next: `let aws_${access.name}_roleArn name a role of the organization's management account`,
-      });
+      return new ConfigurationError(
+        `the account of ${askerOf(access)} belongs to no organization`,
+        {
+          ...details,
+          next: `let ${settingOf(access, 'roleArn')} name a role of the organization's management account`,
+        },
+      );
     case 'InvalidNextTokenException':
     case 'RequestChangedException':
       return refusedToken(details);
@@ -66,6 +74,13 @@ export function refusal(
         ...details,
         next: 'try again later; after Cost Explorer is first switched on it takes about a day',
       });
+    case 'ResourceNotFoundException':
+    case 'BillingViewHealthStatusException':
+      if (access.billingViewArn === undefined) return undefined;
+      return new ConfigurationError(
+        `Cost Explorer does not serve the billing view ${access.billingViewArn}: ${quote(cause)}`,
+        { ...details, next: `check ${settingOf(access, 'billingViewArn')}` },
+      );
     case 'ValidationException':
     case 'BillExpirationException':
       if (operation !== 'GetCostAndUsage') return undefined;
@@ -79,34 +94,24 @@ export function refusal(
   }
 }
 
+/** The role's own session can only be too old by a wrong clock: it has just been renewed. */
+function expired({ access, operation }: FailedCall, details: ErrorDetails): PipelineError {
+  if (access.role !== undefined && ['ListAccounts', 'GetCostAndUsage'].includes(operation)) {
+    return new TransientError("AWS calls the role's session expired right after it was assumed", {
+      ...details,
+      next: `check this machine's clock, then ${AGAIN}`,
+    });
+  }
+  const who = credentialsOf(access);
+  return new ConfigurationError(
+    `${access.credentials.kind === 'keys' ? who : `the login of ${who}`} has expired`,
+    { ...details, next: renewalOf(access) },
+  );
+}
+
 function refusedToken(details: ErrorDetails): RefusedTokenError {
   return new RefusedTokenError('AWS no longer honours the continuation token', {
     ...details,
     next: AGAIN,
   });
-}
-
-function denied(
-  cause: Error,
-  { access, operation }: FailedCall,
-  details: ErrorDetails,
-): PipelineError {
-  const { roleArn } = access;
-  switch (operation) {
-    case 'AssumeRole':
-      return new ConfigurationError(`the access key may not assume ${roleArn}: ${quote(cause)}`, {
-        ...details,
-        next: "let the role's trust policy name the key's user, and allow that user sts:AssumeRole on the role",
-      });
-    case 'ListAccounts':
-      return new ConfigurationError(`${roleArn} may not list the accounts: ${quote(cause)}`, {
-        ...details,
-        next: "allow the role organizations:ListAccounts; it must belong to the organization's management account or to a delegated administrator",
-      });
-    case 'GetCostAndUsage':
-      return new ConfigurationError(`${roleArn} may not ask Cost Explorer: ${quote(cause)}`, {
-        ...details,
-        next: 'allow the role ce:GetCostAndUsage; Cost Explorer and IAM access to billing must be switched on in the account',
-      });
-  }
 }

@@ -1,40 +1,57 @@
 import type { PipelineError } from '../pipeline/errors.js';
 import { ConfigurationError } from '../pipeline/errors.js';
 import { parseOrganizationName } from '../pipeline/staging/layout.js';
+import * as formats from './formats.js';
 
-/** What the secret says about one organization, complete. */
+/** How one organization is reached, complete. */
 export interface OrganizationAccess {
   name: string;
-  accessKeyId: string;
-  secretAccessKey: string;
-  roleArn: string;
-  roleSessionName: string;
-  /** The secret's own region: where STS is asked. */
+  /** Where STS is asked; its partition also tells where the other services are. */
   region: string;
-  billingViewArn?: string | undefined;
+  credentials: CredentialOrigin;
+  /** The role to assume with them; `undefined`: the credentials ask for themselves. */
+  role: AccessRole | undefined;
+  /** The billing view whose cost is asked for; `undefined`: the account's own, the primary one. */
+  billingViewArn: string | undefined;
 }
 
-/** An organization of the secret: ready, or with what its keys lack. */
+/** `keys`: of the Vault secret. `chain`: a profile of the shared AWS files, or the SDK's default chain. */
+export type CredentialOrigin =
+  | { kind: 'keys'; accessKeyId: string; secretAccessKey: string }
+  | { kind: 'chain'; profile: string | undefined };
+
+export interface AccessRole {
+  arn: string;
+  sessionName: string;
+  externalId: string | undefined;
+}
+
+/** An organization of the secret or the configuration file: ready, or with what it lacks. */
 export type OrganizationEntry =
   { name: string; access: OrganizationAccess } | { name: string; fault: PipelineError };
 
 const REGION = 'aws_region_name';
-const parts = ['access_key_id', 'secret_access_key', 'roleArn', 'roleSessionName'] as const;
+const parts = [
+  'access_key_id',
+  'secret_access_key',
+  'roleArn',
+  'roleSessionName',
+  'externalId',
+  'billingViewArn',
+] as const;
 type Part = (typeof parts)[number];
 
-const groupKey = /^aws_(.+)_(?:access_key_id|secret_access_key|roleArn|roleSessionName)$/;
-const keyOf = (name: string, part: Part): string => `aws_${name}_${part}`;
+/** Together, or not at all: one of them alone is more likely a slip than a wish to do without the role. */
+const ofRole = ['roleArn', 'roleSessionName', 'externalId'] as const;
 
-/** Formats by AWS STS API reference, AssumeRole: RoleArn and RoleSessionName. */
-const formats: Partial<Record<Part, RegExp>> = {
-  roleArn: /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/,
-  roleSessionName: /^[\w+=,.@-]{2,64}$/,
-};
+const groupKey = new RegExp(`^aws_(.+)_(?:${parts.join('|')})$`);
+const keyOf = (name: string, part: Part): string => `aws_${name}_${part}`;
 
 /**
  * The organizations that the AWS secret describes, sorted by name. Their names come from the keys
- * `aws_<name>_access_key_id`, `_secret_access_key`, `_roleArn` and `_roleSessionName`; a name that has
- * only some of the four comes back with a fault that names the missing keys.
+ * `aws_<name>_access_key_id`, `_secret_access_key`, `_roleArn`, `_roleSessionName`, `_externalId` and
+ * `_billingViewArn`. Without a role the keys are used directly. A name that lacks a key it needs, or has
+ * one that is empty or malformed, comes back with a fault that names the key.
  * @param where the secret's place, for errors.
  * @throws {ConfigurationError} when no organization at all can be read, or `aws_region_name` is missing.
  */
@@ -44,18 +61,19 @@ export function parseOrganizations(
 ): OrganizationEntry[] {
   const names = new Set(Object.keys(secret).flatMap((key) => groupKey.exec(key)?.[1] ?? []));
   if (names.size === 0) {
+    const usual = parts.slice(0, 4).map((part) => keyOf('<name>', part));
     throw new ConfigurationError('the secret describes no organization', {
       where,
-      next: `give it the keys ${parts.map((part) => keyOf('<name>', part)).join(', ')}`,
+      next: `give it the keys ${usual.join(', ')}`,
     });
   }
   const region = textOf(secret[REGION]);
-  if (region === undefined || !/^[a-z]{2}(-[a-z]+)+-\d+$/.test(region)) {
+  if (region === undefined || !formats.region.pattern.test(region)) {
     throw new ConfigurationError(
       region === undefined
         ? `the secret's key ${REGION} is missing or empty`
         : `the secret's key ${REGION} names no AWS region`,
-      { where, next: 'set it, for example to eu-west-1' },
+      { where, next: formats.region.write },
     );
   }
   return [...names].sort().map((name) => readGroup(secret, name, region, where));
@@ -79,37 +97,57 @@ function readGroup(
       'rename the keys: a name has 1 to 64 letters, digits, "_" and "-"',
     );
   }
+  const given = parts.filter((part) => keyOf(name, part) in secret);
   const values = new Map<Part, string>();
-  for (const part of parts) {
+  for (const part of given) {
     const text = textOf(secret[keyOf(name, part)]);
     if (text !== undefined) values.set(part, text);
   }
-  const missing = parts.filter((part) => !values.has(part)).map((part) => keyOf(name, part));
+  const roleParts = ofRole.filter((part) => given.includes(part));
+  const needed = new Set<Part>([
+    'access_key_id',
+    'secret_access_key',
+    ...(roleParts.length > 0 ? (['roleArn', 'roleSessionName'] as const) : []),
+    ...given,
+  ]);
+  const missing = parts.filter((part) => needed.has(part) && !values.has(part));
   if (missing.length > 0) {
+    const keys = missing.map((part) => keyOf(name, part)).join(', ');
+    const without = missing.includes('roleArn')
+      ? `; without a role the keys are used directly: then leave out ${roleParts.map((part) => keyOf(name, part)).join(', ')}`
+      : '';
     return fault(
-      `organization ${name}: the secret's ${missing.length === 1 ? 'key' : 'keys'} ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} missing or empty`,
-      'add them to the Vault secret',
+      `organization ${name}: the secret's ${missing.length === 1 ? 'key' : 'keys'} ${keys} ${missing.length === 1 ? 'is' : 'are'} missing or empty`,
+      `add them to the Vault secret${without}`,
     );
+  }
+  for (const part of [...ofRole, 'billingViewArn'] as const) {
+    const value = values.get(part);
+    if (value !== undefined && !formats[part].pattern.test(value))
+      return fault(
+        `organization ${name}: the secret's key ${keyOf(name, part)} is malformed`,
+        formats[part].write,
+      );
   }
   const value = (part: Part): string => values.get(part) ?? '';
-  const malformed = parts.find((part) => formats[part]?.test(value(part)) === false);
-  if (malformed !== undefined) {
-    return fault(
-      `organization ${name}: the secret's key ${keyOf(name, malformed)} is malformed`,
-      malformed === 'roleArn'
-        ? 'write it as arn:aws:iam::123456789012:role/name'
-        : 'use 2 to 64 letters, digits and the characters _ + = , . @ -',
-    );
-  }
   return {
     name,
     access: {
       name,
-      accessKeyId: value('access_key_id'),
-      secretAccessKey: value('secret_access_key'),
-      roleArn: value('roleArn'),
-      roleSessionName: value('roleSessionName'),
       region,
+      credentials: {
+        kind: 'keys',
+        accessKeyId: value('access_key_id'),
+        secretAccessKey: value('secret_access_key'),
+      },
+      role: values.has('roleArn')
+        ? {
+            arn: value('roleArn'),
+            sessionName: value('roleSessionName'),
+            externalId: values.get('externalId'),
+          }
+        : undefined,
+      billingViewArn: values.get('billingViewArn'),
     },
   };
 }

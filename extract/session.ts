@@ -8,8 +8,10 @@ import { isExpiredSession } from './aws-call.js';
 import { awsError } from './aws-errors.js';
 import type { RequestBudget } from './budget.js';
 import { requestBudget } from './budget.js';
+import type { RequestSettings } from './credentials.js';
+import { credentialSource, holdCredentials } from './credentials.js';
 import type { OrganizationAccess } from './organizations.js';
-import { openRole } from './role.js';
+import { assumeRole } from './role.js';
 
 /** How long a request may stay without an answer, in milliseconds. */
 const TIMEOUT = 60_000;
@@ -17,15 +19,21 @@ const TIMEOUT = 60_000;
 const ATTEMPTS = 5;
 
 interface Clients {
+  /** Signs with the credentials that the organization begins with, not with the role's. */
+  sts: STSClient;
   organizations: OrganizationsClient;
   costExplorer: CostExplorerClient;
 }
 
-/** An organization's assumed role: assumed with the first request, renewed before it expires, one for all requests. */
+/**
+ * An organization's credentials, its assumed role's where it has one: obtained with the first request,
+ * renewed before they expire, the same for all requests.
+ */
 export interface Session {
+  readonly access: OrganizationAccess;
   /**
-   * Sends one request with the role's credentials. When AWS says that the session has expired, the
-   * role is assumed anew and the request sent once more.
+   * Sends one request with the session's credentials. When AWS says that they have expired, they are
+   * obtained anew and the request sent once more.
    * @throws {PipelineError} that names the organization, the operation and the remedy.
    */
   call<T>(
@@ -59,8 +67,7 @@ export function openSession(
   access: OrganizationAccess,
   { log, timeoutMs: timeout = TIMEOUT, budget = requestBudget() }: SessionOptions,
 ): Session {
-  const { accessKeyId, secretAccessKey } = access;
-  const settings = {
+  const limits: RequestSettings = {
     ...(process.env['AWS_MAX_ATTEMPTS'] === undefined ? { maxAttempts: ATTEMPTS } : {}),
     requestHandler: {
       connectionTimeout: timeout,
@@ -69,33 +76,46 @@ export function openSession(
       throwOnRequestTimeout: true,
     },
   };
-  const sts = new STSClient({
-    ...settings,
-    region: access.region,
-    credentials: { accessKeyId, secretAccessKey },
-  });
-
   const describe = ({ operation, month }: Call): string =>
     `${operation}, organization ${access.name}${month === undefined ? '' : `, ${month}`}`;
   const explain = (cause: unknown, call: Call, signal?: AbortSignal): unknown =>
     awsError(cause, { ...call, access, where: describe(call), timeout }, signal);
+  const explained =
+    <T>(call: Call, ask: (signal?: AbortSignal) => Promise<T>) =>
+    async (signal?: AbortSignal): Promise<T> => {
+      try {
+        return await ask(signal);
+      } catch (cause) {
+        throw explain(cause, call, signal);
+      }
+    };
 
-  const role = openRole(sts, access, log, (cause, signal) =>
-    explain(cause, { operation: 'AssumeRole' }, signal),
+  const { region, role } = access;
+  const profile = access.credentials.kind === 'chain' ? access.credentials.profile : undefined;
+  // A profile may also tell where the services are (`endpoint_url`).
+  const settings = { ...limits, ...(profile === undefined ? {} : { profile }) };
+  const obtain = explained(
+    { operation: 'credentials' },
+    credentialSource(access.credentials, region, limits),
+  );
+  const sts = new STSClient({ ...settings, region, credentials: () => obtain() });
+  const held = holdCredentials(
+    role === undefined
+      ? obtain
+      : explained({ operation: 'AssumeRole' }, (signal) => assumeRole(sts, role, log, signal)),
   );
   const signed = {
     ...settings,
-    region: globalRegion(access.region),
-    credentials: () => role.credentials(),
+    region: globalRegion(region),
+    credentials: () => held.credentials(),
   };
-  const clients: Clients = {
-    organizations: new OrganizationsClient(signed),
-    costExplorer: new CostExplorerClient(signed),
-  };
+  const organizations = new OrganizationsClient(signed);
+  const costExplorer = new CostExplorerClient(signed);
+  const clients: Clients = { sts, organizations, costExplorer };
 
   const request: Session['call'] = async (call, signal, send) => {
     throwIfInterrupted(signal);
-    const used = await role.credentials(signal);
+    const used = await held.credentials(signal);
     const options = { abortSignal: signal };
     try {
       return await send(clients, options);
@@ -104,14 +124,14 @@ export function openSession(
     }
     log.info(
       { organization: access.name, operation: call.operation },
-      'the session has expired: assuming the role anew',
+      'the credentials have expired: asking for new ones',
     );
-    role.drop(used);
+    held.drop(used);
     try {
-      await role.credentials(signal);
+      await held.credentials(signal);
       // Each client remembers the credentials it was given, and lets go of them only when told to.
       await Promise.all(
-        Object.values(clients).map((client: OrganizationsClient | CostExplorerClient) =>
+        [organizations, costExplorer].map((client) =>
           client.config.credentials({ forceRefresh: true }),
         ),
       );
@@ -122,6 +142,7 @@ export function openSession(
   };
 
   return {
+    access,
     describe,
 
     call: (call, signal, send) =>
@@ -130,7 +151,7 @@ export function openSession(
         : request(call, signal, send),
 
     close() {
-      for (const client of [sts, clients.organizations, clients.costExplorer]) client.destroy();
+      for (const client of [sts, organizations, costExplorer]) client.destroy();
     },
   };
 }

@@ -1,18 +1,21 @@
 import { readFile } from 'node:fs/promises';
+import type { ListedOrganization } from '../extract/listed-organizations.js';
 import { parseDatabaseUrl } from '../load/database.js';
 import type { DatabaseLocation } from '../load/database.js';
 import { PipelineError, UsageError } from './errors.js';
+import { tagsOf } from './organization-tags.js';
 import type { Scope } from './scope.js';
 import { nameOf, settingsSchema, sources } from './settings.js';
 import type { SettingValues } from './settings.js';
 import { parseStagingLocation } from './staging/open.js';
 import type { StagingLocation, StagingOptions } from './staging/open.js';
-import { parseOrganizationName } from './staging/layout.js';
 
 /** What the chosen stages need, validated as one object. */
 export interface Config {
   /** Present when the run has to log in to Vault. */
   vault: VaultConfig | undefined;
+  /** Those of the configuration file; with an `awsSecretPath`, those of the secret come on top. */
+  organizations: readonly ListedOrganization[];
   staging: StagingLocation;
   stagingOptions: StagingOptions;
   /** `suivi`: read the connection from the secret of that path. */
@@ -31,6 +34,7 @@ export interface Config {
   provisionalDays: number;
   /** Most requests to Cost Explorer in one run; `undefined`: no limit. */
   maxRequests: number | undefined;
+  /** Also of the organizations of the configuration file. */
   tags: Readonly<Record<string, string>>;
 }
 
@@ -47,7 +51,7 @@ export interface VaultConfig {
 
 /** What the run will do, as far as it decides which settings are needed. */
 export interface Needs {
-  /** The names of the organizations and their keys come from Vault. */
+  /** The organizations and how they are reached. */
   organizations: boolean;
   database: boolean;
 }
@@ -133,18 +137,23 @@ export function resolveConfig(
   };
   const staging = attempt('staging', () => parseStagingLocation(settings.staging));
   const database = attempt('database', () => databaseOf(settings, flags));
-  for (const name of Object.keys(settings.tags)) attempt('tags', () => parseOrganizationName(name));
   if (settings.s3.kmsKeyId !== undefined && settings.s3.sse !== 'aws:kms') {
     faults.push(`${nameOf('s3.kmsKeyId')}: goes with --s3-sse aws:kms only`);
   }
+  const { tags, faults: ofTags } = tagsOf(settings);
+  faults.push(...ofTags);
   const suivi = needs.database && database?.kind === 'suivi';
-  const vault =
-    needs.organizations || suivi ? vaultOf(settings, needs.organizations, faults) : undefined;
+  // Vault is left alone where the configuration file tells every organization.
+  const secret =
+    needs.organizations &&
+    (settings.organizations.length === 0 || settings.vault.awsSecretPath !== undefined);
+  const vault = secret || suivi ? vaultOf(settings, secret, faults) : undefined;
   if (faults.length > 0 || staging === undefined || database === undefined)
     throw faultsError(faults);
   const timeoutMs = settings.timeout * 1000;
   return {
     vault,
+    organizations: settings.organizations,
     staging,
     stagingOptions: { sse: settings.s3.sse, kmsKeyId: settings.s3.kmsKeyId, timeoutMs },
     database,
@@ -161,7 +170,7 @@ export function resolveConfig(
     timeoutMs,
     provisionalDays: settings.provisionalDays,
     maxRequests: settings.maxRequests,
-    tags: settings.tags,
+    tags,
   };
 }
 
@@ -198,6 +207,11 @@ function vaultOf(
   for (const [path, value] of Object.entries(needed)) {
     if (value === undefined)
       faults.push(`${nameOf(path)}: is needed to log in to Vault and not set`);
+  }
+  if (organizations && vault.awsSecretPath === undefined) {
+    faults.push(
+      `${nameOf('organizations')}: is empty; list the organizations there, and Vault is not needed for them`,
+    );
   }
   if (address === undefined || vault.roleId === undefined || vault.secretId === undefined)
     return undefined;

@@ -47,7 +47,7 @@ export async function openResources(
   const openSource = async (organization: string): Promise<OrganizationSource> => {
     const entry = (await secrets.organizations()).find(({ name }) => name === organization);
     if (entry === undefined)
-      throw new ConfigurationError(`no organization ${organization} in the secret`);
+      throw new ConfigurationError(`there is no organization ${organization}`);
     if ('fault' in entry) throw entry.fault;
     const { openOrganization } = await import('../extract/organization-source.js');
     return openOrganization(entry.access, { log, timeoutMs: config.timeoutMs, budget });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import * as formats from '../extract/formats.js';
 import { DataError } from './errors.js';
 import type { Units } from './money.js';
 import { parseAmount } from './money.js';
@@ -34,6 +35,33 @@ const tolerance = z.union([z.string(), z.number()]).transform((value, context): 
 });
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'is no http:// or https:// address' });
+
+function formatted({ pattern, write }: formats.Format): z.ZodString {
+  return z.string({ error: 'is no text' }).regex(pattern, { error: `is malformed; ${write}` });
+}
+
+const tag = z.string().max(64);
+
+/** An organization that Vault does not tell: reached with a profile or the SDK's default credentials. */
+export const organizationSchema = z
+  .strictObject({
+    name: text,
+    roleArn: formatted(formats.roleArn).optional(),
+    roleSessionName: formatted(formats.roleSessionName).optional(),
+    externalId: formatted(formats.externalId).optional(),
+    profile: text.optional(),
+    region: formatted(formats.region).optional(),
+    billingViewArn: formatted(formats.billingViewArn).optional(),
+    tag: tag.optional(),
+  })
+  .superRefine(({ roleArn, roleSessionName, externalId }, context) => {
+    if (roleArn === undefined && (roleSessionName ?? externalId) !== undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['roleArn'],
+        message: 'is missing; roleSessionName and externalId go with it only',
+      });
+  });
 
 export const settingsSchema = z.strictObject({
   vault: z
@@ -89,7 +117,8 @@ export const settingsSchema = z.strictObject({
   /** Most requests to Cost Explorer that one run may make, over all organizations. */
   maxRequests: z.coerce.number().int().min(0).optional(),
   /** Organization → its customers' and consumption's Tag. */
-  tags: z.record(z.string(), z.string().max(64)).default({}),
+  tags: z.record(z.string(), tag).default({}),
+  organizations: z.array(organizationSchema, { error: 'is no list' }).default([]),
 });
 
 /** Settings as they were validated, defaults filled in. */
@@ -129,6 +158,7 @@ export const sources: readonly Source[] = [
   { path: 's3.kmsKeyId', flag: 's3-kms-key' },
   { path: 'provisionalDays' },
   { path: 'tags' },
+  { path: 'organizations' },
 ];
 
 /** How a user knows a setting: `--staging, PIPELINE_STAGING or "staging"`. */

@@ -1,18 +1,19 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, symlink } from 'node:fs/promises';
+import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { parse } from 'yaml';
 import { startCloud } from '../fixtures/cloud/cloud.js';
 import { startS3 } from '../fixtures/cloud/s3.js';
-import { demoData } from '../fixtures/demo/data.js';
+import { demoData, organizationData } from '../fixtures/demo/data.js';
 import { resolveConfig } from '../pipeline/config.js';
 import { lastCompleteMonth, monthsBetween, parseMonth } from '../pipeline/month.js';
-import { sources } from '../pipeline/settings.js';
+import { organizationSchema, sources } from '../pipeline/settings.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import { tableNames, tables } from '../pipeline/staging/tables.js';
-import { bareEnvironment, cliFile, root, temporaryFolder } from './support/cli.js';
+import { awsFiles, keysSection } from './support/aws-files.js';
+import { bareEnvironment, cliFile, pipeline, root, temporaryFolder } from './support/cli.js';
 import { query } from './support/duckdb.js';
 
 const readme = await readFile(join(root, 'README.md'), 'utf8');
@@ -22,9 +23,9 @@ const run = promisify(execFile);
 const unpadded = readme.replaceAll(/ +/g, ' ').replaceAll(/-{3,}/g, '---');
 
 /** The README's code blocks in one language, in order. */
-function blocks(language: string): string[] {
-  return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(
-    ([, text = '']) => text,
+function blocks(language: string, text = readme): string[] {
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(
+    ([, block = '']) => block,
   );
 }
 
@@ -87,7 +88,7 @@ test('its two first commands are scripts of the package', async (t) => {
 });
 
 test('its configuration file is accepted', (t) => {
-  const [text = ''] = blocks('yaml');
+  const [text = ''] = blocks('yaml').filter((block) => block.includes('vault:'));
   const config = resolveConfig(
     {},
     { VAULT_ROLE_ID: 'r', VAULT_SECRET_ID: 's' },
@@ -96,6 +97,33 @@ test('its configuration file is accepted', (t) => {
   );
   t.is(config.database.kind, 'suivi');
   t.is(config.tags['oab'], 'aws-oab');
+});
+
+test('its configuration without Vault is all that its commands need', async (t) => {
+  const [section = ''] = /^### Without Vault$[^]*?^### /m.exec(readme) ?? [];
+  const [text = ''] = blocks('yaml', section);
+  const folder = await temporaryFolder(t);
+  await writeFile(join(folder, 'pipeline.config.yaml'), text);
+  const months = [lastCompleteMonth(new Date())];
+  const data = demoData({ months, organizations: [{ name: 'oab', accounts: 3 }] });
+  const oab = organizationData(data, 'oab');
+  oab.directAccess = true;
+  const cloud = await startCloud({ data });
+  t.teardown(() => cloud.close());
+  const files = await awsFiles(t, { credentials: keysSection('billing', oab) });
+  const env = { ...files.environment, AWS_ENDPOINT_URL: cloud.url };
+  const commands = blocks('sh', section).join('').trim().split('\n');
+  t.deepEqual(commands, ['npx pipeline check', 'npx pipeline run']);
+  for (const command of commands) {
+    const { code, stdout } = await pipeline(command.split(' ').slice(2), { cwd: folder, env });
+    t.is(code, 0, stdout);
+  }
+  t.false(cloud.requests.some(({ service }) => service === 'vault'));
+});
+
+test('its table of the list has every key', (t) => {
+  for (const key of Object.keys(organizationSchema.shape))
+    t.regex(unpadded, new RegExp(`^\\| \`${key}\` \\| [^|]+ \\| `, 'm'), key);
 });
 
 test('its policy allows what the pipeline calls, and no more', (t) => {

@@ -1,15 +1,13 @@
 import type { OrganizationAccess } from '../../extract/organizations.js';
 import type { Checklist } from './check-lines.js';
 import type { Config } from '../config.js';
-import { ConfigurationError, describeError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Month } from '../month.js';
 import { openSecrets } from '../secrets.js';
-import type { Secrets } from '../secrets.js';
 
 export interface CheckRequest {
   config: Config;
-  /** `undefined`: all of the secret. */
+  /** `undefined`: all. */
   organizations: readonly string[] | undefined;
   /** The month that Cost Explorer is asked for, at $0.01 an organization; `undefined`: it is not asked. */
   paidMonth: Month | undefined;
@@ -22,7 +20,9 @@ export async function check(request: CheckRequest, list: Checklist): Promise<voi
   const { config } = request;
   const secrets = openSecrets(config, request);
   try {
-    await checkOrganizations(request, secrets, list);
+    const { findAccesses } = await import('./find-accesses.js');
+    for (const access of await findAccesses(config, request.organizations, secrets, list))
+      await checkAccess(request, access, list);
     const { checkStaging } = await import('./check-staging.js');
     await checkStaging(config, list);
     const { checkDatabase } = await import('./check-database.js');
@@ -32,66 +32,31 @@ export async function check(request: CheckRequest, list: Checklist): Promise<voi
   }
 }
 
-async function checkOrganizations(
-  request: CheckRequest,
-  secrets: Secrets,
-  list: Checklist,
-): Promise<void> {
-  const { vault } = request.config;
-  if (vault === undefined) {
-    list.skip('Vault login', 'its settings are incomplete');
-    return;
-  }
-  const session = await list.step('Vault login', async () => ({
-    found: await secrets.login(),
-    text: vault.address,
-  }));
-  if (session === undefined || vault.awsSecretPath === undefined) {
-    list.skip('AWS secret', 'there is no login to Vault, or no path');
-    return;
-  }
-  const accesses: OrganizationAccess[] = [];
-  await list.step('AWS secret', () => readSecret(request, secrets, accesses));
-  for (const access of accesses) await checkAccess(request, access, list);
-}
-
-async function readSecret(
-  { organizations }: CheckRequest,
-  secrets: Secrets,
-  accesses: OrganizationAccess[],
-): Promise<{ found: true; text: string }> {
-  const all = await secrets.organizations();
-  const names = all.map(({ name }) => name).join(', ');
-  const faults: string[] = (organizations ?? [])
-    .filter((name) => !all.some((entry) => entry.name === name))
-    .map((name) => `there is no organization ${name}; choose among ${names}`);
-  for (const entry of all) {
-    if (organizations?.includes(entry.name) === false) continue;
-    if ('fault' in entry) faults.push(describeError(entry.fault));
-    else accesses.push(entry.access);
-  }
-  if (faults.length > 0) throw new ConfigurationError(faults.join('; '));
-  return { found: true, text: `${all.length} organizations: ${names}` };
-}
-
 async function checkAccess(
   { config, paidMonth, log, signal }: CheckRequest,
   access: OrganizationAccess,
   list: Checklist,
 ): Promise<void> {
   const { probeAccess } = await import('../../extract/access.js');
+  const { credentialsOf } = await import('../../extract/wording.js');
   const probe = probeAccess(access, { log, timeoutMs: config.timeoutMs });
-  const [role, accounts, cost] = ['AssumeRole', 'ListAccounts', 'Cost Explorer'].map(
-    (name) => `${access.name}: ${name}`,
-  ) as [string, string, string];
+  const proof = `${access.name}: ${access.role === undefined ? 'credentials' : 'AssumeRole'}`;
+  const accounts = `${access.name}: ListAccounts`;
+  const cost = `${access.name}: Cost Explorer`;
   try {
-    const assumed = await list.step(role, async () => {
-      await probe.assumeRole(signal);
-      return { found: true, text: access.roleArn };
+    const proven = await list.step(proof, async () => {
+      const arn = await probe.prove(signal);
+      const way = credentialsOf(access);
+      return {
+        found: true,
+        text: access.role === undefined ? `${way}: ${arn}` : `${arn}, by ${way}`,
+      };
     });
-    if (assumed === undefined) {
-      list.skip(accounts, 'the role cannot be assumed');
-      list.skip(cost, 'the role cannot be assumed');
+    if (proven === undefined) {
+      const why =
+        access.role === undefined ? 'there are no credentials' : 'the role cannot be assumed';
+      list.skip(accounts, why);
+      list.skip(cost, why);
       return;
     }
     await list.step(accounts, async () => {

@@ -33,7 +33,7 @@ export const plan: CommandModule<object, Arguments> = {
     yargs
       .options(options)
       .epilogue(
-        "The organizations come from the Vault secret; where Vault is not set up or does not answer, they are those of the staging area. Requests go by the organization's last extraction. Exit code 1 when a stage is sure to fail, or the database cannot be asked.",
+        "The organizations come from the Vault secret and the configuration file; where Vault is needed but not set up, or does not answer, those of the staging area take the place of the secret's. Requests go by the organization's last extraction. Exit code 1 when a stage is sure to fail, or the database cannot be asked.",
       ),
   async handler(args) {
     const selection = select(args, new Date());

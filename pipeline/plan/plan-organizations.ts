@@ -1,4 +1,4 @@
-import { describeError, InterruptedError, PipelineError } from '../errors.js';
+import { describeError, InterruptedError, PipelineError, UsageError } from '../errors.js';
 import { stagedOrganizations } from '../resources.js';
 import type { Resources } from '../resources.js';
 import type { Secrets } from '../secrets.js';
@@ -7,18 +7,19 @@ import type { Staging } from '../staging/staging.js';
 
 /** Which organizations a run would work on. */
 export interface Organizations extends Pick<Resources, 'staging' | 'organizations'> {
-  /** What the secret lacks for an organization. */
+  /** What the secret or the configuration file lacks for an organization. */
   faults: ReadonlyMap<string, PipelineError>;
-  /** The billing view of each organization that has one; `undefined` where Vault cannot be asked. */
-  billingViews: ReadonlyMap<string, string> | undefined;
-  /** Why the names are the staging area's instead of the secret's. */
+  /** The billing view of each organization that is known of; null: its own cost. */
+  billingViews: ReadonlyMap<string, string | null>;
+  /** Why the names are the staging area's instead of the secret's, beside those of the configuration file. */
   note: string | undefined;
 }
 
 /**
- * The organizations of the secret, or, where Vault is not set up or does not answer, those of which
- * anything is staged.
- * @param notSetUp why Vault cannot be asked; `undefined` when it can.
+ * The organizations of the secret and the configuration file; where Vault is not set up or does not
+ * answer, those of the file and those of which anything is staged.
+ * @param notSetUp why Vault cannot be asked; `undefined` when it can, or need not be.
+ * @throws {UsageError} when an organization is given twice.
  */
 export async function findOrganizations(
   staging: Staging,
@@ -27,27 +28,27 @@ export async function findOrganizations(
   notSetUp: PipelineError | undefined,
 ): Promise<Organizations> {
   const faults = new Map<string, PipelineError>();
-  const billingViews = new Map<string, string>();
-  const entries = notSetUp ?? (await attempt(secrets));
-  let names: string[];
-  if (entries instanceof PipelineError) {
-    names = [...new Set(staged.map(({ slice }) => slice.organization))].sort();
-  } else {
-    names = entries.map(({ name }) => name);
-    for (const entry of entries) {
-      if ('fault' in entry) faults.set(entry.name, entry.fault);
-      else if (entry.access.billingViewArn !== undefined)
-        billingViews.set(entry.name, entry.access.billingViewArn);
-    }
+  const billingViews = new Map<string, string | null>();
+  const found = notSetUp ?? (await attempt(secrets));
+  const without = found instanceof PipelineError;
+  const entries = without ? await secrets.listedOrganizations() : found;
+  for (const entry of entries) {
+    if ('fault' in entry) faults.set(entry.name, entry.fault);
+    else billingViews.set(entry.name, entry.access.billingViewArn ?? null);
   }
+  const known = [
+    ...entries.map(({ name }) => name),
+    ...(without ? staged.map(({ slice }) => slice.organization) : []),
+  ];
+  const names = [...new Set(known)].sort();
+  const listed = entries.length > 0 ? 'those of the configuration file and ' : '';
   return {
     staging,
     faults,
-    billingViews: entries instanceof PipelineError ? undefined : billingViews,
-    note:
-      entries instanceof PipelineError
-        ? `the organizations are those of which something is staged, since Vault cannot be asked: ${describeError(entries)}`
-        : undefined,
+    billingViews,
+    note: without
+      ? `the organizations are ${listed}those of which something is staged, since Vault cannot be asked: ${describeError(found)}`
+      : undefined,
     organizations: () => Promise.resolve(names),
   };
 }
@@ -57,7 +58,7 @@ export function onlyStaged(staging: Staging): Organizations {
   return {
     staging,
     faults: new Map(),
-    billingViews: undefined,
+    billingViews: new Map(),
     note: undefined,
     organizations: (month, stages) =>
       stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests'),
@@ -70,7 +71,8 @@ async function attempt(
   try {
     return await secrets.organizations();
   } catch (error) {
-    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
+    const final = error instanceof InterruptedError || error instanceof UsageError;
+    if (!(error instanceof PipelineError) || final) throw error;
     return error;
   }
 }

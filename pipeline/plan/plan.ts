@@ -34,10 +34,10 @@ export interface PlanContext {
   config: Config;
   stages: readonly Stage[];
   force: boolean;
-  /** What the secret lacks for an organization. */
+  /** What the secret or the configuration file lacks for an organization. */
   faults: ReadonlyMap<string, PipelineError>;
-  /** The billing view of each organization that has one; `undefined` where Vault cannot be asked. */
-  billingViews: ReadonlyMap<string, string> | undefined;
+  /** The billing view of each organization that is known of; null: its own cost. */
+  billingViews: ReadonlyMap<string, string | null>;
   estimate: (slice: Slice) => Promise<Estimate>;
   /** Called only when the load stage has to be decided on. */
   loaded: () => Promise<LoadedSlices>;
@@ -93,11 +93,7 @@ async function planExtract(
     provisionalDays: config.provisionalDays,
     log,
     now,
-    scope: {
-      ...config.scope,
-      billingViewArn:
-        billingViews === undefined ? undefined : (billingViews.get(slice.organization) ?? null),
-    },
+    scope: { ...config.scope, billingViewArn: billingViews.get(slice.organization) },
   });
   const fault = faults.get(slice.organization);
   if (fault !== undefined && decision.action !== 'unchanged') throw fault;

@@ -1,4 +1,5 @@
 import test from 'ava';
+import fc from 'fast-check';
 import type { OrganizationEntry } from '../../extract/organizations.js';
 import { parseOrganizations } from '../../extract/organizations.js';
 import { ConfigurationError, describeError } from '../../pipeline/errors.js';
@@ -41,11 +42,14 @@ test('an organization has its own four values and the shared region; pasted whit
     name: 'oab',
     access: {
       name: 'oab',
-      accessKeyId: 'AKIAOAB',
-      secretAccessKey: 'hidden-oab',
-      roleArn: 'arn:aws:iam::000123456789:role/path/billing-read',
-      roleSessionName: 'billing-oab',
       region: 'eu-west-3',
+      credentials: { kind: 'keys', accessKeyId: 'AKIAOAB', secretAccessKey: 'hidden-oab' },
+      role: {
+        arn: 'arn:aws:iam::000123456789:role/path/billing-read',
+        sessionName: 'billing-oab',
+        externalId: undefined,
+      },
+      billingViewArn: undefined,
     },
   });
 });
@@ -85,6 +89,86 @@ test('a malformed role or session name fails its organization without repeating 
   t.regex(faultOf(found[0]), /aws_oab_roleArn is malformed/);
   t.regex(faultOf(found[1]), /aws_spp_pm_roleSessionName is malformed/);
   for (const entry of found) t.notRegex(faultOf(entry), /two words|billing-read|hidden/);
+});
+
+const VIEW = 'arn:aws:billing::000123456789:billingview/billing-group-oab';
+
+/** The secret of `oab` without some of its keys, and with others. */
+function changed(without: string[], change: Record<string, unknown> = {}): OrganizationEntry {
+  const gone = new Set(without.map((part) => `aws_oab_${part}`));
+  const kept = Object.entries(secretOf('oab')).filter(([key]) => !gone.has(key));
+  const [entry] = parseOrganizations({ ...Object.fromEntries(kept), ...change }, WHERE);
+  return entry!;
+}
+
+test('an organization that names no role uses its keys themselves', (t) => {
+  const entry = changed(['roleArn', 'roleSessionName'], { aws_oab_billingViewArn: VIEW });
+  t.deepEqual(entry, {
+    name: 'oab',
+    access: {
+      name: 'oab',
+      region: 'eu-west-3',
+      credentials: { kind: 'keys', accessKeyId: 'AKIAOAB', secretAccessKey: 'hidden-oab' },
+      role: undefined,
+      billingViewArn: VIEW,
+    },
+  });
+});
+
+test('an external id goes with the role', (t) => {
+  const entry = changed([], { aws_oab_externalId: ' partner/42:a \n' });
+  t.true('access' in entry && entry.access.role?.externalId === 'partner/42:a');
+});
+
+test("what belongs to a role without the role's ARN is a slip, and both remedies are named", (t) => {
+  t.regex(
+    faultOf(changed(['roleArn'])),
+    /key aws_oab_roleArn is missing .*without a role .* leave out aws_oab_roleSessionName$/,
+  );
+  t.regex(
+    faultOf(changed(['roleArn', 'roleSessionName'], { aws_oab_externalId: 'partner-42' })),
+    /keys aws_oab_roleArn, aws_oab_roleSessionName are missing .* leave out aws_oab_externalId$/,
+  );
+});
+
+for (const [part, wrong] of [
+  ['externalId', 'x'],
+  ['externalId', 'two words'],
+  ['externalId', 'x'.repeat(1225)],
+  ['billingViewArn', 'billing-group-oab'],
+  ['billingViewArn', VIEW.replace('billing-group', 'billing group')],
+] as const) {
+  test(`a ${part} such as ${wrong.slice(0, 60)} is malformed, by the key's name alone`, (t) => {
+    const fault = faultOf(changed([], { [`aws_oab_${part}`]: wrong }));
+    t.regex(fault, new RegExp(`aws_oab_${part} is malformed .*; (use|write)`));
+    t.false(fault.includes(wrong) && wrong.length > 1);
+  });
+}
+
+for (const part of ['externalId', 'billingViewArn']) {
+  test(`an ${part} that is there but empty is a fault, not an organization without one`, (t) => {
+    t.regex(
+      faultOf(changed([], { [`aws_oab_${part}`]: '' })),
+      new RegExp(`aws_oab_${part} is missing or empty`),
+    );
+  });
+}
+
+test('an optional key of a name that has no other is told, since it may be a misspelt one', (t) => {
+  const found = parseOrganizations({ ...secretOf('oab'), aws_obb_billingViewArn: VIEW }, WHERE);
+  t.regex(faultOf(found[1]), /organization obb: .*aws_obb_access_key_id/);
+  t.is(found[0]?.name, 'oab');
+});
+
+test('external ids are taken as STS takes them', (t) => {
+  const character = fc.constantFrom(...Array.from('abcXYZ019_+=,.@:/-'));
+  fc.assert(
+    fc.property(fc.string({ unit: character, minLength: 2, maxLength: 1224 }), (id) => {
+      const entry = changed([], { aws_oab_externalId: id });
+      return 'access' in entry && entry.access.role?.externalId === id;
+    }),
+  );
+  t.pass();
 });
 
 test('a name that cannot be a folder is a fault, not a path', (t) => {

@@ -61,10 +61,12 @@ test.serial("the organization's own keys win over the machine's", async (t) => {
     AWS_REGION: 'ap-southeast-2',
   });
   await run();
-  t.is(requests('AssumeRole')[0]?.accessKeyId, access('oab').accessKeyId);
+  const { credentials, role } = access('oab');
+  t.is(credentials.kind, 'keys');
+  t.like(credentials, { accessKeyId: requests('AssumeRole')[0]?.accessKeyId });
   t.like(requests('AssumeRole')[0]?.input, {
-    RoleArn: access('oab').roleArn,
-    RoleSessionName: access('oab').roleSessionName,
+    RoleArn: role?.arn,
+    RoleSessionName: role?.sessionName,
   });
 });
 

@@ -17,6 +17,7 @@ const vault = {
 test('without any setting there are the defaults', (t) => {
   t.deepEqual(resolveConfig({}, {}, {}, none), {
     vault: undefined,
+    organizations: [],
     staging: { kind: 'folder', folder: './staging' },
     database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
     stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
@@ -130,6 +131,89 @@ test('Vault is needed only by a run that asks it for something', (t) => {
     undefined,
   );
 });
+
+const listed = { name: 'newco', profile: 'newco' };
+const ROLE = 'arn:aws:iam::000123456789:role/billing-read';
+
+test('with organizations in the file, Vault is left alone unless its secret is named too', (t) => {
+  const alone = resolveConfig({}, {}, { organizations: [listed] }, all);
+  t.is(alone.vault, undefined);
+  t.like(alone.organizations, [listed]);
+  const reachable = { ...vault, VAULT_AWS_SECRET_PATH: '' };
+  t.is(resolveConfig({}, reachable, { organizations: [listed] }, all).vault, undefined);
+  const mixed = resolveConfig({}, vault, { organizations: [listed] }, all);
+  t.is(mixed.vault?.awsSecretPath, 'secret/data/aws');
+  const suivi = { ...reachable, VAULT_SUIVI_SECRET_PATH: 'secret/data/suivi' };
+  t.is(resolveConfig({}, suivi, { organizations: [listed] }, all).vault?.awsSecretPath, undefined);
+  t.truthy(resolveConfig({}, suivi, { organizations: [listed] }, all).vault);
+  t.throws(
+    () => resolveConfig({}, { ...vault, VAULT_ADDR: '' }, { organizations: [listed] }, all),
+    { instanceOf: UsageError, message: /VAULT_ADDR/ },
+  );
+});
+
+test('without any organization, both ways to tell them are named', (t) => {
+  for (const env of [{}, { ...vault, VAULT_AWS_SECRET_PATH: '' }]) {
+    const error = t.throws(() => resolveConfig({}, env, { organizations: [] }, all), {
+      instanceOf: UsageError,
+    });
+    t.regex(error.message, /VAULT_AWS_SECRET_PATH/);
+    t.regex(error.message, /"organizations" in the configuration file: is empty; list/);
+  }
+  t.notThrows(() => resolveConfig({}, {}, {}, { organizations: false, database: true }));
+});
+
+test("a listed organization's tag is that of its rows; given twice it is a fault in both places", (t) => {
+  const organizations = [{ ...listed, tag: 'aws-newco' }];
+  const tags = { oab: 'aws-oab' };
+  t.deepEqual(resolveConfig({}, {}, { organizations, tags }, all).tags, {
+    oab: 'aws-oab',
+    newco: 'aws-newco',
+  });
+  const twice = { organizations, tags: { newco: 'aws-newco' } };
+  t.throws(() => resolveConfig({}, {}, twice, all), {
+    instanceOf: UsageError,
+    message: /"organizations" in .*"tags" in the configuration file: both give newco a tag/,
+  });
+});
+
+for (const [what, organizations, says] of [
+  ['a name twice', [listed, { name: 'newco' }], /"organizations" in .*: names newco twice/],
+  ['a name that is no folder', [{ name: '../x' }], /"organizations" in the configuration file: /],
+  ['no name', [{ profile: 'x' }], /"organizations\.0\.name"/],
+  ['an unknown key', [{ ...listed, rolearn: ROLE }], /"organizations\.0".*rolearn/],
+  [
+    'a malformed role',
+    [{ name: 'a', roleArn: 'hunter2' }],
+    /"organizations\.0\.roleArn".*: is malf/,
+  ],
+  [
+    'a malformed external id',
+    [{ name: 'a', roleArn: ROLE, externalId: 'hunter2 hunter2' }],
+    /"organizations\.0\.externalId".*: is malformed; use 2 to 1224/,
+  ],
+  [
+    'a malformed billing view',
+    [listed, { name: 'a', billingViewArn: 'hunter2' }],
+    /"organizations\.1\.billingViewArn".*: is malformed/,
+  ],
+  ['a malformed region', [{ name: 'a', region: 'hunter2' }], /"organizations\.0\.region"/],
+  ['a tag that is too long', [{ name: 'a', tag: 'hunter2'.repeat(10) }], /organizations\.0\.tag/],
+  [
+    'an external id without role',
+    [{ name: 'a', externalId: 'hunter2' }],
+    /"organizations\.0\.roleArn" in .*: is missing; roleSessionName and externalId go with it/,
+  ],
+  ['a mapping for the list', { newco: listed }, /"organizations" in the configuration file: is no/],
+] as const) {
+  test(`among the listed organizations, ${what} is a fault at its place`, (t) => {
+    const error = t.throws(() => resolveConfig({}, {}, { organizations }, all), {
+      instanceOf: UsageError,
+      message: says,
+    });
+    t.false(error.message.includes('hunter2'));
+  });
+}
 
 test("a path written as a full URL tells Vault's address", (t) => {
   const env = {

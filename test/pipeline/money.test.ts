@@ -10,6 +10,7 @@ import {
   parseAmount,
   sameTotals,
   SCALE,
+  divide,
 } from '../../pipeline/money.js';
 
 const limit = 10n ** 38n;
@@ -178,4 +179,28 @@ test('only what is larger than the tolerance lies beyond it, to either side', (t
     ['EUR', 'GBP'],
   );
   t.deepEqual(beyond({ USD: '0.000000000000000001' }, 0n), ['USD']);
+});
+
+test('a quotient is the nearest to 18 fraction digits, ties to even', (t) => {
+  const one = 10n ** 18n;
+  fc.assert(
+    fc.property(
+      fc.bigInt({ min: -(10n ** 28n), max: 10n ** 28n }),
+      fc.bigInt({ min: -(10n ** 24n), max: 10n ** 24n }).filter((b) => b !== 0n),
+      (a, b) => {
+        const quotient = divide(a, b);
+        if (quotient === null) return ((a < 0n ? -a : a) * one) / (b < 0n ? -b : b) >= 10n ** 37n;
+        const rest = quotient * b - a * one;
+        const twice = (rest < 0n ? -rest : rest) * 2n;
+        const divisor = b < 0n ? -b : b;
+        return twice < divisor || (twice === divisor && quotient % 2n === 0n);
+      },
+    ),
+  );
+  t.is(divide(one, 3n * one), 333_333_333_333_333_333n);
+  t.is(divide(1n, 2n * one), 0n);
+  t.is(divide(3n, 2n * one), 2n);
+  t.is(divide(-3n, 2n * one), -2n);
+  t.is(divide(10n ** 37n, 1n), null);
+  t.throws(() => divide(one, 0n), { instanceOf: RangeError });
 });

@@ -52,16 +52,23 @@ export interface Bench {
   requests: (operation: string) => Cloud['requests'];
 }
 
-/** Sets environment variables for the rest of the (serial) test. */
-export function setEnvironment(t: ExecutionContext, values: Record<string, string>): void {
-  const before = Object.keys(values).map((name) => [name, process.env[name]] as const);
-  Object.assign(process.env, values);
+/** Sets environment variables for the rest of the (serial) test; `undefined` takes one away. */
+export function setEnvironment(
+  t: ExecutionContext,
+  values: Readonly<Record<string, string | undefined>>,
+): void {
+  const before = Object.fromEntries(Object.keys(values).map((name) => [name, process.env[name]]));
+  assignEnvironment(values);
   t.teardown(() => {
-    for (const [name, value] of before) {
-      if (value === undefined) Reflect.deleteProperty(process.env, name);
-      else process.env[name] = value;
-    }
+    assignEnvironment(before);
   });
+}
+
+function assignEnvironment(values: Readonly<Record<string, string | undefined>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined) Reflect.deleteProperty(process.env, name);
+    else process.env[name] = value;
+  }
 }
 
 /** The bench's data: small pages, so that a query has many. */

@@ -1,0 +1,34 @@
+/** What a value must look like, and how people are told to write it. */
+export interface Format {
+  pattern: RegExp;
+  write: string;
+}
+
+/** AWS STS API reference, AssumeRole: RoleArn. */
+export const roleArn: Format = {
+  pattern: /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/,
+  write: 'write it as arn:aws:iam::123456789012:role/name',
+};
+
+/** AWS STS API reference, AssumeRole: RoleSessionName. */
+export const roleSessionName: Format = {
+  pattern: /^[\w+=,.@-]{2,64}$/,
+  write: 'use 2 to 64 letters, digits and the characters _ + = , . @ -',
+};
+
+/** AWS STS API reference, AssumeRole: ExternalId. */
+export const externalId: Format = {
+  pattern: /^[\w+=,.@:/-]{2,1224}$/,
+  write: 'use 2 to 1224 letters, digits and the characters _ + = , . @ : / -',
+};
+
+/** AWS Cost Explorer API reference, GetCostAndUsage: BillingViewArn. */
+export const billingViewArn: Format = {
+  pattern: /^arn:aws[a-z-]*:billing::\d{12}:billingview\/[-a-zA-Z0-9/:_+=.@]{1,75}$/,
+  write: 'write it as arn:aws:billing::123456789012:billingview/name',
+};
+
+export const region: Format = {
+  pattern: /^[a-z]{2}(-[a-z]+)+-\d+$/,
+  write: 'set it, for example to eu-west-1',
+};

@@ -1,0 +1,79 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { sharedQueries, smallestCover } from '../../extract/shared-usage-types.js';
+
+/** Usage type → services, few enough of both to be shared often. */
+const services = fc
+  .array(fc.tuple(fc.integer({ min: 0, max: 7 }), fc.integer({ min: 0, max: 7 })), {
+    maxLength: 30,
+  })
+  .map((pairs) => {
+    const found = new Map<string, Set<string>>();
+    for (const [type, service] of pairs)
+      found.set(`t${type}`, (found.get(`t${type}`) ?? new Set()).add(`s${service}`));
+    return found;
+  });
+
+/** Size of a smallest cover, by trying every choice among the left vertices. */
+function smallestBySearch(edges: ReadonlyMap<string, readonly string[]>): number {
+  const left = [...edges.keys()];
+  let least = Infinity;
+  for (let choice = 0; choice < 1 << left.length; choice++) {
+    const others = left.filter((_, index) => (choice & (1 << index)) === 0);
+    const right = new Set(others.flatMap((vertex) => edges.get(vertex) ?? []));
+    least = Math.min(least, left.length - others.length + right.size);
+  }
+  return least;
+}
+
+test('a cover touches every edge, and there is no smaller one', (t) => {
+  fc.assert(
+    fc.property(services, (found) => {
+      const edges = new Map([...found].map(([type, of]) => [type, [...of]]));
+      const { left, right } = smallestCover(edges);
+      for (const [type, of] of edges)
+        for (const service of of) if (!left.has(type) && !right.has(service)) return false;
+      return left.size + right.size === smallestBySearch(edges);
+    }),
+  );
+  t.pass();
+});
+
+test('each pair of a shared usage type is asked for exactly once, and nothing else is', (t) => {
+  fc.assert(
+    fc.property(services, (found) => {
+      const queries = sharedQueries(found);
+      const asked: string[] = [];
+      for (const { groupBy, filter } of queries) {
+        const types = filter?.USAGE_TYPE ?? [];
+        if (groupBy.includes('SERVICE')) {
+          for (const type of types)
+            for (const service of found.get(type) ?? []) asked.push(`${type} ${service}`);
+        } else {
+          for (const type of types) asked.push(`${type} ${filter?.SERVICE?.[0] ?? ''}`);
+        }
+      }
+      const shared = [...found].filter(([, of]) => of.size > 1);
+      const wanted = shared.flatMap(([type, of]) => [...of].map((service) => `${type} ${service}`));
+      t.deepEqual(asked.sort(), wanted.sort());
+      t.true(queries.length <= shared.length);
+      t.true(queries.length <= new Set(shared.flatMap(([, of]) => [...of])).size);
+    }),
+  );
+});
+
+test('many services that share one usage type take one question, many usage types of two services one too', (t) => {
+  const one = new Map([['DataTransfer', new Set(['a', 'b', 'c', 'd'])]]);
+  t.deepEqual(sharedQueries(one), [
+    {
+      name: 'usage-type-shared-001',
+      groupBy: ['SERVICE', 'LINKED_ACCOUNT'],
+      filter: { USAGE_TYPE: ['DataTransfer'] },
+    },
+  ]);
+  const many = new Map(
+    ['x', 'y', 'z'].map((type) => [type, new Set(type === 'z' ? ['a'] : ['a', 'b'])]),
+  );
+  t.is(sharedQueries(many).length, 2);
+  t.deepEqual(sharedQueries(new Map([['alone', new Set(['a'])]])), []);
+});
