@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
@@ -8,7 +9,7 @@ import { costMetrics } from '../../fixtures/demo/model.js';
 import { expectedSums } from '../../fixtures/demo/truth.js';
 import { formatAmount, parseAmount } from '../../pipeline/money.js';
 import { parseMonth } from '../../pipeline/month.js';
-import { pipeline, temporaryFolder } from '../support/cli.js';
+import { pipeline, root, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import type { TestServer } from '../support/mariadb.js';
 import { openServer } from '../support/mariadb.js';
@@ -133,6 +134,7 @@ test.serial(
     });
     t.is(ran.code, 0, ran.stdout + ran.stderr);
     const rows = querySqlite(join(folder, 'billing.sqlite'), 'SELECT * FROM consumption');
+    let wrongRows = 0;
     for (const organization of organizations) {
       const ours = new Map<string, bigint>();
       for (const row of rows.filter(({ Organization }) => Organization === organization)) {
@@ -149,7 +151,15 @@ test.serial(
       for (const place of wrong)
         t.is(ours.get(place), exact.get(place), `${place}; the join gives ${joined.get(place)}`);
       t.is(ours.size, exact.size);
+      wrongRows += [...exact.keys()].filter(
+        (place) => exact.get(place) !== joined.get(place),
+      ).length;
     }
+    const readme = await readFile(join(root, 'README.md'), 'utf8');
+    t.true(
+      readme.includes(`${wrongRows} of ${rows.length} rows`),
+      `${wrongRows} of ${rows.length}`,
+    );
   },
 );
 
