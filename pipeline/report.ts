@@ -1,9 +1,10 @@
 import Table from 'cli-table3';
 import { costOf, price, requestsOf } from './cost-of-requests.js';
-import { describeError, InterruptedError, PipelineError } from './errors.js';
+import { describeError, PipelineError } from './errors.js';
+import type { Resume } from './failures.js';
+import { describeFailures } from './failures.js';
 import type { RunReport } from './run.js';
 import type { TaskReport } from './task.js';
-import { stages } from './selection.js';
 
 const plainBorders = {
   'top': '',
@@ -44,7 +45,7 @@ export function formatTable(
 }
 
 /** The run's result as people read it: a table, its price, and each failure with the command that resumes it. */
-export function formatReport(report: RunReport, resume: (task: TaskReport) => string): string {
+export function formatReport(report: RunReport, resume: Resume): string {
   const rows = report.tasks.map(
     ({ month, organization, stage, state, outcome, requests, seconds }) => [
       month,
@@ -72,9 +73,7 @@ export function formatReport(report: RunReport, resume: (task: TaskReport) => st
     'seconds',
   ];
   const table = formatTable(head, rows, ['customers', 'rows', 'amount', 'requests', 'seconds']);
-  const failures = report.tasks
-    .filter(({ state }) => state === 'failed')
-    .map((task) => describeFailure(task, resume(task)));
+  const failures = describeFailures(report.tasks, resume);
   return [table, '', summaryLine(report), ...failures.flatMap((failure) => ['', failure])].join(
     '\n',
   );
@@ -89,13 +88,8 @@ function summaryLine(report: RunReport): string {
   return `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`;
 }
 
-function describeFailure(task: TaskReport, resume: string): string {
-  const what = task.error instanceof InterruptedError ? 'was interrupted' : 'failed';
-  return `${task.month} ${task.organization} ${task.stage} ${what}: ${describeError(task.error)}\n  resume with: ${resume}`;
-}
-
 /** The run's result as one JSON document; amounts stay decimal texts. */
-export function reportToJson(report: RunReport, resume: (task: TaskReport) => string): unknown {
+export function reportToJson(report: RunReport, resume: Resume): unknown {
   return {
     runId: report.runId,
     version: report.version,
@@ -120,7 +114,9 @@ export function reportToJson(report: RunReport, resume: (task: TaskReport) => st
           }),
       requests: task.requests,
       seconds: rounded(task.seconds),
-      ...(task.state === 'failed' ? { error: errorToJson(task.error), resume: resume(task) } : {}),
+      ...(task.state === 'failed'
+        ? { error: errorToJson(task.error), resume: resume([task]) }
+        : {}),
     })),
   };
 }
@@ -134,35 +130,6 @@ export function errorToJson(error: unknown): Record<string, unknown> {
     ...(error.where === undefined ? {} : { where: error.where }),
     ...(error.next === undefined ? {} : { next: error.next }),
   };
-}
-
-/** The command that resumes a failed task: its stage and the chosen ones after it, with the flags of this run. */
-export function resumeCommand(
-  task: TaskReport,
-  chosen: readonly string[],
-  flags: readonly string[],
-): string {
-  const rest = stages.slice(stages.indexOf(task.stage)).filter((stage) => chosen.includes(stage));
-  const words = [
-    'pipeline',
-    'run',
-    ...rest.flatMap((stage) => ['--stage', stage]),
-    '--month',
-    task.month,
-    '--organization',
-    task.organization,
-    ...flags,
-  ];
-  return quoted(words);
-}
-
-/** Words as a shell reads them back. */
-export function quoted(words: readonly string[]): string {
-  return words.map(quote).join(' ');
-}
-
-function quote(word: string): string {
-  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** Totals as people read them: each sum with its currency. */

@@ -32,7 +32,7 @@ export const demo: CommandModule<object, Arguments> = {
   async handler(args) {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
-    const { quoted } = await import('../report.js');
+    const { quoted } = await import('../failures.js');
     const selection = select({}, new Date());
     const cloud = await startCloud({ data: demoData({ months: selection.months }) });
     try {

@@ -1,10 +1,10 @@
 import type { Config } from '../config.js';
+import type { Resume } from '../failures.js';
 import { describeError, InterruptedError, UsageError } from '../errors.js';
 import type { LogLevel } from '../log.js';
 import { createLog } from '../log.js';
 import type { RunReport } from '../run.js';
 import type { Selection } from '../selection.js';
-import type { TaskReport } from '../task.js';
 
 export interface Execution {
   config: Config;
@@ -15,8 +15,8 @@ export interface Execution {
     'log-file': string | undefined;
     'log-level': LogLevel;
   } & Readonly<Record<string, unknown>>;
-  /** The command that goes on with a failed task. */
-  resume: (task: TaskReport) => string;
+  /** The command that goes on with failed tasks. */
+  resume: Resume;
 }
 
 /**

@@ -43,12 +43,12 @@ export const run: CommandModule<object, Arguments> = {
     };
     const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
     const flags = settingWords(args);
-    const { resumeCommand } = await import('../report.js');
+    const { resumeCommand } = await import('../failures.js');
     await execute({
       config,
       selection,
       args,
-      resume: (task) => resumeCommand(task, selection.stages, flags),
+      resume: resumeCommand(selection.stages, flags),
     });
   },
 };

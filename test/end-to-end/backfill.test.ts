@@ -70,3 +70,21 @@ test('a limit of requests completes the oldest months, and the next run goes on'
   t.deepEqual(states[0], months.slice(0, 2));
   t.deepEqual(states.at(-1), months);
 });
+
+test('what befalls month after month is told once, with one command that resumes it', async (t) => {
+  const { run, runWith } = await world(t, { data });
+  const range = ['run', '--from', '2026-08', '--to', '2026-10'];
+  const { stdout } = await run(...range, '--max-requests', '0');
+  t.is(stdout.match(/limit of 0 Cost Explorer requests/g)?.length, 1);
+  t.regex(
+    stdout,
+    /2026-08 … 2026-10 \(3 months\) internal, oab extract failed: the run's limit of 0[^\n]*; run again to go on/,
+  );
+  const [, resume = ''] = /resume with: pipeline (.*)/.exec(stdout) ?? [];
+  t.is(
+    resume,
+    'run --stage extract --stage transform --stage load --month 2026-08 --month 2026-09 --month 2026-10 --organization internal --organization oab --max-requests 0',
+  );
+  const resumed = await runWith({}, ...resume.replace(' --max-requests 0', '').split(' '));
+  t.regex(resumed.stdout, /18 done;/);
+});
