@@ -1,8 +1,10 @@
 import { DataError } from '../pipeline/errors.js';
 import type { Totals } from '../pipeline/money.js';
-import { addTo, formatTotals, sameTotals } from '../pipeline/money.js';
-import type { Column, Value } from '../pipeline/staging/tables.js';
+import { formatTotals, sameTotals } from '../pipeline/money.js';
+import type { Column } from '../pipeline/staging/tables.js';
+import type { ColumnValues } from './batch.js';
 import type { ConsumptionTally } from './consumption.js';
+import { addSums } from './sums.js';
 
 /** What a writer put into its file, counted where each row becomes bytes. */
 export interface Written {
@@ -11,10 +13,11 @@ export interface Written {
   totals: Totals;
 }
 
-/** Counts rows, whose values are asked for by column and row. */
+/** Counts the rows that were written. */
 export interface Counter {
   readonly written: Written;
-  add(valueAt: (column: number, row: number) => Value, rows: number): void;
+  /** @param valuesOf What a column's rows hold; asked for the columns that are summed only. */
+  add(rows: number, valuesOf: (column: number) => ColumnValues): void;
 }
 
 /** A counter for rows of these columns. */
@@ -24,13 +27,10 @@ export function createCounter(columns: readonly Column[]): Counter {
   const currency = columns.findIndex(({ name }) => name === 'Currency');
   return {
     written,
-    add(valueAt, rows) {
+    add(rows, valuesOf) {
       written.rows += rows;
       if (amount < 0) return;
-      for (let row = 0; row < rows; row++) {
-        const units = valueAt(amount, row);
-        if (typeof units === 'bigint') addTo(written.totals, String(valueAt(currency, row)), units);
-      }
+      addSums(written.totals, valuesOf(amount), valuesOf(currency), rows);
     },
   };
 }
