@@ -1,12 +1,15 @@
 import { DataError } from '../pipeline/errors.js';
-import type { ParsedAmount, Totals, Units } from '../pipeline/money.js';
-import { addTo, parseAmount } from '../pipeline/money.js';
-import type { Batch, Value } from '../pipeline/staging/tables.js';
+import type { Totals } from '../pipeline/money.js';
 import { consumption } from '../pipeline/staging/tables.js';
+import type { ColumnValues, RowBatch } from './batch.js';
+import { coded, constant } from './batch.js';
+import type { DecimalsBuilder } from './decimals.js';
+import { createDecimals } from './decimals.js';
 import type { CostPage, Group, Page, StagedExtraction } from './pages.js';
 import { costPages } from './pages.js';
 import type { Place, Stamp } from './rows.js';
 import { checkAccountId, checkLength, columnOf, rowFault } from './rows.js';
+import { addSums } from './sums.js';
 import { createPairs, createTerms } from './terms.js';
 
 /** What the rows of the consumption table add up to, filled while they are made. */
@@ -24,15 +27,6 @@ export function emptyTally(): ConsumptionTally {
   return { rows: 0, rounded: 0, totals: new Map(), accounts: new Map() };
 }
 
-/** The columns of a batch that differ from row to row. */
-interface Costs {
-  accounts: string[];
-  services: string[];
-  amounts: Units[];
-  currencies: string[];
-  estimated: boolean[];
-}
-
 const columns = {
   service: columnOf('consumption', 'Service'),
   currency: columnOf('consumption', 'Currency'),
@@ -48,7 +42,7 @@ export async function* consumptionBatches(
   stamp: Stamp,
   tally: ConsumptionTally,
   signal: AbortSignal,
-): AsyncGenerator<Batch> {
+): AsyncGenerator<RowBatch> {
   const accounts = createTerms(checkAccountId);
   const services = createTerms((text, place) => {
     checkLength(columns.service, text, place);
@@ -61,66 +55,89 @@ export async function* consumptionBatches(
 
   for await (const page of costPages(extraction, signal)) {
     addNames(names, page);
-    const costs = emptyCosts();
-    for (const { group, estimated, place } of groupsOf(page)) {
-      const keys = keysOf(group, page.content, place);
-      const account = accounts.of(keys.account, place);
-      const service = services.of(keys.service, place);
-      if (!isNew(account, service)) throw await repetition(extraction, keys, place, signal);
-      const { units, rounded, unit } = amountOf(group, place);
-      const currency = currencies.of(unit, place).text;
-      if (rounded) tally.rounded++;
-      addTo(tally.totals, currency, units);
-      costs.accounts.push(account.text);
-      costs.services.push(service.text);
-      costs.amounts.push(units);
-      costs.currencies.push(currency);
-      costs.estimated.push(estimated);
+    const rows = countGroups(page.content);
+    const codes = {
+      accounts: new Uint32Array(rows),
+      services: new Uint32Array(rows),
+      currencies: new Uint32Array(rows),
+    };
+    const amounts = createDecimals(rows);
+    const estimated: boolean[] = [];
+    const keysOf = keyReader(page.content);
+    const place = { where: page.where, row: 0 };
+    for (const { Groups = [], Estimated = false } of page.content.ResultsByTime ?? []) {
+      for (const group of Groups) {
+        const index = place.row++;
+        const keys = keysOf(group, place);
+        const account = accounts.of(keys.account, place);
+        const service = services.of(keys.service, place);
+        if (!isNew(account, service)) throw await repetition(extraction, keys, place, signal);
+        const { Amount, Unit } = costOf(group, place);
+        if (addAmount(amounts, Amount, place)) tally.rounded++;
+        codes.accounts[index] = account.index;
+        codes.services[index] = service.index;
+        codes.currencies[index] = currencies.of(Unit, place).index;
+        estimated.push(Estimated);
+      }
     }
-    tally.rows += costs.amounts.length;
-    yield toBatch(costs, stamp);
+    const costs: Costs = {
+      accounts: coded(accounts.texts, codes.accounts),
+      services: coded(services.texts, codes.services),
+      amounts: amounts.take(),
+      currencies: coded(currencies.texts, codes.currencies),
+      estimated: coded(flags, Uint32Array.from(estimated, Number)),
+    };
+    tally.rows += rows;
+    addSums(tally.totals, costs.amounts, costs.currencies, rows);
+    yield toBatch(costs, rows, stamp);
   }
-  for (const account of accounts.all()) tally.accounts.set(account, names.get(account) ?? '');
+  for (const account of accounts.texts) tally.accounts.set(account, names.get(account) ?? '');
 }
 
-function emptyCosts(): Costs {
-  return { accounts: [], services: [], amounts: [], currencies: [], estimated: [] };
+/** The columns of a batch that differ from row to row. */
+interface Costs {
+  accounts: ColumnValues;
+  services: ColumnValues;
+  amounts: ColumnValues;
+  currencies: ColumnValues;
+  estimated: ColumnValues;
 }
 
-function* groupsOf({
-  where,
-  content,
-}: Page<CostPage>): Generator<{ group: Group; estimated: boolean; place: Place }> {
-  let row = 0;
-  for (const { Groups = [], Estimated = false } of content.ResultsByTime ?? []) {
-    for (const group of Groups) yield { group, estimated: Estimated, place: { where, row: ++row } };
-  }
+const flags = [false, true] as const;
+
+function countGroups({ ResultsByTime = [] }: CostPage): number {
+  return ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0);
 }
 
-/** The group's keys stand in the order of the request's GroupBy, which the answer repeats. */
-function keysOf(
-  { Keys = [] }: Group,
-  { GroupDefinitions = [] }: CostPage,
-  place: Place,
-): { account: string; service: string } {
+/** A group's keys stand in the order of the request's GroupBy, which the answer repeats. */
+function keyReader({
+  GroupDefinitions = [],
+}: CostPage): (group: Group, place: Place) => { account: string; service: string } {
   const position = (key: string, byDefault: number): number =>
     GroupDefinitions.length === 0
       ? byDefault
       : GroupDefinitions.findIndex((definition) => definition.Key === key);
-  const service = Keys[position('SERVICE', 0)];
-  const account = Keys[position('LINKED_ACCOUNT', 1)];
-  if (service === undefined) throw rowFault(place, 'has no service');
-  if (account === undefined) throw rowFault(place, 'has no account id');
-  return { account, service };
+  const ofService = position('SERVICE', 0);
+  const ofAccount = position('LINKED_ACCOUNT', 1);
+  return ({ Keys = [] }, place) => {
+    const service = Keys[ofService];
+    const account = Keys[ofAccount];
+    if (service === undefined) throw rowFault(place, 'has no service');
+    if (account === undefined) throw rowFault(place, 'has no account id');
+    return { account, service };
+  };
 }
 
-function amountOf({ Metrics }: Group, place: Place): ParsedAmount & { unit: string } {
-  const { Amount, Unit: unit } = Metrics?.UnblendedCost ?? {};
+function costOf({ Metrics }: Group, place: Place): { Amount: string; Unit: string } {
+  const { Amount, Unit } = Metrics?.UnblendedCost ?? {};
   if (Amount === undefined) throw rowFault(place, 'has no UnblendedCost');
-  if (unit === undefined) throw rowFault(place, 'has an UnblendedCost without its unit');
+  if (Unit === undefined) throw rowFault(place, 'has an UnblendedCost without its unit');
+  return { Amount, Unit };
+}
+
+function addAmount(amounts: DecimalsBuilder, text: string, place: Place): boolean {
   try {
-    const { units, rounded } = parseAmount(Amount);
-    return { units, rounded, unit };
+    return amounts.add(text);
   } catch (cause) {
     if (cause instanceof DataError) throw rowFault(place, `has a wrong amount: ${cause.message}`);
     throw cause;
@@ -144,9 +161,12 @@ async function repetition(
   signal: AbortSignal,
 ): Promise<DataError> {
   const said = `repeats service ${JSON.stringify(service)} of account ${account}`;
-  for await (const page of costPages(extraction, signal)) {
-    for (const { group, place } of groupsOf(page)) {
-      const keys = keysOf(group, page.content, place);
+  for await (const { where, content } of costPages(extraction, signal)) {
+    const keysOf = keyReader(content);
+    const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+    for (const [index, group] of groups.entries()) {
+      const place = { where, row: index + 1 };
+      const keys = keysOf(group, place);
       if (keys.account === account && keys.service === service) {
         return rowFault(again, `${said}, which row ${place.row} of ${place.where} has already`);
       }
@@ -155,23 +175,21 @@ async function repetition(
   return rowFault(again, said);
 }
 
-function toBatch(costs: Costs, stamp: Stamp): Batch {
-  const { length } = costs.amounts;
-  const same = (value: Value): Value[] => new Array<Value>(length).fill(value);
-  const values: Record<string, Value[]> = {
+function toBatch(costs: Costs, length: number, stamp: Stamp): RowBatch {
+  const values: Record<string, ColumnValues> = {
     Reference: costs.accounts,
-    Region: same('N/A'),
+    Region: constant('N/A'),
     Service: costs.services,
-    Category: same('N/A'),
-    SubCategory: same('N/A'),
-    Quantity: same(null),
-    Unit: same('N/A'),
-    UnitPrice: same(null),
+    Category: constant('N/A'),
+    SubCategory: constant('N/A'),
+    Quantity: constant(null),
+    Unit: constant('N/A'),
+    UnitPrice: constant(null),
     Amount: costs.amounts,
-    DiscountedAmount: same(null),
-    Tag: same(stamp.tag),
-    BillingPeriod: same(stamp.billingPeriod),
-    Organization: same(stamp.organization),
+    DiscountedAmount: constant(null),
+    Tag: constant(stamp.tag),
+    BillingPeriod: constant(stamp.billingPeriod),
+    Organization: constant(stamp.organization),
     Currency: costs.currencies,
     Estimated: costs.estimated,
   };
