@@ -16,6 +16,7 @@ import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
 import type { OrganizationSource } from '../extract/organization-source.js';
 import type { Database } from '../load/database.js';
+import type { Transformers } from '../transform/transformers.js';
 
 /** What the tasks of a run share; each is opened when first asked for, and closed with the run. */
 export interface Resources {
@@ -23,6 +24,8 @@ export interface Resources {
   /** The organizations that the stages can work on for the month, by name. */
   organizations(month: Month, stages: readonly Stage[]): Promise<readonly string[]>;
   source(organization: string): Promise<OrganizationSource>;
+  /** Threads for the transform stage. */
+  transformers(): Promise<Transformers>;
   database(): Promise<Database>;
   close(): Promise<void>;
 }
@@ -40,6 +43,10 @@ export async function openResources(
     const { openDatabase } = await import('../load/database.js');
     return openDatabase(await secrets.database(), log);
   });
+
+  const transformers = once(async () =>
+    (await import('../transform/transformers.js')).openTransformers(),
+  );
 
   const openSource = async (organization: string): Promise<OrganizationSource> => {
     const entry = (await secrets.organizations()).find(({ name }) => name === organization);
@@ -66,8 +73,10 @@ export async function openResources(
       sources.set(organization, opened);
       return opened;
     },
+    transformers,
     database,
     async close() {
+      await transformers.ifOpened((opened) => opened.close());
       const opened = await Promise.allSettled(sources.values());
       for (const source of opened) if (source.status === 'fulfilled') source.value.close();
       await database.ifOpened((open) => open.close());

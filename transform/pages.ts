@@ -107,7 +107,7 @@ export function costPages(
   const rows = (page: CostPage): number =>
     (page.ResultsByTime ?? []).reduce((sum, result) => sum + (result.Groups?.length ?? 0), 0);
   const parse: Parse<CostPage> = (json) =>
-    isUsualCostPage(json) ? { success: true, data: json } : costPage.safeParse(json);
+    isUsualCostPage(json) ? { success: true, data: json as CostPage } : costPage.safeParse(json);
   return pages(extraction, 'cost-and-usage', parse, rows, signal);
 }
 

@@ -2,11 +2,10 @@ import { writeColumn } from 'hyparquet-writer/src/column.js';
 import { writeDataPageV2 } from 'hyparquet-writer/src/datapage.js';
 import { writeDictionaryPage } from 'hyparquet-writer/src/dictionary.js';
 import type { ByteWriter } from 'hyparquet-writer';
-import type { ColumnEncoder, PageData, PageIndexes } from 'hyparquet-writer/src/types.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
 import type { ColumnValues } from './batch.js';
 import { isList } from './batch.js';
-import type { ColumnGatherer } from './parquet-encoder.js';
+import type { ColumnEncoder, ColumnGatherer, PageData, PageIndexes } from './parquet-encoder.js';
 import { chunkOf, encoderOf } from './parquet-encoder.js';
 
 const UNKNOWN = 0xffffffff;

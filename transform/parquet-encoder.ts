@@ -1,9 +1,18 @@
 import type { ColumnChunk, Encoding, Statistics } from 'hyparquet';
-import type { ByteWriter } from 'hyparquet-writer';
-import type { ColumnEncoder, PageIndexes } from 'hyparquet-writer/src/types.js';
+import type { ByteWriter, ParquetWriter } from 'hyparquet-writer';
+import type { writeColumn } from 'hyparquet-writer/src/column.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import type { ColumnValues } from './batch.js';
 import { schemaElement } from './parquet-schema.js';
+
+type WriteColumn = Parameters<typeof writeColumn>[0];
+
+/** A column, as the library's functions want to know it. */
+export type ColumnEncoder = WriteColumn['column'];
+/** Values with their definition levels. */
+export type PageData = WriteColumn['pageData'];
+/** A column chunk that was written, with the index of its pages. */
+export type PageIndexes = ParquetWriter['pendingIndexes'][number];
 
 /** Compresses a page. */
 export type Compress = (bytes: Uint8Array) => Uint8Array;
@@ -24,7 +33,6 @@ export const CODEC = 'ZSTD';
 /** Bytes of a page, before compression, that the library aims at: its own default. */
 const PAGE = 1 << 20;
 
-/** A column as the library's functions want to know it. */
 export function encoderOf(column: Column, compress: Compress): ColumnEncoder {
   const element = schemaElement(column);
   return {

@@ -1,11 +1,9 @@
-import type { CostPage } from './pages.js';
-
 /**
  * Whether an answer of GetCostAndUsage has the form of the schema that pages are parsed by. It says no
  * rather than think twice: the schema then decides, and finds the words for what is wrong. A schema's
  * parser makes every group anew, which takes longer than reading the page.
  */
-export function isUsualCostPage(json: unknown): json is CostPage {
+export function isUsualCostPage(json: unknown): boolean {
   return (
     isObject(json) &&
     isListOf(json['GroupDefinitions'], (item) => isObject(item) && isText(item['Key'])) &&
