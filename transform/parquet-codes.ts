@@ -1,12 +1,12 @@
 import { writeColumn } from 'hyparquet-writer/src/column.js';
-import { writeDataPageV2 } from 'hyparquet-writer/src/datapage.js';
 import { writeDictionaryPage } from 'hyparquet-writer/src/dictionary.js';
 import type { ByteWriter } from 'hyparquet-writer';
 import type { Column, Value } from '../pipeline/staging/tables.js';
 import type { ColumnValues } from './batch.js';
 import { isList } from './batch.js';
-import type { ColumnEncoder, ColumnGatherer, PageData, PageIndexes } from './parquet-encoder.js';
+import type { ColumnGatherer, Compress, PageData, PageIndexes } from './parquet-encoder.js';
 import { chunkOf, encoderOf } from './parquet-encoder.js';
+import { packCodes, packFlags, writePage } from './parquet-page.js';
 
 const UNKNOWN = 0xffffffff;
 
@@ -63,8 +63,8 @@ export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
       codes: codes.subarray(0, rows),
     }),
     flush(out, compress) {
-      const encoder = encoderOf(column, compress);
-      const written = write(out, encoder, column, [...known.keys()], codes.subarray(0, rows));
+      const gathered = { distinct: [...known.keys()], codes: codes.subarray(0, rows) };
+      const written = write(out, compress, column, gathered);
       rows = 0;
       known = new Map();
       list = [];
@@ -76,29 +76,34 @@ export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
 
 function write(
   out: ByteWriter,
-  encoder: ColumnEncoder,
+  compress: Compress,
   column: Column,
-  distinct: readonly Value[],
-  codes: Uint32Array,
+  { distinct, codes }: { distinct: readonly Value[]; codes: Uint32Array },
 ): PageIndexes {
+  const encoder = encoderOf(column, compress);
   const physical = distinct.map((value) => toPhysical(value, column));
   const flags = column.type === 'boolean';
   // A dictionary of values that hardly repeat would only add its codes to them.
   if (!flags && 2 * distinct.length > codes.length) {
-    const values = Array.from(codes, (code) => physical[code]);
     return writeColumn({
       writer: out,
       column: { ...encoder, encoding: 'PLAIN' },
-      pageData: pageOf(values, column),
+      pageData: listOf(physical, codes, column),
     });
   }
-  const start = out.offset;
   const dictionary = physical.filter((value) => value !== null);
-  const encoding = flags ? 'RLE' : 'RLE_DICTIONARY';
+  const { places, defined, nulls } = placesOf(physical, codes, flags);
+  const start = out.offset;
   let uncompressed = flags ? 0 : writeDictionaryPage(out, encoder, dictionary);
   const dataPage = out.offset;
-  const pageData = pageOf(positions(physical, codes, flags), column);
-  uncompressed += writeDataPageV2({ writer: out, column: encoder, encoding, pageData });
+  const encoding = flags ? 'RLE' : 'RLE_DICTIONARY';
+  uncompressed += writePage(out, compress, {
+    rows: codes.length,
+    defined: column.nullable === true ? defined : undefined,
+    nulls,
+    encoding,
+    values: flags ? packFlags(places) : packCodes(places, dictionary.length),
+  });
   const chunk = chunkOf(encoder, {
     rows: codes.length,
     start,
@@ -106,38 +111,44 @@ function write(
     dataPage,
     uncompressed,
     encoding,
-    statistics: {
-      null_count: BigInt(codes.length - pageData.definitionLevels.reduce((a, b) => a + b, 0)),
-      ...bounds(dictionary),
-    },
+    statistics: { null_count: BigInt(nulls), ...bounds(dictionary) },
   });
   return { chunk };
 }
 
-/** Each row's place in the dictionary, which has no null; of flags, 1 for true. */
-function positions(
+/** The values one by one, with the definition levels of a flat column. */
+function listOf(
   physical: readonly (Physical | null)[],
   codes: Uint32Array,
-  flags: boolean,
-): Uint32Array | (number | null)[] {
-  let next = 0;
-  const places = physical.map((value) => (value === null ? null : flags ? Number(value) : next++));
-  if (places.every((place, code) => place === code)) return codes;
-  return Array.from(codes, (code) => places[code] ?? null);
-}
-
-/** A flat column's values with their definition levels. */
-function pageOf(values: PageData['values'], { name, nullable = false }: Column): PageData {
-  const isNull = (value: unknown): boolean => value === null || value === undefined;
-  if (!nullable && Array.isArray(values) && values.some(isNull)) {
-    throw new Error(`the column ${name} has a row without a value`);
-  }
+  { nullable = false }: Column,
+): PageData {
+  const values = Array.from(codes, (code) => physical[code] ?? null);
   return {
     values,
-    definitionLevels: nullable ? Array.from(values, (value) => (isNull(value) ? 0 : 1)) : [],
+    definitionLevels: nullable ? values.map((value) => (value === null ? 0 : 1)) : [],
     repetitionLevels: [],
     maxDefinitionLevel: nullable ? 1 : 0,
   };
+}
+
+/** Where in the dictionary, which has no null, the values of the rows stand; of flags, 1 for true. */
+function placesOf(
+  physical: readonly (Physical | null)[],
+  codes: Uint32Array,
+  flags: boolean,
+): { places: Uint32Array; defined: Uint8Array; nulls: number } {
+  let next = 0;
+  const placeOf = physical.map((value) => (value === null ? -1 : flags ? Number(value) : next++));
+  const defined = new Uint8Array(codes.length).fill(1);
+  if (placeOf.every((place, code) => place === code)) return { places: codes, defined, nulls: 0 };
+  const places = new Uint32Array(codes.length);
+  let found = 0;
+  for (let row = 0; row < codes.length; row++) {
+    const place = placeOf[codes[row] ?? 0] ?? -1;
+    if (place < 0) defined[row] = 0;
+    else places[found++] = place;
+  }
+  return { places: places.subarray(0, found), defined, nulls: codes.length - found };
 }
 
 /** What Parquet holds of a value: UTF-8, days or milliseconds since 1970-01-01, a flag. */
@@ -145,8 +156,8 @@ type Physical = Uint8Array | number | bigint | boolean;
 
 const DAY = 86_400_000;
 
-function toPhysical(value: Value, { name, type }: Column): Physical | null {
-  if (value === null) return null;
+function toPhysical(value: Value, { name, type, nullable = false }: Column): Physical | null {
+  if (value === null && nullable) return null;
   if (type === 'string' && typeof value === 'string') return Buffer.from(value);
   if (type === 'date' && typeof value === 'string') return Date.parse(value) / DAY;
   if (type === 'timestamp' && typeof value === 'number') return BigInt(value);

@@ -1,13 +1,11 @@
-import { ByteWriter } from 'hyparquet-writer';
-import { writePageHeader } from 'hyparquet-writer/src/datapage.js';
-import { writeRleBitPackedHybrid } from 'hyparquet-writer/src/encoding.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import type { ColumnValues } from './batch.js';
 import { isList, valueAt } from './batch.js';
 import { WIDTH } from './decimals.js';
 import { compareInt128, setInt128, toBigint } from './int128.js';
-import type { ColumnGatherer, Compress } from './parquet-encoder.js';
+import type { ColumnGatherer } from './parquet-encoder.js';
 import { chunkOf, encoderOf } from './parquet-encoder.js';
+import { writePage } from './parquet-page.js';
 
 /**
  * Gathers decimals as the bytes that the file will hold. The library takes them as bigints only, whose
@@ -23,6 +21,11 @@ export function gatherDecimals(column: Column, capacity: number): ColumnGatherer
   return {
     append(values, start, end) {
       const length = end - start;
+      if (!isList(values) && values.kind === 'constant' && values.value === null) {
+        bytes.fill(0, rows * WIDTH, (rows + length) * WIDTH);
+        defined.fill(0, rows, (rows += length));
+        return;
+      }
       if (isList(values) || values.kind !== 'decimals') {
         for (let row = start; row < end; row++) {
           const units = valueAt(values, row);
@@ -45,7 +48,8 @@ export function gatherDecimals(column: Column, capacity: number): ColumnGatherer
       const uncompressed = writePage(out, compress, {
         rows,
         nulls: Number(statistics.null_count),
-        levels: column.nullable === true ? defined.subarray(0, rows) : undefined,
+        defined: column.nullable === true ? defined.subarray(0, rows) : undefined,
+        encoding: 'PLAIN',
         values: compact(bytes, defined, rows),
       });
       const chunk = chunkOf(encoder, {
@@ -105,40 +109,4 @@ function statisticsOf(view: DataView, defined: Uint8Array, rows: number) {
   return least < 0
     ? { null_count }
     : { null_count, min_value: toBigint(view, least), max_value: toBigint(view, most) };
-}
-
-/**
- * A data page of version 2 (Parquet format, DataPageHeaderV2): definition levels, uncompressed, where the
- * column is nullable, then the values.
- * @returns its bytes before compression, the header included.
- */
-function writePage(
-  out: ByteWriter,
-  compress: Compress,
-  page: { rows: number; nulls: number; levels: Uint8Array | undefined; values: Uint8Array },
-): number {
-  const levels = new ByteWriter();
-  if (page.levels !== undefined) writeRleBitPackedHybrid(levels, page.levels, 1);
-  const packed = compress(page.values);
-  const compressed = packed.length < page.values.length;
-  const values = compressed ? packed : page.values;
-  const start = out.offset;
-  writePageHeader(out, {
-    type: 'DATA_PAGE_V2',
-    uncompressed_page_size: levels.offset + page.values.length,
-    compressed_page_size: levels.offset + values.length,
-    data_page_header_v2: {
-      num_values: page.rows,
-      num_nulls: page.nulls,
-      num_rows: page.rows,
-      encoding: 'PLAIN',
-      definition_levels_byte_length: levels.offset,
-      repetition_levels_byte_length: 0,
-      is_compressed: compressed,
-    },
-  });
-  const header = out.offset - start;
-  out.appendBytes(levels.getBytes());
-  out.appendBytes(values);
-  return header + levels.offset + page.values.length;
 }

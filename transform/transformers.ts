@@ -40,49 +40,60 @@ export interface Transformers {
  */
 const YOUNG = 48;
 
+/** Slices that a thread works on at a time: while one waits for the disk, it goes on with the other. */
+const AT_ONCE = 2;
+
+interface Thread {
+  worker: Worker;
+  /** Slices that it works on. */
+  busy: number;
+}
+
 /**
  * Prepares the threads; each starts when the first task needs it. Files are read and written by the main
  * thread, so that a worker needs neither the staging area's client nor its secrets.
  */
 export function openTransformers(limit = availableParallelism()): Transformers {
-  const idle: Worker[] = [];
-  const all = new Set<Worker>();
-  const waiting: ((worker: Worker) => void)[] = [];
+  const threads = new Set<Thread>();
+  const waiting: (() => void)[] = [];
 
-  const start = (): Worker => {
+  const start = (): Thread => {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG },
     });
-    all.add(worker);
-    worker.once('exit', () => {
-      all.delete(worker);
-    });
-    return worker;
+    const thread = { worker, busy: 0 };
+    threads.add(thread);
+    worker.once('exit', () => threads.delete(thread));
+    // Its task hears of it too; without one, the next task starts another thread.
+    worker.on('error', () => undefined);
+    return thread;
   };
-  const take = async (): Promise<Worker> => {
-    const free = idle.pop();
-    if (free !== undefined) return free;
-    if (all.size < limit) return start();
-    return new Promise((resolve) => waiting.push(resolve));
-  };
-  const giveBack = (worker: Worker): void => {
-    const next = waiting.shift();
-    const usable = all.has(worker) ? worker : undefined;
-    if (next !== undefined) next(usable ?? start());
-    else if (usable !== undefined) idle.push(usable);
+  /** The thread with the least to do, counted as busier at once: others choose in the same moment. */
+  const take = async (): Promise<Thread> => {
+    for (;;) {
+      const [freest] = [...threads].sort((a, b) => a.busy - b.busy);
+      const crowded = freest === undefined || freest.busy > 0;
+      const thread = crowded && threads.size < limit ? start() : freest;
+      if (thread !== undefined && thread.busy < AT_ONCE) {
+        thread.busy++;
+        return thread;
+      }
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
   };
 
   return {
     async make(task) {
-      const worker = await take();
+      const thread = await take();
       try {
-        return await runIn(worker, task);
+        return await runIn(thread.worker, task);
       } finally {
-        giveBack(worker);
+        thread.busy--;
+        waiting.shift()?.();
       }
     },
     async close() {
-      await Promise.all([...all].map((worker) => worker.terminate()));
+      await Promise.all([...threads].map(({ worker }) => worker.terminate()));
     },
   };
 }
