@@ -1,13 +1,12 @@
-import type { Units } from '../pipeline/money.js';
-import { addTo, addToNamed } from '../pipeline/money.js';
-import { furtherMetrics } from '../pipeline/scope.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
 import { scopeOf } from '../pipeline/staging/manifest.js';
-import type { Batch } from '../pipeline/staging/tables.js';
 import { charges } from '../pipeline/staging/tables.js';
-import type { RowTally } from './consumption.js';
+import type { RowBatch } from './batch.js';
+import { coded } from './batch.js';
 import { addNames } from './consumption.js';
-import { currencyColumn, furtherCost, groupsOf, keyReader, valueOf } from './costs.js';
+import type { RowTally } from './cost-columns.js';
+import { createCostColumns } from './cost-columns.js';
+import { countGroups, keyReader } from './costs.js';
 import type { StagedExtraction } from './pages.js';
 import { costPages } from './pages.js';
 import type { Stamp } from './rows.js';
@@ -26,8 +25,12 @@ export async function* chargesBatches(
   stamp: Stamp,
   tally: RowTally,
   signal: AbortSignal,
-): AsyncGenerator<Batch> {
+): AsyncGenerator<RowBatch> {
   const { metrics } = scopeOf(extraction.manifest);
+  const openCosts = createCostColumns(
+    metrics.map((metric) => [metric, metric]),
+    tally,
+  );
   const accounts = createTerms(checkAccountId);
   const types = createTerms((text, place) => {
     checkLength(recordType, text, place);
@@ -36,46 +39,31 @@ export async function* chargesBatches(
   const names = new Map<string, string>();
   for await (const page of costPages(extraction, 'record-type', signal)) {
     addNames(names, page);
+    const length = countGroups(page.content);
     const keyOf = keyReader(page.content, groupBy);
-    const columns = {
-      Reference: [] as string[],
-      RecordType: [] as string[],
-      Amount: [] as Units[],
-      Currency: [] as string[],
-      Estimated: [] as boolean[],
-    };
-    const further = new Map(metrics.map((metric) => [metric, [] as Units[]]));
-    for (const { group, estimated, place } of groupsOf(page)) {
-      const account = accounts.of(keyOf('LINKED_ACCOUNT', group, place), place);
-      const type = types.of(keyOf('RECORD_TYPE', group, place), place);
-      if (!isNew(account, type)) {
-        throw rowFault(
-          place,
-          `repeats charge type ${JSON.stringify(type.text)} of account ${account.text}`,
-        );
-      }
-      const { units, rounded, unit: currency } = valueOf(group, 'UnblendedCost', place);
-      checkLength(currencyColumn, currency, place);
-      if (rounded) tally.rounded++;
-      addTo(tally.totals, currency, units);
-      columns.Reference.push(account.text);
-      columns.RecordType.push(type.text);
-      columns.Amount.push(units);
-      columns.Currency.push(currency);
-      columns.Estimated.push(estimated);
-      for (const [metric, values] of further) {
-        const cost = furtherCost(group, metric, currency, place);
-        if (cost.rounded) tally.rounded++;
-        addToNamed(tally.columns, metric, currency, cost.units);
-        values.push(cost.units);
+    const [accountOf, typeOf] = [keyOf('LINKED_ACCOUNT'), keyOf('RECORD_TYPE')];
+    const costs = openCosts(length);
+    const codes = { accounts: new Uint32Array(length), types: new Uint32Array(length) };
+    const place = { where: page.where, row: 0 };
+    for (const { Groups = [], Estimated = false } of page.content.ResultsByTime ?? []) {
+      for (const group of Groups) {
+        const row = place.row++;
+        const account = accounts.of(accountOf(group, place), place);
+        const type = types.of(typeOf(group, place), place);
+        if (!isNew(account, type)) {
+          const said = `charge type ${JSON.stringify(type.text)} of account ${account.text}`;
+          throw rowFault(place, `repeats ${said}`);
+        }
+        costs.add(group, Estimated, place);
+        codes.accounts[row] = account.index;
+        codes.types[row] = type.index;
       }
     }
-    const { length } = columns.Amount;
-    tally.rows += length;
     yield batchOf(charges, length, stamp, {
-      ...columns,
-      ...Object.fromEntries(furtherMetrics.map((name) => [name, further.get(name) ?? null])),
+      Reference: coded(accounts.texts, codes.accounts),
+      RecordType: coded(types.texts, codes.types),
+      ...costs.take(),
     });
   }
-  for (const account of accounts.all()) tally.accounts.set(account, names.get(account) ?? '');
+  for (const account of accounts.texts) tally.accounts.set(account, names.get(account) ?? '');
 }

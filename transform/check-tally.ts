@@ -3,7 +3,7 @@ import { formatNamed, formatTotals, sameNamed, sameTotals } from '../pipeline/mo
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import { scopeOf } from '../pipeline/staging/manifest.js';
-import type { RowTally } from './consumption.js';
+import type { RowTally } from './cost-columns.js';
 import type { StagedExtraction } from './pages.js';
 
 /** What the extract stage counted of the groups that are rows of one table. */

@@ -1,36 +1,24 @@
 import type { DataError } from '../pipeline/errors.js';
-import type { NamedTotals, Totals, Units } from '../pipeline/money.js';
-import { addTo, addToNamed, divide } from '../pipeline/money.js';
-import type { FurtherMetric, Scope } from '../pipeline/scope.js';
-import { furtherMetrics } from '../pipeline/scope.js';
+import type { Scope } from '../pipeline/scope.js';
 import { scopeOf } from '../pipeline/staging/manifest.js';
-import type { Batch, Value } from '../pipeline/staging/tables.js';
 import { consumption } from '../pipeline/staging/tables.js';
-import { currencyColumn, furtherCost, groupsOf, keyReader, valueOf } from './costs.js';
+import type { RowBatch } from './batch.js';
+import { coded, constant, valueAt } from './batch.js';
+import type { FurtherColumn, RowTally } from './cost-columns.js';
+import { createCostColumns } from './cost-columns.js';
+import { countGroups, keyReader, valueOf } from './costs.js';
 import type { CostPage, Group, Page, StagedExtraction } from './pages.js';
 import { costPages } from './pages.js';
 import type { PairDifference } from './pairs.js';
 import { comparePairs } from './pairs.js';
 import type { Place, Stamp } from './rows.js';
 import { batchOf, checkAccountId, checkLength, columnOf, rowFault } from './rows.js';
-import type { Reading, Subject } from './subjects.js';
+import type { Readings, Subject } from './subjects.js';
 import { serviceReadings, usageTypeReadings } from './subjects.js';
 import { createPairs, createTerms } from './terms.js';
+import { createUsageColumns, noUsage, unitTerms } from './usage-columns.js';
 import type { UsageTypes } from './usage-types.js';
 import { readUsageTypes } from './usage-types.js';
-
-/** What rows add up to, filled while they are made. */
-export interface RowTally {
-  rows: number;
-  /** Amounts with more than 18 fraction digits, rounded half to even. */
-  rounded: number;
-  /** The column Amount per currency. */
-  totals: Totals;
-  /** The other columns of money that hold any value. */
-  columns: NamedTotals;
-  /** Every account with rows → the name that Cost Explorer gives it, '' without one. */
-  accounts: Map<string, string>;
-}
 
 /** What the rows of the consumption table add up to. */
 export interface ConsumptionTally extends RowTally {
@@ -50,25 +38,6 @@ export function emptyTally(): ConsumptionTally {
   };
 }
 
-/** The columns of a batch that differ from row to row. */
-interface Costs {
-  accounts: string[];
-  subjects: Subject[];
-  amounts: Units[];
-  currencies: string[];
-  estimated: boolean[];
-  /** Of the detail by usage type. */
-  quantities: Units[];
-  quantityUnits: string[];
-  discounted: Units[];
-  metrics: ReadonlyMap<FurtherMetric, Units[]>;
-}
-
-const columns = {
-  name: columnOf('customers', 'TenantName'),
-  unit: columnOf('consumption', 'Unit'),
-};
-
 /**
  * The rows of an extraction in the order AWS gave them, one batch a staged page.
  * @throws {DataError} naming file and row of a group that is incomplete, is no number, or was there before.
@@ -78,102 +47,117 @@ export async function* consumptionBatches(
   stamp: Stamp,
   tally: ConsumptionTally,
   signal: AbortSignal,
-): AsyncGenerator<Batch> {
+): AsyncGenerator<RowBatch> {
   const scope = scopeOf(extraction.manifest);
   const usageTypes =
     scope.detail === 'usage-type' ? await readUsageTypes(extraction, signal) : undefined;
   const readings =
     usageTypes === undefined ? serviceReadings() : usageTypeReadings(extraction, usageTypes);
   const accounts = createTerms(checkAccountId);
-  const currencies = createTerms((text, place) => {
-    checkLength(currencyColumn, text, place);
-  });
+  const openCosts = createCostColumns(furtherColumns(scope), tally);
+  const units = unitTerms();
   const isNew = createPairs();
   const names = new Map<string, string>();
 
-  for (const reading of readings) {
-    for await (const page of costPages(extraction, reading.query.name, signal)) {
+  for (const { query, subjects } of readings.list) {
+    for await (const page of costPages(extraction, query.name, signal)) {
       addNames(names, page);
-      const keyOf = keyReader(page.content, reading.query.groupBy);
-      const costs = emptyCosts(scope);
-      for (const { group, estimated, place } of groupsOf(page)) {
-        const subject = reading.subjectOf(keyOf, group, place);
-        const account = accounts.of(keyOf('LINKED_ACCOUNT', group, place), place);
-        const { units, rounded, unit } = valueOf(group, 'UnblendedCost', place);
-        const currency = currencies.of(unit, place).text;
-        if (subject === undefined) {
-          const { text } = account;
-          const usageType = keyOf('USAGE_TYPE', group, place);
-          usageTypes?.addAccount({ usageType, account: text, currency, units });
-          continue;
-        }
-        if (!isNew(account, subject)) {
-          const again = { account: account.text, subject, place };
-          throw await repetition(extraction, readings, again, signal);
-        }
-        if (rounded) tally.rounded++;
-        addTo(tally.totals, currency, units);
-        costs.accounts.push(account.text);
-        costs.subjects.push(subject);
-        costs.amounts.push(units);
-        costs.currencies.push(currency);
-        costs.estimated.push(estimated);
-        if (usageTypes !== undefined) {
-          addUsage(costs, tally, group, currency, place);
-          const { service, category: usageType } = subject;
-          usageTypes.addRow({ usageType, service, account: account.text, currency, units });
-        }
-        for (const [metric, values] of costs.metrics) {
-          const further = furtherCost(group, metric, currency, place);
-          if (further.rounded) tally.rounded++;
-          addToNamed(tally.columns, metric, currency, further.units);
-          values.push(further.units);
+      const capacity = countGroups(page.content);
+      const keyOf = keyReader(page.content, query.groupBy);
+      const [accountOf, subjectOf] = [keyOf('LINKED_ACCOUNT'), subjects(keyOf)];
+      const costs = openCosts(capacity);
+      const usage = usageTypes && createUsageColumns(units, capacity);
+      const codes = new Uint32Array(capacity);
+      const rowSubjects: Subject[] = [];
+      const place = { where: page.where, row: 0 };
+      for (const { Groups = [], Estimated = false } of page.content.ResultsByTime ?? []) {
+        for (const group of Groups) {
+          place.row++;
+          const subject = subjectOf(group, place);
+          const account = accounts.of(accountOf(group, place), place);
+          if (subject === undefined) {
+            const usageType = keyOf('USAGE_TYPE')(group, place);
+            tellAccount(usageTypes, usageType, account.text, group, place);
+            continue;
+          }
+          if (!isNew(account, subject)) {
+            const again = { account: account.text, subject, place };
+            throw await repetition(extraction, readings, again, signal);
+          }
+          costs.add(group, Estimated, place);
+          if (usage?.add(group, place) === true) tally.rounded++;
+          codes[rowSubjects.length] = account.index;
+          rowSubjects.push(subject);
         }
       }
-      tally.rows += costs.amounts.length;
-      yield toBatch(costs, stamp, usageTypes);
+      const length = rowSubjects.length;
+      const rowAccounts = codes.subarray(0, length);
+      const columns = costs.take();
+      if (usageTypes !== undefined) {
+        for (const [row, { service, usage }] of rowSubjects.entries()) {
+          usageTypes.addRow({
+            usageType: usage?.type.text ?? '',
+            service: service.text,
+            account: accounts.texts[rowAccounts[row] ?? 0] ?? '',
+            currency: String(valueAt(columns.Currency, row)),
+            units: columns.Amount.units(row) ?? 0n,
+          });
+        }
+      }
+      yield batchOf(consumption, length, stamp, {
+        Reference: coded(accounts.texts, rowAccounts),
+        ...subjectColumns(readings, rowSubjects),
+        SubCategory: constant('N/A'),
+        ...(usage === undefined ? noUsage : usage.take(columns.Amount)),
+        ...columns,
+      });
     }
   }
-  for (const account of accounts.all()) tally.accounts.set(account, names.get(account) ?? '');
+  for (const account of accounts.texts) tally.accounts.set(account, names.get(account) ?? '');
   if (usageTypes !== undefined) tally.pairs = comparePairs(usageTypes.pairs());
 }
 
-function emptyCosts({ metrics }: Scope): Costs {
+/** The columns of money beside Amount that are asked for. */
+function furtherColumns({ detail, metrics }: Scope): FurtherColumn[] {
+  const asked = metrics.map((metric): FurtherColumn => [metric, metric]);
+  return detail === 'usage-type' ? [...asked, ['DiscountedAmount', 'BlendedCost']] : asked;
+}
+
+function subjectColumns({ services, usageTypes, regions }: Readings, rows: readonly Subject[]) {
+  const codes = (codeOf: (subject: Subject) => number): Uint32Array =>
+    Uint32Array.from(rows, codeOf);
+  const Service = coded(
+    services.texts,
+    codes(({ service }) => service.index),
+  );
+  if (usageTypes.texts.length === 0)
+    return { Region: constant('N/A'), Service, Category: constant('N/A') };
   return {
-    accounts: [],
-    subjects: [],
-    amounts: [],
-    currencies: [],
-    estimated: [],
-    quantities: [],
-    quantityUnits: [],
-    discounted: [],
-    metrics: new Map(metrics.map((metric) => [metric, []])),
+    Region: coded(
+      regions.texts,
+      codes(({ usage }) => usage?.region.index ?? 0),
+    ),
+    Service,
+    Category: coded(
+      usageTypes.texts,
+      codes(({ usage }) => usage?.type.index ?? 0),
+    ),
   };
 }
 
-function addUsage(
-  costs: Costs,
-  tally: RowTally,
+/** Takes note of what AWS says of a shared usage type and an account; other questions tell its rows. */
+function tellAccount(
+  usageTypes: UsageTypes | undefined,
+  usageType: string,
+  account: string,
   group: Group,
-  currency: string,
   place: Place,
 ): void {
-  const quantity = valueOf(group, 'UsageQuantity', place);
-  const blended = furtherCost(group, 'BlendedCost', currency, place);
-  if (quantity.rounded) tally.rounded++;
-  if (blended.rounded) tally.rounded++;
-  addToNamed(tally.columns, 'DiscountedAmount', currency, blended.units);
-  costs.quantities.push(quantity.units);
-  costs.quantityUnits.push(checkLength(columns.unit, quantity.unit, place));
-  costs.discounted.push(blended.units);
+  const { units, unit: currency } = valueOf(group, 'UnblendedCost', place);
+  usageTypes?.addAccount({ usageType, account, currency, units });
 }
 
-/** Only a quantity of a known unit has a price, and only a cost, not a credit. */
-function unitPrice(amount: Units, quantity: Units, unit: string): Units | null {
-  if (quantity <= 0n || amount < 0n || unit === 'N/A' || unit === '') return null;
-  return divide(amount, quantity);
-}
+const nameColumn = columnOf('customers', 'TenantName');
 
 /** Takes note of the account names that Cost Explorer tells beside its groups. */
 export function addNames(names: Map<string, string>, { where, content }: Page<CostPage>): void {
@@ -181,57 +165,30 @@ export function addNames(names: Map<string, string>, { where, content }: Page<Co
     const { Value: id, Attributes: { description: name } = {} } = attributes;
     // Other dimensions' values stand in the same list.
     if (id === undefined || name === undefined || !/^\d{12}$/.test(id)) continue;
-    names.set(id, checkLength(columns.name, name, { where, row: index + 1 }));
+    names.set(id, checkLength(nameColumn, name, { where, row: index + 1 }));
   }
 }
 
 /** AWS answers each group once: a repeated one means that a page was answered, or staged, twice. */
 async function repetition(
   extraction: StagedExtraction,
-  readings: readonly Reading[],
+  { list }: Readings,
   { account, subject, place: again }: { account: string; subject: Subject; place: Place },
   signal: AbortSignal,
 ): Promise<DataError> {
-  const type =
-    subject.category === 'N/A' ? '' : `, usage type ${JSON.stringify(subject.category)},`;
-  const said = `repeats service ${JSON.stringify(subject.service)}${type} of account ${account}`;
-  for (const { query, subjectOf } of readings) {
-    for await (const page of costPages(extraction, query.name, signal)) {
-      const keyOf = keyReader(page.content, query.groupBy);
-      for (const { group, place } of groupsOf(page)) {
-        const isSame = subjectOf(keyOf, group, place) === subject;
-        if (isSame && keyOf('LINKED_ACCOUNT', group, place) === account)
+  const type = subject.usage && `, usage type ${JSON.stringify(subject.usage.type.text)},`;
+  const said = `repeats service ${JSON.stringify(subject.service.text)}${type ?? ''} of account ${account}`;
+  for (const { query, subjects } of list) {
+    for await (const { where, content } of costPages(extraction, query.name, signal)) {
+      const keyOf = keyReader(content, query.groupBy);
+      const [accountOf, subjectOf] = [keyOf('LINKED_ACCOUNT'), subjects(keyOf)];
+      const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+      for (const [index, group] of groups.entries()) {
+        const place = { where, row: index + 1 };
+        if (subjectOf(group, place) === subject && accountOf(group, place) === account)
           return rowFault(again, `${said}, which row ${place.row} of ${place.where} has already`);
       }
     }
   }
   return rowFault(again, said);
-}
-
-function toBatch(costs: Costs, stamp: Stamp, usageTypes: UsageTypes | undefined): Batch {
-  const { subjects, amounts, quantities, quantityUnits } = costs;
-  const metrics = furtherMetrics.map((name): [string, Value[] | null] => [
-    name,
-    costs.metrics.get(name) ?? null,
-  ]);
-  const isByType = usageTypes !== undefined;
-  return batchOf(consumption, amounts.length, stamp, {
-    Reference: costs.accounts,
-    Region: subjects.map(({ region }) => region),
-    Service: subjects.map(({ service }) => service),
-    Category: subjects.map(({ category }) => category),
-    SubCategory: 'N/A',
-    Quantity: isByType ? quantities : null,
-    Unit: isByType ? quantityUnits : 'N/A',
-    UnitPrice: isByType
-      ? amounts.map((amount, row) =>
-          unitPrice(amount, quantities[row] ?? 0n, quantityUnits[row] ?? ''),
-        )
-      : null,
-    Amount: amounts,
-    DiscountedAmount: isByType ? costs.discounted : null,
-    ...Object.fromEntries(metrics),
-    Currency: costs.currencies,
-    Estimated: costs.estimated,
-  });
 }

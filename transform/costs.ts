@@ -3,22 +3,10 @@ import type { ParsedAmount } from '../pipeline/money.js';
 import { parseAmount } from '../pipeline/money.js';
 import type { Metric } from '../pipeline/scope.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
-import type { CostPage, Group, Page } from './pages.js';
+import type { DecimalsBuilder } from './decimals.js';
+import type { CostPage, Group } from './pages.js';
 import type { Place } from './rows.js';
-import { columnOf, rowFault } from './rows.js';
-
-const currency = columnOf('consumption', 'Currency');
-
-/** The groups of a page, each with its place in the file. */
-export function* groupsOf({
-  where,
-  content,
-}: Page<CostPage>): Generator<{ group: Group; estimated: boolean; place: Place }> {
-  let row = 0;
-  for (const { Groups = [], Estimated = false } of content.ResultsByTime ?? []) {
-    for (const group of Groups) yield { group, estimated: Estimated, place: { where, row: ++row } };
-  }
-}
+import { rowFault } from './rows.js';
 
 const missing: Readonly<Record<Dimension, string>> = {
   SERVICE: 'has no service',
@@ -27,6 +15,9 @@ const missing: Readonly<Record<Dimension, string>> = {
   RECORD_TYPE: 'has no charge type',
 };
 
+/** Reads one dimension's value of a group. */
+export type KeyOf = (group: Group, place: Place) => string;
+
 /**
  * How a page's groups tell a dimension's value: their keys stand in the order of the request's GroupBy,
  * which the answer repeats.
@@ -34,53 +25,64 @@ const missing: Readonly<Record<Dimension, string>> = {
 export function keyReader(
   { GroupDefinitions = [] }: CostPage,
   groupBy: readonly Dimension[],
-): (dimension: Dimension, group: Group, place: Place) => string {
+): (dimension: Dimension) => KeyOf {
   const order: readonly (string | undefined)[] =
     GroupDefinitions.length === 0 ? groupBy : GroupDefinitions.map(({ Key }) => Key);
-  const positions = new Map(groupBy.map((dimension) => [dimension, order.indexOf(dimension)]));
-  return (dimension, { Keys = [] }, place) => {
-    const key = Keys[positions.get(dimension) ?? -1];
-    if (key === undefined) throw rowFault(place, missing[dimension]);
-    return key;
+  return (dimension) => {
+    const position = order.indexOf(dimension);
+    return ({ Keys = [] }, place) => {
+      const key = Keys[position];
+      if (key === undefined) throw rowFault(place, missing[dimension]);
+      return key;
+    };
   };
 }
 
+/** The groups of a page. */
+export function countGroups({ ResultsByTime = [] }: CostPage): number {
+  return ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0);
+}
+
 /**
- * One exact value of a group and its unit.
- * @throws {DataError} naming file and row of a group that lacks it, or whose amount is no number.
+ * A group's value by a metric, as AWS writes it.
+ * @throws {DataError} naming file and row of a group that lacks it.
  */
-export function valueOf(
+export function textOf(
   { Metrics }: Group,
   metric: Metric,
   place: Place,
-): ParsedAmount & { unit: string } {
-  const { Amount, Unit: unit = metric === 'UsageQuantity' ? 'N/A' : undefined } =
+): { amount: string; unit: string } {
+  const { Amount: amount, Unit: unit = metric === 'UsageQuantity' ? 'N/A' : undefined } =
     Metrics?.[metric] ?? {};
-  if (Amount === undefined) throw rowFault(place, `has no ${metric}`);
+  if (amount === undefined) throw rowFault(place, `has no ${metric}`);
   if (unit === undefined) throw rowFault(place, `has an ${metric} without its unit`);
+  return { amount, unit };
+}
+
+/** The same, as an exact amount. */
+export function valueOf(
+  group: Group,
+  metric: Metric,
+  place: Place,
+): ParsedAmount & { unit: string } {
+  const { amount, unit } = textOf(group, metric, place);
+  return { ...exactly(() => parseAmount(amount), place), unit };
+}
+
+/**
+ * Appends an amount to a column.
+ * @returns whether digits past the 18th were dropped.
+ * @throws {DataError} naming file and row of what is no amount.
+ */
+export function addAmount(decimals: DecimalsBuilder, text: string, place: Place): boolean {
+  return exactly(() => decimals.add(text), place);
+}
+
+function exactly<T>(read: () => T, place: Place): T {
   try {
-    const { units, rounded } = parseAmount(Amount);
-    return { units, rounded, unit };
+    return read();
   } catch (cause) {
     if (cause instanceof DataError) throw rowFault(place, `has a wrong amount: ${cause.message}`);
     throw cause;
   }
 }
-
-/**
- * A further cost metric of a group, in the currency of its row.
- * @throws {DataError} naming file and row, also where it has another currency.
- */
-export function furtherCost(
-  group: Group,
-  metric: Metric,
-  rowCurrency: string,
-  place: Place,
-): ParsedAmount {
-  const found = valueOf(group, metric, place);
-  if (found.unit === rowCurrency) return found;
-  throw rowFault(place, `has its ${metric} in ${found.unit}, its UnblendedCost in ${rowCurrency}`);
-}
-
-/** The column of a row's currency, for the length of its texts. */
-export const currencyColumn = currency;

@@ -1,15 +1,16 @@
-import { stringify } from 'csv-stringify/sync';
-import { formatAmount } from '../pipeline/money.js';
-import type { Column, Value } from '../pipeline/staging/tables.js';
+import type { ColumnValues, RowBatch } from './batch.js';
+import { isList } from './batch.js';
+import type { Cells, CellWriter } from './csv-cells.js';
+import { createCells, RECORD_END, textCell } from './csv-cells.js';
+import { createDecimals } from './decimals.js';
 import type { OpenExport } from './export.js';
 import { createCounter } from './written.js';
 
-/** RFC 4180 ends every record, the header too, with CRLF. */
-const RECORD_END = '\r\n';
 /** Characters to gather before they are encoded: a longer text grown cell by cell outlives the young heap. */
-const CHUNK = 1 << 15;
-/** Distinct texts to remember the cells of, per column. */
-const REMEMBERED = 10_000;
+const TEXT = 1 << 14;
+/** Bytes of a piece of the file, and the most that a character of a text takes in UTF-8. */
+const PIECE = 1 << 18;
+const WIDEST = 3;
 
 /**
  * CSV by RFC 4180: UTF-8 without byte order mark, a header, CRLF, quotes where needed. A null number is
@@ -17,73 +18,68 @@ const REMEMBERED = 10_000;
  * `true` and `false`. Texts that a spreadsheet would run as a formula begin with an apostrophe.
  */
 export const openCsv: OpenExport = (out, columns) => {
-  const cells = columns.map(cellWriter);
+  const writers = columns.map(createCells);
   const counter = createCounter(columns);
+  let piece = Buffer.allocUnsafe(PIECE);
+  let filled = 0;
   let text = columns.map(({ name }) => textCell(name)).join(',') + RECORD_END;
 
   const handOver = async (): Promise<void> => {
-    const chunk = Buffer.from(text, 'utf8');
+    const full = piece.subarray(0, filled);
+    piece = Buffer.allocUnsafe(PIECE);
+    filled = 0;
+    await out.write(full);
+  };
+  const encode = async (): Promise<void> => {
+    const most = WIDEST * text.length;
+    if (filled + most > PIECE) await handOver();
+    if (most > PIECE) await out.write(Buffer.from(text));
+    else filled += piece.write(text, filled);
     text = '';
-    await out.write(chunk);
   };
 
   return {
     async write(batch) {
+      const parts = partsOf(batch, writers);
       for (let row = 0; row < batch.length; row++) {
-        for (let column = 0; column < cells.length; column++) {
-          if (column > 0) text += ',';
-          text += cells[column]?.(batch.columns[column]?.[row] ?? null) ?? '';
+        for (const { cells, codes, after } of parts) {
+          text += cells[codes === undefined ? row : (codes[row] ?? 0)] ?? '';
+          if (after !== '') text += after;
         }
-        text += RECORD_END;
-        counter.add((column) => batch.columns[column]?.[row] ?? null, 1);
-        if (text.length >= CHUNK) await handOver();
+        if (text.length >= TEXT) await encode();
       }
+      counter.add(batch.length, (column) => readAgain(batch.columns[column]));
     },
     async finish() {
-      if (text !== '') await handOver();
+      await encode();
+      if (filled > 0) await handOver();
       return counter.written;
     },
   };
 };
 
-/**
- * How a column's values become cells. Most columns repeat a few texts, so each distinct text is quoted
- * and defused once, not once a row.
- */
-function cellWriter({ type }: Column): (value: Value) => string {
-  switch (type) {
-    case 'decimal':
-      return (value) => (typeof value === 'bigint' ? formatAmount(value) : 'N/A');
-    case 'timestamp':
-      return (value) => (typeof value === 'number' ? new Date(value).toISOString() : '');
-    case 'date':
-    case 'boolean':
-      return (value) => String(value ?? '');
-    case 'string': {
-      const known = new Map<string, string>();
-      return (value) => {
-        if (typeof value !== 'string') return '';
-        let cell = known.get(value);
-        if (cell === undefined) {
-          if (known.size === REMEMBERED) known.clear();
-          known.set(value, (cell = textCell(value)));
-        }
-        return cell;
-      };
-    }
+/** What a row is put together from: columns that differ from row to row, with all between them. */
+function partsOf({ columns }: RowBatch, writers: readonly CellWriter[]): Cells[] {
+  const parts: Cells[] = [];
+  let after = RECORD_END;
+  for (let index = writers.length - 1; index >= 0; index--) {
+    const writer = writers[index];
+    const values = columns[index] ?? [];
+    const same = index === 0 ? undefined : writer?.same(values);
+    if (same === undefined && writer !== undefined) parts.unshift(writer.cells(values, after));
+    after = same === undefined ? ',' : `,${same}${after}`;
   }
+  return parts;
 }
 
-/**
- * One text as a cell. `escape_formulas` puts an apostrophe before `=`, `+`, `-`, `@`, tab, carriage
- * return and the wide forms of the signs; OWASP's "CSV Injection" names the line feed too.
- */
-function textCell(text: string): string {
-  return stringify([[text.startsWith('\n') ? `'${text}` : text]], {
-    escape_formulas: true,
-    record_delimiter: RECORD_END,
-    // Without it, a line feed alone would stand unquoted, since it is not the record's end here.
-    quote_record_delimiter: true,
-    eof: false,
-  });
+/** The amounts as the file's texts say them, so that what is counted is what was written. */
+function readAgain(values: ColumnValues | undefined): ColumnValues {
+  if (values === undefined) return [];
+  if (isList(values) || values.kind !== 'decimals') return values;
+  const decimals = createDecimals(values.texts.length);
+  for (const text of values.texts) {
+    if (text === null) decimals.addUnits(null);
+    else decimals.add(text);
+  }
+  return decimals.take();
 }

@@ -4,8 +4,8 @@ import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.
 import { exportKey } from '../pipeline/staging/layout.js';
 import type { ExportedFile } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import type { Batch } from '../pipeline/staging/tables.js';
 import { tables } from '../pipeline/staging/tables.js';
+import type { RowBatch } from './batch.js';
 import { openCsv } from './csv.js';
 import type { OpenExport, TableExport } from './export.js';
 import { openParquet } from './parquet.js';
@@ -15,7 +15,7 @@ import { checkWritten } from './written.js';
 /** Every export file of a slice, written side by side and made visible together. */
 export interface Exports {
   /** Appends rows to the table in every format. */
-  write(table: TableName, batch: Batch): Promise<void>;
+  write(table: TableName, batch: RowBatch): Promise<void>;
   /**
    * Completes all files; only when the last byte of each is written, and each holds what was made, does
    * the first become visible.

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
-import { furtherMetrics } from '../pipeline/scope.js';
 import { readAll, sha256Of } from '../pipeline/staging/bytes.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import { extractionPrefix, parsePageFile } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
+import { isUsualCostPage } from './usual-page.js';
 
 /** A finished extraction, as the transform stage reads it. */
 export interface StagedExtraction {
@@ -34,15 +34,10 @@ const account = z.object({
 
 const accountsPage = z.object({ Accounts: z.array(account).optional() });
 
-const metricNames = ['UnblendedCost', ...furtherMetrics, 'UsageQuantity'] as const;
-
 const group = z.object({
   Keys: z.array(z.string()).optional(),
   Metrics: z
-    .partialRecord(
-      z.enum(metricNames),
-      z.object({ Amount: z.string().optional(), Unit: z.string().optional() }),
-    )
+    .record(z.string(), z.object({ Amount: z.string().optional(), Unit: z.string().optional() }))
     .optional(),
 });
 
@@ -50,15 +45,14 @@ const totalPage = z.object({
   ResultsByTime: z
     .array(
       z.object({
-        Total: z
-          .partialRecord(z.enum(metricNames), z.object({ Amount: z.string(), Unit: z.string() }))
-          .optional(),
+        Total: z.record(z.string(), z.object({ Amount: z.string(), Unit: z.string() })).optional(),
       }),
     )
     .optional(),
 });
 
-const costPage = z.object({
+/** See `usual-page.ts` too, which accepts no more than this. */
+export const costPage = z.object({
   GroupDefinitions: z.array(z.object({ Key: z.string().optional() })).optional(),
   ResultsByTime: z
     .array(z.object({ Groups: z.array(group).optional(), Estimated: z.boolean().optional() }))
@@ -91,7 +85,7 @@ export function accountsPages(
   signal: AbortSignal,
 ): AsyncGenerator<Page<AccountsPage>> {
   const rows = (page: AccountsPage): number => page.Accounts?.length ?? 0;
-  return pages(extraction, 'accounts', accountsPage, rows, signal);
+  return pages(extraction, 'accounts', (json) => accountsPage.safeParse(json), rows, signal);
 }
 
 /**
@@ -105,7 +99,9 @@ export function costPages(
 ): AsyncGenerator<Page<CostPage>> {
   const rows = (page: CostPage): number =>
     (page.ResultsByTime ?? []).reduce((sum, result) => sum + (result.Groups?.length ?? 0), 0);
-  return pages(extraction, query, costPage, rows, signal);
+  const parse: Parse<CostPage> = (json) =>
+    isUsualCostPage(json) ? { success: true, data: json as CostPage } : costPage.safeParse(json);
+  return pages(extraction, query, parse, rows, signal);
 }
 
 /**
@@ -116,13 +112,21 @@ export function totalPages(
   extraction: StagedExtraction,
   signal: AbortSignal,
 ): AsyncGenerator<Page<TotalPage>> {
-  return pages(extraction, 'total', totalPage, () => 0, signal);
+  return pages(
+    extraction,
+    'total',
+    (json) => totalPage.safeParse(json),
+    () => 0,
+    signal,
+  );
 }
+
+type Parse<Content> = (json: unknown) => z.ZodSafeParseResult<Content>;
 
 async function* pages<Content>(
   { staging, slice, manifest }: StagedExtraction,
   operation: Operation,
-  schema: z.ZodType<Content>,
+  parse: Parse<Content>,
   countRows: (page: Content) => number,
   signal: AbortSignal,
 ): AsyncGenerator<Page<Content>> {
@@ -152,7 +156,7 @@ async function* pages<Content>(
     } catch (cause) {
       throw fault('a staged page is not JSON', cause);
     }
-    const parsed = schema.safeParse(json);
+    const parsed = parse(json);
     if (!parsed.success) throw fault(`a staged page is not AWS's answer: ${firstIssue(parsed)}`);
     const rows = countRows(parsed.data);
     if (rows !== listed.rows) {

@@ -1,6 +1,7 @@
 import parquetjs from 'parquetjs-lite';
 import { formatAmount } from '../pipeline/money.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
+import { valueAt } from './batch.js';
 import type { OpenExport } from './export.js';
 import { createCounter } from './written.js';
 
@@ -46,12 +47,12 @@ export const openParquetBasic: OpenExport = (out, columns) => {
       for (let row = 0; row < batch.length; row++) {
         const record: Record<string, unknown> = {};
         for (const [index, { name }] of columns.entries()) {
-          record[name] = converters[index]?.(batch.columns[index]?.[row] ?? null);
+          record[name] = converters[index]?.(valueAt(batch.columns[index], row));
         }
         await writer.appendRow(record);
-        counter.add((column) => batch.columns[column]?.[row] ?? null, 1);
         if (chunks.length > 0) await handOver();
       }
+      counter.add(batch.length, (column) => batch.columns[column] ?? []);
     },
     async finish() {
       await (await opened).close();

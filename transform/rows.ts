@@ -1,7 +1,9 @@
 import { DataError } from '../pipeline/errors.js';
 import type { TableName } from '../pipeline/staging/layout.js';
-import type { Batch, Column, Value } from '../pipeline/staging/tables.js';
+import type { Column } from '../pipeline/staging/tables.js';
 import { columnIndex, tables } from '../pipeline/staging/tables.js';
+import type { ColumnValues, RowBatch } from './batch.js';
+import { constant } from './batch.js';
 
 /** What every row of a slice carries. */
 export interface Stamp {
@@ -46,34 +48,27 @@ export function checkLength({ name, length = Infinity }: Column, text: string, r
   throw rowFault(row, `has ${characters} characters for ${name}, which holds ${length}`);
 }
 
-/**
- * Rows of a table from its columns' values: an array has one for each row, anything else is the same in
- * all. The stamp's columns are added.
- */
+/** Rows of a table from its columns by name; the stamp's columns are added. */
 export function batchOf(
   table: readonly Column[],
   length: number,
   stamp: Stamp,
-  values: Readonly<Record<string, readonly Value[] | Value>>,
-): Batch {
+  values: Readonly<Record<string, ColumnValues>>,
+): RowBatch {
   const all: typeof values = {
-    Tag: stamp.tag,
-    BillingPeriod: stamp.billingPeriod,
-    Organization: stamp.organization,
+    Tag: constant(stamp.tag),
+    BillingPeriod: constant(stamp.billingPeriod),
+    Organization: constant(stamp.organization),
     ...values,
   };
   return {
     length,
     columns: table.map(({ name }) => {
-      const value = all[name];
-      if (value === undefined) throw new Error(`no value is known for the column ${name}`);
-      return isList(value) ? value : new Array<Value>(length).fill(value);
+      const column = all[name];
+      if (column === undefined) throw new Error(`no value is known for the column ${name}`);
+      return column;
     }),
   };
-}
-
-function isList(value: readonly Value[] | Value): value is readonly Value[] {
-  return Array.isArray(value);
 }
 
 const accountId = /^\d{12}$/;

@@ -1,100 +1,128 @@
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
 import { scopeOf } from '../pipeline/staging/manifest.js';
+import type { KeyOf } from './costs.js';
 import type { Group, StagedExtraction } from './pages.js';
 import { regionOf } from './region.js';
 import type { Place } from './rows.js';
 import { checkLength, columnOf, rowFault } from './rows.js';
+import type { Term, Terms } from './terms.js';
+import { createTerms } from './terms.js';
 import type { UsageTypes } from './usage-types.js';
 
 /** What a row's cost is for: a service, or a usage type of a service. Many rows share one. */
 export interface Subject {
   /** 0, 1, 2 … in order of first appearance. */
   readonly index: number;
-  readonly service: string;
-  /** `N/A` in the detail by service. */
-  readonly category: string;
-  readonly region: string;
+  readonly service: Term;
+  /** The usage type, and its region; `undefined` in the detail by service. */
+  readonly usage: { readonly type: Term; readonly region: Term } | undefined;
 }
 
 /** How the groups of one question become rows. */
 export interface Reading {
   readonly query: Query;
-  /** The row's subject; `undefined` where other questions tell the rows of this group. */
-  subjectOf: (
-    keyOf: (dimension: Dimension, group: Group, place: Place) => string,
-    group: Group,
-    place: Place,
-  ) => Subject | undefined;
+  /**
+   * Reads the subjects of a page's groups, of which `keyOf` tells the dimensions; `undefined` for a group
+   * whose rows other questions tell.
+   */
+  readonly subjects: (
+    keyOf: (dimension: Dimension) => KeyOf,
+  ) => (group: Group, place: Place) => Subject | undefined;
+}
+
+/** The questions that tell the rows of an extraction, and the texts that the rows repeat. */
+export interface Readings {
+  readonly list: readonly Reading[];
+  readonly services: Terms;
+  readonly usageTypes: Terms;
+  readonly regions: Terms;
 }
 
 const columns = {
   service: columnOf('consumption', 'Service'),
   category: columnOf('consumption', 'Category'),
+  region: columnOf('consumption', 'Region'),
 };
+
+function termsOf(column: (typeof columns)[keyof typeof columns]): Terms {
+  return createTerms((text, place) => {
+    checkLength(column, text, place);
+  });
+}
 
 /** The question of the detail by service, as older manifests do not name it. */
 const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
 
-/** Each subject once, however many rows have it. */
-function createSubjects(fallback: string) {
-  const known = new Map<string, Subject>();
-  return (service: string, category: string | undefined, place: Place): Subject => {
-    const key = category === undefined ? service : `${service}\n${category}`;
-    let subject = known.get(key);
-    if (subject === undefined) {
-      checkLength(columns.service, service, place);
-      checkLength(columns.category, category ?? '', place);
-      subject = {
-        index: known.size,
-        service,
-        category: category ?? 'N/A',
-        region: category === undefined ? 'N/A' : regionOf(category, service, fallback),
-      };
-      known.set(key, subject);
-    }
-    return subject;
-  };
-}
-
 /** The only question of the detail by service. */
-export function serviceReadings(): Reading[] {
-  const subject = createSubjects('N/A');
-  return [
-    {
-      query: costQuery,
-      subjectOf: (keyOf, group, place) => subject(keyOf('SERVICE', group, place), undefined, place),
-    },
-  ];
+export function serviceReadings(): Readings {
+  const services = termsOf(columns.service);
+  const known: Subject[] = [];
+  const subjectOf = (service: Term): Subject =>
+    (known[service.index] ??= { index: service.index, service, usage: undefined });
+  return {
+    list: [
+      {
+        query: costQuery,
+        subjects: (keyOf) => {
+          const serviceOf = keyOf('SERVICE');
+          return (group, place) => subjectOf(services.of(serviceOf(group, place), place));
+        },
+      },
+    ],
+    services,
+    usageTypes: termsOf(columns.category),
+    regions: termsOf(columns.region),
+  };
 }
 
 /**
  * The questions whose groups are the rows of the detail by usage type: by usage type and account, as far as
  * the usage type belongs to one service; and those about shared usage types.
  */
-export function usageTypeReadings(
-  { manifest }: StagedExtraction,
-  usageTypes: UsageTypes,
-): Reading[] {
-  const subject = createSubjects(scopeOf(manifest).region ?? 'N/A');
-  return (manifest.queries ?? [])
-    .filter(({ name }) => name === 'usage-type-account' || name.startsWith('usage-type-shared-'))
-    .map((query): Reading => {
-      const only = (dimension: Dimension): string | undefined => {
-        const values = query.filter?.[dimension] ?? [];
-        return query.groupBy.includes(dimension) ? undefined : values[0];
+export function usageTypeReadings({ manifest }: StagedExtraction, known: UsageTypes): Readings {
+  const services = termsOf(columns.service);
+  const usageTypes = termsOf(columns.category);
+  const regions = termsOf(columns.region);
+  const fallback = scopeOf(manifest).region ?? 'N/A';
+  const subjects = new Map<string, Subject>();
+  const subjectOf = (service: string, usageType: string, place: Place): Subject => {
+    const key = `${service}\n${usageType}`;
+    let subject = subjects.get(key);
+    if (subject === undefined) {
+      const usage = {
+        type: usageTypes.of(usageType, place),
+        region: regions.of(regionOf(usageType, service, fallback), place),
       };
-      const [service, usageType] = [only('SERVICE'), only('USAGE_TYPE')];
-      return {
-        query,
-        subjectOf: (keyOf, group, place) => {
-          const category = usageType ?? keyOf('USAGE_TYPE', group, place);
-          if (query.name !== 'usage-type-account')
-            return subject(service ?? keyOf('SERVICE', group, place), category, place);
-          const [first, ...others] = usageTypes.servicesOf(category);
-          if (first === undefined)
-            throw rowFault(place, `has usage type ${JSON.stringify(category)}, of no service`);
-          return others.length === 0 ? subject(first, category, place) : undefined;
-        },
+      subject = { index: subjects.size, service: services.of(service, place), usage };
+      subjects.set(key, subject);
+    }
+    return subject;
+  };
+
+  const byAccount: Reading['subjects'] = (keyOf) => {
+    const usageTypeOf = keyOf('USAGE_TYPE');
+    return (group, place) => {
+      const usageType = usageTypeOf(group, place);
+      const [service, ...others] = known.servicesOf(usageType);
+      if (service === undefined)
+        throw rowFault(place, `has usage type ${JSON.stringify(usageType)}, of no service`);
+      return others.length === 0 ? subjectOf(service, usageType, place) : undefined;
+    };
+  };
+  // Of the two dimensions one groups, and the other has a single value by the question's filter.
+  const shared = ({ groupBy, filter }: Query): Reading['subjects'] => {
+    return (keyOf) => {
+      const reader = (dimension: Dimension): KeyOf => {
+        const only = filter?.[dimension]?.[0];
+        return groupBy.includes(dimension) || only === undefined ? keyOf(dimension) : () => only;
       };
-    });
+      const [serviceOf, usageTypeOf] = [reader('SERVICE'), reader('USAGE_TYPE')];
+      return (group, place) => subjectOf(serviceOf(group, place), usageTypeOf(group, place), place);
+    };
+  };
+  const list = (manifest.queries ?? []).flatMap((query): Reading[] => {
+    if (query.name === 'usage-type-account') return [{ query, subjects: byAccount }];
+    return query.name.startsWith('usage-type-shared-') ? [{ query, subjects: shared(query) }] : [];
+  });
+  return { list, services, usageTypes, regions };
 }

@@ -10,22 +10,25 @@ export interface Term {
 /** The distinct texts of a column: each is checked, and held, once however many rows have it. */
 export interface Terms {
   of(text: string, place: Place): Term;
-  all(): Iterable<string>;
+  /** Every text so far, by its index. */
+  readonly texts: readonly string[];
 }
 
 /** @param check Throws when a text met for the first time is wrong. */
 export function createTerms(check: (text: string, place: Place) => void): Terms {
   const known = new Map<string, Term>();
+  const texts: string[] = [];
   return {
+    texts,
     of(text, place) {
       let term = known.get(text);
       if (term === undefined) {
         check(text, place);
-        known.set(text, (term = { text, index: known.size }));
+        known.set(text, (term = { text, index: texts.length }));
+        texts.push(text);
       }
       return term;
     },
-    all: () => known.keys(),
   };
 }
 

@@ -14,8 +14,9 @@ import { version } from '../pipeline/version.js';
 import { readAwsTotal } from './aws-total.js';
 import { chargesBatches } from './charges.js';
 import { checkCharges, checkTally } from './check-tally.js';
-import type { ConsumptionTally, RowTally } from './consumption.js';
+import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
+import type { RowTally } from './cost-columns.js';
 import { currentExtraction } from './current.js';
 import type { Customers } from './customers.js';
 import { addAccounts, addUnlisted, customersBatch } from './customers.js';
@@ -44,7 +45,12 @@ export interface TransformTask {
   log: Log;
   onProgress: OnProgress;
   now: () => Date;
+  /** Does a long task in a thread of its own; without it all is done in this one. */
+  elsewhere?: (task: TransformTask) => Promise<Outcome>;
 }
+
+/** Rows from which on a thread of its own pays: starting one takes as long as 20,000 rows. */
+const WORTH_A_THREAD = 50_000;
 
 /** What the stage works from, and the manifest of tables that making them again would not change. */
 export interface Decision {
@@ -84,6 +90,9 @@ export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
   const { manifest, recipe, former } = await decide(task);
   if (former !== undefined) return outcomeOf('unchanged', task, former);
+  if (task.elsewhere !== undefined && manifest.groups >= WORTH_A_THREAD) {
+    return task.elsewhere(task);
+  }
   return outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
 }
 

@@ -1,6 +1,6 @@
 import type { Units } from '../pipeline/money.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
-import { groupsOf, keyReader, valueOf } from './costs.js';
+import { keyReader, valueOf } from './costs.js';
 import type { StagedExtraction } from './pages.js';
 import { costPages } from './pages.js';
 import type { Pair } from './pairs.js';
@@ -12,7 +12,7 @@ export interface UsageTypes {
   /** Adds a row's cost to those that are compared with AWS's own figures. */
   addRow(row: RowCost): void;
   /** Adds what AWS says of a usage type and an account. */
-  addAccount(row: Omit<RowCost, 'service'>): void;
+  addAccount(said: Omit<RowCost, 'service'>): void;
   pairs(): Iterable<Pair>;
 }
 
@@ -44,11 +44,14 @@ export async function readUsageTypes(
     if (known === undefined) pairs.set(key, (known = { ...pair, said: 0n, found: 0n, rows: 0 }));
     return known;
   };
-  for await (const page of costPages(extraction, 'usage-type-service', signal)) {
-    const keyOf = keyReader(page.content, byService);
-    for (const { group, place } of groupsOf(page)) {
-      const usageType = keyOf('USAGE_TYPE', group, place);
-      const service = keyOf('SERVICE', group, place);
+  for await (const { where, content } of costPages(extraction, 'usage-type-service', signal)) {
+    const keyOf = keyReader(content, byService);
+    const [usageTypeOf, serviceOf] = [keyOf('USAGE_TYPE'), keyOf('SERVICE')];
+    const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+    for (const [index, group] of groups.entries()) {
+      const place = { where, row: index + 1 };
+      const usageType = usageTypeOf(group, place);
+      const service = serviceOf(group, place);
       const { units, unit: currency } = valueOf(group, 'UnblendedCost', place);
       services.set(usageType, (services.get(usageType) ?? new Set()).add(service));
       pairOf({ usageType, service, account: null, currency }).said += units;

@@ -1,14 +1,9 @@
 import { DataError } from '../pipeline/errors.js';
 import type { NamedTotals, Totals } from '../pipeline/money.js';
-import {
-  addTo,
-  addToNamed,
-  formatNamed,
-  formatTotals,
-  sameNamed,
-  sameTotals,
-} from '../pipeline/money.js';
-import type { Column, Value } from '../pipeline/staging/tables.js';
+import { formatNamed, formatTotals, sameNamed, sameTotals } from '../pipeline/money.js';
+import type { Column } from '../pipeline/staging/tables.js';
+import type { ColumnValues } from './batch.js';
+import { addColumnSums } from './sums.js';
 
 /** What a writer put into its file, counted where each row becomes bytes. */
 export interface Written {
@@ -24,10 +19,11 @@ export function emptyWritten(): Written {
   return { rows: 0, totals: new Map(), columns: new Map() };
 }
 
-/** Counts rows, whose values are asked for by column and row. */
+/** Counts the rows that were written. */
 export interface Counter {
   readonly written: Written;
-  add(valueAt: (column: number, row: number) => Value, rows: number): void;
+  /** @param valuesOf What a column's rows hold; asked for the columns that are summed only. */
+  add(rows: number, valuesOf: (column: number) => ColumnValues): void;
 }
 
 /** A counter for rows of these columns. */
@@ -37,17 +33,12 @@ export function createCounter(columns: readonly Column[]): Counter {
   const money = [...columns.entries()].filter(([, column]) => column.money === true);
   return {
     written,
-    add(valueAt, rows) {
+    add(rows, valuesOf) {
       written.rows += rows;
-      for (const [column, { name }] of money) {
-        for (let row = 0; row < rows; row++) {
-          const units = valueAt(column, row);
-          if (typeof units !== 'bigint') continue;
-          const unit = String(valueAt(currency, row));
-          if (name === 'Amount') addTo(written.totals, unit, units);
-          else addToNamed(written.columns, name, unit, units);
-        }
-      }
+      if (money.length === 0) return;
+      const currencies = valuesOf(currency);
+      for (const [column, { name }] of money)
+        addColumnSums(written, name, valuesOf(column), currencies, rows);
     },
   };
 }

@@ -1,3 +1,5 @@
+import type { RowBatch } from '../../transform/batch.js';
+import { valueAt } from '../../transform/batch.js';
 import { checkTally } from '../../transform/check-tally.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
 import { readExtraction } from '../../transform/current.js';
@@ -9,7 +11,6 @@ import { billingPeriod } from '../month.js';
 import type { Slice } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
-import type { Batch } from '../staging/tables.js';
 import { columnIndex } from '../staging/tables.js';
 
 /** What one service cost one account. */
@@ -56,17 +57,16 @@ export async function readCosts(
   return { manifest, customers };
 }
 
-function* costsOf({ columns, length }: Batch): Generator<Cost> {
-  const column = (name: string): Batch['columns'][number] =>
-    columns[columnIndex('consumption', name)] ?? [];
+function* costsOf({ columns, length }: RowBatch): Generator<Cost> {
+  const column = (name: string) => columns[columnIndex('consumption', name)];
   const [accounts, services] = [column('Reference'), column('Service')];
   const [amounts, currencies] = [column('Amount'), column('Currency')];
   for (let row = 0; row < length; row++) {
     yield {
-      account: String(accounts[row]),
-      service: String(services[row]),
-      amount: BigInt(amounts[row] ?? 0),
-      currency: String(currencies[row]),
+      account: String(valueAt(accounts, row)),
+      service: String(valueAt(services, row)),
+      amount: BigInt(valueAt(amounts, row) ?? 0),
+      currency: String(valueAt(currencies, row)),
     };
   }
 }

@@ -11,9 +11,9 @@ export const slice: Slice = { month: parseMonth('2026-10'), organization: 'oab' 
 
 const silence = (): void => undefined;
 
-/** Runs the transform stage on the test slice. */
-export async function run(staging: Staging, task: Partial<TransformTask> = {}): Promise<Outcome> {
-  return transform({
+/** The transform stage's task on the test slice. */
+export function taskOf(staging: Staging, task: Partial<TransformTask> = {}): TransformTask {
+  return {
     staging,
     slice,
     tag: 'aws',
@@ -25,7 +25,12 @@ export async function run(staging: Staging, task: Partial<TransformTask> = {}): 
     onProgress: silence,
     now: () => new Date('2026-11-02T00:00:00Z'),
     ...task,
-  });
+  };
+}
+
+/** Runs the transform stage on the test slice. */
+export async function run(staging: Staging, task: Partial<TransformTask> = {}): Promise<Outcome> {
+  return transform(taskOf(staging, task));
 }
 
 /** Path of an export file of the test slice. */

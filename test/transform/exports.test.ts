@@ -216,7 +216,7 @@ test('statistics of every row group are right, so that readers may skip by them'
       low: `${low}.${'0'.repeat(18)}`,
       high: `${high}.${'0'.repeat(18)}`,
       nulls: 0,
-      compression: 'SNAPPY',
+      compression: 'ZSTD',
     })),
   );
   const all = batches.flatMap(({ columns }) => columns[1] as bigint[]);

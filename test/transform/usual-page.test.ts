@@ -1,0 +1,49 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { costPage } from '../../transform/pages.js';
+import { isUsualCostPage } from '../../transform/usual-page.js';
+import { costAnswer, group } from '../support/extraction.js';
+
+const usual = costAnswer([group('Tax', '000000000012', '1'), group('EC2', '000000000012', '-2')], {
+  NextPageToken: 'x',
+  DimensionValueAttributes: [{ Value: '000000000012', Attributes: { description: 'one' } }],
+});
+
+/** The usual answer as JSON, a part of which is another JSON value. */
+const damaged = fc
+  .tuple(fc.nat(), fc.jsonValue({ maxDepth: 2 }), fc.boolean())
+  .map(([place, other, missing]) => {
+    const copy: unknown = structuredClone(usual);
+    const spots: [Record<string, unknown>, string][] = [];
+    const visit = (node: unknown): void => {
+      if (typeof node !== 'object' || node === null) return;
+      for (const key of Object.keys(node)) {
+        spots.push([node as Record<string, unknown>, key]);
+        visit((node as Record<string, unknown>)[key]);
+      }
+    };
+    visit(copy);
+    const [node, key] = spots[place % spots.length]!;
+    if (missing && !Array.isArray(node)) Reflect.deleteProperty(node, key);
+    else node[key] = other;
+    return copy;
+  });
+
+test('the usual answer needs no second look', (t) => {
+  t.true(isUsualCostPage(usual));
+  t.true(isUsualCostPage({}));
+  t.true(isUsualCostPage(costAnswer([{}])));
+});
+
+test('what passes without a second look is what the schema accepts', (t) => {
+  let passed = 0;
+  fc.assert(
+    fc.property(fc.oneof(damaged, fc.jsonValue()), (json) => {
+      if (!isUsualCostPage(json)) return;
+      passed++;
+      t.true(costPage.safeParse(json).success);
+    }),
+    { numRuns: 3000 },
+  );
+  t.true(passed > 100);
+});

@@ -1,0 +1,106 @@
+import type { NamedTotals, Totals } from '../pipeline/money.js';
+import type { FurtherMetric } from '../pipeline/scope.js';
+import { furtherMetrics } from '../pipeline/scope.js';
+import type { ColumnValues } from './batch.js';
+import { coded, constant } from './batch.js';
+import { addAmount, textOf } from './costs.js';
+import type { Decimals } from './decimals.js';
+import { createDecimals } from './decimals.js';
+import type { Group } from './pages.js';
+import type { Place } from './rows.js';
+import { checkLength, columnOf, rowFault } from './rows.js';
+import { addColumnSums } from './sums.js';
+import { createTerms } from './terms.js';
+
+/** What rows add up to, filled while they are made. */
+export interface RowTally {
+  rows: number;
+  /** Amounts with more than 18 fraction digits, rounded half to even. */
+  rounded: number;
+  /** The column Amount per currency. */
+  totals: Totals;
+  /** The other columns of money that hold any value. */
+  columns: NamedTotals;
+  /** Every account with rows → the name that Cost Explorer gives it, '' without one. */
+  accounts: Map<string, string>;
+}
+
+/** The columns of a page's rows that hold money, its currency and whether AWS calls it estimated. */
+export interface CostColumns {
+  /**
+   * Appends a row.
+   * @throws {DataError} naming file and row of a group that lacks a cost, or has it in two currencies.
+   */
+  add(group: Group, estimated: boolean, place: Place): void;
+  /** The currency of the row that was added last. */
+  readonly currency: string;
+  /** The columns since the last call, by name; they are counted and added up in the tally. */
+  take(): Readonly<Record<string, ColumnValues>> & { Amount: Decimals };
+}
+
+/** A further column of money, and the metric that fills it. */
+export type FurtherColumn = readonly [name: string, metric: FurtherMetric];
+
+const flags = [false, true] as const;
+const currencyColumn = columnOf('consumption', 'Currency');
+
+/** @param capacity Rows of a page to make room for. */
+export function createCostColumns(
+  further: readonly FurtherColumn[],
+  tally: RowTally,
+): (capacity: number) => CostColumns {
+  const currencies = createTerms((text, place) => {
+    checkLength(currencyColumn, text, place);
+  });
+  return (capacity) => {
+    const amounts = createDecimals(capacity);
+    const others = further.map(([name, metric]) => ({
+      name,
+      metric,
+      values: createDecimals(capacity),
+    }));
+    const codes = { currency: new Uint32Array(capacity), estimated: new Uint32Array(capacity) };
+    let rows = 0;
+    let currency = '';
+    return {
+      get currency() {
+        return currency;
+      },
+      add(group, estimated, place) {
+        const { amount, unit } = textOf(group, 'UnblendedCost', place);
+        if (addAmount(amounts, amount, place)) tally.rounded++;
+        const term = currencies.of(unit, place);
+        currency = term.text;
+        for (const { metric, values } of others) {
+          const cost = textOf(group, metric, place);
+          if (cost.unit !== unit) {
+            throw rowFault(
+              place,
+              `has its ${metric} in ${cost.unit}, its UnblendedCost in ${unit}`,
+            );
+          }
+          if (addAmount(values, cost.amount, place)) tally.rounded++;
+        }
+        codes.currency[rows] = term.index;
+        codes.estimated[rows] = estimated ? 1 : 0;
+        rows++;
+      },
+      take() {
+        const Currency = coded(currencies.texts, codes.currency.subarray(0, rows));
+        const Amount = amounts.take();
+        const columns: Record<string, ColumnValues> = Object.fromEntries(
+          furtherMetrics.map((metric) => [metric, constant(null)]),
+        );
+        addColumnSums(tally, 'Amount', Amount, Currency, rows);
+        for (const { name, values } of others) {
+          const taken = values.take();
+          columns[name] = taken;
+          addColumnSums(tally, name, taken, Currency, rows);
+        }
+        tally.rows += rows;
+        const Estimated = coded(flags, codes.estimated.subarray(0, rows));
+        return { ...columns, Amount, Currency, Estimated };
+      },
+    };
+  };
+}

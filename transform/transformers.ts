@@ -1,0 +1,155 @@
+import { availableParallelism } from 'node:os';
+import { MessageChannel, Worker } from 'node:worker_threads';
+import { reasonOf } from '../pipeline/errors.js';
+import type { Outcome } from '../pipeline/outcome.js';
+import { serveStaging } from './serve-staging.js';
+import type { Thrown } from './thrown.js';
+import { describeThrown, restoreThrown } from './thrown.js';
+import type { TransformTask } from './transform.js';
+
+/** What a worker is told of a task; the rest stays with the main thread. */
+export type Job = Pick<TransformTask, 'slice' | 'tag' | 'parquet' | 'provisionalDays'> & {
+  /** The staging area's, for messages. */
+  location: string;
+  /** Milliseconds since 1970-01-01 UTC. */
+  now: number;
+};
+
+export type FromJob =
+  | { say: 'progress'; text: string }
+  | { say: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; words: unknown[] }
+  | { say: 'done'; outcome: Outcome }
+  | { say: 'failed'; error: Thrown };
+
+/** The task is to stop. */
+export interface ToJob {
+  reason: Thrown;
+}
+
+/** Threads that make tables, one for each core. */
+export interface Transformers {
+  /** Makes the tables of a slice in a thread, as soon as one is free. */
+  readonly make: (task: TransformTask) => Promise<Outcome>;
+  /** Ends the threads. */
+  close(): Promise<void>;
+}
+
+/**
+ * MiB of memory for objects that are young: a page and the rows made of it die young, but only if there
+ * is room for them until then.
+ */
+const YOUNG = 48;
+
+/** Slices that a thread works on at a time: while one waits for the disk, it goes on with the other. */
+const AT_ONCE = 2;
+
+interface Thread {
+  worker: Worker;
+  /** Slices that it works on. */
+  busy: number;
+}
+
+/**
+ * Prepares the threads; each starts when the first task needs it. Files are read and written by the main
+ * thread, so that a worker needs neither the staging area's client nor its secrets.
+ */
+export function openTransformers(limit = availableParallelism()): Transformers {
+  const threads = new Set<Thread>();
+  const waiting: (() => void)[] = [];
+
+  const start = (): Thread => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG },
+    });
+    const thread = { worker, busy: 0 };
+    threads.add(thread);
+    worker.once('exit', () => threads.delete(thread));
+    // Its task hears of it too; without one, the next task starts another thread.
+    worker.on('error', () => undefined);
+    return thread;
+  };
+  /** The thread with the least to do, counted as busier at once: others choose in the same moment. */
+  const take = async (): Promise<Thread> => {
+    for (;;) {
+      const [freest] = [...threads].sort((a, b) => a.busy - b.busy);
+      const crowded = freest === undefined || freest.busy > 0;
+      const thread = crowded && threads.size < limit ? start() : freest;
+      if (thread !== undefined && thread.busy < AT_ONCE) {
+        thread.busy++;
+        return thread;
+      }
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
+  };
+
+  return {
+    async make(task) {
+      const thread = await take();
+      try {
+        return await runIn(thread.worker, task);
+      } finally {
+        thread.busy--;
+        waiting.shift()?.();
+      }
+    },
+    async close() {
+      await Promise.all([...threads].map(({ worker }) => worker.terminate()));
+    },
+  };
+}
+
+async function runIn(worker: Worker, task: TransformTask): Promise<Outcome> {
+  const { slice, tag, parquet, provisionalDays, staging, signal, log, onProgress } = task;
+  const job: Job = {
+    ...{ slice, tag, parquet, provisionalDays },
+    location: staging.location,
+    now: task.now().getTime(),
+  };
+  const talk = new MessageChannel();
+  const calls = new MessageChannel();
+  const giveUp = serveStaging(calls.port1, staging);
+  const stop = (): void => {
+    const message: ToJob = { reason: describeThrown(reasonOf(signal)) };
+    talk.port1.postMessage(message);
+  };
+  let gone: (error: Error) => void = () => undefined;
+  const onError = (error: Error): void => {
+    gone(error);
+  };
+  const onExit = (): void => {
+    gone(new Error('the thread that made the tables ended'));
+  };
+  try {
+    return await new Promise<Outcome>((resolve, reject) => {
+      gone = (error) => {
+        giveUp(error);
+        reject(error);
+      };
+      worker.once('error', onError).once('exit', onExit);
+      talk.port1.on('message', (message: FromJob) => {
+        switch (message.say) {
+          case 'progress':
+            onProgress(message.text);
+            break;
+          case 'log':
+            log[message.level](...(message.words as [string]));
+            break;
+          case 'done':
+            resolve(message.outcome);
+            break;
+          case 'failed':
+            reject(restoreThrown(message.error));
+            break;
+        }
+      });
+      signal.addEventListener('abort', stop, { once: true });
+      worker.postMessage({ job, port: talk.port2, calls: calls.port2 }, [talk.port2, calls.port2]);
+      if (signal.aborted) stop();
+    });
+  } finally {
+    signal.removeEventListener('abort', stop);
+    worker.off('error', onError).off('exit', onExit);
+    talk.port1.close();
+    calls.port1.close();
+  }
+}
