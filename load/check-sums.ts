@@ -1,9 +1,11 @@
 import { DataError } from '../pipeline/errors.js';
+import type { Totals } from '../pipeline/money.js';
 import { addTo, formatTotals, sameTotals } from '../pipeline/money.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
-import type { Batch } from '../pipeline/staging/tables.js';
 import { columnIndex } from '../pipeline/staging/tables.js';
+import type { CodedColumn, CodedRows } from './coded.js';
+import { sliceRows, valueAt } from './coded.js';
 import type { Sums } from './driver.js';
 
 /** Rows between two calls of `onPiece`: some tenths of a second. */
@@ -15,10 +17,10 @@ const PIECE = 10_000;
  */
 export async function* tallied(
   table: TableName,
-  batches: AsyncIterable<Batch>,
+  batches: AsyncIterable<CodedRows>,
   sums: Sums,
   onPiece: (rows: number) => void,
-): AsyncGenerator<Batch, void, undefined> {
+): AsyncGenerator<CodedRows, void, undefined> {
   for await (const batch of batches) {
     for (const piece of pieces(batch)) {
       onPiece(sums.rows);
@@ -30,18 +32,30 @@ export async function* tallied(
   onPiece(sums.rows);
 }
 
-function* pieces({ length, columns }: Batch): Generator<Batch, void, undefined> {
-  for (let start = 0; start < length; start += PIECE) {
-    const end = Math.min(start + PIECE, length);
-    yield { length: end - start, columns: columns.map((values) => values.slice(start, end)) };
+function* pieces(rows: CodedRows): Generator<CodedRows, void, undefined> {
+  for (let start = 0; start < rows.length; start += PIECE) {
+    yield sliceRows(rows, start, Math.min(start + PIECE, rows.length));
   }
 }
 
-function addUp(batch: Batch, sums: Sums): void {
-  const amounts = batch.columns[columnIndex('consumption', 'Amount')] ?? [];
-  const currencies = batch.columns[columnIndex('consumption', 'Currency')] ?? [];
-  for (let row = 0; row < batch.length; row++) {
-    addTo(sums.totals, currencies[row] as string, amounts[row] as bigint);
+function addUp({ columns, length }: CodedRows, sums: Sums): void {
+  const amounts = columns[columnIndex('consumption', 'Amount')];
+  const currencies = columns[columnIndex('consumption', 'Currency')];
+  addColumn(sums.totals, amounts, currencies, length);
+}
+
+/** Adds a column of money to the sum of each row's currency; null adds nothing. */
+function addColumn(
+  totals: Totals,
+  amounts: CodedColumn | undefined,
+  currencies: CodedColumn | undefined,
+  length: number,
+): void {
+  if (amounts === undefined || currencies === undefined) return;
+  if (amounts.codes === undefined && amounts.values[0] === null) return;
+  for (let row = 0; row < length; row++) {
+    const units = valueAt(amounts, row);
+    if (typeof units === 'bigint') addTo(totals, valueAt(currencies, row) as string, units);
   }
 }
 

@@ -12,7 +12,7 @@ import { awsDifference, checkDifference } from './check-difference.js';
 import { checkSums, tallied } from './check-sums.js';
 import type { Database, LoadTransaction, Sums } from './driver.js';
 import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
-import { readParquet } from './read-parquet.js';
+import { readCoded } from './read-parquet.js';
 import { countSlice, deleteSlice } from './slice-rows.js';
 import type { Source } from './source.js';
 import { checkFiles, findSource } from './source.js';
@@ -122,7 +122,7 @@ async function replaceSlice(
   for (const table of tableNames) {
     await deleteSlice(transaction.trx, table, slice);
     const sent: Sums = { rows: 0, totals: new Map() };
-    const batches = tallied(table, readParquet(staging, files[table], table), sent, (rows) => {
+    const batches = tallied(table, readCoded(staging, files[table], table), sent, (rows) => {
       throwIfInterrupted(signal);
       if (rows > 0) onProgress(`${table} ${rows} of ${manifest[table].rows} rows`);
     });

@@ -9,8 +9,9 @@ import type { Log } from '../pipeline/log.js';
 import { addTo, parseAmount } from '../pipeline/money.js';
 import type { Totals } from '../pipeline/money.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import { insertRows } from './batch-insert.js';
-import { loadInfile } from './bulk-mysql.js';
+import { ahead } from './ahead.js';
+import { rowInserter } from './batch-insert.js';
+import { bulkLoader } from './bulk-mysql.js';
 import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
@@ -152,9 +153,16 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
               work({
                 dialect: 'mysql',
                 trx,
-                append: async (table, batches) => {
-                  if (bulk) bulk = await loadInfile(trx, table, batches);
-                  if (!bulk) await insertRows(trx, table, batches, mysql, maxBytes);
+                append: async (table, pieces) => {
+                  const load = bulkLoader(trx, table);
+                  const insert = rowInserter(trx, table, mysql, maxBytes);
+                  let line = 1;
+                  // The next rows are read while the server takes these.
+                  for await (const rows of ahead(pieces)) {
+                    if (bulk) bulk = await load(rows, line);
+                    if (!bulk) await insert(rows, line);
+                    line += rows.length;
+                  }
                 },
                 sums: (of) => sumSlice(trx, of),
               } satisfies LoadTransaction),

@@ -8,11 +8,11 @@ import type { Log } from '../pipeline/log.js';
 import type { Totals } from '../pipeline/money.js';
 import { addTo, parseAmount } from '../pipeline/money.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import { insertSqliteRows } from './batch-insert.js';
 import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './knex-log.js';
+import { insertSqliteRows } from './insert-sqlite.js';
 import { isOutdated, migrate } from './migrate.js';
 import { sliceKey } from './slice-rows.js';
 import type { Lock } from './sqlite-lock.js';
@@ -111,7 +111,7 @@ function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
             work({
               dialect: 'sqlite',
               trx,
-              append: (table, batches) => insertSqliteRows(trx, table, batches),
+              append: (table, pieces) => insertSqliteRows(trx, table, pieces),
               sums: (of) => sumSlice(trx, of),
             } satisfies LoadTransaction),
           ),

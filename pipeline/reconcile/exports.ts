@@ -1,6 +1,6 @@
 import { checkSums, tallied } from '../../load/check-sums.js';
 import type { Sums } from '../../load/driver.js';
-import { readParquet } from '../../load/read-parquet.js';
+import { readCoded } from '../../load/read-parquet.js';
 import type { Source } from '../../load/source.js';
 import { findSource } from '../../load/source.js';
 import { formatTotals, sameTotals } from '../money.js';
@@ -135,7 +135,7 @@ async function wholeFiles(
 
 async function readBack(staging: Staging, file: ExportedFile, table: TableName): Promise<Sums> {
   const sums: Sums = { rows: 0, totals: new Map() };
-  const pieces = tallied(table, readParquet(staging, file, table), sums, () => undefined);
+  const pieces = tallied(table, readCoded(staging, file, table), sums, () => undefined);
   while ((await pieces.next()).done !== true);
   return sums;
 }
