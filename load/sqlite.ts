@@ -5,7 +5,7 @@ import Libsql from 'libsql';
 import { z } from 'zod';
 import { DataError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import type { Totals } from '../pipeline/money.js';
+import type { Totals, Units } from '../pipeline/money.js';
 import { addTo, parseAmount } from '../pipeline/money.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import { translated } from './database-errors.js';
@@ -17,6 +17,7 @@ import { isOutdated, migrate } from './migrate.js';
 import { sliceKey } from './slice-rows.js';
 import type { Lock } from './sqlite-lock.js';
 import { prepareLock, whileFree, writing } from './sqlite-lock.js';
+import { sumTexts } from './sum-texts.js';
 
 type ClientClass = typeof Knex.Client;
 
@@ -150,16 +151,16 @@ async function sumSlice(trx: Knex, slice: Slice): Promise<Sums> {
       .count({ rows: '*' });
     for (const sum of sums.parse(answer)) {
       rows += sum.rows;
-      for (const amount of sum.amounts.split(' ')) {
-        const { units, rounded } = parseAmount(amount);
-        if (rounded) {
-          throw new DataError(`consumption in the database holds the amount ${amount}`, {
-            next: 'look for a trigger or another program that alters the table',
-          });
-        }
-        addTo(totals, sum.currency, units);
-      }
+      addTo(totals, sum.currency, sumTexts(sum.amounts, unitsOf));
     }
   }
   return { rows, totals };
+}
+
+function unitsOf(amount: string): Units {
+  const { units, rounded } = parseAmount(amount);
+  if (!rounded) return units;
+  throw new DataError(`consumption in the database holds the amount ${amount}`, {
+    next: 'look for a trigger or another program that alters the table',
+  });
 }
