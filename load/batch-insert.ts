@@ -46,7 +46,9 @@ export function rowInserter(
 }
 
 /** Writes `(value, …, line)`; what stands between the values that differ from row to row is joined once. */
-function rowTexts(written: readonly WrittenColumn<string>[]): (row: number, line: number) => string {
+function rowTexts(
+  written: readonly WrittenColumn<string>[],
+): (row: number, line: number) => string {
   const fields: { before: string; column: WrittenColumn<string> }[] = [];
   let before = '(';
   for (const column of written) {

@@ -19,9 +19,7 @@ const fieldWriting: Writing<string> = {
   dialect: 'mysql',
   nothing: '\\N',
   escape: (text) =>
-    special.test(text)
-      ? text.replace(/[\\\t\n\0]/g, (found) => escapes[found] ?? found)
-      : text,
+    special.test(text) ? text.replace(/[\\\t\n\0]/g, (found) => escapes[found] ?? found) : text,
 };
 
 /**

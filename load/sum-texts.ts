@@ -22,7 +22,8 @@ export function sumTexts(amounts: string, parse: (amount: string) => Units): Uni
   let fraction = 0;
   let added = 0;
   const fold = (): void => {
-    units += BigInt(whole) * 10n ** BigInt(SCALE) + BigInt(fraction) * 10n ** BigInt(SCALE - DIGITS);
+    units +=
+      BigInt(whole) * 10n ** BigInt(SCALE) + BigInt(fraction) * 10n ** BigInt(SCALE - DIGITS);
     whole = fraction = added = 0;
   };
   for (let start = 0; start <= amounts.length;) {
@@ -55,7 +56,7 @@ export function sumTexts(amounts: string, parse: (amount: string) => Units): Uni
 
 function digitsEnd(text: string, start: number): number {
   let at = start;
-  for (let code = text.charCodeAt(at); code >= ZERO && code <= ZERO + 9; ) {
+  for (let code = text.charCodeAt(at); code >= ZERO && code <= ZERO + 9;) {
     code = text.charCodeAt(++at);
   }
   return at;
