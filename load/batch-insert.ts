@@ -1,15 +1,9 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { TableName } from '../pipeline/staging/layout.js';
-import type { Batch } from '../pipeline/staging/tables.js';
-import { tables } from '../pipeline/staging/tables.js';
+import type { CodedRows } from './coded.js';
 import { columnNames } from './schema.js';
-import { textOf, writeColumn } from './values.js';
-
-function insertInto(table: TableName): string {
-  const columns = columnNames(table).map((column) => `\`${column}\``);
-  return `INSERT INTO \`${table}\` (${columns.join(', ')}) VALUES `;
-}
+import type { WrittenColumn } from './written.js';
+import { createWriter, textAt } from './written.js';
 
 /** What MySQL's driver offers for values inside a statement. */
 export interface Quoting {
@@ -19,76 +13,72 @@ export interface Quoting {
 }
 
 /**
- * Sends rows to MySQL as INSERT statements of many rows, each statement at most `maxBytes` long
- * (or one row).
+ * Makes a function that sends rows of a table to MySQL as INSERT statements of many rows, each statement
+ * at most `maxBytes` long (or one row).
  */
-export async function insertRows(
+export function rowInserter(
   trx: Knex,
   table: TableName,
-  batches: AsyncIterable<Batch>,
   { escape, raw }: Quoting,
   maxBytes: number,
-): Promise<void> {
-  const sql = `${insertInto(table)}?`;
-  const columns = tables[table];
-  let line = 0;
-  let rows: string[] = [];
-  let bytes = sql.length;
-  const send = async (): Promise<void> => {
-    // Only a bound value may hold question marks: in the statement itself Knex would read them.
-    if (rows.length > 0) await trx.raw(sql, [raw(rows.join(',')) as Knex.Value]);
-    rows = [];
-    bytes = sql.length;
-  };
-  for await (const batch of batches) {
-    const fields = columns.map((column, index) => {
-      const write = textOf(column, 'mysql');
-      const bare = column.type === 'decimal' || column.type === 'boolean';
-      return writeColumn(batch.columns[index] ?? [], 'NULL', (value) =>
-        bare ? write(value) : escape(write(value)),
-      );
-    });
-    for (let row = 0; row < batch.length; row++) {
-      let text = '(';
-      for (const field of fields) text += `${field[row] ?? ''},`;
-      text += `${++line})`;
-      const length = Buffer.byteLength(text) + 1;
-      if (bytes + length > maxBytes) await send();
-      rows.push(text);
-      bytes += length;
+): (rows: CodedRows, firstLine: number) => Promise<void> {
+  const columns = columnNames(table).map((column) => `\`${column}\``);
+  const sql = `INSERT INTO \`${table}\` (${columns.join(', ')}) VALUES ?`;
+  const longestRow = rowMeasure();
+  const write = createWriter(table, {
+    dialect: 'mysql',
+    nothing: 'NULL',
+    escape: (text, { type }) => (type === 'decimal' || type === 'boolean' ? text : escape(text)),
+  });
+  return async (rows, firstLine) => {
+    const written = write(rows);
+    const rowText = rowTexts(written);
+    const rowBytes = longestRow(written, firstLine + rows.length);
+    const size = Math.max(1, Math.floor((maxBytes - sql.length) / rowBytes));
+    for (let start = 0; start < rows.length; start += size) {
+      let text = rowText(start, firstLine + start);
+      const end = Math.min(start + size, rows.length);
+      for (let row = start + 1; row < end; row++) text += `,${rowText(row, firstLine + row)}`;
+      // Only a bound value may hold question marks: in the statement itself Knex would read them.
+      await trx.raw(sql, [raw(text) as Knex.Value]);
     }
-  }
-  await send();
+  };
 }
 
-/** Rows of one SQLite statement: more make it no faster. */
-const SQLITE_ROWS = 100;
-
-/** Adds rows to SQLite, letting other work of the process go on between two batches. */
-export async function insertSqliteRows(
-  trx: Knex,
-  table: TableName,
-  batches: AsyncIterable<Batch>,
-): Promise<void> {
-  const columns = tables[table];
-  const row = `(${new Array(columns.length + 1).fill('?').join(',')})`;
-  const sqlFor = (rows: number): string => insertInto(table) + new Array(rows).fill(row).join(',');
-  const full = sqlFor(SQLITE_ROWS);
-  let line = 0;
-  for await (const batch of batches) {
-    const writers = columns.map((column) => textOf(column, 'sqlite'));
-    for (let start = 0; start < batch.length; start += SQLITE_ROWS) {
-      const end = Math.min(start + SQLITE_ROWS, batch.length);
-      const values: (string | number | null)[] = [];
-      for (let index = start; index < end; index++) {
-        for (let column = 0; column < writers.length; column++) {
-          const value = batch.columns[column]?.[index] ?? null;
-          values.push(value === null ? null : (writers[column]?.(value) ?? null));
-        }
-        values.push(++line);
-      }
-      await trx.raw(end - start === SQLITE_ROWS ? full : sqlFor(end - start), values);
+/** Writes `(value, …, line)`; what stands between the values that differ from row to row is joined once. */
+function rowTexts(
+  written: readonly WrittenColumn<string>[],
+): (row: number, line: number) => string {
+  const fields: { before: string; column: WrittenColumn<string> }[] = [];
+  let before = '(';
+  for (const column of written) {
+    if (column.codes === undefined) before += `${textAt(column, 0)},`;
+    else {
+      fields.push({ before, column });
+      before = ',';
     }
-    await setImmediate();
   }
+  return (row, line) => {
+    let text = '';
+    for (const field of fields) text += field.before + textAt(field.column, row);
+    return `${text}${before}${line})`;
+  };
+}
+
+/** Makes a function that says how many bytes no row exceeds, with the comma after it. */
+function rowMeasure(): (written: readonly WrittenColumn<string>[], lastLine: number) => number {
+  const known = new WeakMap<WrittenColumn<string>['texts'], number>();
+  const longest = (texts: readonly string[]): number => {
+    let bytes = known.get(texts);
+    if (bytes === undefined) {
+      bytes = texts.reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 0);
+      known.set(texts, bytes);
+    }
+    return bytes;
+  };
+  return (written, lastLine) =>
+    written.reduce(
+      (sum, { texts }) => sum + longest(texts) + ','.length,
+      '(),'.length + String(lastLine).length,
+    );
 }

@@ -1,16 +1,11 @@
 import { DataError } from '../pipeline/errors.js';
-import {
-  addTo,
-  addToNamed,
-  formatNamed,
-  formatTotals,
-  sameNamed,
-  sameTotals,
-} from '../pipeline/money.js';
+import type { Totals } from '../pipeline/money.js';
+import { addTo, formatNamed, formatTotals, sameNamed, sameTotals } from '../pipeline/money.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
-import type { Batch } from '../pipeline/staging/tables.js';
 import { columnIndex, furtherMoney } from '../pipeline/staging/tables.js';
+import type { CodedColumn, CodedRows } from './coded.js';
+import { sliceRows, valueAt } from './coded.js';
 import type { Sums } from './driver.js';
 
 /** No rows. */
@@ -42,10 +37,10 @@ const PIECE = 10_000;
  */
 export async function* tallied(
   table: TableName,
-  batches: AsyncIterable<Batch>,
+  batches: AsyncIterable<CodedRows>,
   sums: Sums,
   onPiece: (rows: number) => void,
-): AsyncGenerator<Batch, void, undefined> {
+): AsyncGenerator<CodedRows, void, undefined> {
   for await (const batch of batches) {
     for (const piece of pieces(batch)) {
       onPiece(sums.rows);
@@ -57,27 +52,35 @@ export async function* tallied(
   onPiece(sums.rows);
 }
 
-function* pieces({ length, columns }: Batch): Generator<Batch, void, undefined> {
-  for (let start = 0; start < length; start += PIECE) {
-    const end = Math.min(start + PIECE, length);
-    yield { length: end - start, columns: columns.map((values) => values.slice(start, end)) };
+function* pieces(rows: CodedRows): Generator<CodedRows, void, undefined> {
+  for (let start = 0; start < rows.length; start += PIECE) {
+    yield sliceRows(rows, start, Math.min(start + PIECE, rows.length));
   }
 }
 
-function addUp(table: TableName, batch: Batch, sums: Sums): void {
-  const valuesOf = (name: string): Batch['columns'][number] =>
-    batch.columns[columnIndex(table, name)] ?? [];
-  const amounts = valuesOf('Amount');
-  const currencies = valuesOf('Currency');
-  for (let row = 0; row < batch.length; row++) {
-    addTo(sums.totals, currencies[row] as string, amounts[row] as bigint);
-  }
+function addUp(table: TableName, { columns, length }: CodedRows, sums: Sums): void {
+  const column = (name: string): CodedColumn | undefined => columns[columnIndex(table, name)];
+  const currencies = column('Currency');
+  addColumn(sums.totals, column('Amount'), currencies, length);
   for (const name of furtherMoney(table)) {
-    const values = valuesOf(name);
-    for (let row = 0; row < batch.length; row++) {
-      const units = values[row] as bigint | null;
-      if (units !== null) addToNamed(sums.columns, name, currencies[row] as string, units);
-    }
+    const totals: Totals = sums.columns.get(name) ?? new Map<string, bigint>();
+    addColumn(totals, column(name), currencies, length);
+    if (totals.size > 0) sums.columns.set(name, totals);
+  }
+}
+
+/** Adds a column of money to the sum of each row's currency; null adds nothing. */
+function addColumn(
+  totals: Totals,
+  amounts: CodedColumn | undefined,
+  currencies: CodedColumn | undefined,
+  length: number,
+): void {
+  if (amounts === undefined || currencies === undefined) return;
+  if (amounts.codes === undefined && amounts.values[0] === null) return;
+  for (let row = 0; row < length; row++) {
+    const units = valueAt(amounts, row);
+    if (typeof units === 'bigint') addTo(totals, valueAt(currencies, row) as string, units);
   }
 }
 

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Log } from '../pipeline/log.js';
 import type { NamedTotals, Totals } from '../pipeline/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import type { Batch } from '../pipeline/staging/tables.js';
+import type { CodedRows } from './coded.js';
 
 /** A MySQL or MariaDB database; `ssl` asks for TLS with a checked chain and host name. */
 export interface MysqlLocation {
@@ -36,8 +36,8 @@ export interface LoadTransaction {
   readonly dialect: Dialect;
   /** Runs queries inside the transaction. */
   readonly trx: Knex.Transaction;
-  /** Adds rows to a table; the first batch's first row becomes line 1 of the slice. */
-  append(table: TableName, batches: AsyncIterable<Batch>): Promise<void>;
+  /** Adds rows to a table; the first piece's first row becomes line 1 of the slice. */
+  append(table: TableName, pieces: AsyncIterable<CodedRows>): Promise<void>;
   /** Counts the slice's rows as the database holds them, and adds up Amount and the named columns, exactly. */
   sums(table: TableName, slice: Slice, columns: readonly string[]): Promise<Sums>;
 }

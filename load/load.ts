@@ -13,7 +13,7 @@ import { awsDifference, checkDifference } from './check-difference.js';
 import { checkSums, emptySums, expectedSums, tallied } from './check-sums.js';
 import type { Database, LoadTransaction } from './driver.js';
 import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
-import { readParquet } from './read-parquet.js';
+import { readCoded } from './read-parquet.js';
 import { countSlice, deleteSlice } from './slice-rows.js';
 import type { Source } from './source.js';
 import { checkFiles, findSource } from './source.js';
@@ -136,7 +136,7 @@ async function replaceSlice(
     if (file === undefined) continue;
     const expected = expectedSums(manifest, table);
     const sent = emptySums();
-    const batches = tallied(table, readParquet(staging, file, table), sent, (rows) => {
+    const batches = tallied(table, readCoded(staging, file, table), sent, (rows) => {
       throwIfInterrupted(signal);
       if (rows > 0) onProgress(`${table} ${rows} of ${expected.rows} rows`);
     });

@@ -8,8 +8,9 @@ import { ConfigurationError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import { insertRows } from './batch-insert.js';
-import { loadInfile } from './bulk-mysql.js';
+import { ahead } from './ahead.js';
+import { rowInserter } from './batch-insert.js';
+import { bulkLoader } from './bulk-mysql.js';
 import { emptySums } from './check-sums.js';
 import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js';
@@ -152,9 +153,16 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
               work({
                 dialect: 'mysql',
                 trx,
-                append: async (table, batches) => {
-                  if (bulk) bulk = await loadInfile(trx, table, batches);
-                  if (!bulk) await insertRows(trx, table, batches, mysql, maxBytes);
+                append: async (table, pieces) => {
+                  const load = bulkLoader(trx, table);
+                  const insert = rowInserter(trx, table, mysql, maxBytes);
+                  let line = 1;
+                  // The next rows are read while the server takes these.
+                  for await (const rows of ahead(pieces)) {
+                    if (bulk) bulk = await load(rows, line);
+                    if (!bulk) await insert(rows, line);
+                    line += rows.length;
+                  }
                 },
                 sums: (table, of, columns) => sumSlice(trx, table, of, columns),
               } satisfies LoadTransaction),

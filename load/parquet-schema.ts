@@ -6,16 +6,16 @@ import { DECIMAL } from '../pipeline/staging/tables.js';
 /** What to do about a Parquet file that is not as it should be. */
 export const remake = 'make it anew with "pipeline run --stage transform --force"';
 
-/** hyparquet turns a declared DECIMAL into a float; without the declaration its bytes come out as they are. */
+/**
+ * hyparquet turns a declared DECIMAL into a float. Declared as texts, the decimals' bytes come out as they
+ * are, to the parser of texts.
+ */
 export function withRawDecimals(metadata: FileMetaData): FileMetaData {
-  const raw = ({ converted_type, logical_type, ...element }: SchemaElement): SchemaElement =>
-    converted_type === 'DECIMAL' || logical_type?.type === 'DECIMAL'
-      ? element
-      : {
-          ...element,
-          ...(converted_type === undefined ? {} : { converted_type }),
-          ...(logical_type === undefined ? {} : { logical_type }),
-        };
+  const raw = ({ logical_type, ...element }: SchemaElement): SchemaElement =>
+    element.type === 'FIXED_LEN_BYTE_ARRAY' &&
+    (element.converted_type === 'DECIMAL' || logical_type?.type === 'DECIMAL')
+      ? { ...element, converted_type: 'UTF8' }
+      : { ...element, ...(logical_type === undefined ? {} : { logical_type }) };
   return { ...metadata, schema: metadata.schema.map(raw) };
 }
 

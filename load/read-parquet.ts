@@ -1,26 +1,16 @@
-import type { AsyncBuffer, FileMetaData } from 'hyparquet';
-import { parquetMetadataAsync, parquetRead } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+import type { AsyncBuffer, FileMetaData, RowGroup } from 'hyparquet';
+import { parquetMetadataAsync } from 'hyparquet';
 import { DataError, PipelineError } from '../pipeline/errors.js';
 import { readAll } from '../pipeline/staging/bytes.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import type { ExportedFile } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import type { Batch, Column, Value } from '../pipeline/staging/tables.js';
+import type { Batch } from '../pipeline/staging/tables.js';
 import { tables } from '../pipeline/staging/tables.js';
+import type { CodedColumn, CodedRows } from './coded.js';
+import { decodeRows } from './coded.js';
 import { checkSchema, remake, withRawDecimals } from './parquet-schema.js';
-
-const DAY = 86_400_000;
-const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** Texts as they are, byte order marks included; dates and timestamps in the form of a row's value. */
-const parsers = {
-  stringFromBytes: (bytes: Uint8Array | undefined) => bytes && text.decode(bytes),
-  dateFromDays: (days: number | null | undefined) =>
-    days == null ? days : new Date(days * DAY).toISOString().slice(0, 10),
-  timestampFromMilliseconds: (value: bigint | null | undefined) =>
-    value == null ? value : Number(value),
-};
+import { readColumn } from './read-column.js';
 
 /**
  * Reads a staged Parquet file of the standard profile, a row group a batch, with exact decimals.
@@ -31,17 +21,31 @@ export async function* readParquet(
   file: ExportedFile,
   table: TableName,
 ): AsyncGenerator<Batch, void, undefined> {
+  for await (const rows of readCoded(staging, file, table)) yield decodeRows(rows);
+}
+
+/** The same as columns of values and codes; a row group of no rows is left out. */
+export async function* readCoded(
+  staging: Staging,
+  file: ExportedFile,
+  table: TableName,
+): AsyncGenerator<CodedRows, void, undefined> {
   const where = `${staging.location}/${file.key}`;
   try {
     const buffer = rangeReader(staging, file, where);
     const metadata = withRawDecimals(await parquetMetadataAsync(buffer));
     const columns = tables[table];
     checkSchema(metadata, columns, where);
-    let start = 0;
     for (const group of metadata.row_groups) {
-      const end = start + Number(group.num_rows);
-      yield await readRows(buffer, metadata, columns, { start, end }, where);
-      start = end;
+      const length = Number(group.num_rows);
+      if (length === 0) continue;
+      const held = await holdGroup(buffer, group);
+      const alone: FileMetaData = { ...metadata, row_groups: [group] };
+      const found: CodedColumn[] = [];
+      for (const column of columns) {
+        found.push(await readColumn(held, alone, column, length, where));
+      }
+      yield { length, columns: found };
     }
   } catch (cause) {
     if (cause instanceof PipelineError) throw cause;
@@ -63,84 +67,22 @@ function rangeReader(staging: Staging, file: ExportedFile, where: string): Async
   };
 }
 
-async function readRows(
-  file: AsyncBuffer,
-  metadata: FileMetaData,
-  columns: readonly Column[],
-  { start, end }: { start: number; end: number },
-  where: string,
-): Promise<Batch> {
-  const length = end - start;
-  const parts = new Map(columns.map(({ name }) => [name, new Array<unknown>(length)]));
-  const filled = new Map(columns.map(({ name }) => [name, 0]));
-  await parquetRead({
-    file,
-    metadata,
-    compressors,
-    parsers,
-    rowStart: start,
-    rowEnd: end,
-    onChunk: ({ columnName, columnData, rowStart }) => {
-      const values = parts.get(columnName);
-      for (let index = 0; values !== undefined && index < columnData.length; index++) {
-        values[rowStart - start + index] = columnData[index];
-      }
-      filled.set(columnName, (filled.get(columnName) ?? 0) + columnData.length);
-    },
-  });
-  return {
-    length,
-    columns: columns.map((column) => {
-      const values = parts.get(column.name);
-      if (values === undefined || filled.get(column.name) !== length) {
-        throw new DataError(`the Parquet file's column ${column.name} has a wrong length`, {
-          where,
-          next: remake,
-        });
-      }
-      return values.map((value) => parseValue(value, column, where));
-    }),
-  };
-}
-
-const javascriptType = {
-  string: 'string',
-  date: 'string',
-  timestamp: 'number',
-  boolean: 'boolean',
-} as const;
-
-function parseValue(value: unknown, column: Column, where: string): Value {
-  if (value === null || value === undefined) {
-    if (column.nullable === true) return null;
-  } else if (column.type === 'decimal') {
-    if (value instanceof Uint8Array && value.length === 16) return unitsOf(value);
-  } else if (typeof value === javascriptType[column.type]) {
-    if (column.length !== undefined) checkLength(value as string, column, column.length, where);
-    return value as Value;
+/** Reads a row group's bytes at once, whose columns are then read one by one. */
+async function holdGroup(file: AsyncBuffer, group: RowGroup): Promise<AsyncBuffer> {
+  let [first, last] = [Infinity, 0];
+  for (const { meta_data: column } of group.columns) {
+    if (column === undefined) continue;
+    // hyparquet takes a dictionary's place of 0, as some writers give it, for none.
+    const start = Number(column.dictionary_page_offset || column.data_page_offset);
+    first = Math.min(first, start);
+    last = Math.max(last, start + Number(column.total_compressed_size));
   }
-  throw new DataError(`the Parquet file holds a wrong value in column ${column.name}`, {
-    where,
-    next: remake,
-  });
-}
-
-function checkLength(value: string, column: Column, length: number, where: string): void {
-  // Characters are counted only when the UTF-16 units, never fewer, are too many.
-  if (value.length <= length || Array.from(value).length <= length) return;
-  throw new DataError(
-    `the Parquet file holds a text of more than ${length} characters in column ${column.name}`,
-    { where, next: remake },
-  );
-}
-
-const scratch = new Uint8Array(16);
-const halves = new DataView(scratch.buffer);
-
-/** The number that 16 bytes hold, big-endian two's complement (Parquet format, DECIMAL). */
-function unitsOf(bytes: Uint8Array): bigint {
-  scratch.set(bytes);
-  const high = halves.getBigInt64(0);
-  const low = halves.getBigUint64(8);
-  return high === 0n ? low : (high << 64n) | low;
+  const bytes = await file.slice(first, last);
+  return {
+    byteLength: file.byteLength,
+    slice: (start, end = file.byteLength) =>
+      start < first || end > last
+        ? file.slice(start, end)
+        : bytes.slice(start - first, end - first),
+  };
 }

@@ -8,16 +8,17 @@ import type { Log } from '../pipeline/log.js';
 import type { Units } from '../pipeline/money.js';
 import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import { insertSqliteRows } from './batch-insert.js';
 import { emptySums } from './check-sums.js';
 import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './knex-log.js';
+import { insertSqliteRows } from './insert-sqlite.js';
 import { isOutdated, migrate } from './migrate.js';
 import { sliceKey } from './slice-rows.js';
 import type { Lock } from './sqlite-lock.js';
 import { prepareLock, whileFree, writing } from './sqlite-lock.js';
+import { sumTexts } from './sum-texts.js';
 
 type ClientClass = typeof Knex.Client;
 
@@ -112,7 +113,7 @@ function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
             work({
               dialect: 'sqlite',
               trx,
-              append: (table, batches) => insertSqliteRows(trx, table, batches),
+              append: (table, pieces) => insertSqliteRows(trx, table, pieces),
               sums: (table, of, columns) => sumSlice(trx, table, of, columns),
             } satisfies LoadTransaction),
           ),
@@ -160,13 +161,11 @@ async function sumSlice(
       const { currency } = sum;
       found.rows += sum.rows;
       for (const column of ['Amount', ...columns]) {
-        const amounts = sum[column];
-        if (typeof amounts !== 'string') continue;
-        for (const amount of amounts.split(' ')) {
-          const units = unitsOf(amount, table);
-          if (column === 'Amount') addTo(found.totals, currency, units);
-          else addToNamed(found.columns, column, currency, units);
-        }
+        const texts = sum[column];
+        if (typeof texts !== 'string') continue;
+        const units = sumTexts(texts, (amount) => unitsOf(amount, table));
+        if (column === 'Amount') addTo(found.totals, currency, units);
+        else addToNamed(found.columns, column, currency, units);
       }
     }
   }

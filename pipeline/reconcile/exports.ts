@@ -1,6 +1,6 @@
 import { checkSums, emptySums, tallied } from '../../load/check-sums.js';
 import type { Sums } from '../../load/driver.js';
-import { readParquet } from '../../load/read-parquet.js';
+import { readCoded } from '../../load/read-parquet.js';
 import type { Source } from '../../load/source.js';
 import { findSource } from '../../load/source.js';
 import { formatTotals, sameNamed, sameTotals } from '../money.js';
@@ -161,7 +161,7 @@ async function wholeFiles(
 
 async function readBack(staging: Staging, file: ExportedFile, table: TableName): Promise<Sums> {
   const sums = emptySums();
-  const pieces = tallied(table, readParquet(staging, file, table), sums, () => undefined);
+  const pieces = tallied(table, readCoded(staging, file, table), sums, () => undefined);
   while ((await pieces.next()).done !== true);
   return sums;
 }
