@@ -12,7 +12,7 @@ import { exportKey } from '../../pipeline/staging/layout.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import { openServer } from '../support/mariadb.js';
-import { querySqlite } from '../support/sqlite.js';
+import { executeSqlite, querySqlite } from '../support/sqlite.js';
 import { world } from '../support/world.js';
 
 const month = parseMonth('2026-10');
@@ -126,6 +126,26 @@ test('without the flag again the month stays as it is; in a fresh fetch the char
   t.is((await run('run', ...select, '--metric', 'AmortizedCost')).code, 0);
   t.is(count('AmortizedCost', 'consumption'), count('*', 'consumption'));
   t.is(count('BlendedCost', 'consumption'), 0);
+});
+
+test('altered and deleted rows by charge type and usage type are found, each by its line', async (t) => {
+  const { run, folder } = await world(t);
+  const select = ['--month', month, '--organization', 'oab'];
+  t.is((await run('run', ...select, '--by-record-type', '--detail', 'usage-type')).code, 0);
+  const file = join(folder, 'billing.sqlite');
+  executeSqlite(file, "UPDATE charges SET Amount = '77' WHERE Line = 1");
+  executeSqlite(file, 'DELETE FROM charges WHERE Line = 3');
+  executeSqlite(file, "UPDATE consumption SET Quantity = '77' WHERE Line = 9");
+  const reconciled = await run('reconcile');
+  t.is(reconciled.code, 1, reconciled.stderr);
+  const type = '[A-Z][A-Za-z]+';
+  const amount = String.raw`-?[\d.]+ USD`;
+  for (const said of [
+    String.raw`line 1, account \d{12}, ${type}, ${amount}: Amount is "77" instead of`,
+    String.raw`line 3, account \d{12}, ${type}, ${amount}`,
+    String.raw`line 9, account \d{12}, [^,]+, [A-Z0-9]+-[^,]+, ${amount}: Quantity is "77" instead of`,
+  ])
+    t.regex(reconciled.stdout, new RegExp(said));
 });
 
 test('a metric that is not what its total says is refused', async (t) => {
