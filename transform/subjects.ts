@@ -37,20 +37,22 @@ const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_
 
 /** Each subject once, however many rows have it. */
 function createSubjects(fallback: string) {
-  const known = new Map<string, Subject>();
+  // Service → usage type: one text of both could stand for two pairs.
+  const known = new Map<string, Map<string | undefined, Subject>>();
+  let count = 0;
   return (service: string, category: string | undefined, place: Place): Subject => {
-    const key = category === undefined ? service : `${service}\n${category}`;
-    let subject = known.get(key);
+    const ofService = known.get(service) ?? new Map<string | undefined, Subject>();
+    let subject = ofService.get(category);
     if (subject === undefined) {
       checkLength(columns.service, service, place);
       checkLength(columns.category, category ?? '', place);
       subject = {
-        index: known.size,
+        index: count++,
         service,
         category: category ?? 'N/A',
         region: category === undefined ? 'N/A' : regionOf(category, service, fallback),
       };
-      known.set(key, subject);
+      known.set(service, ofService.set(category, subject));
     }
     return subject;
   };
