@@ -51,7 +51,8 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
   const stagedAccounts = draft.accounts.length;
   const listRequests = await fetchMissing(task, draft);
   throwIfInterrupted(task.signal);
-  const chains = [...draft.chains.values()];
+  // A stopped run's draft also has chains of questions that are not wanted any more, without a page.
+  const chains = [...draft.chains.values()].filter(({ pages }) => pages.length > 0);
   const awsTotal = draft.awsTotal === undefined ? undefined : figuresOf(draft.awsTotal);
   const manifest: ExtractionManifest = {
     format: 1,

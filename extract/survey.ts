@@ -14,6 +14,8 @@ import type { Staging } from '../pipeline/staging/staging.js';
 
 /** What the staging area holds of a slice. */
 export interface Survey {
+  /** Every finished extraction, oldest first. */
+  finished: readonly string[];
   /** The current extraction: the newest that is finished. */
   current: string | undefined;
   /** An extraction newer than the current one that was never finished: its run was stopped. */
@@ -45,7 +47,7 @@ export function surveyOf(files: ReadonlyMap<string, number>): Survey {
   }
   const newest = all.sort().at(-1);
   const current = finished.sort().at(-1);
-  return { current, unfinished: newest === current ? undefined : newest, newest, files };
+  return { finished, current, unfinished: newest === current ? undefined : newest, newest, files };
 }
 
 /**

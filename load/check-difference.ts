@@ -24,39 +24,53 @@ export function awsDifference({ awsTotal, consumption }: Figures): Sums | undefi
     : difference(awsTotal, consumption.totals);
 }
 
-/** One of AWS's own totals, and what the rows of a table add up to. */
+/** A total, and what the rows of a table add up to. */
 interface Compared {
   /** `total`, or the name of a further metric. */
   what: string;
+  /** Who says the total. */
+  by: string;
+  said: Sums;
   rows: string;
-  aws: Sums;
   sums: Sums;
 }
 
 function* comparedTotals(figures: Figures): Generator<Compared> {
   const { awsTotal, awsMetrics = {}, consumption, charges, detail } = figures;
-  if (awsTotal === undefined || awsTotal === null) return;
-  const tables = [
-    { rows: 'its rows', table: consumption },
-    ...(charges === undefined ? [] : [{ rows: 'its charges', table: charges }]),
-  ];
+  const ofCharges = charges === undefined ? [] : [{ rows: 'its charges', table: charges }];
+  // Without AWS's own total, the two tables are still to tell the same cost.
+  const { by, said, metrics, tables } =
+    awsTotal === undefined || awsTotal === null
+      ? {
+          by: 'by its rows',
+          said: consumption.totals,
+          metrics: consumption.columns ?? {},
+          tables: ofCharges,
+        }
+      : {
+          by: 'by AWS',
+          said: awsTotal,
+          metrics: awsMetrics,
+          tables: [{ rows: 'its rows', table: consumption }, ...ofCharges],
+        };
   for (const { rows, table } of tables) {
-    yield { what: 'total', rows, aws: awsTotal, sums: table.totals };
-    for (const [metric, aws] of Object.entries(awsMetrics)) {
+    yield { what: 'total', by, said, rows, sums: table.totals };
+    for (const [metric, ofMetric] of Object.entries(metrics)) {
       const columns = table.columns ?? {};
       const sums =
         columns[metric] ??
         (metric === 'BlendedCost' && detail === 'usage-type' && table === consumption
           ? columns['DiscountedAmount']
           : undefined);
-      if (sums !== undefined) yield { what: metric, rows, aws, sums };
+      if (sums !== undefined) yield { what: metric, by, said: ofMetric, rows, sums };
     }
   }
 }
 
 /**
  * Refuses a slice that lies further from one of AWS's own totals than the tolerance: of the month, by each
- * metric; or, by usage type, of a usage type in a service or an account.
+ * metric; or, by usage type, of a usage type in a service or an account. Where AWS's total was not asked
+ * for, the charges are held against the rows.
  * @param tolerance units of 10^-18 of the currency.
  * @throws {DataError} naming organization, total, sum and difference.
  */
@@ -69,13 +83,13 @@ export function checkDifference(figures: Figures, tolerance: Units): void {
         next: `fetch the month again with "pipeline run --stage extract --force --month ${month} --organization ${organization}", or take the difference with --tolerance`,
       },
     );
-  for (const { what, rows, aws, sums } of comparedTotals(figures)) {
-    const differences = difference(aws, sums);
+  for (const { what, by, said, rows, sums } of comparedTotals(figures)) {
+    const differences = difference(said, sums);
     const [currency] = beyond(differences, tolerance);
     if (currency === undefined) continue;
     const amount = (of: Sums): string => `${of[currency] ?? '0'} ${currency}`;
     throw fault(
-      `${organization}'s ${what} of ${month} is ${amount(aws)} by AWS, ${rows} add up to ${amount(sums)}`,
+      `${organization}'s ${what} of ${month} is ${amount(said)} ${by}, ${rows} add up to ${amount(sums)}`,
       amount(differences),
     );
   }

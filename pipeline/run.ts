@@ -62,7 +62,7 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   const limit = pLimit(config.concurrency);
   const tasks: TaskReport[] = [];
   for (const [index, month] of months.entries()) {
-    if (months.length > 1) {
+    if (months.length > 1 && !context.signal.aborted) {
       const all = slices.length * stages.length;
       progress.line(
         `${month}  month ${index + 1} of ${months.length}, ${tasks.length} of ${all} tasks so far, ${costOf(tasks)}`,

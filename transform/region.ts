@@ -54,12 +54,14 @@ const wholeCode = /^([a-z]{2}(?:-[a-z]+)+-\d)-/;
 
 /**
  * Services of the first hour: their usage types carry no prefix in us-east-1 ("USE1 (or no prefix)", the
- * same page of the S3 user guide).
+ * same page of the S3 user guide; "optional Region prefix", DynamoDB developer guide, "Understanding your
+ * AWS billing and usage reports").
  */
 const firstHour = new Set([
   'Amazon Elastic Compute Cloud - Compute',
   'EC2 - Other',
   'Amazon Simple Storage Service',
+  'Amazon DynamoDB',
 ]);
 
 /** Usage types that stand for no usage, whatever the service. */

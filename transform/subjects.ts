@@ -84,17 +84,18 @@ export function usageTypeReadings({ manifest }: StagedExtraction, known: UsageTy
   const usageTypes = termsOf(columns.category);
   const regions = termsOf(columns.region);
   const fallback = scopeOf(manifest).region ?? 'N/A';
-  const subjects = new Map<string, Subject>();
-  const subjectOf = (service: string, usageType: string, place: Place): Subject => {
-    const key = `${service}\n${usageType}`;
-    let subject = subjects.get(key);
+  // Service → usage type, by their indexes: a text of both could stand for two pairs.
+  const subjects: Subject[][] = [];
+  let count = 0;
+  const subjectOf = (serviceName: string, usageType: string, place: Place): Subject => {
+    const service = services.of(serviceName, place);
+    const type = usageTypes.of(usageType, place);
+    const ofService = (subjects[service.index] ??= []);
+    let subject = ofService[type.index];
     if (subject === undefined) {
-      const usage = {
-        type: usageTypes.of(usageType, place),
-        region: regions.of(regionOf(usageType, service, fallback), place),
-      };
-      subject = { index: subjects.size, service: services.of(service, place), usage };
-      subjects.set(key, subject);
+      const region = regions.of(regionOf(usageType, serviceName, fallback), place);
+      subject = { index: count++, service, usage: { type, region } };
+      ofService[type.index] = subject;
     }
     return subject;
   };

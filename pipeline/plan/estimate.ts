@@ -21,7 +21,7 @@ type Asked = Pick<Config, 'scope' | 'awsTotal'>;
 
 /**
  * Tells from earlier extractions how many requests an extraction of a slice takes: from the same month's
- * newest one, else from the organization's newest one of any month, each of the same detail.
+ * newest one of the same detail, else from the newest current one of the organization's other months.
  */
 export function estimator(
   staging: Staging,
@@ -29,14 +29,18 @@ export function estimator(
   asked: Asked,
 ): (slice: Slice) => Promise<Estimate> {
   return async ({ month, organization }) => {
-    const candidates = staged
-      .filter(({ slice }) => slice.organization === organization)
-      .flatMap(({ slice, survey }) =>
-        survey.current === undefined ? [] : [{ slice, extraction: survey.current }],
-      )
-      .sort((a, b) => (a.extraction < b.extraction ? 1 : -1));
-    const sameMonth = candidates.filter(({ slice }) => slice.month === month);
-    for (const { slice, extraction } of [...sameMonth, ...candidates]) {
+    const own = staged.filter(({ slice }) => slice.organization === organization);
+    // Of the month itself the older ones too: the current one may tell the other detail.
+    const sameMonth = own.flatMap(({ slice, survey }) =>
+      slice.month === month ? survey.finished.map((extraction) => ({ slice, extraction })) : [],
+    );
+    const otherMonths = own.flatMap(({ slice, survey: { current: extraction } }) =>
+      slice.month === month || extraction === undefined ? [] : [{ slice, extraction }],
+    );
+    const newestFirst = [sameMonth, otherMonths].flatMap((some) =>
+      some.sort((a, b) => (a.extraction < b.extraction ? 1 : -1)),
+    );
+    for (const { slice, extraction } of newestFirst) {
       const manifest = await readable(staging, slice, extraction);
       if (manifest === undefined) continue;
       if (scopeOf(manifest).detail === asked.scope.detail) return estimateBy(manifest, asked);

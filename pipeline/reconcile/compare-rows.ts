@@ -96,9 +96,16 @@ function quote(text: string | undefined): string {
   return text === undefined || text === NULL ? 'null' : JSON.stringify(text.slice(0, 80));
 }
 
+/** What a row's cost is for, by table. */
+const subjects: Readonly<Record<TableName, readonly string[]>> = {
+  customers: [],
+  consumption: ['Service', 'Category'],
+  charges: ['RecordType'],
+};
+
 function describe(table: TableName, { line, texts }: StoredRow): string {
   const value = (name: string): string => texts[columnIndex(table, name)] ?? '';
-  return table === 'customers'
-    ? `line ${line}, account ${value('Reference')}`
-    : `line ${line}, account ${value('Reference')}, ${value('Service')}, ${value('Amount')} ${value('Currency')}`;
+  const subject = subjects[table].map(value).filter((text) => text !== 'N/A');
+  const amount = table === 'customers' ? [] : [`${value('Amount')} ${value('Currency')}`];
+  return [`line ${line}`, `account ${value('Reference')}`, ...subject, ...amount].join(', ');
 }

@@ -12,7 +12,7 @@ import { exportKey } from '../../pipeline/staging/layout.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import { openServer } from '../support/mariadb.js';
-import { querySqlite } from '../support/sqlite.js';
+import { executeSqlite, querySqlite } from '../support/sqlite.js';
 import { world } from '../support/world.js';
 
 const month = parseMonth('2026-10');
@@ -128,6 +128,26 @@ test('without the flag again the month stays as it is; in a fresh fetch the char
   t.is(count('BlendedCost', 'consumption'), 0);
 });
 
+test('altered and deleted rows by charge type and usage type are found, each by its line', async (t) => {
+  const { run, folder } = await world(t);
+  const select = ['--month', month, '--organization', 'oab'];
+  t.is((await run('run', ...select, '--by-record-type', '--detail', 'usage-type')).code, 0);
+  const file = join(folder, 'billing.sqlite');
+  executeSqlite(file, "UPDATE charges SET Amount = '77' WHERE Line = 1");
+  executeSqlite(file, 'DELETE FROM charges WHERE Line = 3');
+  executeSqlite(file, "UPDATE consumption SET Quantity = '77' WHERE Line = 9");
+  const reconciled = await run('reconcile');
+  t.is(reconciled.code, 1, reconciled.stderr);
+  const type = '[A-Z][A-Za-z]+';
+  const amount = String.raw`-?[\d.]+ USD`;
+  for (const said of [
+    String.raw`line 1, account \d{12}, ${type}, ${amount}: Amount is "77" instead of`,
+    String.raw`line 3, account \d{12}, ${type}, ${amount}`,
+    String.raw`line 9, account \d{12}, [^,]+, [A-Z0-9]+-[^,]+, ${amount}: Quantity is "77" instead of`,
+  ])
+    t.regex(reconciled.stdout, new RegExp(said));
+});
+
 test('a metric that is not what its total says is refused', async (t) => {
   const changing = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 9 }] });
   const { cloud, run } = await world(t, { data: changing });
@@ -150,6 +170,36 @@ test('a metric that is not what its total says is refused', async (t) => {
   t.is(ran.code, 1, ran.stdout);
   const message =
     /oab's AmortizedCost of 2026-10 is [\d.]+ USD by AWS, its rows add up to [\d.]+ USD: a difference of/;
+  t.regex(ran.stdout, message);
+  const reconciled = await run('reconcile');
+  t.is(reconciled.code, 1);
+  t.regex(reconciled.stdout, message);
+});
+
+test("without AWS's total the charges are held against the rows", async (t) => {
+  const changing = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 9 }] });
+  const { cloud, run } = await world(t, { data: changing });
+  const select = ['run', '--month', month, '--no-aws-total', '--by-record-type', '--force'];
+  t.is((await run(...select)).code, 0);
+  let isChanged = false;
+  // A fault that never strikes: before the charge types, AWS changes the cost of one item.
+  cloud.faults.push({
+    service: 'cost-explorer',
+    kind: 'error',
+    matches: (input) => {
+      if (isChanged || !JSON.stringify(input).includes('RECORD_TYPE')) return false;
+      isChanged = true;
+      restate(changing, 'oab', month, ([first, ...others]) => [
+        { ...first!, costs: { ...first!.costs, UnblendedCost: 10n ** 21n } },
+        ...others,
+      ]);
+      return false;
+    },
+  });
+  const ran = await run(...select);
+  t.is(ran.code, 1, ran.stdout);
+  const message =
+    /oab's total of 2026-10 is [\d.]+ USD by its rows, its charges add up to [\d.]+ USD: a difference of/;
   t.regex(ran.stdout, message);
   const reconciled = await run('reconcile');
   t.is(reconciled.code, 1);

@@ -2,7 +2,6 @@ import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import Database from 'libsql';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
@@ -14,7 +13,7 @@ import { pipeline, temporaryFolder } from '../support/cli.js';
 import { folderPlace } from '../support/crash-place.js';
 import type { TestServer } from '../support/mariadb.js';
 import { openServer } from '../support/mariadb.js';
-import { querySqlite } from '../support/sqlite.js';
+import { executeSqlite, querySqlite } from '../support/sqlite.js';
 
 const month = parseMonth('2026-10');
 const organizations = [
@@ -109,12 +108,7 @@ async function flip(file: string, at: number): Promise<void> {
 }
 
 function execute(folder: string, sql: string): void {
-  const database = new Database(join(folder, 'billing.sqlite'));
-  try {
-    database.exec(sql);
-  } finally {
-    database.close();
-  }
+  executeSqlite(join(folder, 'billing.sqlite'), sql);
 }
 
 test.serial(

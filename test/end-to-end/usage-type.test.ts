@@ -252,7 +252,14 @@ test('a month holds one detail at a time, the other replaces it, and status show
     [[]],
     'the same cost in another detail is no change',
   );
+  // The former extraction of that detail tells what going back costs.
+  const planned = JSON.parse((await run('plan', ...select, '--json')).stdout) as {
+    requests: number;
+    requestsKnown: boolean;
+  };
+  t.true(planned.requestsKnown);
   t.is((await run('run', ...select)).code, 0);
+  t.is(charged() - before, planned.requests);
   t.deepEqual([count(), await shown()], [plain, 'service']);
 });
 

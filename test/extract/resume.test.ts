@@ -87,6 +87,21 @@ test.serial(
   },
 );
 
+test.serial(
+  'a manifest names the questions that were asked, not those that a stopped run meant to ask',
+  async (t) => {
+    const { run, staging, manifest } = await bench(t);
+    await t.throwsAsync(run({ staging: killAt(staging, costFile(2)) }), { instanceOf: Killed });
+    const { extraction } = await run({ awsTotal: false });
+    const { queries, awsTotal } = await manifest(extraction);
+    t.deepEqual(
+      queries?.map(({ name }) => name),
+      ['cost-and-usage'],
+    );
+    t.is(awsTotal, null);
+  },
+);
+
 test.serial('an ungrouped total that is staged is not paid for again', async (t) => {
   const { run, requests, staging, manifest } = await bench(t);
   await t.throwsAsync(run({ staging: killAt(staging, 'manifest.json') }), { instanceOf: Killed });

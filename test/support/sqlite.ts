@@ -9,3 +9,13 @@ export function querySqlite(file: string, sql: string): Record<string, unknown>[
     database.close();
   }
 }
+
+/** Runs statements that change an SQLite file. */
+export function executeSqlite(file: string, sql: string): void {
+  const database = new Database(file);
+  try {
+    database.exec(sql);
+  } finally {
+    database.close();
+  }
+}

@@ -14,6 +14,7 @@ for (const [usageType, service, region] of [
   ['us-gov-west-1-KMS-Requests', 'AWS Key Management Service', 'us-gov-west-1'],
   ['BoxUsage:t3.micro', compute, 'us-east-1'],
   ['DataTransfer-Out-Bytes', 'Amazon Simple Storage Service', 'us-east-1'],
+  ['WriteCapacityUnit-Hrs', 'Amazon DynamoDB', 'us-east-1'],
   ['XYZ9-BoxUsage:t3.micro', compute, 'eu-central-1'],
   ['APS10-Requests', 'Amazon Athena', 'eu-central-1'],
   ['Global-Domain-TLD-com', 'Amazon Registrar', 'N/A'],
