@@ -149,6 +149,27 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
     await holds(t, database, content);
   });
 
+  test(`${kind}: values that all rows of a row group share arrive as they were`, async (t) => {
+    const staging = await temporaryStaging(t);
+    const database = await openFor(t, await makeDatabase(t));
+    const twice = (row: Row): Row[] => [row, row];
+    const content: SliceContent = {
+      customers: [
+        ...hostile.flatMap((TenantName) => twice({ TenantName, Contact: TenantName })),
+        ...twice({ Created: null }),
+      ],
+      consumption: [
+        ...hostile.flatMap((Service) => twice({ Service, Amount: -1n, Quantity: 10n ** 37n })),
+        ...twice({ Estimated: true, Currency: 'EUR', Amount: 5n * 10n ** 17n }),
+        { Amount: 1n, Estimated: true },
+        { Amount: 2n, Estimated: false },
+      ],
+    };
+    await stageSlice(staging, october, content, { rowGroupSize: 2 });
+    await loadSlice(staging, database);
+    await holds(t, database, content);
+  });
+
   test(`${kind}: a NUL is kept`, async (t) => {
     const staging = await temporaryStaging(t);
     const database = await openFor(t, await makeDatabase(t));
