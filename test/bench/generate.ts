@@ -25,7 +25,7 @@ import { organizationNames } from './size.js';
 
 export const month = parseMonth('2026-10');
 /** After the month's provisional days. */
-const extraction = '20261115T020304Z';
+export const extraction = '20261115T020304Z';
 const CURRENCY = 'USD';
 
 /** Accounts of a page of ListAccounts: the most that AWS gives. */
@@ -97,7 +97,7 @@ async function generateSlice(
   const rows = accounts.length * costs.services.length;
   for (let start = 0; start < rows; start += costs.groupsPerPage) {
     const end = Math.min(start + costs.groupsPerPage, rows);
-    const next = end < rows ? tokenAt(slice, 'cost-and-usage', end) : undefined;
+    const next = end < rows ? tokenTo(count['cost-and-usage'] + 2) : undefined;
     await stage(
       'cost-and-usage',
       costAnswer(accounts, costs, { start, end, next }, sums),
@@ -128,10 +128,14 @@ async function generateSlice(
   await staging.write(extractionManifestKey(slice, extraction), serializeManifest(manifest));
 }
 
-/** As long as AWS's, and telling which page comes next. */
-function tokenAt({ organization }: Slice, operation: Operation, position: number): string {
-  const text = `${organization} ${operation} ${position} `;
-  return Buffer.from(text.padEnd(72, '.')).toString('base64');
+/** A continuation token as long as AWS's, which tells the page that it leads to. */
+function tokenTo(page: number): string {
+  return Buffer.from(`page ${page} `.padEnd(72, '.')).toString('base64');
+}
+
+/** The page (from 1) that a continuation token leads to; the first without one. */
+export function positionOf(token: string | undefined): number {
+  return token === undefined ? 1 : Number(Buffer.from(token, 'base64').toString().split(' ')[1]);
 }
 
 function accountsAnswer(
@@ -152,7 +156,7 @@ function accountsAnswer(
       JoinedMethod: joinedMethod,
       JoinedTimestamp: joined,
     })),
-    ...(end < all.length ? { NextToken: tokenAt(slice, 'accounts', end) } : {}),
+    ...(end < all.length ? { NextToken: tokenTo(start / ACCOUNTS_PER_PAGE + 2) } : {}),
   });
 }
 

@@ -1,0 +1,87 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { localStaging } from '../../pipeline/staging/local.js';
+import { once } from '../../pipeline/once.js';
+import { benchCommand } from './command.js';
+import type { ExtractPlan } from './extract.js';
+import { benchExtract } from './extract.js';
+import { generateMonth } from './generate.js';
+import { benchLoadMysql } from './load-mysql.js';
+import { benchLoadSqlite } from './load-sqlite.js';
+import type { Row } from './row.js';
+import type { MonthSize } from './size.js';
+import { benchTenfold, benchTransform, runTransform } from './transform.js';
+import { benchWholeRun } from './whole-run.js';
+
+/** The groups of rows, in the table's order. */
+export const groups = [
+  'transform',
+  'tenfold',
+  'load-mysql',
+  'load-sqlite',
+  'extract',
+  'run',
+  'command',
+] as const;
+export type GroupName = (typeof groups)[number];
+
+export interface BenchPlan {
+  size: MonthSize;
+  /** The month for the growth of time and memory. */
+  tenfold: MonthSize;
+  extract: ExtractPlan;
+  only: readonly GroupName[];
+  /** How often each side runs; the tenfold month half as often. */
+  rounds: number;
+}
+
+/**
+ * Measures the groups and compares all results.
+ * @throws {Error} when a process fails, or the rows or sums of two sides differ.
+ */
+export async function bench(plan: BenchPlan): Promise<Row[]> {
+  const { size, rounds, only } = plan;
+  const home = await mkdtemp(join(tmpdir(), 'billing-bench-'));
+  const staging = join(home, 'staging');
+  await mkdir(staging);
+  const generated = once(() => generateMonth(localStaging(staging), size));
+  const transformed = once(async () => {
+    await generated();
+    await runTransform(staging);
+  });
+  const measures: Record<GroupName, () => Promise<Row[]>> = {
+    'transform': async () => {
+      await generated();
+      return benchTransform(staging, size, rounds, home);
+    },
+    'tenfold': async () => {
+      await generated();
+      return benchTenfold(staging, size, plan.tenfold, Math.ceil(rounds / 2), home);
+    },
+    'load-mysql': async () => {
+      await transformed();
+      return benchLoadMysql(staging, size, rounds, home);
+    },
+    'load-sqlite': async () => {
+      await transformed();
+      return benchLoadSqlite(staging, size, rounds, home);
+    },
+    'extract': () => benchExtract(plan.extract, rounds, home),
+    'run': async () => {
+      await generated();
+      return benchWholeRun(staging, size, rounds, home);
+    },
+    'command': () => benchCommand(rounds * 3, home),
+  };
+  try {
+    const rows: Row[] = [];
+    for (const group of groups.filter((name) => only.includes(name))) {
+      process.stderr.write(`${group}\n`);
+      rows.push(...(await measures[group]()));
+    }
+    return rows;
+  } finally {
+    await rm(home, { recursive: true, force: true });
+  }
+}
