@@ -12,10 +12,10 @@ const knex = knexModule.knex({
 });
 let seconds = 0;
 for (const file of process.argv.slice(2)) {
-  const rows = parse(await readFile(file), {
+  const rows = parse<Record<string, string | null>>(await readFile(file), {
     columns: true,
     cast: (cell) => (cell === '\\N' ? null : cell),
-  }) as Record<string, string | null>[];
+  });
   const start = performance.now();
   await knex.batchInsert('consumption', rows, 1000);
   seconds += (performance.now() - start) / 1000;

@@ -3,8 +3,8 @@ import { startStandIn } from './stand-in.js';
 
 /** `node run-stand-in.js STAGING LATENCY`: prints its environment as JSON and serves until standard input ends. */
 const [staging = '', latency = '0'] = process.argv.slice(2);
-const { environment, close } = await startStandIn(staging, Number(latency));
-process.stdout.write(`${JSON.stringify(environment)}\n`);
+const standIn = await startStandIn(staging, Number(latency));
+process.stdout.write(`${JSON.stringify(standIn.environment)}\n`);
 process.stdin.resume();
 await once(process.stdin, 'end');
-await close();
+await standIn.close();

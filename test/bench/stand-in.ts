@@ -25,7 +25,7 @@ import { organizationNames } from './size.js';
 export async function startStandIn(
   staging: string,
   latencyMs: number,
-): Promise<{ environment: Record<string, string>; close(): Promise<void> }> {
+): Promise<{ environment: Record<string, string>; close: () => Promise<void> }> {
   const data = demoData({
     seed: 'bench',
     months: [month],
