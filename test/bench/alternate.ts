@@ -7,22 +7,28 @@ export interface Figures {
   peak: number | undefined;
 }
 
+/** How often each side runs, and who is told of each run. */
+export interface Rounds {
+  count: number;
+  say: (line: string) => void;
+}
+
 /**
  * Runs every side in each round, in turn, and in the opposite order in every second round, so that what
  * slows the machine for a while slows all sides alike.
  */
 export async function alternate<Name extends string>(
-  rounds: number,
+  { count, say }: Rounds,
   sides: Readonly<Record<Name, () => Promise<Measured>>>,
 ): Promise<Record<Name, Figures>> {
   const names = Object.keys(sides) as Name[];
   const runs = new Map<Name, Measured[]>(names.map((name) => [name, []]));
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < count; round++) {
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
       const measured = await sides[name]();
       const peak =
         measured.peak === undefined ? '' : `, ${Math.round(measured.peak / 2 ** 20)} MiB`;
-      process.stderr.write(`  ${name}: ${measured.seconds.toFixed(2)} s${peak}\n`);
+      say(`  ${name}: ${measured.seconds.toFixed(2)} s${peak}`);
       runs.get(name)?.push(measured);
     }
   }

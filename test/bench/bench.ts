@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { localStaging } from '../../pipeline/staging/local.js';
 import { once } from '../../pipeline/once.js';
+import type { Rounds } from './alternate.js';
 import { benchCommand } from './command.js';
 import type { ExtractPlan } from './extract.js';
 import { benchExtract } from './extract.js';
@@ -32,8 +33,9 @@ export interface BenchPlan {
   tenfold: MonthSize;
   extract: ExtractPlan;
   only: readonly GroupName[];
-  /** How often each side runs; the tenfold month half as often. */
+  /** How often each side runs; the tenfold month half as often, and a command three times as often. */
   rounds: number;
+  say: (line: string) => void;
 }
 
 /**
@@ -41,7 +43,9 @@ export interface BenchPlan {
  * @throws {Error} when a process fails, or the rows or sums of two sides differ.
  */
 export async function bench(plan: BenchPlan): Promise<Row[]> {
-  const { size, rounds, only } = plan;
+  const { size, only, say } = plan;
+  const times = (factor: number): Rounds => ({ count: Math.ceil(plan.rounds * factor), say });
+  const rounds = times(1);
   const home = await mkdtemp(join(tmpdir(), 'billing-bench-'));
   const staging = join(home, 'staging');
   await mkdir(staging);
@@ -57,7 +61,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
     },
     'tenfold': async () => {
       await generated();
-      return benchTenfold(staging, size, plan.tenfold, Math.ceil(rounds / 2), home);
+      return benchTenfold(staging, size, plan.tenfold, times(0.5), home);
     },
     'load-mysql': async () => {
       await transformed();
@@ -72,12 +76,12 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
       await generated();
       return benchWholeRun(staging, size, rounds, home);
     },
-    'command': () => benchCommand(rounds * 3, home),
+    'command': () => benchCommand(times(3), home),
   };
   try {
     const rows: Row[] = [];
     for (const group of groups.filter((name) => only.includes(name))) {
-      process.stderr.write(`${group}\n`);
+      say(group);
       rows.push(...(await measures[group]()));
     }
     return rows;

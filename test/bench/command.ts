@@ -1,12 +1,12 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Figures } from './alternate.js';
+import type { Figures, Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { measure, pipeline } from './measure.js';
 import type { Row } from './row.js';
 
 /** What the command takes before it does anything, beside Node's own start. */
-export async function benchCommand(rounds: number, home: string): Promise<Row[]> {
+export async function benchCommand(rounds: Rounds, home: string): Promise<Row[]> {
   const cwd = await mkdtemp(join(home, 'empty-'));
   const { node, version, status } = await alternate(rounds, {
     node: () => measure({ program: process.execPath, args: ['-e', '0'] }),

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { localStaging } from '../../pipeline/staging/local.js';
 import { finishedExtractions, readExtractionManifest } from '../../pipeline/staging/manifest.js';
+import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { mustBeEqual } from './compare.js';
 import { generateMonth, month } from './generate.js';
@@ -30,7 +31,7 @@ export const fortyPages: ExtractPlan = {
 /** Four organizations' pages, each answer taking its time, beside the bare chain of one of them. */
 export async function benchExtract(
   { size, pages, latencyMs }: ExtractPlan,
-  rounds: number,
+  rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
   const source = join(home, 'forty-pages');

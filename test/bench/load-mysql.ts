@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { columnNames } from '../../load/schema.js';
 import type { TestServer } from '../support/mariadb.js';
+import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { databaseSums, mustBeEqual } from './compare.js';
 import { month } from './generate.js';
@@ -18,7 +19,7 @@ import { rowsOf } from './size.js';
 export async function benchLoadMysql(
   staging: string,
   size: MonthSize,
-  rounds: number,
+  rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
   const files = await writeReadyFiles(staging, join(home, 'ready-mysql'), names, '\\N');
@@ -43,7 +44,7 @@ interface Sides {
   /** Addresses of two databases with the product's tables. */
   ours: string;
   peer: string;
-  rounds: number;
+  rounds: Rounds;
   staging: string;
   files: readonly string[];
 }

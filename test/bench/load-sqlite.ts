@@ -6,6 +6,7 @@ import type { Units } from '../../pipeline/money.js';
 import { formatAmount, parseAmount } from '../../pipeline/money.js';
 import { silent } from '../support/load-fixture.js';
 import { querySqlite } from '../support/sqlite.js';
+import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { decimals } from './columns.js';
 import type { Content } from './compare.js';
@@ -23,7 +24,7 @@ import { rowsOf } from './size.js';
 export async function benchLoadSqlite(
   staging: string,
   size: MonthSize,
-  rounds: number,
+  rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
   const rows = rowsOf(size);

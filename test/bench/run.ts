@@ -40,6 +40,7 @@ const rows = await bench({
   extract: fortyPages,
   only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
   rounds: args.rounds,
+  say: (line) => process.stderr.write(`${line}\n`),
 });
 const table = benchTable(rows);
 process.stdout.write(`${table}\n`);

@@ -1,7 +1,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { localStaging } from '../../pipeline/staging/local.js';
-import type { Figures } from './alternate.js';
+import type { Figures, Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { csvContent, mustBeEqual, parquetContent } from './compare.js';
 import { generateMonth, month } from './generate.js';
@@ -22,7 +22,7 @@ export function runTransform(staging: string): Promise<Measured> {
 export async function benchTransform(
   staging: string,
   size: MonthSize,
-  rounds: number,
+  rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
   const rows = rowsOf(size);
@@ -70,7 +70,7 @@ export async function benchTenfold(
   staging: string,
   size: MonthSize,
   tenfold: MonthSize,
-  rounds: number,
+  rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
   const large = join(home, 'tenfold');

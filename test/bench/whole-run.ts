@@ -1,5 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { databaseSums, mustBeEqual } from './compare.js';
 import { month } from './generate.js';
@@ -18,7 +19,7 @@ const stages = ['extract', 'transform', 'load'] as const;
 export async function benchWholeRun(
   source: string,
   size: MonthSize,
-  rounds: number,
+  rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
   const rows = rowsOf(size);
