@@ -15,20 +15,20 @@ const END = 2;
  */
 export function benchChart(rows: readonly Row[]): string {
   const height = TOP + rows.length * LINE + 12;
-  const width = LABELS + BARS + 90;
+  const width = LABELS + BARS + 110;
   const scale = BARS / END;
   const bars = rows.map((row, index) => {
     const y = TOP + index * LINE;
     const label = plain(`${row.stage}: ${row.work}`);
     const short = label.length > 66 ? `${label.slice(0, 65)}…` : label;
-    const text = `<text x="${LABELS - 8}" y="${y + 15}" text-anchor="end">${escaped(short)}</text>`;
+    const name = `<text x="${LABELS - 8}" y="${y + 15}" text-anchor="end">${escaped(short)}</text>`;
     if (row.ratio === undefined)
-      return `${text}<text x="${LABELS + 6}" y="${y + 15}">not measured</text>`;
+      return `${name}<text x="${LABELS + 6}" y="${y + 15}">not measured</text>`;
     const part = row.bound === 'most' ? row.ratio / row.target : row.target / row.ratio;
     const length = Math.max(1, Math.min(part, END) * scale);
     const color = isReached(row) ? '#3f8f5b' : '#c8643c';
     const figure = `${row.ratio.toFixed(2)} × (${row.bound === 'most' ? '≤' : '≥'} ${row.target})`;
-    return `${text}<rect x="${LABELS}" y="${y + 3}" width="${length.toFixed(1)}" height="${LINE - 9}" fill="${color}"/><text x="${(LABELS + length + 6).toFixed(1)}" y="${y + 15}">${figure}</text>`;
+    return `${name}<rect x="${LABELS}" y="${y + 3}" width="${length.toFixed(1)}" height="${LINE - 9}" fill="${color}"/><text x="${LABELS + BARS + 8}" y="${y + 15}">${figure}</text>`;
   });
   const target = LABELS + scale;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12" fill="#808080" role="img" aria-label="Measured ratios beside their targets">

@@ -96,7 +96,13 @@ export async function benchTenfold(
       ratio: ten.seconds / one.seconds,
       ...words,
     },
-    { ...same, work: `${rows} rows, peak memory`, bound: 'most', target: 1.2, ...peaks(one, ten) },
+    {
+      ...same,
+      work: `${rows} rows, growth of peak memory`,
+      bound: 'most',
+      target: 1.2,
+      ...peaks(one, ten),
+    },
     {
       ...same,
       work: `${rows} rows, peak memory`,
