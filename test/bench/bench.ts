@@ -11,6 +11,7 @@ import { generateMonth } from './generate.js';
 import { benchLoadMysql } from './load-mysql.js';
 import { benchLoadSqlite } from './load-sqlite.js';
 import type { Row } from './row.js';
+import { startBenchServer } from './server.js';
 import type { MonthSize } from './size.js';
 import { benchTenfold, benchTransform, runTransform } from './transform.js';
 import { benchWholeRun } from './whole-run.js';
@@ -54,6 +55,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
     await generated();
     await runTransform(staging);
   });
+  const server = once(startBenchServer);
   const measures: Record<GroupName, () => Promise<Row[]>> = {
     'transform': async () => {
       await generated();
@@ -65,7 +67,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
     },
     'load-mysql': async () => {
       await transformed();
-      return benchLoadMysql(staging, size, rounds, home);
+      return benchLoadMysql(await server(), staging, size, rounds, home);
     },
     'load-sqlite': async () => {
       await transformed();
@@ -74,7 +76,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
     'extract': () => benchExtract(plan.extract, rounds, home),
     'run': async () => {
       await generated();
-      return benchWholeRun(staging, size, rounds, home);
+      return benchWholeRun(await server(), staging, size, rounds, home);
     },
     'command': () => benchCommand(times(3), home),
   };
@@ -86,6 +88,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
     }
     return rows;
   } finally {
+    await server.ifOpened((started) => started.stop());
     await rm(home, { recursive: true, force: true });
   }
 }

@@ -47,3 +47,13 @@ export function mustBeEqual(what: string, ours: unknown, theirs: unknown): void 
   const [a, b] = [JSON.stringify(ours, null, 1), JSON.stringify(theirs, null, 1)];
   if (a !== b) throw new Error(`${what}: the rows or sums differ\nours ${a}\nbeside ${b}`);
 }
+
+/**
+ * Fails the bench when a content has another number of rows than was generated: two sides without rows
+ * are equal, too.
+ * @throws {Error} that shows it.
+ */
+export function mustHaveRows(what: string, content: Content, rows: number): void {
+  const found = content.reduce((sum, { rows: some = 0 }) => sum + Number(some), 0);
+  if (found !== rows) throw new Error(`${what}: ${found} rows instead of ${rows}`);
+}

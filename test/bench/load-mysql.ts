@@ -3,7 +3,6 @@ import { columnNames } from '../../load/schema.js';
 import type { TestServer } from '../support/mariadb.js';
 import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
-import { databaseSums, mustBeEqual } from './compare.js';
 import { month } from './generate.js';
 import type { Measured } from './measure.js';
 import { measure, pipeline, script } from './measure.js';
@@ -11,30 +10,26 @@ import { hasProgram } from './programs.js';
 import { writeReadyFiles } from './ready-files.js';
 import type { Row } from './row.js';
 import { describeFigures } from './row.js';
-import { createTables, emptyTables, startBenchServer } from './server.js';
+import { comparedLoads, createTables } from './server.js';
 import type { MonthSize } from './size.js';
 import { rowsOf } from './size.js';
 
 /** The load stage into MariaDB by either way, beside the server's own client and Knex. */
 export async function benchLoadMysql(
+  server: TestServer,
   staging: string,
   size: MonthSize,
   rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
   const files = await writeReadyFiles(staging, join(home, 'ready-mysql'), names, '\\N');
-  const server = await startBenchServer();
-  try {
-    const ours = await createTables(server);
-    const peer = await createTables(server);
-    const sides = { server, ours, peer, rounds, staging, files };
-    return [
-      ...(await besideClient(sides, rowsOf(size))),
-      ...(await besideBatchInsert(sides, rowsOf(size))),
-    ];
-  } finally {
-    await server.stop();
-  }
+  const ours = await createTables(server);
+  const peer = await createTables(server);
+  const sides = { server, ours, peer, rounds, staging, files };
+  return [
+    ...(await besideClient(sides, rowsOf(size))),
+    ...(await besideBatchInsert(sides, rowsOf(size))),
+  ];
 }
 
 const names = columnNames('consumption');
@@ -50,7 +45,7 @@ interface Sides {
 }
 
 async function besideClient(sides: Sides, rows: number): Promise<Row[]> {
-  const { server, peer, rounds, files } = sides;
+  const { server, ours, peer, rounds, files } = sides;
   const same = {
     stage: 'load',
     work: `Parquet → MariaDB, ${rows.toLocaleString('en-US')} rows, with all checks`,
@@ -60,14 +55,11 @@ async function besideClient(sides: Sides, rows: number): Promise<Row[]> {
   } as const;
   if (!(await hasProgram('mariadb', 'mariadb-client')))
     return [{ ...same, ratio: undefined, ours: 'there is no mariadb client', theirs: '' }];
+  const compared = comparedLoads(server, 'MariaDB and its client', rows);
   const figures = await alternate(rounds, {
-    ours: () => loadOurs(sides),
-    client: async () => {
-      await emptyTables(server, peer);
-      return loadByClient(peer, files);
-    },
+    ours: () => compared(ours, () => loadOurs(sides)),
+    client: () => compared(peer, () => loadByClient(peer, files)),
   });
-  await compare(sides, 'MariaDB and its client');
   return [
     {
       ...same,
@@ -79,17 +71,19 @@ async function besideClient(sides: Sides, rows: number): Promise<Row[]> {
 }
 
 async function besideBatchInsert(sides: Sides, rows: number): Promise<Row[]> {
-  const { server, peer, rounds, files } = sides;
+  const { server, ours, peer, rounds, files } = sides;
   await server.query(peer, 'SET GLOBAL local_infile = 0');
+  const compared = comparedLoads(server, 'MariaDB and batchInsert', rows);
+  const byKnex = script('peer-knex', files, { env: { PEER_DATABASE: peer } });
   const figures = await alternate(rounds, {
-    ours: () => loadOurs(sides),
-    batchInsert: async () => {
-      await emptyTables(server, peer);
-      const measured = await measure(script('peer-knex', files, { env: { PEER_DATABASE: peer } }));
-      return { ...measured, seconds: Number(measured.stdout) };
-    },
+    ours: () => compared(ours, () => loadOurs(sides)),
+    batchInsert: () =>
+      compared(peer, async () => {
+        const measured = await measure(byKnex);
+        return { ...measured, seconds: Number(measured.stdout) };
+      }),
   });
-  await compare(sides, 'MariaDB and batchInsert');
+  await server.query(peer, 'SET GLOBAL local_infile = 1');
   return [
     {
       stage: 'load',
@@ -104,8 +98,7 @@ async function besideBatchInsert(sides: Sides, rows: number): Promise<Row[]> {
   ];
 }
 
-async function loadOurs({ server, ours, staging }: Sides): Promise<Measured> {
-  await emptyTables(server, ours);
+function loadOurs({ ours, staging }: Sides): Promise<Measured> {
   const args = ['run', '--stage', 'load', '--force', '--month', month, '--staging', staging];
   return measure(pipeline(args, { cwd: staging, env: { PIPELINE_DATABASE: ours } }));
 }
@@ -130,11 +123,4 @@ function loadByClient(address: string, files: readonly string[]): Promise<Measur
     env: { MYSQL_PWD: decodeURIComponent(password) },
     input: statements.join('\n'),
   });
-}
-
-/** Rows and exact sums, and a checksum over all cells. */
-async function compare({ server, ours, peer }: Sides, what: string): Promise<void> {
-  const checksum = `SELECT sum(crc32(concat_ws('|', ${names.map((name) => `coalesce(${name}, 'null')`).join(', ')}))) AS checksum FROM consumption`;
-  for (const question of [databaseSums, checksum])
-    mustBeEqual(what, await server.query(ours, question), await server.query(peer, question));
 }

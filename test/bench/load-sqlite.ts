@@ -10,7 +10,7 @@ import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { decimals } from './columns.js';
 import type { Content } from './compare.js';
-import { mustBeEqual } from './compare.js';
+import { mustBeEqual, mustHaveRows } from './compare.js';
 import { month } from './generate.js';
 import { measure, pipeline } from './measure.js';
 import { hasProgram } from './programs.js';
@@ -62,7 +62,9 @@ export async function benchLoadSqlite(
       return measure({ program: 'sqlite3', args: ['-bail', peer], input: `${input}\n` });
     },
   });
-  mustBeEqual('SQLite', contentOf(ours), contentOf(peer));
+  const content = contentOf(ours);
+  mustHaveRows('SQLite', content, rows);
+  mustBeEqual('SQLite', content, contentOf(peer));
   return [
     {
       ...same,

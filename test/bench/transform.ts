@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { localStaging } from '../../pipeline/staging/local.js';
 import type { Figures, Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
-import { csvContent, mustBeEqual, parquetContent } from './compare.js';
+import { csvContent, mustBeEqual, mustHaveRows, parquetContent } from './compare.js';
 import { generateMonth, month } from './generate.js';
 import type { Measured } from './measure.js';
 import { measure, pipeline, script } from './measure.js';
@@ -35,6 +35,7 @@ export async function benchTransform(
   const parquet = `${staging}/parquet/consumption/month=${month}`;
   const csv = `${staging}/csv/consumption/month=${month}`;
   const theirs = await parquetContent(`${out}/*.parquet`);
+  mustHaveRows('Parquet', theirs, rows);
   mustBeEqual('Parquet', await parquetContent(`${parquet}/*.parquet`), theirs);
   mustBeEqual('CSV', await csvContent(`${csv}/*.csv`), await csvContent(`${out}/*.csv`));
   const bytes = await bytesIn(parquet, 'parquet');
