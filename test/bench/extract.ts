@@ -5,7 +5,8 @@ import { finishedExtractions, readExtractionManifest } from '../../pipeline/stag
 import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
 import { mustBeEqual } from './compare.js';
-import { generateMonth, month } from './generate.js';
+import { generateMonth } from './generate.js';
+import { month } from './month.js';
 import type { Measured } from './measure.js';
 import { measure, pipeline, script } from './measure.js';
 import type { Row } from './row.js';

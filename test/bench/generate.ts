@@ -4,7 +4,7 @@ import type { Random } from '../../fixtures/demo/random.js';
 import { createRandom } from '../../fixtures/demo/random.js';
 import type { Totals } from '../../pipeline/money.js';
 import { addTo, formatAmount, formatTotals } from '../../pipeline/money.js';
-import { parseMonth, timePeriod } from '../../pipeline/month.js';
+import { timePeriod } from '../../pipeline/month.js';
 import { sha256Of } from '../../pipeline/staging/bytes.js';
 import type { Operation, Slice } from '../../pipeline/staging/layout.js';
 import {
@@ -19,13 +19,11 @@ import { version } from '../../pipeline/version.js';
 import type { Amount } from './amounts.js';
 import { drawAmount } from './amounts.js';
 import { metrics } from './metrics.js';
+import { extraction, month } from './month.js';
 import { serviceNames } from './services.js';
 import type { MonthSize } from './size.js';
 import { organizationNames } from './size.js';
 
-export const month = parseMonth('2026-10');
-/** After the month's provisional days. */
-export const extraction = '20261115T020304Z';
 const CURRENCY = 'USD';
 
 /** Accounts of a page of ListAccounts: the most that AWS gives. */

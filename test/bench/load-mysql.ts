@@ -3,7 +3,7 @@ import { columnNames } from '../../load/schema.js';
 import type { TestServer } from '../support/mariadb.js';
 import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
-import { month } from './generate.js';
+import { month } from './month.js';
 import type { Measured } from './measure.js';
 import { measure, pipeline, script } from './measure.js';
 import { hasProgram } from './programs.js';

@@ -11,7 +11,7 @@ import { alternate } from './alternate.js';
 import { decimals } from './columns.js';
 import type { Content } from './compare.js';
 import { mustBeEqual, mustHaveRows } from './compare.js';
-import { month } from './generate.js';
+import { month } from './month.js';
 import { measure, pipeline } from './measure.js';
 import { hasProgram } from './programs.js';
 import { writeReadyFiles } from './ready-files.js';

@@ -1,8 +1,7 @@
 import { CostExplorerClient, GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
-import { OrganizationsClient, paginateListAccounts } from '@aws-sdk/client-organizations';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { timePeriod } from '../../pipeline/month.js';
-import { month } from './generate.js';
+import { month } from './month.js';
 import { metrics } from './metrics.js';
 
 /**
@@ -53,6 +52,8 @@ for (const organization of organizations) {
     },
   };
   if (mode === 'script') {
+    const { OrganizationsClient, paginateListAccounts } =
+      await import('@aws-sdk/client-organizations');
     const client = new OrganizationsClient(settings);
     for await (const { Accounts } of paginateListAccounts({ client }, {}))
       if (Accounts === undefined) throw new Error('a page of accounts is missing');

@@ -3,7 +3,7 @@ import { LINE } from '../../load/schema.js';
 import { columnIndex, consumption } from '../../pipeline/staging/tables.js';
 import { query } from '../support/duckdb.js';
 import { quoted } from './columns.js';
-import { month } from './generate.js';
+import { month } from './month.js';
 import { organizationNames } from './size.js';
 
 /**

@@ -33,6 +33,8 @@ const args = await yargs(hideBin(process.argv))
   .strict()
   .parseAsync();
 
+// Ctrl-C ends the process that is measured; what was generated is then removed. A second one ends this too.
+process.once('SIGINT', () => process.stderr.write('stopping\n'));
 const all = args.size === '10k' ? groups.filter((group) => group !== 'tenfold') : groups;
 const rows = await bench({
   size: args.size === '10k' ? sizes['10k'] : sizes['1m'],

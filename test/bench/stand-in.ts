@@ -13,7 +13,8 @@ import { vaultEnvironment, vaultSettings } from '../../fixtures/cloud/vault-sett
 import { demoData } from '../../fixtures/demo/data.js';
 import type { Operation } from '../../pipeline/staging/layout.js';
 import { extractionPrefix, pageFile } from '../../pipeline/staging/layout.js';
-import { extraction, month, positionOf } from './generate.js';
+import { positionOf } from './generate.js';
+import { extraction, month } from './month.js';
 import { organizationNames } from './size.js';
 
 /**

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { TestServer } from '../support/mariadb.js';
 import type { Rounds } from './alternate.js';
 import { alternate } from './alternate.js';
-import { month } from './generate.js';
+import { month } from './month.js';
 import type { Measured } from './measure.js';
 import { measure, pipeline } from './measure.js';
 import type { Row } from './row.js';
