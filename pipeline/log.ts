@@ -1,4 +1,6 @@
+import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
+import type * as PinoPretty from 'pino-pretty';
 
 /** The run's log. Nothing secret is ever passed to it. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
@@ -30,15 +32,10 @@ export async function createLog({
   color,
 }: LogOptions): Promise<{ log: RunLog; flush: () => void }> {
   const { pino } = await import('pino');
-  const { prettyFactory } = await import('pino-pretty');
-  const pretty = prettyFactory({
-    colorize: color,
-    ignore: 'pid,hostname',
-    translateTime: 'HH:MM:ss',
-    singleLine: level !== 'debug',
-  });
+  let pretty: ((line: string) => string) | undefined;
   const people = {
     write(line: string) {
+      pretty ??= prettyPrinter({ level, color });
       print(pretty(line).trimEnd());
     },
   };
@@ -59,4 +56,17 @@ export async function createLog({
     ),
     flush: () => disk?.flushSync(),
   };
+}
+
+const load = createRequire(import.meta.url);
+
+/** The printer loads with the first line: most runs print none, and it takes as long as a small command. */
+function prettyPrinter({ level, color }: Pick<LogOptions, 'level' | 'color'>) {
+  const { prettyFactory } = load('pino-pretty') as Pick<typeof PinoPretty, 'prettyFactory'>;
+  return prettyFactory({
+    colorize: color,
+    ignore: 'pid,hostname',
+    translateTime: 'HH:MM:ss',
+    singleLine: level !== 'debug',
+  });
 }

@@ -1,12 +1,11 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { Config } from '../config.js';
-import { readConfigFile, resolveConfig } from '../config.js';
 import type { OrganizationChanges } from '../changes/changes.js';
 import { DataError, UsageError } from '../errors.js';
-import { parseMoment } from '../changes/moment.js';
 import type { Month } from '../month.js';
 import type { Selection } from '../selection.js';
 import { select } from '../selection.js';
+import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -47,11 +46,8 @@ export const changes: CommandModule<object, Arguments> = {
     // Every write tells its own failure, see print().
     process.stdout.on('error', () => undefined);
     const selection = select({ month: args.month, organization: args.organization }, new Date());
-    const points = checkUsage(args, selection);
-    const config = resolveConfig(args, process.env, await readConfigFile(args.config), {
-      organizations: false,
-      database: false,
-    });
+    const points = await checkUsage(args, selection);
+    const config = await configure(args, { organizations: false, database: false });
     const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
       await import('../changes/changes-report.js');
     const found = await find(config, selection, points).catch(async (error: unknown) => {
@@ -80,12 +76,16 @@ interface Points {
 }
 
 /** @throws {UsageError} on several months, a text that is no moment, or moments the wrong way round. */
-function checkUsage({ since, until, json, csv }: Arguments, { months }: Selection): Points {
+async function checkUsage(
+  { since, until, json, csv }: Arguments,
+  { months }: Selection,
+): Promise<Points> {
   const [month, ...more] = months;
   if (month === undefined || more.length > 0)
     throw new UsageError('the changes of one month at a time', { next: 'give one --month' });
   if (json && csv)
     throw new UsageError('--json does not go with --csv', { next: 'use one or the other' });
+  const { parseMoment } = await import('../changes/moment.js');
   const points = {
     month,
     since: since === undefined ? undefined : parseMoment(since),

@@ -1,12 +1,12 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { CheckLine, Checklist } from '../check/check-lines.js';
 import type { Config, Flags } from '../config.js';
-import { readConfigFile, resolveConfig } from '../config.js';
 import { UsageError } from '../errors.js';
 import { lastCompleteMonth } from '../month.js';
 import { select } from '../selection.js';
 import type { Answer } from './answer.js';
 import { answer } from './answer.js';
+import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -56,12 +56,8 @@ export const check: CommandModule<object, Arguments> = {
 
 /** The settings; those of Vault may be missing, as all else can be checked without them. */
 async function checkSettings(flags: Flags, list: Checklist): Promise<Config | undefined> {
-  const named = typeof flags['config'] === 'string' ? flags['config'] : undefined;
-  const resolve = async (needed: boolean): Promise<Config> =>
-    resolveConfig(flags, process.env, await readConfigFile(named), {
-      organizations: needed,
-      database: needed,
-    });
+  const resolve = (needed: boolean): Promise<Config> =>
+    configure(flags, { organizations: needed, database: needed });
   const complete = await list.step('settings', async () => ({
     found: await resolve(true),
     text: 'complete',

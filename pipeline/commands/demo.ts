@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { resolveConfig } from '../config.js';
 import { select } from '../selection.js';
 import { execute } from './execute.js';
 import { settingOptions } from './options.js';
@@ -32,6 +31,7 @@ export const demo: CommandModule<object, Arguments> = {
   async handler(args) {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
+    const { resolveConfig } = await import('../config.js');
     const { quoted } = await import('../failures.js');
     const selection = select({}, new Date());
     const cloud = await startCloud({ data: demoData({ months: selection.months }) });

@@ -1,9 +1,9 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { Config, Flags, Needs } from '../config.js';
-import { readConfigFile, resolveConfig } from '../config.js';
 import { UsageError } from '../errors.js';
 import { select } from '../selection.js';
 import { answer } from './answer.js';
+import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -37,7 +37,7 @@ export const plan: CommandModule<object, Arguments> = {
       ),
   async handler(args) {
     const selection = select(args, new Date());
-    const { config, notSetUp } = withVault(args, await readConfigFile(args.config), {
+    const { config, notSetUp } = await withVault(args, {
       organizations: selection.stages.includes('extract'),
       database: selection.stages.includes('load'),
     });
@@ -60,14 +60,13 @@ export const plan: CommandModule<object, Arguments> = {
 };
 
 /** The settings; without those of Vault, where only they are missing. */
-function withVault(
+async function withVault(
   flags: Flags,
-  file: Record<string, unknown>,
   needs: Needs,
-): { config: Config; notSetUp: UsageError | undefined } {
-  const without = resolveConfig(flags, process.env, file, { ...needs, organizations: false });
+): Promise<{ config: Config; notSetUp: UsageError | undefined }> {
+  const without = await configure(flags, { ...needs, organizations: false });
   try {
-    return { config: resolveConfig(flags, process.env, file, needs), notSetUp: undefined };
+    return { config: await configure(flags, needs), notSetUp: undefined };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     const next = '"pipeline check" names what is missing';

@@ -1,8 +1,8 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { readConfigFile, resolveConfig } from '../config.js';
 import { InterruptedError, UsageError } from '../errors.js';
 import { select } from '../selection.js';
 import { interruptible, openLog } from './execute.js';
+import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -51,7 +51,7 @@ export const prune: CommandModule<object, Arguments> = {
     const chosen = args.month !== undefined || args.from !== undefined || args.to !== undefined;
     const { months, organizations } = select(args, new Date());
     const needs = { organizations: false, database: false };
-    const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
+    const config = await configure(args, needs);
     const print = (line: string): void => {
       process.stderr.write(`${line}\n`);
     };

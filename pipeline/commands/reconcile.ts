@@ -1,10 +1,10 @@
 import { access } from 'node:fs/promises';
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { Config } from '../config.js';
-import { readConfigFile, resolveConfig } from '../config.js';
 import { ConfigurationError } from '../errors.js';
 import { createLog } from '../log.js';
 import { select } from '../selection.js';
+import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -39,7 +39,7 @@ export const reconcile: CommandModule<object, Arguments> = {
     const isChosen = args.month !== undefined || args.from !== undefined || args.to !== undefined;
     const selection = select(args, new Date());
     const needs = { organizations: false, database: true };
-    const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
+    const config = await configure(args, needs);
     await checkExists(config);
     const { log } = await createLog({
       level: args['log-level'],

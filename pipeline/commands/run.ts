@@ -1,5 +1,5 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { readConfigFile, resolveConfig } from '../config.js';
+import { configure } from './configure.js';
 import { selectionOptions, settingOptions, settingWords } from './options.js';
 import { execute } from './execute.js';
 import { select } from '../selection.js';
@@ -41,7 +41,7 @@ export const run: CommandModule<object, Arguments> = {
       organizations: selection.stages.includes('extract'),
       database: selection.stages.includes('load'),
     };
-    const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
+    const config = await configure(args, needs);
     const flags = settingWords(args);
     const { resumeCommand } = await import('../failures.js');
     await execute({

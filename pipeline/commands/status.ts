@@ -1,8 +1,8 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { readConfigFile, resolveConfig } from '../config.js';
 import { describeError } from '../errors.js';
 import { select } from '../selection.js';
 import { answer } from './answer.js';
+import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const { month, from, to, organization } = selectionOptions;
@@ -35,7 +35,7 @@ export const status: CommandModule<object, Arguments> = {
     const selection = select(args, new Date());
     const isChosen = [args.month, args.from, args.to].some((flag) => flag !== undefined);
     const needs = { organizations: false, database: true };
-    const config = resolveConfig(args, process.env, await readConfigFile(args.config), needs);
+    const config = await configure(args, needs);
     await answer(args, async ({ log, signal }) => {
       const [{ status }, { readLoads }, { openSecrets }, { openStaging }, report] =
         await Promise.all([

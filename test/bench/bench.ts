@@ -1,0 +1,94 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { localStaging } from '../../pipeline/staging/local.js';
+import { once } from '../../pipeline/once.js';
+import type { Rounds } from './alternate.js';
+import { benchCommand } from './command.js';
+import type { ExtractPlan } from './extract.js';
+import { benchExtract } from './extract.js';
+import { generateMonth } from './generate.js';
+import { benchLoadMysql } from './load-mysql.js';
+import { benchLoadSqlite } from './load-sqlite.js';
+import type { Row } from './row.js';
+import { startBenchServer } from './server.js';
+import type { MonthSize } from './size.js';
+import { benchTenfold, benchTransform, runTransform } from './transform.js';
+import { benchWholeRun } from './whole-run.js';
+
+/** The groups of rows, in the table's order. */
+export const groups = [
+  'transform',
+  'tenfold',
+  'load-mysql',
+  'load-sqlite',
+  'extract',
+  'run',
+  'command',
+] as const;
+export type GroupName = (typeof groups)[number];
+
+export interface BenchPlan {
+  size: MonthSize;
+  /** The month for the growth of time and memory. */
+  tenfold: MonthSize;
+  extract: ExtractPlan;
+  only: readonly GroupName[];
+  /** How often each side runs; the tenfold month half as often, and a command three times as often. */
+  rounds: number;
+  say: (line: string) => void;
+}
+
+/**
+ * Measures the groups and compares all results.
+ * @throws {Error} when a process fails, or the rows or sums of two sides differ.
+ */
+export async function bench(plan: BenchPlan): Promise<Row[]> {
+  const { size, only, say } = plan;
+  const times = (factor: number): Rounds => ({ count: Math.ceil(plan.rounds * factor), say });
+  const rounds = times(1);
+  const home = await mkdtemp(join(tmpdir(), 'billing-bench-'));
+  const staging = join(home, 'staging');
+  await mkdir(staging);
+  const generated = once(() => generateMonth(localStaging(staging), size));
+  const transformed = once(async () => {
+    await generated();
+    await runTransform(staging);
+  });
+  const server = once(startBenchServer);
+  const measures: Record<GroupName, () => Promise<Row[]>> = {
+    'transform': async () => {
+      await generated();
+      return benchTransform(staging, size, rounds, home);
+    },
+    'tenfold': async () => {
+      await generated();
+      return benchTenfold(staging, size, plan.tenfold, times(0.5), home);
+    },
+    'load-mysql': async () => {
+      await transformed();
+      return benchLoadMysql(await server(), staging, size, rounds, home);
+    },
+    'load-sqlite': async () => {
+      await transformed();
+      return benchLoadSqlite(staging, size, rounds, home);
+    },
+    'extract': () => benchExtract(plan.extract, rounds, home),
+    'run': async () => {
+      await generated();
+      return benchWholeRun(await server(), staging, size, rounds, home);
+    },
+    'command': () => benchCommand(times(3), home),
+  };
+  try {
+    const rows: Row[] = [];
+    for (const group of groups.filter((name) => only.includes(name))) {
+      say(group);
+      rows.push(...(await measures[group]()));
+    }
+    return rows;
+  } finally {
+    await server.ifOpened((started) => started.stop());
+    await rm(home, { recursive: true, force: true });
+  }
+}

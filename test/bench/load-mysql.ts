@@ -1,0 +1,126 @@
+import { join } from 'node:path';
+import { columnNames } from '../../load/schema.js';
+import type { TestServer } from '../support/mariadb.js';
+import type { Rounds } from './alternate.js';
+import { alternate } from './alternate.js';
+import { month } from './month.js';
+import type { Measured } from './measure.js';
+import { measure, pipeline, script } from './measure.js';
+import { hasProgram } from './programs.js';
+import { writeReadyFiles } from './ready-files.js';
+import type { Row } from './row.js';
+import { describeFigures } from './row.js';
+import { comparedLoads, createTables } from './server.js';
+import type { MonthSize } from './size.js';
+import { rowsOf } from './size.js';
+
+/** The load stage into MariaDB by either way, beside the server's own client and Knex. */
+export async function benchLoadMysql(
+  server: TestServer,
+  staging: string,
+  size: MonthSize,
+  rounds: Rounds,
+  home: string,
+): Promise<Row[]> {
+  const files = await writeReadyFiles(staging, join(home, 'ready-mysql'), names, '\\N');
+  const ours = await createTables(server);
+  const peer = await createTables(server);
+  const sides = { server, ours, peer, rounds, staging, files };
+  return [
+    ...(await besideClient(sides, rowsOf(size))),
+    ...(await besideBatchInsert(sides, rowsOf(size))),
+  ];
+}
+
+const names = columnNames('consumption');
+
+interface Sides {
+  server: TestServer;
+  /** Addresses of two databases with the product's tables. */
+  ours: string;
+  peer: string;
+  rounds: Rounds;
+  staging: string;
+  files: readonly string[];
+}
+
+async function besideClient(sides: Sides, rows: number): Promise<Row[]> {
+  const { server, ours, peer, rounds, files } = sides;
+  const same = {
+    stage: 'load',
+    work: `Parquet → MariaDB, ${rows.toLocaleString('en-US')} rows, with all checks`,
+    beside: "the `mariadb` client's `LOAD DATA LOCAL INFILE` of ready CSV",
+    bound: 'most',
+    target: 1.25,
+  } as const;
+  if (!(await hasProgram('mariadb', 'mariadb-client')))
+    return [{ ...same, ratio: undefined, ours: 'there is no mariadb client', theirs: '' }];
+  const compared = comparedLoads(server, 'MariaDB and its client', rows);
+  const figures = await alternate(rounds, {
+    ours: () => compared(ours, () => loadOurs(sides)),
+    client: () => compared(peer, () => loadByClient(peer, files)),
+  });
+  return [
+    {
+      ...same,
+      ratio: figures.ours.seconds / figures.client.seconds,
+      ours: describeFigures(figures.ours, rows),
+      theirs: describeFigures(figures.client, rows),
+    },
+  ];
+}
+
+async function besideBatchInsert(sides: Sides, rows: number): Promise<Row[]> {
+  const { server, ours, peer, rounds, files } = sides;
+  await server.query(peer, 'SET GLOBAL local_infile = 0');
+  const compared = comparedLoads(server, 'MariaDB and batchInsert', rows);
+  const byKnex = script('peer-knex', files, { env: { PEER_DATABASE: peer } });
+  const figures = await alternate(rounds, {
+    ours: () => compared(ours, () => loadOurs(sides)),
+    batchInsert: () =>
+      compared(peer, async () => {
+        const measured = await measure(byKnex);
+        return { ...measured, seconds: Number(measured.stdout) };
+      }),
+  });
+  await server.query(peer, 'SET GLOBAL local_infile = 1');
+  return [
+    {
+      stage: 'load',
+      work: 'the same without `local_infile`',
+      beside: 'Knex `batchInsert`, 1,000 rows a statement; reading its CSV is not counted',
+      bound: 'most',
+      target: 0.6,
+      ratio: figures.ours.seconds / figures.batchInsert.seconds,
+      ours: describeFigures(figures.ours, rows),
+      theirs: describeFigures(figures.batchInsert, rows),
+    },
+  ];
+}
+
+function loadOurs({ ours, staging }: Sides): Promise<Measured> {
+  const args = ['run', '--stage', 'load', '--force', '--month', month, '--staging', staging];
+  return measure(pipeline(args, { cwd: staging, env: { PIPELINE_DATABASE: ours } }));
+}
+
+function loadByClient(address: string, files: readonly string[]): Promise<Measured> {
+  const { hostname, port, username, password, pathname } = new URL(address);
+  const statements = files.map(
+    (file) => `LOAD DATA LOCAL INFILE '${file}' INTO TABLE consumption CHARACTER SET utf8mb4
+      FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '"' LINES TERMINATED BY '\\n' IGNORE 1 LINES (${names.map((name) => `\`${name}\``).join(', ')});`,
+  );
+  return measure({
+    program: 'mariadb',
+    args: [
+      '--no-defaults',
+      `--host=${hostname}`,
+      `--port=${port}`,
+      `--user=${username}`,
+      '--local-infile=1',
+      '--default-character-set=utf8mb4',
+      pathname.slice(1),
+    ],
+    env: { MYSQL_PWD: decodeURIComponent(password) },
+    input: statements.join('\n'),
+  });
+}

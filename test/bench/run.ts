@@ -1,0 +1,57 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { format, resolveConfig } from 'prettier';
+import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
+import { root } from '../support/cli.js';
+import { bench, groups } from './bench.js';
+import { benchChart } from './chart.js';
+import { fortyPages } from './extract.js';
+import { withSection } from './readme.js';
+import { sizes } from './size.js';
+import { benchTable } from './table.js';
+
+/** `npm run bench`: the table of the README, measured on this machine. */
+const args = await yargs(hideBin(process.argv))
+  .scriptName('npm run bench --')
+  .options({
+    size: {
+      choices: ['10k', '1m', '10m', 'all'] as const,
+      default: '1m' as const,
+      describe:
+        'Rows: 10k is a quick look without 10m; 1m (and all) the whole table; 10m its growth',
+    },
+    only: { choices: groups, array: true, describe: 'Only these groups of rows' },
+    rounds: { type: 'number', default: 5, describe: 'How often each side runs' },
+    write: {
+      type: 'boolean',
+      default: false,
+      describe: 'Put table and chart into the README and test/bench/bench.svg',
+    },
+  })
+  .strict()
+  .parseAsync();
+
+// Ctrl-C ends the process that is measured; what was generated is then removed. A second one ends this too.
+process.once('SIGINT', () => process.stderr.write('stopping\n'));
+const all = args.size === '10k' ? groups.filter((group) => group !== 'tenfold') : groups;
+const rows = await bench({
+  size: args.size === '10k' ? sizes['10k'] : sizes['1m'],
+  tenfold: sizes['10m'],
+  extract: fortyPages,
+  only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
+  rounds: args.rounds,
+  say: (line) => process.stderr.write(`${line}\n`),
+});
+const table = benchTable(rows);
+process.stdout.write(`${table}\n`);
+if (args.write) {
+  const file = join(root, 'README.md');
+  const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`;
+  const section = `![Measured ratios beside their targets](test/bench/bench.svg)\n\n${table}\n\nMedians of ${args.rounds} alternating runs on one machine (${machine}).`;
+  const text = withSection(await readFile(file, 'utf8'), section);
+  const style = await resolveConfig(file);
+  await writeFile(file, await format(text, { ...style, parser: 'markdown' }));
+  await writeFile(join(root, 'test/bench/bench.svg'), benchChart(rows));
+}

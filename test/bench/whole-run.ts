@@ -1,0 +1,70 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestServer } from '../support/mariadb.js';
+import type { Rounds } from './alternate.js';
+import { alternate } from './alternate.js';
+import { month } from './month.js';
+import type { Measured } from './measure.js';
+import { measure, pipeline } from './measure.js';
+import type { Row } from './row.js';
+import { describeFigures } from './row.js';
+import { comparedLoads, createTables } from './server.js';
+import type { MonthSize } from './size.js';
+import { rowsOf } from './size.js';
+import { withStandIn } from './with-stand-in.js';
+
+const oneByOne = ['extract', 'transform', 'load'].map((stage) => ['--stage', stage]);
+
+/** All stages in one run into MariaDB, beside the three run one by one. `source` holds a generated month. */
+export async function benchWholeRun(
+  server: TestServer,
+  source: string,
+  size: MonthSize,
+  rounds: Rounds,
+  home: string,
+): Promise<Row[]> {
+  const rows = rowsOf(size);
+  const ours = await createTables(server);
+  const byStage = await createTables(server);
+  const compared = comparedLoads(server, 'whole run and stages', rows);
+  const figures = await withStandIn(source, 0, (environment) => {
+    const runs = async (
+      database: string,
+      commands: readonly (readonly string[])[],
+    ): Promise<Measured> => {
+      const staging = await mkdtemp(join(home, 'run-'));
+      const env = { ...environment, PIPELINE_DATABASE: database };
+      const common = ['--month', month, '--staging', staging, '--force'];
+      const measured: Measured[] = [];
+      for (const flags of commands)
+        measured.push(await measure(pipeline(['run', ...flags, ...common], { cwd: home, env })));
+      await rm(staging, { recursive: true });
+      return together(measured);
+    };
+    return alternate(rounds, {
+      ours: () => compared(ours, () => runs(ours, [[]])),
+      stages: () => compared(byStage, () => runs(byStage, oneByOne)),
+    });
+  });
+  return [
+    {
+      stage: 'whole run',
+      work: `${rows.toLocaleString('en-US')} rows, from the stand-in cloud without latency to MariaDB`,
+      beside: 'the three stages one by one',
+      bound: 'most',
+      target: 0.9,
+      ratio: figures.ours.seconds / figures.stages.seconds,
+      ours: describeFigures(figures.ours, rows),
+      theirs: describeFigures(figures.stages, rows),
+    },
+  ];
+}
+
+function together(runs: readonly Measured[]): Measured {
+  const peaks = runs.flatMap(({ peak }) => (peak === undefined ? [] : [peak]));
+  return {
+    seconds: runs.reduce((sum, { seconds }) => sum + seconds, 0),
+    peak: peaks.length === 0 ? undefined : Math.max(...peaks),
+    stdout: '',
+  };
+}
