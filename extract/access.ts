@@ -4,7 +4,7 @@ import { plainScope } from '../pipeline/scope.js';
 import { listAccounts } from './accounts.js';
 import { costAndUsage } from './cost-and-usage.js';
 import type { OrganizationAccess } from './organizations.js';
-import { costQuery } from './queries.js';
+import { costQuery } from '../pipeline/staging/manifest.js';
 import type { SessionOptions } from './session.js';
 import { openSession } from './session.js';
 

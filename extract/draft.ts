@@ -31,7 +31,7 @@ export interface Draft {
   accountsComplete: boolean;
   /** In the order in which the questions are asked. */
   readonly chains: Map<QueryName, Chain>;
-  /** Usage type → services, from the answers so far. */
+  /** Usage type → services, from the answers so far; none where AWS names a usage type without its service. */
   readonly services: Map<string, Set<string>>;
   /** The groups that are rows of the consumption table. */
   readonly rows: Tally;
@@ -152,20 +152,22 @@ export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
 }
 
 function addPair(services: Draft['services'], [usageType, service]: readonly string[]): void {
-  if (usageType === undefined || service === undefined) {
-    throw new DataError('AWS gave a group without its usage type or service', {
-      next: 'run the same command again; if it stays so, report it',
-    });
-  }
+  if (usageType === undefined || service === undefined) throw incomplete();
   const known = services.get(usageType) ?? new Set();
   services.set(usageType, known.add(service));
 }
 
-function servicesOf({ services }: Draft, [usageType = '']: readonly string[]): ReadonlySet<string> {
-  const found = services.get(usageType);
-  if (found !== undefined) return found;
-  throw new DataError(`AWS gives usage type ${JSON.stringify(usageType)}, but not its service`, {
-    next: 'run the same command again: it fetches the month afresh, since AWS changed it meanwhile',
+/** AWS may leave a usage type out of the answer by service: it is then asked for like a shared one. */
+function servicesOf({ services }: Draft, [usageType]: readonly string[]): ReadonlySet<string> {
+  if (usageType === undefined) throw incomplete();
+  const known = services.get(usageType) ?? new Set();
+  services.set(usageType, known);
+  return known;
+}
+
+function incomplete(): DataError {
+  return new DataError('AWS gave a group without its usage type or service', {
+    next: 'run the same command again; if it stays so, report it',
   });
 }
 

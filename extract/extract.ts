@@ -68,11 +68,13 @@ export async function decide(task: DecisionTask): Promise<Decision> {
   const found = await survey(staging, slice);
   if (!task.force) {
     const manifest = await intactManifest(staging, slice, found, log);
-    if (
-      manifest !== undefined &&
-      !isOutdated(task, manifest) &&
-      covers(scopeOf(manifest), task.scope)
-    )
+    if (manifest !== undefined && !covers(scopeOf(manifest), task.scope)) {
+      const { detail, metrics, byRecordType } = scopeOf(manifest);
+      log.warn(
+        { extraction: manifest.extraction, detail, metrics, byRecordType },
+        'the month was asked for otherwise before, and what is not asked for now goes with the next transform',
+      );
+    } else if (manifest !== undefined && !isOutdated(task, manifest))
       return { found, action: 'unchanged', manifest };
   }
   const draft = await unfinishedDraft(task, found);

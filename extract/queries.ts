@@ -5,12 +5,12 @@ import type { Metric, Scope } from '../pipeline/scope.js';
 import { costMetrics } from '../pipeline/scope.js';
 import type { QueryName } from '../pipeline/staging/layout.js';
 import type { Query } from '../pipeline/staging/manifest.js';
+import { costQuery } from '../pipeline/staging/manifest.js';
 import type { ServicesOf } from './shared-usage-types.js';
 import { sharedQueries } from './shared-usage-types.js';
 
 const query = (name: QueryName, ...groupBy: Query['groupBy']): Query => ({ name, groupBy });
 
-export const costQuery = query('cost-and-usage', 'SERVICE', 'LINKED_ACCOUNT');
 export const totalQuery = query('total');
 const usageTypeServices = query('usage-type-service', 'USAGE_TYPE', 'SERVICE');
 const usageTypeAccounts = query('usage-type-account', 'USAGE_TYPE', 'LINKED_ACCOUNT');

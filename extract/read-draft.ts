@@ -41,8 +41,8 @@ export async function readDraft(found: Found, wanted: WantedScope): Promise<Draf
     read.add(query.name);
     const chain = chainOf(draft, query);
     await readChain(found, draft, chain);
-    // What is shared is known from the whole answer alone.
-    if (query.name === 'usage-type-service' && !chain.complete) break;
+    // The questions about shared usage types are known from the whole answers to those before.
+    if (query.name.startsWith('usage-type-') && !chain.complete) break;
   }
   const stray = [...found.files.keys()].find((key) => isStray(found, key, read));
   if (stray !== undefined) {

@@ -1,23 +1,24 @@
 import { sharedQueryName } from '../pipeline/staging/layout.js';
 import type { Query } from '../pipeline/staging/manifest.js';
 
-/** Usage type → the services that AWS bills it for. */
+/** Usage type → the services that AWS bills it for; none where it does not say. */
 export type ServicesOf = ReadonlyMap<string, ReadonlySet<string>>;
 
 /**
- * The questions that tell the cost of usage types that several services share, by service and account.
+ * The questions that tell the cost of usage types that several services share, or that AWS names no service
+ * of, by service and account.
  * Cost Explorer groups by two dimensions at most, so the third is fixed by a filter: either one usage
  * type, grouped by service and account, or one service, grouped by usage type and account. Each pair of a
  * usage type and a service is asked for exactly once, and no other set of such questions is smaller.
  */
 export function sharedQueries(services: ServicesOf): Query[] {
   const shared = [...services]
-    .filter(([, of]) => of.size > 1)
+    .filter(([, of]) => of.size !== 1)
     .map(([type, of]) => [type, [...of].sort()] as const)
     .sort(([a], [b]) => (a < b ? -1 : 1));
   const cover = smallestCover(new Map(shared));
   const byType = shared
-    .filter(([type]) => cover.left.has(type))
+    .filter(([type, of]) => of.length === 0 || cover.left.has(type))
     .map(([type]): Unnamed => ({
       groupBy: ['SERVICE', 'LINKED_ACCOUNT'],
       filter: { USAGE_TYPE: [type] },

@@ -23,9 +23,9 @@ export interface RunReport {
 }
 
 /**
- * Runs the chosen stages for every chosen month and organization: month after month, the oldest first, so
- * that a limit of requests completes months instead of beginning all of them; in a month the stages of an
- * organization one after the other, the organizations side by side within the bound on concurrency.
+ * Runs the chosen stages for every chosen month and organization: where AWS is asked, month after month, the
+ * oldest first, so that a limit of requests completes months instead of beginning all of them. The stages of
+ * a month and organization run one after the other, all else side by side within the bound on concurrency.
  * A task's failure stops only the later stages of its own month and organization.
  * @throws {PipelineError} when it cannot be found out which organizations there are.
  */
@@ -61,6 +61,10 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   const { months, stages } = selection;
   const limit = pLimit(config.concurrency);
   const tasks: TaskReport[] = [];
+  const begin = (some: readonly Slice[]): Promise<TaskReport[][]> =>
+    Promise.all(some.map((slice) => limit(() => runChain(slice, context))));
+  // Only requests have to be spent on the oldest months first.
+  if (!stages.includes('extract')) return (await begin(slices)).flat();
   for (const [index, month] of months.entries()) {
     if (months.length > 1 && !context.signal.aborted) {
       const all = slices.length * stages.length;
@@ -68,10 +72,7 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
         `${month}  month ${index + 1} of ${months.length}, ${tasks.length} of ${all} tasks so far, ${costOf(tasks)}`,
       );
     }
-    const chains = slices
-      .filter((slice) => slice.month === month)
-      .map((slice) => limit(() => runChain(slice, context)));
-    tasks.push(...(await Promise.all(chains)).flat());
+    tasks.push(...(await begin(slices.filter((slice) => slice.month === month))).flat());
   }
   return tasks;
 }

@@ -55,13 +55,22 @@ const wholeCode = /^([a-z]{2}(?:-[a-z]+)+-\d)-/;
 /**
  * Services of the first hour: their usage types carry no prefix in us-east-1 ("USE1 (or no prefix)", the
  * same page of the S3 user guide; "optional Region prefix", DynamoDB developer guide, "Understanding your
- * AWS billing and usage reports").
+ * AWS billing and usage reports"; for the others, the usage types of AWS's price lists of us-east-1).
  */
 const firstHour = new Set([
   'Amazon Elastic Compute Cloud - Compute',
   'EC2 - Other',
   'Amazon Simple Storage Service',
   'Amazon DynamoDB',
+  'Amazon Relational Database Service',
+  'Amazon ElastiCache',
+  'Amazon Redshift',
+  'Amazon Elastic MapReduce',
+  'Amazon Elastic Load Balancing',
+  'Elastic Load Balancing',
+  'AmazonCloudWatch',
+  'Amazon Simple Queue Service',
+  'Amazon Simple Notification Service',
 ]);
 
 /** Usage types that stand for no usage, whatever the service. */

@@ -1,5 +1,5 @@
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
-import { scopeOf } from '../pipeline/staging/manifest.js';
+import { costQuery, scopeOf } from '../pipeline/staging/manifest.js';
 import type { KeyOf } from './costs.js';
 import type { Group, StagedExtraction } from './pages.js';
 import { regionOf } from './region.js';
@@ -50,9 +50,6 @@ function termsOf(column: (typeof columns)[keyof typeof columns]): Terms {
   });
 }
 
-/** The question of the detail by service, as older manifests do not name it. */
-const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
-
 /** The only question of the detail by service. */
 export function serviceReadings(): Readings {
   const services = termsOf(columns.service);
@@ -100,14 +97,17 @@ export function usageTypeReadings({ manifest }: StagedExtraction, known: UsageTy
     return subject;
   };
 
+  const askedFor = new Set(
+    (manifest.queries ?? []).flatMap(({ filter }) => filter?.USAGE_TYPE ?? []),
+  );
   const byAccount: Reading['subjects'] = (keyOf) => {
     const usageTypeOf = keyOf('USAGE_TYPE');
     return (group, place) => {
       const usageType = usageTypeOf(group, place);
       const [service, ...others] = known.servicesOf(usageType);
-      if (service === undefined)
-        throw rowFault(place, `has usage type ${JSON.stringify(usageType)}, of no service`);
-      return others.length === 0 ? subjectOf(service, usageType, place) : undefined;
+      if (service !== undefined && others.length === 0) return subjectOf(service, usageType, place);
+      if (askedFor.has(usageType)) return undefined;
+      throw rowFault(place, `has usage type ${JSON.stringify(usageType)}, of no one service`);
     };
   };
   // Of the two dimensions one groups, and the other has a single value by the question's filter.

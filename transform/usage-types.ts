@@ -39,7 +39,7 @@ export async function readUsageTypes(
   const pairs = new Map<string, Pair>();
   const none: ReadonlySet<string> = new Set();
   const pairOf = (pair: Omit<Pair, 'said' | 'found' | 'rows'>): Pair => {
-    const key = [pair.usageType, pair.service, pair.account, pair.currency].join('\n');
+    const key = JSON.stringify([pair.usageType, pair.service, pair.account, pair.currency]);
     let known = pairs.get(key);
     if (known === undefined) pairs.set(key, (known = { ...pair, said: 0n, found: 0n, rows: 0 }));
     return known;
@@ -57,7 +57,7 @@ export async function readUsageTypes(
       pairOf({ usageType, service, account: null, currency }).said += units;
     }
   }
-  const isShared = (usageType: string): boolean => (services.get(usageType)?.size ?? 0) > 1;
+  const isShared = (usageType: string): boolean => services.get(usageType)?.size !== 1;
   const addTo = (pair: Pair, units: Units): void => {
     pair.found += units;
     pair.rows++;

@@ -47,10 +47,10 @@ export const plan: CommandModule<object, Arguments> = {
         import('../plan/plan-report.js'),
       ]);
       const request = { config, selection, force: args.force, notSetUp, log, signal };
-      const { slices, note } = await makePlan({ ...request, now: () => new Date() });
+      const { slices, notes } = await makePlan({ ...request, now: () => new Date() });
       return {
-        text: report.formatPlan(slices, selection.stages, note),
-        json: report.planToJson(slices, note),
+        text: report.formatPlan(slices, selection.stages, notes),
+        json: report.planToJson(slices, notes),
         failed: slices.some(({ stages }) =>
           Object.values(stages).some(({ error }) => error !== undefined),
         ),

@@ -14,6 +14,10 @@ import type { Selection } from '../selection.js';
 import { stagedSlices } from '../staged.js';
 import { openStaging } from '../staging/open.js';
 
+/** Why the first fetch by usage type cannot be told beforehand. */
+const SHARED =
+  'usage types that several services share take further requests, and which those are is known only from the first answers; --max-requests bounds a run, and the next plan goes by what was fetched';
+
 export interface PlanRequest {
   config: Config;
   selection: Selection;
@@ -32,7 +36,7 @@ export interface PlanRequest {
  */
 export async function makePlan(
   request: PlanRequest,
-): Promise<{ slices: SlicePlan[]; note: string | undefined }> {
+): Promise<{ slices: SlicePlan[]; notes: string[] }> {
   const { config, selection, log } = request;
   const staging = untouched(await openStaging(config.staging, config.stagingOptions));
   const secrets = openSecrets(config, request);
@@ -56,7 +60,10 @@ export async function makePlan(
       loaded,
     };
     const plans = await Promise.all(slices.map((slice) => limit(() => planSlice(slice, context))));
-    return { slices: plans, note: known.note };
+    const notes = known.note === undefined ? [] : [known.note];
+    if (config.scope.detail === 'usage-type' && plans.some(({ estimate }) => !estimate.known))
+      notes.push(SHARED);
+    return { slices: plans, notes };
   } finally {
     await loaded.ifOpened((open) => open.close());
     await secrets.close();

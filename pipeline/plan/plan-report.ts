@@ -18,14 +18,14 @@ function totalOf(slices: readonly SlicePlan[]): Estimate {
 export function formatPlan(
   slices: readonly SlicePlan[],
   chosen: readonly Stage[],
-  note: string | undefined,
+  notes: readonly string[],
 ): string {
   const rows = slices.map(({ month, organization, stages: plans, estimate }) => [
     month,
     organization,
     ...chosen.map((stage) => actionText(plans[stage])),
     estimate.known ? String(estimate.requests) : `unknown, at least ${estimate.requests}`,
-    `$${price(estimate.requests)}`,
+    `${estimate.known ? '' : 'at least '}$${price(estimate.requests)}`,
   ]);
   const head = ['month', 'organization', ...chosen, 'requests', 'price'];
   const total = totalOf(slices);
@@ -43,16 +43,16 @@ export function formatPlan(
     formatTable(head, rows, ['requests', 'price']),
     '',
     `total: ${total.known ? '' : 'at least '}${total.requests} Cost Explorer requests, $${price(total.requests)}`,
-    ...(note === undefined ? [] : ['', `note: ${note}`]),
+    ...notes.flatMap((note) => ['', `note: ${note}`]),
     ...reasons.flatMap((reason) => ['', reason]),
   ].join('\n');
 }
 
 /** The same as one JSON document. */
-export function planToJson(slices: readonly SlicePlan[], note: string | undefined): unknown {
+export function planToJson(slices: readonly SlicePlan[], notes: readonly string[]): unknown {
   return {
     ...estimateJson(totalOf(slices)),
-    ...(note === undefined ? {} : { note }),
+    ...(notes.length === 0 ? {} : { notes }),
     slices: slices.map(({ month, organization, stages: plans, estimate }) => ({
       month,
       organization,

@@ -47,6 +47,9 @@ const query = z.object({
 /** One question to Cost Explorer; its answer is a chain of pages. */
 export type Query = z.infer<typeof query>;
 
+/** The only question of the detail by service; manifests older than the choice do not name it. */
+export const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
+
 const extractionManifest = z.object({
   format: z.literal(1),
   /** Version of the package that wrote it. */
@@ -87,14 +90,23 @@ export function scopeOf({ scope }: Pick<ExtractionManifest, 'scope'>): Scope {
   return scope ?? plainScope;
 }
 
+/**
+ * Which questions a scope leads to, and their names. A page does not repeat its question's filter: a version
+ * that derives other questions takes the next number, so that it does not go on with this one's pages.
+ */
+const QUESTIONS = 1;
+
+const stagedScope = z.object({ questions: z.literal(QUESTIONS), scope });
+
 /** What is to be asked for, as it is staged before the first page. */
 export function serializeScope(asked: Scope): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify(asked, null, 2)}\n`);
+  const staged: z.infer<typeof stagedScope> = { questions: QUESTIONS, scope: asked };
+  return new TextEncoder().encode(`${JSON.stringify(staged, null, 2)}\n`);
 }
 
 /** Reads what {@link serializeScope} wrote; `undefined` when it is something else. */
 export function parseScope(json: unknown): Scope | undefined {
-  return scope.safeParse(json).data;
+  return stagedScope.safeParse(json).data?.scope;
 }
 
 const exportedFile = z.object({ key: z.string(), bytes: count, sha256 });

@@ -9,7 +9,7 @@ interface Plan {
   requests: number;
   requestsKnown: boolean;
   priceUsd: string;
-  note?: string;
+  notes?: string[];
   slices: {
     organization: string;
     requests: number;
@@ -77,7 +77,7 @@ test('without Vault the organizations are those of the staging area, and the pla
     const result = await runWith(env, ...other);
     t.is(result.code, 0, result.stderr);
     const plan = parse(result.stdout);
-    t.regex(plan.note ?? '', /Vault cannot be asked/);
+    t.regex((plan.notes ?? []).join(), /Vault cannot be asked/);
     t.deepEqual(
       plan.slices.map(({ organization }) => organization),
       ['internal', 'oab'],

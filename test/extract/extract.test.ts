@@ -1,7 +1,8 @@
 import type { GetCostAndUsageCommandOutput } from '@aws-sdk/client-cost-explorer';
 import test from 'ava';
 import { costAndUsage, readCostPage } from '../../extract/cost-and-usage.js';
-import { costQuery, requestOf, totalQuery } from '../../extract/queries.js';
+import { requestOf, totalQuery } from '../../extract/queries.js';
+import { costQuery } from '../../pipeline/staging/manifest.js';
 import type { Session } from '../../extract/session.js';
 import { addAmounts, emptyTally } from '../../extract/tally.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';

@@ -13,6 +13,8 @@ for (const [usageType, service, region] of [
   ['eu-west-3-KMS-Requests', 'AWS Key Management Service', 'eu-west-3'],
   ['us-gov-west-1-KMS-Requests', 'AWS Key Management Service', 'us-gov-west-1'],
   ['BoxUsage:t3.micro', compute, 'us-east-1'],
+  ['InstanceUsage:db.r5.large', 'Amazon Relational Database Service', 'us-east-1'],
+  ['CW:Requests', 'AmazonCloudWatch', 'us-east-1'],
   ['DataTransfer-Out-Bytes', 'Amazon Simple Storage Service', 'us-east-1'],
   ['WriteCapacityUnit-Hrs', 'Amazon DynamoDB', 'us-east-1'],
   ['XYZ9-BoxUsage:t3.micro', compute, 'eu-central-1'],
