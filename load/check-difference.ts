@@ -2,13 +2,14 @@ import { DataError } from '../pipeline/errors.js';
 import type { Units } from '../pipeline/money.js';
 import { beyond, difference, formatAmount, parseAmount } from '../pipeline/money.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
+import { scopeOf } from '../pipeline/staging/manifest.js';
 
 type Sums = Readonly<Record<string, string>>;
 
 /** What a manifest says of a slice's sums. */
 export type Figures = Pick<
   TransformManifest,
-  'month' | 'organization' | 'detail' | 'awsTotal' | 'awsMetrics'
+  'month' | 'organization' | 'scope' | 'awsTotal' | 'awsMetrics'
 > & {
   consumption: Pick<TransformManifest['consumption'], 'totals' | 'columns' | 'pairs'>;
   charges?: Pick<NonNullable<TransformManifest['charges']>, 'totals' | 'columns'> | undefined;
@@ -36,7 +37,8 @@ interface Compared {
 }
 
 function* comparedTotals(figures: Figures): Generator<Compared> {
-  const { awsTotal, awsMetrics = {}, consumption, charges, detail } = figures;
+  const { awsTotal, awsMetrics = {}, consumption, charges } = figures;
+  const { detail } = scopeOf(figures);
   const ofCharges = charges === undefined ? [] : [{ rows: 'its charges', table: charges }];
   // Without AWS's own total, the two tables are still to tell the same cost.
   const { by, said, metrics, tables } =

@@ -37,6 +37,8 @@ export interface LoadRecord {
   Version: string;
   /** How finely the rows tell the cost; null in loads of versions without a choice. */
   Detail: Detail | null;
+  /** The billing view that tells the cost; null: the organization's own. */
+  BillingViewArn: string | null;
 }
 
 /** Amount and currency of a load's totals, as far as one pair of columns can hold them. */
@@ -70,6 +72,7 @@ const loads = z.array(
     Finished: z.string(),
     /** Absent from the tables of older versions, which are only read here. */
     Detail: z.enum(details).nullish(),
+    BillingViewArn: z.string().nullish(),
   }),
 );
 
@@ -80,6 +83,7 @@ export interface NewestLoad extends Slice {
   source: string;
   finished: Date;
   detail: Detail;
+  billingViewArn: string | null;
 }
 
 /** Whether the tables are there; they are made by the first load. */
@@ -101,6 +105,7 @@ export async function newestLoads(knex: Knex): Promise<NewestLoad[]> {
     source: load.Source,
     finished: instantOf(load.Finished),
     detail: load.Detail ?? 'service',
+    billingViewArn: load.BillingViewArn ?? null,
   }));
 }
 

@@ -6,6 +6,7 @@ import type { OnProgress, Outcome } from '../pipeline/outcome.js';
 import { isProvisional } from '../pipeline/provisional.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
+import { scopeOf } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
@@ -95,7 +96,8 @@ export async function load(task: LoadTask): Promise<Outcome> {
       Started: instantText(dialect, started.getTime()),
       Finished: instantText(dialect, task.now().getTime()),
       Version: version,
-      Detail: manifest.detail ?? null,
+      Detail: scopeOf(manifest).detail,
+      BillingViewArn: scopeOf(manifest).billingViewArn,
     });
     return outcome('done');
   });

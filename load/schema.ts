@@ -88,6 +88,9 @@ export function migrations(dialect: Dialect): readonly Step[] {
           );
         }
         await addColumn(knex, LOADS, 'Detail', (builder) => builder.string('Detail', 16));
+        await addColumn(knex, LOADS, 'BillingViewArn', (builder) =>
+          builder.string('BillingViewArn', 255),
+        );
       },
     },
     tableStep('003_charges', 'charges', dialect),

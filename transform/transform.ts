@@ -147,7 +147,7 @@ async function makeTables(
       tag,
       estimated: extraction.manifest.estimated,
       columns: tableColumns(),
-      detail: scopeOf(extraction.manifest).detail,
+      scope: scopeOf(extraction.manifest),
       awsTotal: awsTotal?.totals ?? null,
       difference: awsTotal === null ? null : difference(awsTotal.totals, totals),
       ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),

@@ -23,6 +23,9 @@ export function* changesLines(
     yield '';
     yield totalsTable(compared);
     yield '';
+    for (const { organization, since, until } of compared)
+      if (since.detail !== until.detail)
+        yield `${organization}: detail by ${since.detail}, then by ${until.detail}; AWS rounds each group by itself, so that differences of 0.000000001 or less are no change of cost\n`;
   }
   const rows = compared.flatMap(({ organization, changes }) =>
     changes.map((change) => [

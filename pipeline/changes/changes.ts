@@ -5,9 +5,10 @@ import { parseAmount } from '../money.js';
 import { newestUntil } from './moment.js';
 import type { Month } from '../month.js';
 import { isProvisional } from '../provisional.js';
+import type { Detail } from '../scope.js';
 import type { Slice } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { finishedExtractions } from '../staging/manifest.js';
+import { finishedExtractions, scopeOf } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
 export interface ChangesRequest {
@@ -28,6 +29,7 @@ export interface Side {
   /** ISO 8601 instant at which it was finished. */
   fetched: string;
   provisional: boolean;
+  detail: Detail;
 }
 
 /** An organization's sum before and after. */
@@ -122,6 +124,14 @@ async function compare(
   const newer = costsByPlace();
   const before = await readCosts(staging, slice, pair.since, signal, former.add);
   const after = await readCosts(staging, slice, pair.until, signal, newer.add);
+  const [viewBefore, viewAfter] = [before, after].map(
+    ({ manifest }) => scopeOf(manifest).billingViewArn,
+  );
+  if (viewBefore !== viewAfter) {
+    const name = (view: string | null | undefined): string => view ?? "the organization's own cost";
+    const uncompared = `${pair.since} tells ${name(viewBefore)}, ${pair.until} ${name(viewAfter)}`;
+    return { organization: slice.organization, uncompared };
+  }
   for (const cost of newer.rest()) {
     const old = former.take(cost);
     if (old === cost.amount) continue;
@@ -193,12 +203,10 @@ function nameIn({ customers }: ReadExtraction, account: string): string {
   return customers.get(account)?.name ?? '';
 }
 
-function sideOf(
-  { month, provisionalDays }: ChangesRequest,
-  { extraction, estimated, finished: fetched }: ExtractionManifest,
-): Side {
+function sideOf({ month, provisionalDays }: ChangesRequest, manifest: ExtractionManifest): Side {
+  const { extraction, estimated, finished: fetched } = manifest;
   const provisional = isProvisional({ month, estimated, fetched, provisionalDays });
-  return { extraction, fetched, provisional };
+  return { extraction, fetched, provisional, detail: scopeOf(manifest).detail };
 }
 
 function totalChanges(

@@ -117,15 +117,15 @@ function figuresOf(
   charged: RowTally,
 ): Figures {
   const { month, organization } = manifest;
-  const { detail, byRecordType } = scopeOf(manifest);
+  const scope = scopeOf(manifest);
   return {
     month,
     organization,
-    detail,
+    scope,
     awsTotal: awsTotal?.totals ?? null,
     ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
     consumption: { ...sumsOf(tally), pairs: tally.pairs },
-    ...(byRecordType ? { charges: sumsOf(charged) } : {}),
+    ...(scope.byRecordType ? { charges: sumsOf(charged) } : {}),
   };
 }
 

@@ -141,8 +141,8 @@ const transformManifest = z.object({
   fetched: instant.optional(),
   /** The tables' columns, see `tableColumns`; manifests of older versions lack it. */
   columns: z.string().optional(),
-  /** What the extraction asked for. */
-  detail: z.enum(details).optional(),
+  /** What the extraction asked for; manifests of older versions lack it. */
+  scope: scope.optional(),
   customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),
   consumption: z.object({
     ...moneyTable,

@@ -77,10 +77,14 @@ function extractedText({ extracted, unfinished }: SliceStatus): string {
   return extracted === undefined ? 'unfinished' : `${doneText(extracted)}, newer unfinished`;
 }
 
-/** The detail of what is there; where the stages differ, each one's. */
+/** The detail and billing view of what is there; where the stages differ, each one's. */
 function detailText({ extracted, transformed, loaded }: SliceStatus): string {
-  const details = [extracted, transformed, loaded].flatMap((done) => done?.detail ?? []);
-  return [...new Set(details)].length > 1 ? details.join(' → ') : (details[0] ?? '');
+  const texts = [extracted, transformed, loaded].flatMap((done) => {
+    if (done === undefined) return [];
+    const view = done.billingViewArn?.split('/').at(-1);
+    return [view === undefined ? done.detail : `${done.detail} of ${view}`];
+  });
+  return [...new Set(texts)].length > 1 ? texts.join(' → ') : (texts[0] ?? '');
 }
 
 function doneText(done: Done | undefined): string {
@@ -94,5 +98,6 @@ function doneJson(done: Done | undefined): unknown {
         extraction: done.extraction,
         finished: done.finished.toISOString(),
         detail: done.detail,
+        billingViewArn: done.billingViewArn,
       };
 }

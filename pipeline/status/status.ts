@@ -19,6 +19,8 @@ export interface Done {
   extraction: string;
   finished: Date;
   detail: Detail;
+  /** The billing view that tells the cost; null: the organization's own. */
+  billingViewArn: string | null;
 }
 
 /** How far one month of one organization is. */
@@ -99,10 +101,9 @@ async function sliceStatus(
     stale.push('load');
   return {
     ...slice,
-    extracted: manifest === undefined ? undefined : done(manifest, scopeOf(manifest).detail),
+    extracted: manifest === undefined ? undefined : done(manifest),
     unfinished,
-    transformed:
-      source === undefined ? undefined : done(source.manifest, source.manifest.detail ?? 'service'),
+    transformed: source === undefined ? undefined : done(source.manifest),
     loaded: load,
     provisional:
       manifest === undefined
@@ -116,11 +117,10 @@ async function sliceStatus(
   };
 }
 
-function done(
-  { extraction, finished }: { extraction: string; finished: string },
-  detail: Detail,
-): Done {
-  return { extraction, finished: new Date(finished), detail };
+function done(manifest: Pick<ExtractionManifest, 'extraction' | 'finished' | 'scope'>): Done {
+  const { detail, billingViewArn } = scopeOf(manifest);
+  const { extraction, finished } = manifest;
+  return { extraction, finished: new Date(finished), detail, billingViewArn };
 }
 
 function differenceOf(manifest: ExtractionManifest | undefined): SliceStatus['difference'] {

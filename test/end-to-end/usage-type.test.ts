@@ -293,6 +293,41 @@ test('what AWS says of a pair, and its rows do not, is refused by load and found
   t.regex(reconciled.stdout, /is not what its rows add up to/);
 });
 
+test('a usage type that AWS leaves out of its first answer is asked for by itself', async (t) => {
+  const changing = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 9 }] });
+  const { cloud: small, run, folder } = await world(t, { data: changing });
+  const [first] = monthData(changing, 'oab', month).items;
+  const added: LineItem = { ...first!, usageType: 'EUW3-New', service: 'AWS New' };
+  let isAdded = false;
+  // A fault that never strikes: between the first question and the second, the usage type comes up.
+  small.faults.push({
+    service: 'cost-explorer',
+    kind: 'error',
+    matches: (input) => {
+      if (!isAdded && JSON.stringify(input).includes('LINKED_ACCOUNT')) {
+        isAdded = true;
+        restate(changing, 'oab', month, (items) => [...items, added]);
+      }
+      return false;
+    },
+  });
+  const ran = await run(
+    'run',
+    '--month',
+    month,
+    '--detail',
+    'usage-type',
+    '--tolerance',
+    '1000000',
+  );
+  t.is(ran.code, 0, ran.stdout);
+  const rows = querySqlite(
+    join(folder, 'billing.sqlite'),
+    "SELECT Service, Amount FROM consumption WHERE Category = 'EUW3-New'",
+  );
+  t.deepEqual(rows, [{ Service: 'AWS New', Amount: formatAmount(added.costs.UnblendedCost) }]);
+});
+
 function dearer(item: LineItem): LineItem {
   if (!item.usageType.endsWith('DataTransfer-Out-Bytes')) return item;
   const more = Object.fromEntries(

@@ -1,6 +1,11 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import { sharedQueries, smallestCover } from '../../extract/shared-usage-types.js';
+import { demoData, monthData } from '../../fixtures/demo/data.js';
+import { parseMonth } from '../../pipeline/month.js';
+import { root } from '../support/cli.js';
 
 /** Usage type → services, few enough of both to be shared often. */
 const services = fc
@@ -76,4 +81,34 @@ test('many services that share one usage type take one question, many usage type
   );
   t.is(sharedQueries(many).length, 2);
   t.deepEqual(sharedQueries(new Map([['alone', new Set(['a'])]])), []);
+});
+
+test('a usage type of which AWS names no service is asked for by service and account', (t) => {
+  const found = new Map([
+    ['a', new Set(['S'])],
+    ['b', new Set<string>()],
+  ]);
+  t.deepEqual(sharedQueries(found), [
+    {
+      name: 'usage-type-shared-001',
+      groupBy: ['SERVICE', 'LINKED_ACCOUNT'],
+      filter: { USAGE_TYPE: ['b'] },
+    },
+  ]);
+});
+
+test("the README's figures of the demo month are these", async (t) => {
+  const month = parseMonth('2026-10');
+  const found = new Map<string, Set<string>>();
+  for (const { usageType, service } of monthData(demoData({ months: [month] }), 'oab', month).items)
+    found.set(usageType, (found.get(usageType) ?? new Set()).add(service));
+  const shared = [...found.values()].filter((of) => of.size > 1);
+  const all = new Set(shared.flatMap((of) => [...of])).size;
+  const questions = sharedQueries(found).length;
+  const readme = (await readFile(join(root, 'README.md'), 'utf8')).replaceAll(/\s+/g, ' ');
+  for (const text of [
+    `${questions} for the ${shared.length} shared usage types, of ${all} services, that \`oab\` has`,
+    `would take ${shared.length} questions for \`oab\`'s demo month, by service alone ${all}, the mix ${questions}.`,
+  ])
+    t.true(readme.includes(text), text);
 });

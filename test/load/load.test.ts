@@ -217,7 +217,8 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       Totals: '{"USD":"-0.000000000000000012"}',
       Difference: null,
       Differences: null,
-      Detail: null,
+      Detail: 'service',
+      BillingViewArn: null,
       Started: instant,
       Finished: instant,
     });
