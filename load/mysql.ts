@@ -20,7 +20,7 @@ import { isOutdated, migrate } from './migrate.js';
 import { lockName, withLock } from './named-lock.js';
 import { sliceKey } from './slice-rows.js';
 
-/** Longest INSERT statement, in bytes: longer ones are not faster, and servers take at least 1 MiB by default. */
+/** Longest INSERT statement, and longest list of its values, in bytes: servers take at least 1 MiB by default. */
 const LONGEST_STATEMENT = 1 << 20;
 
 /** Texts are read and written without surprises whatever the server's own settings are. */
@@ -155,7 +155,7 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
                 trx,
                 append: async (table, pieces) => {
                   const load = bulkLoader(trx, table);
-                  const insert = rowInserter(trx, table, mysql, maxBytes);
+                  const insert = rowInserter(trx, table, mysql.escape, maxBytes);
                   let line = 1;
                   // The next rows are read while the server takes these.
                   for await (const rows of ahead(pieces)) {
