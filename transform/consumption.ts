@@ -163,6 +163,8 @@ const nameColumn = columnOf('customers', 'TenantName');
 export function addNames(names: Map<string, string>, { where, content }: Page<CostPage>): void {
   for (const [index, attributes] of (content.DimensionValueAttributes ?? []).entries()) {
     const { Value: id, Attributes: { description: name } = {} } = attributes;
+    // Page after page names the same accounts.
+    if (id !== undefined && name !== undefined && names.get(id) === name) continue;
     // Other dimensions' values stand in the same list.
     if (id === undefined || name === undefined || !/^\d{12}$/.test(id)) continue;
     names.set(id, checkLength(nameColumn, name, { where, row: index + 1 }));

@@ -10,7 +10,7 @@ export const RECORD_END = '\r\n';
 /** The cells of a column in one batch, with the text that follows each of them. */
 export interface Cells {
   readonly cells: readonly string[];
-  /** Which cell each row has, what follows included; `undefined`: one cell a row, then `after`. */
+  /** Which cell each row has; `undefined`: one cell a row. */
   readonly codes: Uint32Array | undefined;
   readonly after: string;
 }
@@ -26,7 +26,8 @@ export interface CellWriter {
 export function createCells(column: Column): CellWriter {
   const cellOf = cellWriter(column);
   const empty = cellOf(null);
-  let known: { list: readonly Value[]; after: string; cells: string[] } | undefined;
+  let list: readonly Value[] = [];
+  let known: string[] = [];
   return {
     same: (values) =>
       isList(values) || values.kind !== 'constant' ? undefined : cellOf(values.value),
@@ -34,18 +35,15 @@ export function createCells(column: Column): CellWriter {
       if (isList(values)) return { cells: values.map(cellOf), codes: undefined, after };
       switch (values.kind) {
         case 'constant':
-          return { cells: [cellOf(values.value) + after], codes: noCodes, after: '' };
+          return { cells: [cellOf(values.value)], codes: noCodes, after };
         case 'decimals':
           return { cells: values.texts.map((text) => text ?? empty), codes: undefined, after };
-        case 'coded': {
-          const list = values.distinct;
-          if (list !== known?.list || after !== known.after) known = { list, after, cells: [] };
-          const { cells } = known;
-          for (let code = cells.length; code < list.length; code++) {
-            cells.push(cellOf(list[code] ?? null) + after);
+        case 'coded':
+          if (values.distinct !== list) [list, known] = [values.distinct, []];
+          for (let code = known.length; code < list.length; code++) {
+            known.push(cellOf(list[code] ?? null));
           }
-          return { cells, codes: values.codes, after: '' };
-        }
+          return { cells: known, codes: values.codes, after };
       }
     },
   };

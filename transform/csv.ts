@@ -43,8 +43,7 @@ export const openCsv: OpenExport = (out, columns) => {
       const parts = partsOf(batch, writers);
       for (let row = 0; row < batch.length; row++) {
         for (const { cells, codes, after } of parts) {
-          text += cells[codes === undefined ? row : (codes[row] ?? 0)] ?? '';
-          if (after !== '') text += after;
+          text += (cells[codes === undefined ? row : (codes[row] ?? 0)] ?? '') + after;
         }
         if (text.length >= TEXT) await encode();
       }

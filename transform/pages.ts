@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import { z } from 'zod';
 import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
 import { readAll, sha256Of } from '../pipeline/staging/bytes.js';
@@ -152,7 +153,7 @@ async function* pages<Content>(
     }
     let json: unknown;
     try {
-      json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+      json = JSON.parse(textOf(bytes));
     } catch (cause) {
       throw fault('a staged page is not JSON', cause);
     }
@@ -164,6 +165,14 @@ async function* pages<Content>(
     }
     yield { where, content: parsed.data };
   }
+}
+
+/** @throws {TypeError} when the bytes are no UTF-8. */
+function textOf(bytes: Uint8Array): string {
+  // Nearly every answer is ASCII, which is copied where other bytes have to be decoded.
+  if (isAscii(bytes))
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
 }
 
 function firstIssue({ error }: { error: z.ZodError }): string {

@@ -15,7 +15,9 @@ const UNKNOWN = 0xffffffff;
  * each is encoded and compared once a row group. The library would look at every row of every column.
  */
 export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
+  // Memory that nobody wrote to takes none: a column of one value never touches its codes, all 0.
   const codes = new Uint32Array(capacity);
+  let touched = false;
   let rows = 0;
   let known = new Map<Value, number>();
   /** The batches' own list of values, and which of our codes each of them has. */
@@ -41,10 +43,15 @@ export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
   return {
     append(values, start, end) {
       if (isList(values)) {
+        touched = true;
         for (let row = start; row < end; row++) codes[rows++] = learn(values[row] ?? null);
       } else if (values.kind === 'constant') {
-        codes.fill(learn(values.value), rows, (rows += end - start));
+        const code = learn(values.value);
+        touched ||= code !== 0;
+        if (touched) codes.fill(code, rows, rows + end - start);
+        rows += end - start;
       } else if (values.kind === 'coded') {
+        touched = true;
         const { distinct } = values;
         follow(distinct);
         for (let row = start; row < end; row++) {

@@ -12,20 +12,26 @@ import { writePage } from './parquet-page.js';
  * bytes it makes one by one.
  */
 export function gatherDecimals(column: Column, capacity: number): ColumnGatherer {
+  // Memory that nobody wrote to takes none: a column without values never touches its zeros.
   const bytes = new Uint8Array(capacity * WIDTH);
   const view = new DataView(bytes.buffer);
   /** 1 where a row has a value. */
   const defined = new Uint8Array(capacity);
+  let touched = false;
   let rows = 0;
 
   return {
     append(values, start, end) {
       const length = end - start;
       if (!isList(values) && values.kind === 'constant' && values.value === null) {
-        bytes.fill(0, rows * WIDTH, (rows + length) * WIDTH);
-        defined.fill(0, rows, (rows += length));
+        if (touched) {
+          bytes.fill(0, rows * WIDTH, (rows + length) * WIDTH);
+          defined.fill(0, rows, rows + length);
+        }
+        rows += length;
         return;
       }
+      touched = true;
       if (isList(values) || values.kind !== 'decimals') {
         for (let row = start; row < end; row++) {
           const units = valueAt(values, row);
@@ -45,12 +51,16 @@ export function gatherDecimals(column: Column, capacity: number): ColumnGatherer
       const encoder = encoderOf(column, compress);
       const start = out.offset;
       const statistics = statisticsOf(view, defined, rows);
+      const nulls = Number(statistics.null_count);
+      if (nulls > 0 && column.nullable !== true) {
+        throw new Error(`the column ${column.name} has a row without a value`);
+      }
       const uncompressed = writePage(out, compress, {
         rows,
-        nulls: Number(statistics.null_count),
+        nulls,
         defined: column.nullable === true ? defined.subarray(0, rows) : undefined,
         encoding: 'PLAIN',
-        values: compact(bytes, defined, rows),
+        values: nulls === rows ? none : compact(bytes, defined, rows),
       });
       const chunk = chunkOf(encoder, {
         rows,
@@ -66,6 +76,8 @@ export function gatherDecimals(column: Column, capacity: number): ColumnGatherer
     },
   };
 }
+
+const none = new Uint8Array();
 
 function gathered(bytes: Uint8Array, defined: Uint8Array, rows: number): ColumnValues {
   const view = new DataView(bytes.buffer);

@@ -64,7 +64,7 @@ function levelsOf(defined: Uint8Array, nulls: number): Uint8Array {
  */
 export function packCodes(codes: Uint32Array, size: number): Uint8Array {
   const width = Math.ceil(Math.log2(size));
-  const packed = new ByteWriter(codes.length);
+  const packed = new ByteWriter();
   packed.appendUint8(width);
   if (size === 1 && codes.length > 0) writeRun(packed, 0, codes.length, width);
   else writeRleBitPackedHybrid(packed, codes, width);

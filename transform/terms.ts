@@ -16,16 +16,25 @@ export interface Terms {
 
 /** @param check Throws when a text met for the first time is wrong. */
 export function createTerms(check: (text: string, place: Place) => void): Terms {
-  const known = new Map<string, Term>();
+  const known = new Map<string, number>();
   const texts: string[] = [];
+  const terms: Term[] = [];
+  /** Rows are ordered: mostly the text is the last row's, or the one that followed it before. */
+  let last = -1;
   return {
     texts,
     of(text, place) {
-      let term = known.get(text);
+      if (texts[last] !== text) {
+        last = last + 1 < texts.length ? last + 1 : 0;
+        if (texts[last] !== text) last = known.get(text) ?? -1;
+      }
+      let term = terms[last];
       if (term === undefined) {
         check(text, place);
-        known.set(text, (term = { text, index: texts.length }));
+        last = texts.length;
+        known.set(text, last);
         texts.push(text);
+        terms.push((term = { text, index: last }));
       }
       return term;
     },

@@ -39,61 +39,55 @@ export interface Transformers {
  * is room for them until then.
  */
 const YOUNG = 48;
-
-/** Slices that a thread works on at a time: while one waits for the disk, it goes on with the other. */
-const AT_ONCE = 2;
-
-interface Thread {
-  worker: Worker;
-  /** Slices that it works on. */
-  busy: number;
-}
+/**
+ * MiB for all others, far more than a slice needs: a thread whose memory has a near end is tidied more
+ * often than one that may take all there is.
+ */
+const OLD = 512;
 
 /**
  * Prepares the threads; each starts when the first task needs it. Files are read and written by the main
  * thread, so that a worker needs neither the staging area's client nor its secrets.
  */
 export function openTransformers(limit = availableParallelism()): Transformers {
-  const threads = new Set<Thread>();
+  const all = new Set<Worker>();
+  const idle: Worker[] = [];
   const waiting: (() => void)[] = [];
 
-  const start = (): Thread => {
+  const start = (): Worker => {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG },
+      resourceLimits: {
+        maxYoungGenerationSizeMb: YOUNG,
+        maxOldGenerationSizeMb: OLD,
+      },
     });
-    const thread = { worker, busy: 0 };
-    threads.add(thread);
-    worker.once('exit', () => threads.delete(thread));
+    all.add(worker);
+    worker.once('exit', () => all.delete(worker));
     // Its task hears of it too; without one, the next task starts another thread.
     worker.on('error', () => undefined);
-    return thread;
+    return worker;
   };
-  /** The thread with the least to do, counted as busier at once: others choose in the same moment. */
-  const take = async (): Promise<Thread> => {
+  const take = async (): Promise<Worker> => {
     for (;;) {
-      const [freest] = [...threads].sort((a, b) => a.busy - b.busy);
-      const crowded = freest === undefined || freest.busy > 0;
-      const thread = crowded && threads.size < limit ? start() : freest;
-      if (thread !== undefined && thread.busy < AT_ONCE) {
-        thread.busy++;
-        return thread;
-      }
-      await new Promise<void>((resolve) => waiting.push(resolve));
+      const worker = idle.pop();
+      if (worker !== undefined && all.has(worker)) return worker;
+      if (all.size < limit) return start();
+      if (worker === undefined) await new Promise<void>((resolve) => waiting.push(resolve));
     }
   };
 
   return {
     async make(task) {
-      const thread = await take();
+      const worker = await take();
       try {
-        return await runIn(thread.worker, task);
+        return await runIn(worker, task);
       } finally {
-        thread.busy--;
+        idle.push(worker);
         waiting.shift()?.();
       }
     },
     async close() {
-      await Promise.all([...threads].map(({ worker }) => worker.terminate()));
+      await Promise.all([...all].map((worker) => worker.terminate()));
     },
   };
 }

@@ -172,12 +172,16 @@ test('sums are the same in any form, whatever the currencies', (t) => {
   );
 });
 
-test('a column without null refuses one, in words that name it', async (t) => {
-  const staging = await temporaryStaging(t);
-  const columns: readonly Column[] = [{ name: 'Name', type: 'string', description: '' }];
-  const out = openWriter(staging, 'x.parquet');
-  const rows = openParquet(out, columns);
-  await rows.write({ length: 1, columns: [constant(null)] });
-  await t.throwsAsync(rows.finish(), { message: /Name/ });
-  await out.abort();
-});
+for (const type of ['string', 'decimal', 'date', 'timestamp', 'boolean'] as const) {
+  test(`a column without null refuses one, in words that name it: ${type}`, async (t) => {
+    const staging = await temporaryStaging(t);
+    const columns: readonly Column[] = [{ name: 'Name', type, description: '' }];
+    for (const values of [constant(null), [null]]) {
+      const out = openWriter(staging, 'x.parquet');
+      const rows = openParquet(out, columns);
+      await rows.write({ length: 1, columns: [values] });
+      await t.throwsAsync(rows.finish(), { message: /Name/ });
+      await out.abort();
+    }
+  });
+}

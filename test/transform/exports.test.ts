@@ -173,8 +173,8 @@ const money: readonly Column[] = [
   { name: 'Maybe', type: 'decimal', nullable: true, description: '' },
 ];
 
-/** Five row groups: two all positive, two all negative, one both; written in batches that fit none of them. */
-function fiveRowGroups(): Batch[] {
+/** Three row groups: all positive, all negative, both; written in batches that fit none of them. */
+function threeRowGroups(): Batch[] {
   const batches: Batch[] = [];
   const rows = Array.from({ length: 220_001 }, (_, row) => BigInt(row + 1) * 10n ** 19n);
   for (let start = 0; start < rows.length; start += 30_011) {
@@ -196,8 +196,8 @@ function fiveRowGroups(): Batch[] {
 
 test('statistics of every row group are right, so that readers may skip by them', async (t) => {
   const staging = await temporaryStaging(t);
-  const batches = fiveRowGroups();
-  const file = literal(await write(staging, 'five.parquet', openParquet, money, batches));
+  const batches = threeRowGroups();
+  const file = literal(await write(staging, 'three.parquet', openParquet, money, batches));
   t.deepEqual(
     await query(
       `SELECT row_group_id::INT AS g, row_group_num_rows::INT AS n, stats_min_value AS low, stats_max_value AS high,
@@ -205,10 +205,8 @@ test('statistics of every row group are right, so that readers may skip by them'
        FROM parquet_metadata(${file}) WHERE path_in_schema = 'Amount' ORDER BY g`,
     ),
     [
-      ['10', '500000', 50_000],
-      ['500010', '1000000', 50_000],
-      ['-1500000', '-1000010', 50_000],
-      ['-2000000', '-1500010', 50_000],
+      ['10', '1000000', 100_000],
+      ['-2000000', '-1000010', 100_000],
       ['-2200000', '2200010', 20_001],
     ].map(([low, high, n], g) => ({
       g,
@@ -362,8 +360,8 @@ test('the basic profile has plain types, nulls and all rows over several row gro
 
 test('a CSV file longer than its buffers holds every row', async (t) => {
   const staging = await temporaryStaging(t);
-  const batches = fiveRowGroups();
-  const path = await write(staging, 'five.csv', openCsv, money, batches);
+  const batches = threeRowGroups();
+  const path = await write(staging, 'three.csv', openCsv, money, batches);
   const records: string[][] = parse(await readFile(path, 'utf8'), { record_delimiter: '\r\n' });
   const expected = batches.flatMap(({ columns: [ids, all, maybe] }) =>
     (ids ?? []).map((id, row) => {
