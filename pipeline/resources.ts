@@ -56,15 +56,20 @@ export async function openResources(
     if (entry === undefined)
       throw new ConfigurationError(`there is no organization ${organization}`);
     if ('fault' in entry) throw entry.fault;
-    const { openOrganization } = await import('../extract/organization-source.js');
+    const { openOrganization } = await loadSources();
     return openOrganization(entry.access, { log, timeoutMs: config.timeoutMs, budget });
   };
 
   return {
     staging,
     async organizations(month, stages) {
-      if (stages.includes('extract'))
-        return (await secrets.organizations()).map(({ name }) => name);
+      if (stages.includes('extract')) {
+        // The AWS clients load while Vault answers.
+        const [entries] = await Promise.all([secrets.organizations(), loadSources()]);
+        // Given back beside the work, where the database's address is not asked of Vault too.
+        if (config.database.kind === 'url' || !stages.includes('load')) void secrets.close();
+        return entries.map(({ name }) => name);
+      }
       return stagedOrganizations(
         staging,
         month,
@@ -92,6 +97,10 @@ export async function openResources(
       await secrets.close();
     },
   };
+}
+
+function loadSources() {
+  return import('../extract/organization-source.js');
 }
 
 /** The organizations that have anything staged below `raw/` or `manifests/` for the month, by name. */

@@ -21,7 +21,7 @@ export interface Secrets {
   organizations(): Promise<OrganizationEntry[]>;
   /** Where the database lies; Vault is asked only when the suivi secret says it. */
   database(): Promise<DatabaseLocation>;
-  /** Gives the login back, if there was one. */
+  /** Gives the login back, if there was one; what was read by then can still be asked for. */
   close(): Promise<void>;
 }
 
@@ -64,7 +64,7 @@ export function openSecrets(
       const secret = await (await login()).read(config.database.path);
       return parseSuiviSecret(secret, config.database.path);
     }),
-    close: () => login.ifOpened((session) => session.close()),
+    close: once(() => login.ifOpened((session) => session.close())),
   };
 }
 

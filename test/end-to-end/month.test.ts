@@ -111,7 +111,9 @@ test.serial(
       { cwd: folder },
     );
     t.is(second.code, 0, second.stderr);
-    t.true(cloud.requests.length > before);
+    const asked = cloud.requests.slice(before).map(({ operation }) => operation);
+    const revoked = asked.indexOf('revoke-self');
+    t.true(revoked > 0 && revoked < asked.lastIndexOf('GetCostAndUsage'), 'the token was kept');
 
     const truth = expected();
     t.true(truth.consumption.length > 2000);
