@@ -79,11 +79,15 @@ function cellWriter({ type }: Column): (value: Value) => string {
   }
 }
 
+/** Texts that are their own cells, as most are: the library takes a while to begin a text. */
+const plain = /^[A-Za-z0-9][A-Za-z0-9 .()@+_-]*$/;
+
 /**
  * One text as a cell. `escape_formulas` puts an apostrophe before `=`, `+`, `-`, `@`, tab, carriage
  * return and the wide forms of the signs; OWASP's "CSV Injection" names the line feed too.
  */
 export function textCell(text: string): string {
+  if (plain.test(text)) return text;
   return stringify([[text.startsWith('\n') ? `'${text}` : text]], {
     escape_formulas: true,
     record_delimiter: RECORD_END,
