@@ -148,7 +148,7 @@ async function perform(
         ...common,
         tag: config.tags[slice.organization] ?? 'aws',
         parquet: config.parquet,
-        elsewhere: (await resources.transformers()).make,
+        share: (await resources.transformers()).make,
       });
     }
     case 'load': {

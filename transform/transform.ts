@@ -45,11 +45,11 @@ export interface TransformTask {
   log: Log;
   onProgress: OnProgress;
   now: () => Date;
-  /** Does a long task in a thread of its own; without it all is done in this one. */
-  elsewhere?: (task: TransformTask) => Promise<Outcome>;
+  /** Shares long tasks out among threads, this one (`here`) too; without it all is done here. */
+  share?: (task: TransformTask, here: () => Promise<Outcome>) => Promise<Outcome>;
 }
 
-/** Rows from which on a thread of its own pays: starting one takes as long as 20,000 rows. */
+/** Rows from which on a further thread pays: starting one takes as long as 20,000 rows. */
 const WORTH_A_THREAD = 50_000;
 
 /** What the stage works from, and the manifest of tables that making them again would not change. */
@@ -90,10 +90,11 @@ export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
   const { manifest, recipe, former } = await decide(task);
   if (former !== undefined) return outcomeOf('unchanged', task, former);
-  if (task.elsewhere !== undefined && manifest.groups >= WORTH_A_THREAD) {
-    return task.elsewhere(task);
-  }
-  return outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
+  const here = async (): Promise<Outcome> =>
+    outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
+  return task.share !== undefined && manifest.groups >= WORTH_A_THREAD
+    ? task.share(task, here)
+    : here();
 }
 
 function checkTag(tag: string): void {

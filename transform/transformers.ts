@@ -26,10 +26,13 @@ export interface ToJob {
   reason: Thrown;
 }
 
-/** Threads that make tables, one for each core. */
+/** Makes the tables of several slices side by side, as many as there are cores. */
 export interface Transformers {
-  /** Makes the tables of a slice in a thread, as soon as one is free. */
-  readonly make: (task: TransformTask) => Promise<Outcome>;
+  /**
+   * Makes the tables of a slice, as soon as a thread is free.
+   * @param here Does it in this thread, which takes its part in the work.
+   */
+  readonly make: (task: TransformTask, here: () => Promise<Outcome>) => Promise<Outcome>;
   /** Ends the threads. */
   close(): Promise<void>;
 }
@@ -46,20 +49,19 @@ const YOUNG = 48;
 const OLD = 512;
 
 /**
- * Prepares the threads; each starts when the first task needs it. Files are read and written by the main
- * thread, so that a worker needs neither the staging area's client nor its secrets.
+ * Prepares the threads; each starts when there is a task for it. This thread is one of them: one more takes
+ * a second to read and compile the same code. Files are read and written by this thread, so that the others
+ * need neither the staging area's client nor its secrets.
+ * @param further Threads beside this one.
  */
-export function openTransformers(limit = availableParallelism()): Transformers {
+export function openTransformers(further = availableParallelism() - 1): Transformers {
   const all = new Set<Worker>();
-  const idle: Worker[] = [];
+  const free: (Worker | 'here')[] = ['here'];
   const waiting: (() => void)[] = [];
 
   const start = (): Worker => {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      resourceLimits: {
-        maxYoungGenerationSizeMb: YOUNG,
-        maxOldGenerationSizeMb: OLD,
-      },
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG, maxOldGenerationSizeMb: OLD },
     });
     all.add(worker);
     worker.once('exit', () => all.delete(worker));
@@ -67,22 +69,23 @@ export function openTransformers(limit = availableParallelism()): Transformers {
     worker.on('error', () => undefined);
     return worker;
   };
-  const take = async (): Promise<Worker> => {
+  const take = async (): Promise<Worker | 'here'> => {
     for (;;) {
-      const worker = idle.pop();
-      if (worker !== undefined && all.has(worker)) return worker;
-      if (all.size < limit) return start();
-      if (worker === undefined) await new Promise<void>((resolve) => waiting.push(resolve));
+      for (let next = free.shift(); next !== undefined; next = free.shift()) {
+        if (next === 'here' || all.has(next)) return next;
+      }
+      if (all.size < further) return start();
+      await new Promise<void>((resolve) => waiting.push(resolve));
     }
   };
 
   return {
-    async make(task) {
-      const worker = await take();
+    async make(task, here) {
+      const thread = await take();
       try {
-        return await runIn(worker, task);
+        return await (thread === 'here' ? here() : runIn(thread, task));
       } finally {
-        idle.push(worker);
+        free.push(thread);
         waiting.shift()?.();
       }
     },

@@ -9,15 +9,27 @@ import {
   TransientError,
   UsageError,
 } from '../../pipeline/errors.js';
+import type { Outcome } from '../../pipeline/outcome.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { describeThrown, restoreThrown } from '../../transform/thrown.js';
+import type { TransformTask } from '../../transform/transform.js';
+import type { Transformers } from '../../transform/transformers.js';
 import { openTransformers } from '../../transform/transformers.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { temporaryStaging } from '../support/staging.js';
 import { run, slice, snapshot, taskOf } from '../support/transform.js';
 
-const transformers = openTransformers(2);
-test.after.always(() => transformers.close());
+/** Threads beside the main one, which has its hands full for as long as the tests run. */
+function openThreads(threads: number): Transformers {
+  const transformers = openTransformers(threads);
+  void transformers.make(neverBegun, () => new Promise(() => undefined));
+  return transformers;
+}
+const neverBegun = {} as TransformTask;
+const elsewhere = (): Promise<never> => Promise.reject(new Error('not in a thread of its own'));
+const threads = openThreads(2);
+const make = (task: TransformTask): Promise<Outcome> => threads.make(task, elsewhere);
+test.after.always(() => threads.close());
 
 const account = (index: number): string => String(index).padStart(12, '0');
 
@@ -46,7 +58,7 @@ test('a thread makes the same files as the main thread, and tells how far it is'
     onProgress: (text) => texts.push(text),
     log: { ...taskOf(staging).log, info: (...words: unknown[]) => lines.push(words) },
   });
-  const there = await Promise.all([transformers.make(task)]);
+  const there = await Promise.all([make(task)]);
   t.deepEqual(there, [here]);
   t.deepEqual(
     new Map([...(await snapshot(staging))].map(([key, text]) => [key, withoutTime(text)])),
@@ -69,7 +81,7 @@ test('what is wrong with a page is said in the same words, and the former files 
     extraction: '20261102T000000Z',
   });
   const files = await snapshot(staging);
-  const error: PipelineError = await t.throwsAsync(transformers.make(taskOf(staging)), {
+  const error: PipelineError = await t.throwsAsync(make(taskOf(staging)), {
     instanceOf: DataError,
     message: 'row 2 has a wrong amount: "1,5" is not a decimal number',
   });
@@ -92,7 +104,7 @@ for (const reason of [
     const files = await snapshot(staging);
     const controller = new AbortController();
     const error: PipelineError = await t.throwsAsync(
-      transformers.make(
+      make(
         taskOf(staging, {
           signal: controller.signal,
           onProgress: () => {
@@ -105,14 +117,14 @@ for (const reason of [
     t.is(error.next, reason?.next ?? new InterruptedError().next);
     t.deepEqual(await snapshot(staging), files);
     t.deepEqual(await readdir(`${staging.location}/.tmp`), []);
-    t.like(await transformers.make(taskOf(staging)), { rows: 20_000 });
+    t.like(await make(taskOf(staging)), { rows: 20_000 });
   });
 }
 
 test('a task that was stopped before its thread began is not begun', async (t) => {
   const staging = await temporaryStaging(t);
   await stage(staging, 3, '20261101T000000Z');
-  await t.throwsAsync(transformers.make(taskOf(staging, { signal: AbortSignal.abort() })), {
+  await t.throwsAsync(make(taskOf(staging, { signal: AbortSignal.abort() })), {
     instanceOf: InterruptedError,
   });
 });
@@ -135,31 +147,46 @@ for (const file of ['csv/consumption', 'parquet/consumption', 'csv/customers', '
         return true;
       },
     };
-    const error: PipelineError = await t.throwsAsync(transformers.make(taskOf(full)), {
+    const error: PipelineError = await t.throwsAsync(make(taskOf(full)), {
       instanceOf: TransientError,
       message: 'the disk is full',
     });
     t.true(error.where?.startsWith(file));
     t.deepEqual(await snapshot(staging, 'manifests/'), former);
     t.deepEqual(await readdir(`${staging.location}/.tmp`), []);
-    t.like(await transformers.make(taskOf(staging)), { state: 'done', rows: 6000 });
+    t.like(await make(taskOf(staging)), { state: 'done', rows: 6000 });
   });
 }
 
 test('more tasks than threads wait for their turn', async (t) => {
   const stagings = await Promise.all(Array.from({ length: 7 }, () => temporaryStaging(t)));
   for (const staging of stagings) await stage(staging, 2, '20261101T000000Z');
-  const outcomes = await Promise.all(stagings.map((staging) => transformers.make(taskOf(staging))));
+  const outcomes = await Promise.all(stagings.map((staging) => make(taskOf(staging))));
   t.deepEqual(
     outcomes.map(({ rows }) => rows),
     stagings.map(() => 200),
   );
 });
 
+test('the main thread takes its part, and long tasks only are shared', async (t) => {
+  const staging = await temporaryStaging(t);
+  await stage(staging, 2, '20261101T000000Z');
+  const alone = openTransformers(0);
+  const outcome = await run(staging);
+  t.deepEqual(
+    await Promise.all([1, 2, 3].map(() => alone.make(neverBegun, () => Promise.resolve(outcome)))),
+    [outcome, outcome, outcome],
+  );
+  t.like(await run(staging, { force: true, share: elsewhere }), { state: 'done', rows: 200 });
+  await stage(staging, 500, '20261102T000000Z');
+  await t.throwsAsync(run(staging, { share: elsewhere }), { message: /thread of its own/ });
+  t.deepEqual(await run(staging, { share: () => Promise.resolve(outcome) }), outcome);
+});
+
 test('threads that are ended fail their tasks, and leave nothing behind', async (t) => {
   const staging = await temporaryStaging(t);
   await stage(staging, 200, '20261101T000000Z');
-  const others = openTransformers(1);
+  const others = openThreads(1);
   const error = await t.throwsAsync(
     others.make(
       taskOf(staging, {
@@ -167,6 +194,7 @@ test('threads that are ended fail their tasks, and leave nothing behind', async 
           void others.close();
         },
       }),
+      elsewhere,
     ),
     { message: /thread/ },
   );
