@@ -17,7 +17,6 @@ import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
 import type { OrganizationSource } from '../extract/organization-source.js';
 import type { Database } from '../load/database.js';
-import type { Transformers } from '../transform/transformers.js';
 
 /** What the tasks of a run share; each is opened when first asked for, and closed with the run. */
 export interface Resources {
@@ -27,8 +26,6 @@ export interface Resources {
   source(organization: string): Promise<OrganizationSource>;
   /** The billing view that the organization's cost is asked of, and its region. */
   view(organization: string): Promise<Pick<Scope, 'billingViewArn' | 'region'>>;
-  /** Threads for the transform stage. */
-  transformers(): Promise<Transformers>;
   database(): Promise<Database>;
   close(): Promise<void>;
 }
@@ -46,10 +43,6 @@ export async function openResources(
     const { openDatabase } = await import('../load/database.js');
     return openDatabase(await secrets.database(), log);
   });
-
-  const transformers = once(async () =>
-    (await import('../transform/transformers.js')).openTransformers(),
-  );
 
   const openSource = async (organization: string): Promise<OrganizationSource> => {
     const entry = (await secrets.organizations()).find(({ name }) => name === organization);
@@ -87,10 +80,8 @@ export async function openResources(
       const { billingViewArn = null, region } = entry.access;
       return { billingViewArn, region };
     },
-    transformers,
     database,
     async close() {
-      await transformers.ifOpened((opened) => opened.close());
       const opened = await Promise.allSettled(sources.values());
       for (const source of opened) if (source.status === 'fulfilled') source.value.close();
       await database.ifOpened((open) => open.close());

@@ -148,7 +148,6 @@ async function perform(
         ...common,
         tag: config.tags[slice.organization] ?? 'aws',
         parquet: config.parquet,
-        share: (await resources.transformers()).make,
       });
     }
     case 'load': {

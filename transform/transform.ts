@@ -45,12 +45,7 @@ export interface TransformTask {
   log: Log;
   onProgress: OnProgress;
   now: () => Date;
-  /** Shares long tasks out among threads, this one (`here`) too; without it all is done here. */
-  share?: (task: TransformTask, here: () => Promise<Outcome>) => Promise<Outcome>;
 }
-
-/** Rows from which on a further thread pays: starting one takes as long as 20,000 rows. */
-const WORTH_A_THREAD = 50_000;
 
 /** What the stage works from, and the manifest of tables that making them again would not change. */
 export interface Decision {
@@ -90,11 +85,7 @@ export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
   const { manifest, recipe, former } = await decide(task);
   if (former !== undefined) return outcomeOf('unchanged', task, former);
-  const here = async (): Promise<Outcome> =>
-    outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
-  return task.share !== undefined && manifest.groups >= WORTH_A_THREAD
-    ? task.share(task, here)
-    : here();
+  return outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
 }
 
 function checkTag(tag: string): void {
