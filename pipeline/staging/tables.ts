@@ -120,6 +120,7 @@ const estimated: Column = {
   description: "AWS's own flag: the month's figures may still change",
 };
 
+/** The script's twelve columns come first, in its order: who reads them by place reads these too. */
 export const consumption: readonly Column[] = [
   reference,
   {
@@ -169,12 +170,12 @@ export const consumption: readonly Column[] = [
     nullable: true,
     description: 'BlendedCost in the detail by usage type; null in that by service',
   },
-  ...metrics,
   tag,
   billingPeriod,
   organization,
   currency,
   estimated,
+  ...metrics,
 ];
 
 export const charges: readonly Column[] = [
@@ -186,12 +187,12 @@ export const charges: readonly Column[] = [
     description: 'The charge type, as Cost Explorer names it: `Usage`, `Credit`, `Refund`, `Tax` …',
   },
   amount,
-  ...metrics,
   tag,
   billingPeriod,
   organization,
   currency,
   estimated,
+  ...metrics,
 ];
 
 /** Every table by name. */
