@@ -300,6 +300,7 @@ test('the Parquet schema says each type as every reader knows it', async (t) => 
 test('the basic profile has plain types, nulls and all rows over several row groups', async (t) => {
   const staging = await temporaryStaging(t);
   const columns: readonly Column[] = [
+    { name: 'Reference', type: 'string', description: '' },
     ...money,
     { name: 'Day', type: 'date', description: '' },
     { name: 'Time', type: 'timestamp', nullable: true, description: '' },
@@ -311,11 +312,13 @@ test('the basic profile has plain types, nulls and all rows over several row gro
   const batch: Batch = {
     length,
     columns: [
+      rows.map(accountId),
       rows.map((row) => `row ${row}`),
       rows.map((row) => BigInt(row - 20_000) * 10n ** 17n),
       rows.map((row) => (row % 7 === 0 ? null : 5n * 10n ** 17n)),
       rows.map(() => '2026-10-28'),
-      rows.map((row) => (row % 2 === 0 ? null : time + row)),
+      // One before 1970, which the library keeps but gives no statistics of.
+      rows.map((row) => (row === 7 ? -1 : row % 2 === 0 ? null : time + row)),
       rows.map((row) => row % 5 === 0),
     ],
   };
@@ -325,13 +328,40 @@ test('the basic profile has plain types, nulls and all rows over several row gro
   const file = literal(path);
   t.deepEqual(
     (await query(`DESCRIBE SELECT * FROM read_parquet(${file})`)).map((c) => c.column_type),
-    ['VARCHAR', 'DOUBLE', 'DOUBLE', 'DATE', 'TIMESTAMP', 'BOOLEAN'],
+    ['VARCHAR', 'VARCHAR', 'DOUBLE', 'DOUBLE', 'DATE', 'TIMESTAMP', 'BOOLEAN'],
   );
   t.deepEqual(
     await query(
       `SELECT row_group_num_rows::INT AS n FROM parquet_metadata(${file}) WHERE path_in_schema = 'Id'`,
     ),
     [{ n: 20_000 }, { n: 20_000 }, { n: 5_003 }],
+  );
+  const bounds = await query(
+    `SELECT path_in_schema || ' ' || stats_min_value || ' ' || stats_max_value AS said
+     FROM parquet_metadata(${file}) WHERE stats_min_value IS NOT NULL AND row_group_id > 0
+     ORDER BY row_group_id, column_id`,
+  );
+  t.deepEqual(
+    bounds.map(({ said }) => said),
+    [
+      'Reference 000000020000 000000039999',
+      'Amount 0.0 1999.9',
+      'Maybe 0.5 0.5',
+      'Day 2026-10-28 2026-10-28',
+      'Flag false true',
+      'Reference 000000040000 000000045002',
+      'Amount 2000.0 2500.2',
+      'Maybe 0.5 0.5',
+      'Day 2026-10-28 2026-10-28',
+      'Flag false true',
+    ],
+  );
+  t.deepEqual(
+    await query(
+      `SELECT count(*) FILTER (Amount < 0)::INT AS credits, count(*) FILTER (Reference >= '000000040000')::INT AS late
+       FROM read_parquet(${file})`,
+    ),
+    [{ credits: 20_000, late: 5_003 }],
   );
   t.deepEqual(
     await query(
