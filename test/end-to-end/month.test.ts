@@ -151,7 +151,7 @@ test.serial(
 /** Without the apostrophes that keep a spreadsheet from running a name. */
 function undefuse(row: Row): Row {
   const plain = (value: unknown): unknown =>
-    typeof value === 'string' ? value.replaceAll(/(?<=^|[;\t])'(?=\s*[=+\-@])/g, '') : value;
+    typeof value === 'string' ? value.replaceAll(/(?<=^|[;\t])'(?=[\s']*[=+\-@])/g, '') : value;
   return { ...row, TenantName: plain(row['TenantName']), Email: plain(row['Email']) };
 }
 
