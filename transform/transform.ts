@@ -20,6 +20,8 @@ import type { RowTally } from './cost-columns.js';
 import { currentExtraction } from './current.js';
 import type { Customers } from './customers.js';
 import { addAccounts, addUnlisted, customersBatch } from './customers.js';
+import type { ListedElsewhere } from './elsewhere.js';
+import { findsTheSame, lookElsewhere } from './elsewhere.js';
 import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
 import type { StagedExtraction } from './pages.js';
@@ -89,7 +91,8 @@ export async function decide(
 export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
   const { manifest, recipe, former } = await decide(task);
-  if (former !== undefined) return outcomeOf('unchanged', task, former);
+  if (former !== undefined && (await findsTheSame(task, former)))
+    return outcomeOf('unchanged', task, former);
   const here = async (): Promise<Outcome> =>
     outcomeOf('done', task, await makeTables(task, { staging, slice, manifest }, recipe));
   return task.share !== undefined && manifest.groups >= WORTH_A_THREAD
@@ -127,7 +130,10 @@ async function makeTables(
     checkCharges(extraction, charged);
     const awsTotal = await readAwsTotal(extraction, signal);
     const totals = formatTotals(tally.totals);
-    const unlisted = addUnlisted(customers, new Map([...charged.accounts, ...tally.accounts]));
+    const named = new Map([...charged.accounts, ...tally.accounts]);
+    const unlisted = [...named.keys()].filter((id) => !customers.has(id)).sort();
+    const { found, look } = await lookElsewhere(task, unlisted);
+    addUnlisted(customers, named, found);
     await exports.write('customers', customersBatch(customers, stamp));
     throwIfInterrupted(signal);
     const files = await exports.close({
@@ -153,7 +159,12 @@ async function makeTables(
       difference: awsTotal === null ? null : difference(awsTotal.totals, totals),
       ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
       fetched: extraction.manifest.finished,
-      customers: { rows: customers.size, unlisted, files: files.customers },
+      customers: {
+        rows: customers.size,
+        unlisted: unlisted.length,
+        ...(look === undefined ? {} : { elsewhere: look }),
+        files: files.customers,
+      },
       consumption: {
         ...figuresOf(tally),
         pairs: tally.pairs,
@@ -164,7 +175,7 @@ async function makeTables(
         : {}),
     };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
-    report(task, manifest);
+    report(task, manifest, found);
     return manifest;
   } catch (error) {
     await exports.abort();
@@ -216,7 +227,11 @@ async function removeOthers(
   }
 }
 
-function report({ log }: TransformTask, { customers, consumption }: TransformManifest): void {
+function report(
+  { log }: TransformTask,
+  { customers, consumption }: TransformManifest,
+  elsewhere: ReadonlyMap<string, ListedElsewhere>,
+): void {
   if (consumption.rounded > 0) {
     log.warn(
       `amounts with more than 18 fraction digits, rounded half to even: ${consumption.rounded}`,
@@ -226,6 +241,10 @@ function report({ log }: TransformTask, { customers, consumption }: TransformMan
     log.info(
       `accounts with consumption that the organization does not list: ${customers.unlisted}`,
     );
+  }
+  if (elsewhere.size > 0) {
+    const places = new Set([...elsewhere.values()].map(({ organization }) => organization));
+    log.info(`of those, named as ${[...places].join(', ')} lists them: ${elsewhere.size}`);
   }
 }
 

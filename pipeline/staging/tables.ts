@@ -75,14 +75,19 @@ export const customers: readonly Column[] = [
     length: 255,
     description: "Always '', as in the script's table",
   },
-  { name: 'Email', type: 'string', length: 255, description: "The account's root e-mail address" },
+  {
+    name: 'Email',
+    type: 'string',
+    length: 255,
+    description: "The account's root e-mail address; '' when no organization of the month lists it",
+  },
   tag,
   {
     name: 'Status',
     type: 'string',
     length: 32,
     description:
-      'State (or the retired Status) in lower case; `unlisted` when only Cost Explorer still knows the account',
+      'State (or the retired Status) in lower case; `unlisted` when the organization has cost of the account but does not list it (any more)',
   },
   {
     name: 'Created',
