@@ -1,7 +1,6 @@
 import type { Knex } from 'knex';
 import { ConfigurationError } from '../pipeline/errors.js';
 import type { TableName } from '../pipeline/staging/layout.js';
-import { furtherMetrics } from '../pipeline/scope.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import { DECIMAL, tables } from '../pipeline/staging/tables.js';
 import type { Dialect } from './driver.js';
@@ -12,17 +11,17 @@ export const LINE = 'Line';
 
 const lineDescription = "The row's number within its month and organization, from 1";
 
-const indexes: Record<TableName, readonly (readonly string[])[]> = {
-  customers: [['Reference', 'BillingPeriod']],
-  consumption: [
-    ['Reference', 'BillingPeriod'],
-    ['Service', 'BillingPeriod'],
-  ],
-  charges: [['Reference', 'BillingPeriod']],
-};
+/**
+ * What the tables are joined by. Organization belongs to it: an account that changed payers within a month
+ * has rows of that month in both.
+ */
+const joinKey = ['Reference', 'BillingPeriod', 'Organization'];
 
-/** Columns of consumption that the first version lacked. */
-const laterColumns: readonly string[] = furtherMetrics;
+const indexes: Record<TableName, readonly (readonly string[])[]> = {
+  customers: [joinKey],
+  consumption: [joinKey, ['Service', 'BillingPeriod']],
+  charges: [joinKey],
+};
 
 const loadColumns = [
   'Id',
@@ -39,6 +38,10 @@ const loadColumns = [
   'Started',
   'Finished',
   'Version',
+  'Difference',
+  'Differences',
+  'Detail',
+  'BillingViewArn',
 ];
 
 /** The names of a table's columns in the database, in order. */
@@ -58,6 +61,7 @@ export function migrations(dialect: Dialect): readonly Step[] {
   return [
     tableStep('001_customers', 'customers', dialect),
     tableStep('001_consumption', 'consumption', dialect),
+    tableStep('001_charges', 'charges', dialect),
     {
       name: `001_${LOADS}`,
       down,
@@ -68,32 +72,6 @@ export function migrations(dialect: Dialect): readonly Step[] {
         await addIndex(knex, LOADS, ['Month', 'Organization']);
       },
     },
-    {
-      name: '002_difference',
-      down,
-      up: async (knex: Knex): Promise<void> => {
-        await addColumn(knex, LOADS, 'Difference', (builder) =>
-          defineColumn(builder, { name: 'Difference', type: 'decimal' }, dialect),
-        );
-        await addColumn(knex, LOADS, 'Differences', (builder) => builder.text('Differences'));
-      },
-    },
-    {
-      name: '003_metrics',
-      down,
-      up: async (knex: Knex): Promise<void> => {
-        for (const column of tables.consumption.filter(({ name }) => laterColumns.includes(name))) {
-          await addColumn(knex, 'consumption', column.name, (builder) =>
-            describe(defineColumn(builder, column, dialect), column.description, dialect),
-          );
-        }
-        await addColumn(knex, LOADS, 'Detail', (builder) => builder.string('Detail', 16));
-        await addColumn(knex, LOADS, 'BillingViewArn', (builder) =>
-          builder.string('BillingViewArn', 255),
-        );
-      },
-    },
-    tableStep('003_charges', 'charges', dialect),
   ];
 }
 
@@ -131,25 +109,12 @@ async function createTable(
 async function checkColumns(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
   const found = Object.keys(await knex(table).columnInfo());
   const isOurs =
-    found.every((name) => columns.includes(name)) &&
-    columns.every((name) => found.includes(name) || laterColumns.includes(name));
+    found.every((name) => columns.includes(name)) && columns.every((name) => found.includes(name));
   if (isOurs) return;
   throw new ConfigurationError(
     `the database has a table ${table} already, and it is not this pipeline's`,
     { next: 'rename that table, or give the pipeline a database of its own' },
   );
-}
-
-async function addColumn(
-  knex: Knex,
-  table: string,
-  name: string,
-  define: (builder: Knex.AlterTableBuilder) => Knex.ColumnBuilder,
-): Promise<void> {
-  if (await knex.schema.hasColumn(table, name)) return;
-  await knex.schema.alterTable(table, (builder) => {
-    define(builder).nullable();
-  });
 }
 
 async function addIndex(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
@@ -229,4 +194,8 @@ function defineLoads(builder: Knex.CreateTableBuilder, dialect: Dialect): void {
   define('Started', 'timestamp').notNullable();
   define('Finished', 'timestamp').notNullable();
   define('Version', 'string', 32).notNullable();
+  define('Difference', 'decimal').nullable();
+  builder.text('Differences').nullable();
+  define('Detail', 'string', 16).nullable();
+  define('BillingViewArn', 'string', 255).nullable();
 }

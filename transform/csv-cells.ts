@@ -79,20 +79,46 @@ function cellWriter({ type }: Column): (value: Value) => string {
   }
 }
 
-/** Texts that are their own cells, as most are: the library takes a while to begin a text. */
-const plain = /^[A-Za-z0-9][A-Za-z0-9 .()@+_-]*$/;
+/**
+ * What makes a text need quotes: all but letters, digits and signs that no reader splits or cuts at. The
+ * separators of other lands are in it (`;`, tab, `|`), and blanks at an end, which some readers drop.
+ */
+const special = /^[^A-Za-z0-9]|[^\w .()@+/:-]| $/;
+
+const rules = {
+  escape_formulas: true,
+  record_delimiter: RECORD_END,
+  // Without it, a line feed alone would stand unquoted, since it is not the record's end here.
+  quote_record_delimiter: true,
+  quoted_match: special,
+  eof: false,
+} as const;
+
+/** One text as a cell, which no reader takes for a formula, see {@link defused}. */
+export function textCell(text: string): string {
+  // Most texts are their own cells, and the library takes a while to begin a text.
+  return special.test(text) ? stringify([[defused(text)]], rules) : text;
+}
+
+/** The header's record. Every name is quoted: who guesses a file's form by its first rows sees the quote. */
+export function headerRecord(names: readonly string[]): string {
+  return stringify([[...names]], { ...rules, quoted: true }) + RECORD_END;
+}
+
+/** A sign that begins a formula, behind blanks and quotes that a spreadsheet may drop. */
+const formula = '["\\p{Zs}\\v\\f\\uFEFF]*[=+\\-@＝＋－＠]';
+const begins = new RegExp(`^(?:\n|${formula})`, 'u');
+const beginsLater = new RegExp(`(?<=[;\t|\r\n])(?=${formula})`, 'gu');
+/** What `escape_formulas` puts an apostrophe before. */
+const escaped = /^[=+\-@\t\r＝＋－＠]/;
 
 /**
- * One text as a cell. `escape_formulas` puts an apostrophe before `=`, `+`, `-`, `@`, tab, carriage
- * return and the wide forms of the signs; OWASP's "CSV Injection" names the line feed too.
+ * The text with an apostrophe wherever a spreadsheet would begin a formula: at its begin and, since one
+ * that splits at `;`, tabs, `|` or line ends takes a quote in mid field for a character, after each of
+ * those. `escape_formulas` knows the begin alone; OWASP's "CSV Injection" names the line feed and the
+ * separators too.
  */
-export function textCell(text: string): string {
-  if (plain.test(text)) return text;
-  return stringify([[text.startsWith('\n') ? `'${text}` : text]], {
-    escape_formulas: true,
-    record_delimiter: RECORD_END,
-    // Without it, a line feed alone would stand unquoted, since it is not the record's end here.
-    quote_record_delimiter: true,
-    eof: false,
-  });
+function defused(text: string): string {
+  const later = text.replaceAll(beginsLater, "'");
+  return begins.test(later) && !escaped.test(later) ? `'${later}` : later;
 }

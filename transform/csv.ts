@@ -1,7 +1,7 @@
 import type { ColumnValues, RowBatch } from './batch.js';
 import { isList } from './batch.js';
 import type { Cells, CellWriter } from './csv-cells.js';
-import { createCells, RECORD_END, textCell } from './csv-cells.js';
+import { createCells, headerRecord, RECORD_END } from './csv-cells.js';
 import { createDecimals } from './decimals.js';
 import type { OpenExport } from './export.js';
 import { createCounter } from './written.js';
@@ -13,16 +13,16 @@ const PIECE = 1 << 18;
 const WIDEST = 3;
 
 /**
- * CSV by RFC 4180: UTF-8 without byte order mark, a header, CRLF, quotes where needed. A null number is
- * `N/A`, any other null an empty cell; decimals are plain, dates and times ISO 8601, booleans
- * `true` and `false`. Texts that a spreadsheet would run as a formula begin with an apostrophe.
+ * CSV by RFC 4180: UTF-8 without byte order mark, CRLF, the header's names quoted, texts where any reader
+ * might need it. A null number is `N/A`, any other null an empty cell; decimals are plain, dates and times
+ * ISO 8601, booleans `true` and `false`. What a spreadsheet would run as a formula has an apostrophe before it.
  */
 export const openCsv: OpenExport = (out, columns) => {
   const writers = columns.map(createCells);
   const counter = createCounter(columns);
   let piece = Buffer.allocUnsafe(PIECE);
   let filled = 0;
-  let text = columns.map(({ name }) => textCell(name)).join(',') + RECORD_END;
+  let text = headerRecord(columns.map(({ name }) => name));
 
   const handOver = async (): Promise<void> => {
     const full = piece.subarray(0, filled);

@@ -51,16 +51,23 @@ function statusOf({ State, Status }: Account): string {
  * Adds a customer for every account that has consumption but is not listed (any more), so that no cost
  * is without a customer.
  * @param named Account id → name as Cost Explorer gives it, or ''.
- * @returns how many were added.
+ * @param elsewhere What other organizations list of these accounts: their newer name, and their address.
  */
-export function addUnlisted(found: Customers, named: ReadonlyMap<string, string>): number {
-  let added = 0;
+export function addUnlisted(
+  found: Customers,
+  named: ReadonlyMap<string, string>,
+  elsewhere: ReadonlyMap<string, Pick<Customer, 'name' | 'email'>> = new Map(),
+): void {
   for (const [id, name] of named) {
     if (found.has(id)) continue;
-    found.set(id, { name, email: '', status: 'unlisted', created: null });
-    added++;
+    const listed = elsewhere.get(id);
+    found.set(id, {
+      name: listed === undefined || listed.name === '' ? name : listed.name,
+      email: listed?.email ?? '',
+      status: 'unlisted',
+      created: null,
+    });
   }
-  return added;
 }
 
 /** All customers as rows, sorted by Reference. */

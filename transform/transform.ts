@@ -21,6 +21,8 @@ import type { RowTally } from './cost-columns.js';
 import { currentExtraction } from './current.js';
 import type { Customers } from './customers.js';
 import { addAccounts, addUnlisted, customersBatch } from './customers.js';
+import type { ListedElsewhere } from './elsewhere.js';
+import { findsTheSame, lookElsewhere } from './elsewhere.js';
 import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
 import type { StagedExtraction } from './pages.js';
@@ -95,7 +97,8 @@ export async function decide(
 export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
   const { manifest, recipe, former } = await decide(task);
-  if (former !== undefined) return outcomeOf('unchanged', task, former);
+  if (former !== undefined && (await findsTheSame(task, former)))
+    return outcomeOf('unchanged', task, former);
   const make = (): Promise<TransformManifest> =>
     makeTables(task, { staging, slice, manifest }, recipe);
   return outcomeOf('done', task, await (manifest.groups < LONG ? make() : turns(make)));
@@ -131,7 +134,10 @@ async function makeTables(
     checkCharges(extraction, charged);
     const awsTotal = await readAwsTotal(extraction, signal);
     const totals = formatTotals(tally.totals);
-    const unlisted = addUnlisted(customers, new Map([...charged.accounts, ...tally.accounts]));
+    const named = new Map([...charged.accounts, ...tally.accounts]);
+    const unlisted = [...named.keys()].filter((id) => !customers.has(id)).sort();
+    const { found, look } = await lookElsewhere(task, unlisted);
+    addUnlisted(customers, named, found);
     await exports.write('customers', customersBatch(customers, stamp));
     throwIfInterrupted(signal);
     const files = await exports.close({
@@ -157,7 +163,12 @@ async function makeTables(
       difference: awsTotal === null ? null : difference(awsTotal.totals, totals),
       ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
       fetched: extraction.manifest.finished,
-      customers: { rows: customers.size, unlisted, files: files.customers },
+      customers: {
+        rows: customers.size,
+        unlisted: unlisted.length,
+        ...(look === undefined ? {} : { elsewhere: look }),
+        files: files.customers,
+      },
       consumption: {
         ...figuresOf(tally),
         pairs: tally.pairs,
@@ -168,7 +179,7 @@ async function makeTables(
         : {}),
     };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
-    report(task, manifest);
+    report(task, manifest, found);
     return manifest;
   } catch (error) {
     await exports.abort();
@@ -220,7 +231,11 @@ async function removeOthers(
   }
 }
 
-function report({ log }: TransformTask, { customers, consumption }: TransformManifest): void {
+function report(
+  { log }: TransformTask,
+  { customers, consumption }: TransformManifest,
+  elsewhere: ReadonlyMap<string, ListedElsewhere>,
+): void {
   if (consumption.rounded > 0) {
     log.warn(
       `amounts with more than 18 fraction digits, rounded half to even: ${consumption.rounded}`,
@@ -230,6 +245,10 @@ function report({ log }: TransformTask, { customers, consumption }: TransformMan
     log.info(
       `accounts with consumption that the organization does not list: ${customers.unlisted}`,
     );
+  }
+  if (elsewhere.size > 0) {
+    const places = new Set([...elsewhere.values()].map(({ organization }) => organization));
+    log.info(`of those, named as ${[...places].join(', ')} lists them: ${elsewhere.size}`);
   }
 }
 

@@ -143,7 +143,15 @@ const transformManifest = z.object({
   columns: z.string().optional(),
   /** What the extraction asked for; manifests of older versions lack it. */
   scope: scope.optional(),
-  customers: z.object({ rows: count, unlisted: count, files: z.array(exportedFile) }),
+  customers: z.object({
+    rows: count,
+    unlisted: count,
+    /** The unlisted accounts, if there are any, and sha256s: of the extractions in which they were looked for, and of what those say of them. */
+    elsewhere: z
+      .object({ accounts: z.array(z.string()), looked: sha256, found: sha256 })
+      .optional(),
+    files: z.array(exportedFile),
+  }),
   consumption: z.object({
     ...moneyTable,
     /** The rows by usage type beside AWS's own figures of pairs; null in the detail by service. */

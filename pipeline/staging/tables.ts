@@ -75,14 +75,19 @@ export const customers: readonly Column[] = [
     length: 255,
     description: "Always '', as in the script's table",
   },
-  { name: 'Email', type: 'string', length: 255, description: "The account's root e-mail address" },
+  {
+    name: 'Email',
+    type: 'string',
+    length: 255,
+    description: "The account's root e-mail address; '' when no organization of the month lists it",
+  },
   tag,
   {
     name: 'Status',
     type: 'string',
     length: 32,
     description:
-      'State (or the retired Status) in lower case; `unlisted` when only Cost Explorer still knows the account',
+      'State (or the retired Status) in lower case; `unlisted` when the organization has cost of the account but does not list it (any more)',
   },
   {
     name: 'Created',
@@ -120,6 +125,7 @@ const estimated: Column = {
   description: "AWS's own flag: the month's figures may still change",
 };
 
+/** The script's twelve columns come first, in its order: who reads them by place reads these too. */
 export const consumption: readonly Column[] = [
   reference,
   {
@@ -169,12 +175,12 @@ export const consumption: readonly Column[] = [
     nullable: true,
     description: 'BlendedCost in the detail by usage type; null in that by service',
   },
-  ...metrics,
   tag,
   billingPeriod,
   organization,
   currency,
   estimated,
+  ...metrics,
 ];
 
 export const charges: readonly Column[] = [
@@ -186,12 +192,12 @@ export const charges: readonly Column[] = [
     description: 'The charge type, as Cost Explorer names it: `Usage`, `Credit`, `Refund`, `Tax` …',
   },
   amount,
-  ...metrics,
   tag,
   billingPeriod,
   organization,
   currency,
   estimated,
+  ...metrics,
 ];
 
 /** Every table by name. */

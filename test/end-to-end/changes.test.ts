@@ -287,7 +287,7 @@ test.serial('a restated month shows exactly what changed, and the database follo
 
   const csv = await changes('--csv');
   t.is(csv.code, 0, csv.stderr);
-  t.true(csv.stdout.startsWith('Month,Organization,Since,Until,Provisional,Reference,'));
+  t.true(csv.stdout.startsWith('"Month","Organization","Since","Until","Provisional",'));
   t.true(csv.stdout.endsWith('\r\n'));
   const rows = parse<Record<string, string>>(csv.stdout, {
     columns: true,

@@ -148,10 +148,10 @@ test.serial(
   },
 );
 
-/** The apostrophe that keeps a spreadsheet from running a name. */
+/** Without the apostrophes that keep a spreadsheet from running a name. */
 function undefuse(row: Row): Row {
   const plain = (value: unknown): unknown =>
-    typeof value === 'string' ? value.replace(/^'(?=[=+\-@\t\r])/, '') : value;
+    typeof value === 'string' ? value.replaceAll(/(?<=^|[;\t])'(?=[\s']*[=+\-@])/g, '') : value;
   return { ...row, TenantName: plain(row['TenantName']), Email: plain(row['Email']) };
 }
 

@@ -1,20 +1,13 @@
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
 import type { Database } from '../../load/database.js';
 import { DataError } from '../../pipeline/errors.js';
 import { formatAmount, parseAmount } from '../../pipeline/money.js';
 import { transformManifestKey } from '../../pipeline/staging/layout.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
-import {
-  loadSlice,
-  openFor,
-  silent,
-  temporaryFolder,
-  temporaryStaging,
-} from '../support/load-fixture.js';
+import { loadSlice, openFor, temporaryFolder, temporaryStaging } from '../support/load-fixture.js';
 import type { TestServer } from '../support/mariadb.js';
 import { openServer } from '../support/mariadb.js';
 import { october, stageSlice } from '../support/staged-slice.js';
@@ -112,29 +105,5 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
     t.deepEqual(await amounts(database), ['12']);
     // What is loaded already is not refused afterwards.
     t.is((await loadSlice(staging, database)).state, 'unchanged');
-  });
-
-  test(`${kind}: a database of the version before is upgraded, its history kept`, async (t) => {
-    const url = await makeDatabase(t);
-    const staging = await temporaryStaging(t);
-    const old = await openDatabase(parseDatabaseUrl(url), silent);
-    await stage(staging, '10', null);
-    await loadSlice(staging, old);
-    // As the version before made it, or one that was killed in the middle of the upgrade left it.
-    await old.knex.schema.alterTable('pipeline_loads', (table) => {
-      table.dropColumn('Differences');
-      if (kind === 'MariaDB') table.dropColumn('Difference');
-    });
-    await old.knex('pipeline_migrations').where({ name: '002_difference' }).delete();
-    await old.close();
-
-    const database = await openFor(t, url);
-    t.deepEqual(await loads(database), [{ Difference: null, Differences: null }]);
-    await stage(staging, '10', { USD: '10.001' }, '20261103T020304Z');
-    t.is((await loadSlice(staging, database)).state, 'done');
-    t.deepEqual((await loads(database)).at(-1), {
-      Difference: '0.001',
-      Differences: '{"USD":"0.001"}',
-    });
   });
 }

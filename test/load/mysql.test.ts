@@ -51,7 +51,7 @@ test('a process that was killed in the middle of migrating blocks nobody', async
   await server.query(
     url,
     'UPDATE pipeline_migrations_lock SET is_locked = 1',
-    "DELETE FROM pipeline_migrations WHERE name IN ('001_consumption', '001_pipeline_loads', '002_difference', '003_metrics', '003_charges')",
+    "DELETE FROM pipeline_migrations WHERE name IN ('001_consumption', '001_pipeline_loads')",
     'DROP TABLE pipeline_loads',
     'DROP INDEX consumption_service_billingperiod_index ON consumption',
   );
@@ -59,13 +59,13 @@ test('a process that was killed in the middle of migrating blocks nobody', async
   await stageSlice(staging, october, rows(3));
   t.is((await loadSlice(staging, await openFor(t, url))).state, 'done');
   t.deepEqual(await server.query(url, 'SHOW CREATE TABLE consumption'), before);
-  t.is((await server.query(url, 'SELECT name FROM pipeline_migrations')).length, 6);
+  t.is((await server.query(url, 'SELECT name FROM pipeline_migrations')).length, 4);
 });
 
 test('several processes may make the tables at once', async (t) => {
   const url = await t.context.server.createDatabase();
   await Promise.all([1, 2, 3].map(() => openInChild(url)));
-  t.is((await t.context.server.query(url, 'SELECT name FROM pipeline_migrations')).length, 6);
+  t.is((await t.context.server.query(url, 'SELECT name FROM pipeline_migrations')).length, 4);
 });
 
 test('the tables are documented, exact and sorted by slice', async (t) => {
@@ -77,7 +77,7 @@ test('the tables are documented, exact and sorted by slice', async (t) => {
   t.regex(ddl, /`Amount` decimal\(38,18\) NOT NULL COMMENT 'UnblendedCost, exactly/);
   t.regex(ddl, /`Tag` varchar\(64\) NOT NULL COMMENT '`aws`, or the organization''s own tag/);
   t.regex(ddl, /PRIMARY KEY \(`BillingPeriod`,`Organization`,`Line`\)/);
-  t.regex(ddl, /\(`Reference`,`BillingPeriod`\)/);
+  t.regex(ddl, /\(`Reference`,`BillingPeriod`,`Organization`\)/);
   t.regex(ddl, /\(`Service`,`BillingPeriod`\)/);
   t.regex(ddl, /ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin/);
   const columns = await server.query(url, 'SHOW COLUMNS FROM customers');
@@ -96,6 +96,24 @@ test('the tables are documented, exact and sorted by slice', async (t) => {
       ['Organization', 'varchar(64)', 'NO'],
       ['Line', 'int(11)', 'NO'],
     ],
+  );
+});
+
+test("the replaced script's twelve columns of consumption come first, in its order", async (t) => {
+  const { server } = t.context;
+  const url = await server.createDatabase();
+  await openFor(t, url);
+  const columns = await server.query(url, 'SHOW COLUMNS FROM consumption');
+  t.is(
+    columns
+      .slice(0, 12)
+      .map(({ Field }) => String(Field))
+      .join(),
+    'Reference,Region,Service,Category,SubCategory,Quantity,Unit,UnitPrice,Amount,DiscountedAmount,Tag,BillingPeriod',
+  );
+  t.deepEqual(
+    columns.slice(12, 15).map(({ Field }) => Field),
+    ['Organization', 'Currency', 'Estimated'],
   );
 });
 

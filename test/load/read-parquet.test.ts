@@ -68,9 +68,9 @@ test('a file of another writer, DuckDB, with zstd and optional columns is read e
     SELECT lpad(n::VARCHAR, 12, '0') AS Reference, 'N/A' AS Region, 'Service ' || n % 7 AS Service,
       'N/A' AS Category, 'N/A' AS SubCategory, NULL::DECIMAL(38,18) AS Quantity, 'N/A' AS Unit,
       NULL::DECIMAL(38,18) AS UnitPrice, Amount, NULL::DECIMAL(38,18) AS DiscountedAmount,
-      ${furtherMetrics.map((name) => `NULL::DECIMAL(38,18) AS ${name}`).join(', ')},
       'aws' AS Tag, DATE '2026-10-28' AS BillingPeriod, 'oab' AS Organization, 'USD' AS Currency,
-      n % 2 = 0 AS Estimated
+      n % 2 = 0 AS Estimated,
+      ${furtherMetrics.map((name) => `NULL::DECIMAL(38,18) AS ${name}`).join(', ')}
     FROM (VALUES ${values.join(',')}) AS t(n, Amount) ORDER BY n
   ) TO '${path}' (FORMAT parquet, COMPRESSION zstd)`);
   connection.closeSync();

@@ -1,0 +1,208 @@
+import test from 'ava';
+import { rm, writeFile } from 'node:fs/promises';
+import { parseMonth } from '../../pipeline/month.js';
+import { extractionPrefix } from '../../pipeline/staging/layout.js';
+import { readTransformManifest } from '../../pipeline/staging/manifest.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
+import { literal, query } from '../support/duckdb.js';
+import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { temporaryStaging } from '../support/staging.js';
+import { pathOf, run, slice } from '../support/transform.js';
+
+const [moved, gone, own] = ['111111111111', '222222222222', '333333333333'];
+
+/** The organization that has cost of two accounts which it does not list any more. */
+async function stageLeft(staging: Staging): Promise<void> {
+  const groups = [moved, gone, own].map((id) => group('Tax', id, '1'));
+  await makeExtraction(staging, slice, {
+    accounts: [{ Accounts: [{ Id: own, Name: 'Own', State: 'ACTIVE' }] }],
+    costs: [
+      costAnswer(groups, {
+        DimensionValueAttributes: [{ Value: gone, Attributes: { description: 'Gone, Ltd' } }],
+      }),
+    ],
+  });
+}
+
+interface Listed {
+  Id: string | undefined;
+  Name?: string;
+  Email?: string;
+  JoinedTimestamp?: string;
+}
+
+let extraction = 0;
+
+/** A further extraction of another organization that lists these accounts; of another month, if given. */
+async function stageOther(
+  staging: Staging,
+  organization: string,
+  accounts: readonly Listed[],
+  month = slice.month,
+): Promise<string> {
+  const name = `20261101T03${String(++extraction).padStart(4, '0')}Z`;
+  await makeExtraction(
+    staging,
+    { month, organization },
+    {
+      accounts: [{ Accounts: accounts.map((one) => ({ State: 'ACTIVE', ...one })) }],
+      extraction: name,
+    },
+  );
+  return name;
+}
+
+async function unlisted(staging: Staging): Promise<unknown[]> {
+  const rows = await query(
+    `SELECT Reference, TenantName, Email, Created FROM read_parquet(${literal(pathOf(staging, 'parquet', 'customers'))})
+     WHERE Status = 'unlisted' ORDER BY Reference`,
+  );
+  return rows.map(({ Reference, TenantName, Email, Created }) => [
+    Reference,
+    TenantName,
+    Email,
+    Created,
+  ]);
+}
+
+const nameless = [
+  [moved, '', '', null],
+  [gone, 'Gone, Ltd', '', null],
+];
+const named = [
+  [moved, 'Moved', 'moved@example.com', null],
+  [gone, 'Gone, Ltd', '', null],
+];
+const account = { Id: moved, Name: 'Moved', Email: 'moved@example.com' };
+
+test('an account that changed payers has name and address of the organization that lists it', async (t) => {
+  const staging = await temporaryStaging(t);
+  await stageLeft(staging);
+  await stageOther(staging, 'internal', [account]);
+  t.like(await run(staging), { state: 'done', customers: 3 });
+  t.deepEqual(await unlisted(staging), named);
+  t.is((await readTransformManifest(staging, slice))?.manifest.customers.unlisted, 2);
+});
+
+test('another organization fetched later is noticed, and nothing is made where it says the same', async (t) => {
+  const staging = await temporaryStaging(t);
+  await stageLeft(staging);
+  t.like(await run(staging), { state: 'done' });
+  t.deepEqual(await unlisted(staging), nameless);
+  t.like(await run(staging), { state: 'unchanged' });
+
+  await stageOther(staging, 'spp', [{ Id: '444444444444', Name: 'Another' }]);
+  t.like(await run(staging), { state: 'unchanged' });
+  await stageOther(staging, 'internal', [account], parseMonth('2026-09'));
+  t.like(await run(staging), { state: 'unchanged' });
+  t.deepEqual(await unlisted(staging), nameless);
+
+  await stageOther(staging, 'internal', [account]);
+  t.like(await run(staging), { state: 'done' });
+  t.deepEqual(await unlisted(staging), named);
+  // Fetched again, it says the same.
+  await stageOther(staging, 'internal', [account]);
+  t.like(await run(staging), { state: 'unchanged' });
+  await stageOther(staging, 'internal', [{ ...account, Name: 'Renamed' }]);
+  t.like(await run(staging), { state: 'done' });
+  t.deepEqual(await unlisted(staging), [[moved, 'Renamed', 'moved@example.com', null], named[1]]);
+  await stageOther(staging, 'internal', []);
+  t.like(await run(staging), { state: 'done' });
+  t.deepEqual(await unlisted(staging), nameless);
+});
+
+test('what was looked at once and says the same is not read again', async (t) => {
+  const staging = await temporaryStaging(t);
+  await stageLeft(staging);
+  await run(staging);
+  const name = await stageOther(staging, 'internal', []);
+  t.like(await run(staging), { state: 'unchanged' });
+  const read: string[] = [];
+  const watched: Staging = {
+    ...staging,
+    read: (key, range) => {
+      read.push(key);
+      return staging.read(key, range);
+    },
+  };
+  t.like(await run(watched), { state: 'unchanged' });
+  t.deepEqual(
+    read.filter((key) => key.includes('/internal/')),
+    [],
+    name,
+  );
+});
+
+test('of several organizations that list an account, it joined one last, or one is the first by name', async (t) => {
+  for (const [organizations, expected] of [
+    [{ a: '2024-01-01T00:00:00Z', b: '2026-10-07T00:00:00Z', c: undefined }, 'b'],
+    [{ a: undefined, b: '2020-10-07T00:00:00Z' }, 'b'],
+    [{ c: undefined, b: undefined }, 'b'],
+    [{ c: '2026-10-07T00:00:00Z', b: '2026-10-07T00:00:00Z' }, 'b'],
+  ] as const) {
+    const staging = await temporaryStaging(t);
+    await stageLeft(staging);
+    for (const [name, joined] of Object.entries(organizations)) {
+      const at = joined === undefined ? {} : { JoinedTimestamp: joined };
+      await stageOther(staging, name, [{ ...account, Name: name, ...at }]);
+    }
+    await run(staging);
+    t.is(((await unlisted(staging)) as string[][])[0]?.[1], expected);
+  }
+});
+
+test("another organization's altered pages leave a name out, with a warning, until they are restored", async (t) => {
+  const staging = await temporaryStaging(t);
+  await stageLeft(staging);
+  const name = await stageOther(staging, 'internal', [account]);
+  await stageOther(staging, 'spp', [{ Id: gone, Email: 'gone@example.com' }]);
+  const page = `${staging.location}/${extractionPrefix({ ...slice, organization: 'internal' }, name)}accounts-00001.json`;
+  const content = JSON.stringify({ Accounts: [{ State: 'ACTIVE', ...account }] });
+  await rm(page);
+  const warnings: unknown[] = [];
+  const none = (): void => undefined;
+  const log = {
+    debug: none,
+    info: none,
+    error: none,
+    warn: (...words: unknown[]) => warnings.push(words.at(-1)),
+  };
+  t.like(await run(staging, { log }), { state: 'done' });
+  t.regex(String(warnings), /^internal's staged accounts cannot be read/);
+  // An address alone is taken too; the name is Cost Explorer's then.
+  t.deepEqual(await unlisted(staging), [
+    nameless[0],
+    [gone, 'Gone, Ltd', 'gone@example.com', null],
+  ]);
+  await writeFile(page, content);
+  t.like(await run(staging, { log }), { state: 'done' });
+  t.is(((await unlisted(staging)) as string[][])[0]?.[1], 'Moved');
+});
+
+test('without unlisted accounts nothing of other organizations is listed or read', async (t) => {
+  const staging = await temporaryStaging(t);
+  await makeExtraction(staging, slice, {
+    accounts: [{ Accounts: [{ Id: own, Name: 'Own' }] }],
+    costs: [costAnswer([group('Tax', own, '1')])],
+  });
+  await stageOther(staging, 'internal', [account]);
+  const seen: string[] = [];
+  const watched: Staging = {
+    ...staging,
+    list: (prefix) => {
+      seen.push(prefix);
+      return staging.list(prefix);
+    },
+    read: (key, range) => {
+      seen.push(key);
+      return staging.read(key, range);
+    },
+  };
+  await run(watched);
+  await run(watched);
+  t.true(seen.length > 0);
+  t.deepEqual(
+    seen.filter((key) => !key.includes('/oab')),
+    [],
+  );
+});
