@@ -91,19 +91,23 @@ export interface ListedAccount {
 /** Years as every database holds them (MySQL, DATETIME: 1000 to 9999). */
 const instant = /^[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
 
+/** Whether a text is an instant in ISO 8601 that every database holds. */
+export function isInstant(text: string): boolean {
+  return instant.test(text) && !Number.isNaN(Date.parse(text));
+}
+
 /** What keeps an account from being a customer. */
 export function accountFault(account: ListedAccount): string | undefined {
   const { Id, Name = '', Email = '', State, Status, JoinedTimestamp: joined } = account;
   if (Id === undefined) return 'has no account id';
-  const isInstant =
-    joined === undefined ||
-    (typeof joined === 'string' && instant.test(joined) && !Number.isNaN(Date.parse(joined)));
   return (
     accountIdFault(Id) ??
     textFault(nameColumn, Name) ??
     textFault(columnOf('customers', 'Email'), Email) ??
     textFault(columnOf('customers', 'Status'), State ?? Status ?? '') ??
-    (isInstant ? undefined : 'has a JoinedTimestamp that is no instant of the years 1000 to 9999')
+    (joined === undefined || (typeof joined === 'string' && isInstant(joined))
+      ? undefined
+      : 'has a JoinedTimestamp that is no instant of the years 1000 to 9999')
   );
 }
 

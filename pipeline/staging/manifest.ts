@@ -101,7 +101,7 @@ const extractionFields = z.object({
  */
 const extractionManifest = extractionFields.superRefine((manifest, context) => {
   const fault = (message: string): void => {
-    context.addIssue({ code: 'custom', path: ['pages'], message });
+    context.addIssue({ code: 'custom', message });
   };
   const { pages, queries = [costQuery], accounts, groups, recordTypes } = manifest;
   const rows = new Map<Operation, { pages: number; rows: number }>();
