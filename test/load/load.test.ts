@@ -63,7 +63,7 @@ const hostile = [
   '=cmd|calc',
   '\u001a\b\u0085\u2028',
   // Every control character but NUL, which no answer may hold.
-  ...[...controls()],
+  ...Array.from(controls()),
   controls(),
   'x'.repeat(255),
   '😀'.repeat(127),
