@@ -5,9 +5,17 @@ import type { Units } from '../pipeline/money.js';
 import { parseAmount } from '../pipeline/money.js';
 import type { Month } from '../pipeline/month.js';
 import type { Metric, Scope } from '../pipeline/scope.js';
-import type { Query } from '../pipeline/staging/manifest.js';
+import {
+  columnOf,
+  currencyFault,
+  descriptionFault,
+  keyFault,
+  periodFault,
+  textFault,
+} from '../pipeline/staging/answers.js';
+import type { Dimension, Query } from '../pipeline/staging/manifest.js';
 import type { Page } from './page.js';
-import { followTokens, givenToken, parsePageContent, serializeAnswer } from './page.js';
+import { followTokens, givenToken, parseAnswer, serializeAnswer, wrongAnswer } from './page.js';
 import { metricsOf, requestOf } from './queries.js';
 import type { Session } from './session.js';
 
@@ -29,11 +37,23 @@ export interface CostGroup {
 
 /** One answer of GetCostAndUsage, read. */
 export interface CostPage extends Page {
+  /** The request, or the staged file. */
+  where: string;
   groups: readonly CostGroup[];
   /** The ungrouped cost; empty when the question groups, or the month has no cost. */
   total: readonly Amounts[];
   /** Whether AWS calls any part of the page estimated. */
   estimated: boolean;
+}
+
+/** What a page was asked for with. */
+export interface Asked {
+  month: Month;
+  groupBy: readonly Dimension[];
+  /** Every group has to have them. */
+  metrics: readonly Metric[];
+  /** The page's number in its chain, from 1. */
+  page: number;
 }
 
 const cost = z.object({ Amount: z.string(), Unit: z.string() });
@@ -46,69 +66,143 @@ function answerOf(metrics: readonly Metric[]) {
   );
   return z.object({
     NextPageToken: z.string().optional().transform(givenToken),
-    ResultsByTime: z
+    GroupDefinitions: z.array(z.object({ Key: z.string() })).default([]),
+    ResultsByTime: z.array(
+      z.object({
+        TimePeriod: z.object({ Start: z.string(), End: z.string() }),
+        Groups: z.array(z.object({ Keys: z.array(z.string()), Metrics: amounts })).default([]),
+        Total: amounts.partial().default({}),
+        Estimated: z.boolean().default(false),
+      }),
+    ),
+    DimensionValueAttributes: z
       .array(
         z.object({
-          Groups: z.array(z.object({ Keys: z.array(z.string()), Metrics: amounts })).optional(),
-          Total: amounts.partial().optional(),
-          Estimated: z.boolean().optional(),
+          Value: z.string().optional(),
+          Attributes: z.object({ description: z.string().optional() }).optional(),
         }),
       )
-      .optional(),
+      .default([]),
   });
 }
 
+type Answer = z.infer<ReturnType<typeof answerOf>>;
+type Result = Answer['ResultsByTime'][number];
+
 /**
  * Reads an answer of GetCostAndUsage, fresh from AWS or staged.
- * @param metrics what was asked for: every group has to have them.
- * @throws {DataError} when it is none, or when a group has no exact amount.
+ * @throws {TransientError} when it is none. @throws {DataError} when it answers another question, or holds what
+ * no row can, naming the group.
  */
-export function readCostPage(
-  content: Uint8Array,
-  where: string,
-  metrics: readonly Metric[] = ['UnblendedCost'],
-): CostPage {
-  const parsed = answerOf(metrics).safeParse(parsePageContent(content, where));
-  if (!parsed.success) {
-    throw new DataError(`not an answer of GetCostAndUsage: ${z.prettifyError(parsed.error)}`, {
-      where,
-    });
+export function readCostPage(content: Uint8Array, where: string, asked: Asked): CostPage {
+  const { month, groupBy, metrics, page } = asked;
+  const answer = parseAnswer('GetCostAndUsage', answerOf(metrics), content, where);
+  const { ResultsByTime: results, NextPageToken: nextToken } = answer;
+  const fault =
+    periodFault(results, month, page === 1 && nextToken === undefined) ??
+    results.map((result) => formFault(result, groupBy)).find((found) => found !== undefined);
+  if (fault !== undefined) throw wrongAnswer(`the answer ${fault}`, where);
+  const order = keyOrder(answer, groupBy, where);
+  const groups: CostGroup[] = [];
+  for (const { Groups } of results) {
+    for (const { Keys, Metrics } of Groups) {
+      const place = `group ${groups.length + 1} (${Keys.join(', ').slice(0, 200)})`;
+      if (Keys.length !== groupBy.length)
+        throw wrongAnswer(`${place} has ${Keys.length} keys instead of ${groupBy.length}`, where);
+      const keys = groupBy.map((dimension, index) => {
+        const key = Keys[order[index] ?? index] ?? '';
+        const wrong = keyFault(dimension, key);
+        if (wrong !== undefined) throw wrongAnswer(`${place} ${wrong}`, where);
+        return key;
+      });
+      groups.push({ keys, amounts: amountsOf(Metrics, place, where) });
+    }
   }
-  const results = parsed.data.ResultsByTime ?? [];
-  const groups = results.flatMap(({ Groups = [] }) =>
-    Groups.map(({ Keys, Metrics }) => ({ keys: Keys, amounts: amountsOf(Metrics, Keys, where) })),
-  );
+  checkDescriptions(answer, where);
   return {
+    where,
     content,
     rows: groups.length,
-    nextToken: parsed.data.NextPageToken,
+    nextToken,
     groups,
-    total: results.flatMap(({ Total = {} }) =>
-      Object.keys(Total).length === 0 ? [] : [amountsOf(Total, ['total'], where)],
-    ),
-    estimated: results.some((result) => result.Estimated === true),
+    total:
+      groupBy.length > 0
+        ? []
+        : results.flatMap(({ Total }) =>
+            Object.keys(Total).length === 0 ? [] : [totalOf(Total, metrics, where)],
+          ),
+    estimated: results.some(({ Estimated }) => Estimated),
   };
 }
 
-function amountsOf(
-  metrics: Readonly<Record<string, z.infer<typeof cost> | undefined>>,
-  keys: readonly string[],
+/** What tells that an answer belongs to a question that groups, or does not, unlike the one that was asked. */
+function formFault({ Groups, Total }: Result, groupBy: readonly Dimension[]): string | undefined {
+  if (groupBy.length === 0)
+    return Groups.length === 0
+      ? undefined
+      : `has ${Groups.length} groups, where the ungrouped total was asked for`;
+  if (Groups.length > 0) return undefined;
+  // AWS may tell a total of 0 beside no groups.
+  const said = Object.entries(Total).find(
+    ([, value]) => value !== undefined && !/^[-+]?[0.]*(?:[eE].*)?$/.test(value.Amount),
+  );
+  return said === undefined
+    ? undefined
+    : `has a total (${said[0]} ${said[1]?.Amount.slice(0, 60) ?? ''}) and no groups, where ${groupBy.join(' and ')} were asked for`;
+}
+
+/** Where each dimension's value stands in a group's keys: in the order that the answer repeats. */
+function keyOrder(
+  { GroupDefinitions }: Answer,
+  groupBy: readonly Dimension[],
   where: string,
-): Amounts {
+): number[] {
+  const given = GroupDefinitions.map(({ Key }) => Key);
+  if (given.length === 0) return [...groupBy.keys()];
+  const order = groupBy.map((dimension) => given.indexOf(dimension));
+  if (given.length === groupBy.length && !order.includes(-1)) return order;
+  const list = (names: readonly string[]): string => names.join(' and ') || 'nothing';
+  throw wrongAnswer(
+    `the answer groups by ${list(given).slice(0, 200)}, where ${list(groupBy)} was asked for`,
+    where,
+  );
+}
+
+function checkDescriptions({ DimensionValueAttributes }: Answer, where: string): void {
+  for (const { Value = '', Attributes: { description = '' } = {} } of DimensionValueAttributes) {
+    const fault = descriptionFault(Value, description);
+    if (fault !== undefined) throw wrongAnswer(`the name of account ${Value} ${fault}`, where);
+  }
+}
+
+type Metrics = Readonly<Record<string, z.infer<typeof cost> | undefined>>;
+
+function totalOf(total: Metrics, metrics: readonly Metric[], where: string): Amounts {
+  const missing = metrics.find((metric) => total[metric] === undefined);
+  if (missing !== undefined) throw wrongAnswer(`the total has no ${missing}`, where);
+  return amountsOf(total, 'the total', where);
+}
+
+const unitColumn = columnOf('consumption', 'Unit');
+
+function amountsOf(metrics: Metrics, place: string, where: string): Amounts {
   const amounts = new Map<Metric, { units: Units; unit: string }>();
   for (const [name, value] of Object.entries(metrics)) {
     if (value === undefined) continue;
-    amounts.set(name as Metric, { units: unitsOf(value.Amount, keys, where), unit: value.Unit });
+    const { Amount, Unit: unit } = value;
+    const fault = name === 'UsageQuantity' ? textFault(unitColumn, unit) : currencyFault(unit);
+    if (fault !== undefined) throw wrongAnswer(`${place} ${fault} of its ${name}`, where);
+    amounts.set(name as Metric, { units: unitsOf(Amount, place, where), unit });
   }
   return amounts;
 }
 
-function unitsOf(amount: string, keys: readonly string[], where: string): Units {
+function unitsOf(amount: string, place: string, where: string): Units {
   try {
     return parseAmount(amount).units;
   } catch (cause) {
     if (!(cause instanceof DataError)) throw cause;
-    throw new DataError(`${cause.message} (group ${keys.join(', ')})`, { where, cause });
+    throw wrongAnswer(`${cause.message} (${place})`, where, cause);
   }
 }
 
@@ -129,13 +223,14 @@ export function costAndUsage(
   const where = session.describe(call);
   const metrics = metricsOf(scope, query);
   return followTokens(
-    async (token) => {
+    async (token, page) => {
       const command = new GetCostAndUsageCommand(requestOf(month, scope, query, token));
       const output = await session.call(call, signal, ({ costExplorer }, options) =>
         costExplorer.send(command, options),
       );
       onPaid();
-      return readCostPage(serializeAnswer(output), where, metrics);
+      const asked = { month, groupBy: query.groupBy, metrics, page };
+      return readCostPage(serializeAnswer(output), `${where}, ${query.name} page ${page}`, asked);
     },
     tokens,
     where,

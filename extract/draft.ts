@@ -5,8 +5,9 @@ import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js'
 import { extractionPrefix, pageFile } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import type { CostPage } from './cost-and-usage.js';
+import type { CostGroup, CostPage } from './cost-and-usage.js';
 import type { Page } from './page.js';
+import { wrongAnswer } from './page.js';
 import { queriesOf } from './queries.js';
 import type { Tally } from './tally.js';
 import { addAmounts, emptyTally } from './tally.js';
@@ -99,8 +100,9 @@ export async function stageCostPage(
   page: CostPage,
 ): Promise<void> {
   const file = pageFile(chain.query.name, chain.pages.length + 1);
-  await stage(staging, extractionPrefix(slice, draft.name) + file, page);
+  // First, since it refuses a page that does not fit those before.
   addCostPage(draft, chain, page);
+  await stage(staging, extractionPrefix(slice, draft.name) + file, page);
 }
 
 async function stage(staging: Staging, key: string, page: Page): Promise<void> {
@@ -122,7 +124,10 @@ export function addAccountsPage(draft: Draft, page: Page): void {
   draft.accountsComplete = page.nextToken === undefined;
 }
 
-/** Takes note of a staged page of a question's answer. */
+/**
+ * Takes note of a page of a question's answer.
+ * @throws {DataError} naming the group from which on a sum does not fit, or that is incomplete.
+ */
 export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
   const { name } = chain.query;
   chain.pages.push(listed(name, chain.pages.length + 1, page));
@@ -135,19 +140,35 @@ export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
       for (const amounts of page.total) addAmounts(draft.awsTotal, amounts);
       return;
     case 'record-type':
-      for (const { amounts } of page.groups) addAmounts(draft.recordTypes, amounts);
+      addGroups(draft.recordTypes, page);
       return;
     case 'usage-type-service':
       for (const { keys } of page.groups) addPair(draft.services, keys);
       return;
     case 'usage-type-account':
       // What several services share is told by further questions.
-      for (const { keys, amounts } of page.groups)
-        if (servicesOf(draft, keys).size === 1) addAmounts(draft.rows, amounts);
+      addGroups(draft.rows, page, ({ keys }) => servicesOf(draft, keys).size === 1);
       return;
     case 'cost-and-usage':
     default:
-      for (const { amounts } of page.groups) addAmounts(draft.rows, amounts);
+      addGroups(draft.rows, page);
+  }
+}
+
+function addGroups(
+  tally: Tally,
+  { groups, where }: CostPage,
+  belongs: (group: CostGroup) => boolean = () => true,
+): void {
+  for (const [index, group] of groups.entries()) {
+    if (!belongs(group)) continue;
+    try {
+      addAmounts(tally, group.amounts);
+    } catch (cause) {
+      if (!(cause instanceof DataError)) throw cause;
+      const place = `group ${index + 1} (${group.keys.join(', ').slice(0, 200)})`;
+      throw wrongAnswer(`${cause.message} with ${place}`, where, cause);
+    }
   }
 }
 

@@ -1,4 +1,6 @@
-import { DataError } from '../pipeline/errors.js';
+import { z } from 'zod';
+import { DataError, TransientError } from '../pipeline/errors.js';
+import { AGAIN } from './aws-call.js';
 
 /** One answer of AWS, as it is staged. */
 export interface Page {
@@ -28,6 +30,45 @@ export function parsePageContent(content: Uint8Array, where: string): unknown {
   }
 }
 
+/**
+ * Reads an answer by what it always has. The SDK makes an answer without members of an empty body, of `null` and
+ * of `[]`, so that a success is none before it has been looked at.
+ * @throws {TransientError} when it lacks that: what answers in AWS's place, or AWS itself in trouble, passes.
+ * Where each answer is charged for, trying again at once may cost as much again: that is left to the next run.
+ */
+export function parseAnswer<T>(
+  operation: string,
+  schema: z.ZodType<T>,
+  content: Uint8Array,
+  where: string,
+): T {
+  const json = parsePageContent(content, where);
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const [issue, ...others] = parsed.error.issues;
+  const place = issue === undefined ? '' : z.core.toDotPath(issue.path);
+  const more = others.length === 0 ? '' : `, and ${others.length} more`;
+  throw new TransientError(
+    `not an answer of ${operation}: ${place === '' ? '' : `${place}: `}${issue?.message ?? ''}${more}${saidType(json)}`,
+    { where, next: AGAIN },
+  );
+}
+
+/** The error that a service put into a success, in its own words. */
+function saidType(json: unknown): string {
+  const type = z.object({ __type: z.string() }).safeParse(json).data?.__type;
+  return type === undefined ? '' : ` (it says ${JSON.stringify(type.slice(0, 80))})`;
+}
+
+/** An answer that is whole, but holds what cannot be true: it is not staged. */
+export function wrongAnswer(message: string, where: string, cause?: unknown): DataError {
+  return new DataError(message, {
+    where,
+    next: 'run the same command again; if it stays so, report it to AWS support',
+    cause,
+  });
+}
+
 /** A token as the schemas read it: AWS leaves it out on the last page; an empty one means the same. */
 export function givenToken(token: string | undefined): string | undefined {
   return token === '' ? undefined : token;
@@ -35,29 +76,27 @@ export function givenToken(token: string | undefined): string | undefined {
 
 /**
  * Asks for page after page until AWS gives no token, and for none before its consumer has taken the
- * one before.
+ * one before. Pages are numbered from 1, those of the given tokens too.
  * @param given tokens of the pages that are staged already, in order: the first page asked for is the
  * one after them.
  * @throws {DataError} when AWS gives a token it has given before: every further page would be paid
  * for and bring nothing new. The page that repeats it is not handed out.
  */
 export async function* followTokens<P extends Page>(
-  ask: (token: string | undefined) => Promise<P>,
+  ask: (token: string | undefined, page: number) => Promise<P>,
   given: readonly string[],
   where: string,
 ): AsyncGenerator<P, void, undefined> {
   const seen = new Set(given);
   let token = given.at(-1);
+  let number = given.length;
   do {
-    const page = await ask(token);
+    const page = await ask(token, ++number);
     token = page.nextToken;
     if (token !== undefined && seen.has(token)) {
-      throw new DataError(
+      throw wrongAnswer(
         'AWS gave the same continuation token twice, so the pages do not advance',
-        {
-          where,
-          next: 'run the same command again; if it stays so, report it to AWS support',
-        },
+        where,
       );
     }
     yield page;

@@ -1,4 +1,4 @@
-import { DataError } from '../pipeline/errors.js';
+import { DataError, TransientError } from '../pipeline/errors.js';
 import type { Scope, WantedScope } from '../pipeline/scope.js';
 import { plainScope, sameScope } from '../pipeline/scope.js';
 import { readAll } from '../pipeline/staging/bytes.js';
@@ -15,7 +15,7 @@ import type { Staging } from '../pipeline/staging/staging.js';
 import { readAccountsPage } from './accounts.js';
 import { readCostPage } from './cost-and-usage.js';
 import type { Chain, Draft } from './draft.js';
-import { addAccountsPage, addCostPage, chainOf, emptyDraft } from './draft.js';
+import { addAccountsPage, addCostPage, chainOf, emptyDraft, rowsOf } from './draft.js';
 import { parsePageContent } from './page.js';
 import { metricsOf, queriesOf } from './queries.js';
 
@@ -73,7 +73,23 @@ async function readChain(found: Found, draft: Draft, chain: Chain): Promise<void
   for (const [index, file] of staged(found, query.name).entries()) {
     const where = placeOf(found, file);
     checkPlace(chain.complete, query.name, index, file, where);
-    addCostPage(draft, chain, readCostPage(await contentOf(found, file, where), where, metrics));
+    const content = await contentOf(found, file, where);
+    const asked = { month: found.slice.month, groupBy: query.groupBy, metrics, page: index + 1 };
+    addCostPage(
+      draft,
+      chain,
+      readStaged(where, () => readCostPage(content, where, asked)),
+    );
+  }
+}
+
+/** A staged page that is no answer is damaged, and waiting does not mend it. */
+function readStaged<P>(where: string, read: () => P): P {
+  try {
+    return read();
+  } catch (cause) {
+    if (!(cause instanceof TransientError)) throw cause;
+    throw new DataError(cause.message, { where, cause });
   }
 }
 
@@ -83,8 +99,13 @@ async function readAccounts(found: Found, draft: Draft): Promise<void> {
     for (const [index, file] of files.entries()) {
       const where = placeOf(found, file);
       checkPlace(draft.accountsComplete, 'accounts', index, file, where);
-      addAccountsPage(draft, readAccountsPage(await contentOf(found, file, where), where));
+      const content = await contentOf(found, file, where);
+      addAccountsPage(
+        draft,
+        readStaged(where, () => readAccountsPage(content, where)),
+      );
     }
+    draft.accountsComplete &&= rowsOf(draft.accounts) > 0;
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     draft.accountsComplete = false;

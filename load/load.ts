@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { throwIfInterrupted } from '../pipeline/errors.js';
+import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import type { Units } from '../pipeline/money.js';
 import type { OnProgress, Outcome } from '../pipeline/outcome.js';
@@ -15,7 +15,7 @@ import { checkSums, emptySums, expectedSums, tallied } from './check-sums.js';
 import type { Database, LoadTransaction } from './driver.js';
 import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
 import { readCoded } from './read-parquet.js';
-import { countSlice, deleteSlice } from './slice-rows.js';
+import { countListed, countSlice, deleteSlice } from './slice-rows.js';
 import type { Source } from './source.js';
 import { checkFiles, findSource } from './source.js';
 import { instantText } from './values.js';
@@ -32,6 +32,8 @@ export interface LoadTask {
   provisionalDays: number;
   /** Load even what the database holds already. */
   force: boolean;
+  /** Load a month that has lost all its rows or accounts too; without it such a month is refused. */
+  acceptEmpty?: boolean | undefined;
   signal: AbortSignal;
   log: Log;
   onProgress: OnProgress;
@@ -44,7 +46,7 @@ export interface LoadTask {
  * counts and exact sums are compared with the manifest as sent and as stored before the commit.
  * Does nothing when the newest load of the slice had the same content and its rows are all there.
  * @throws {DataError} when the slice is not transformed, a staged file is not the manifest's, AWS's own
- * total differs by more than the tolerance, or a count or sum differs. @throws {ConfigurationError} on a missing right. @throws {TransientError}
+ * total differs by more than the tolerance, a count or sum differs, or all rows or accounts that are loaded are gone. @throws {ConfigurationError} on a missing right. @throws {TransientError}
  * when the database breaks, is full or stays locked. @throws {InterruptedError} on the signal.
  * After every one of them the database is as it was.
  */
@@ -73,6 +75,8 @@ export async function load(task: LoadTask): Promise<Outcome> {
     if (!task.force && (await isLoaded(transaction.trx, slice, source)))
       return outcome('unchanged');
     checkDifference(manifest, task.tolerance);
+    if (task.acceptEmpty !== true)
+      await checkCollapse(database.location, transaction.trx, slice, manifest);
     const started = task.now();
     const differences = awsDifference(manifest);
     await checkFiles(staging, source);
@@ -127,6 +131,50 @@ async function holdsAllRows(
   return true;
 }
 
+/**
+ * Refuses a month that has lost all its rows or accounts: sooner than that AWS took back a month's cost, something
+ * answered in its place, or was asked for less.
+ * @throws {DataError} with both figures.
+ */
+async function checkCollapse(
+  where: string,
+  trx: Knex,
+  slice: Slice,
+  { extraction, customers, consumption, charges }: TransformManifest,
+): Promise<void> {
+  const figures = [
+    {
+      what: 'rows of consumption',
+      loaded: await countSlice(trx, 'consumption', slice),
+      found: consumption.rows,
+    },
+    {
+      what: 'listed accounts',
+      loaded: await countListed(trx, slice),
+      found: customers.rows - customers.unlisted,
+    },
+    {
+      what: 'rows of charges',
+      loaded: await countSlice(trx, 'charges', slice),
+      found: charges?.rows ?? 0,
+      asked: charges !== undefined,
+    },
+  ];
+  const gone = figures.filter(({ loaded, found }) => loaded > 0 && found === 0);
+  if (gone.length === 0) return;
+  const list = (of: 'loaded' | 'found'): string =>
+    gone.map((figure) => `${figure[of]} ${figure.what}`).join(' and ');
+  const { month, organization } = slice;
+  const missing = gone.some(({ asked }) => asked === false) ? ' --by-record-type' : '';
+  throw new DataError(
+    `${organization}'s ${month} is loaded with ${list('loaded')}, and extraction ${extraction} has ${list('found')}: nothing was changed`,
+    {
+      where,
+      next: `fetch the month again with "pipeline run --force${missing} --month ${month} --organization ${organization}", or, if it is true, load it with --accept-empty`,
+    },
+  );
+}
+
 async function replaceSlice(
   { staging, slice, signal, onProgress }: LoadTask,
   transaction: LoadTransaction,
@@ -138,7 +186,7 @@ async function replaceSlice(
     if (file === undefined) continue;
     const expected = expectedSums(manifest, table);
     const sent = emptySums();
-    const batches = tallied(table, readCoded(staging, file, table), sent, (rows) => {
+    const batches = tallied(table, readCoded(staging, file, table, expected.rows), sent, (rows) => {
       throwIfInterrupted(signal);
       if (rows > 0) onProgress(`${table} ${rows} of ${expected.rows} rows`);
     });

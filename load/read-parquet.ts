@@ -14,14 +14,17 @@ import { readColumn } from './read-column.js';
 
 /**
  * Reads a staged Parquet file of the standard profile, a row group a batch, with exact decimals.
- * @throws {DataError} when it is not such a file, or lacks a byte of its declared length.
+ * @param rows what its manifest says; a file of a few kilobytes may hold any number.
+ * @throws {DataError} when it is not such a file, lacks a byte of its declared length, or holds another
+ * number of rows, before any of them is handed out.
  */
 export async function* readParquet(
   staging: Staging,
   file: ExportedFile,
   table: TableName,
+  rows: number,
 ): AsyncGenerator<Batch, void, undefined> {
-  for await (const rows of readCoded(staging, file, table)) yield decodeRows(rows);
+  for await (const coded of readCoded(staging, file, table, rows)) yield decodeRows(coded);
 }
 
 /** The same as columns of values and codes; a row group of no rows is left out. */
@@ -29,6 +32,7 @@ export async function* readCoded(
   staging: Staging,
   file: ExportedFile,
   table: TableName,
+  rows: number,
 ): AsyncGenerator<CodedRows, void, undefined> {
   const where = `${staging.location}/${file.key}`;
   try {
@@ -36,6 +40,7 @@ export async function* readCoded(
     const metadata = withRawDecimals(await parquetMetadataAsync(buffer));
     const columns = tables[table];
     checkSchema(metadata, columns, where);
+    checkRows(metadata, rows, where);
     for (const group of metadata.row_groups) {
       const length = Number(group.num_rows);
       if (length === 0) continue;
@@ -50,6 +55,24 @@ export async function* readCoded(
   } catch (cause) {
     if (cause instanceof PipelineError) throw cause;
     throw new DataError('the Parquet file cannot be read', { where, next: remake, cause });
+  }
+}
+
+/** @throws {DataError} when the footer counts other rows than the manifest, in the file, a row group or a column. */
+function checkRows(metadata: FileMetaData, rows: number, where: string): void {
+  const counts = metadata.row_groups.map(({ num_rows }) => num_rows);
+  const held = counts.reduce((sum, count) => sum + count, 0n);
+  const fault = (what: string): DataError =>
+    new DataError(`the Parquet file ${what}`, { where, next: remake });
+  if (held !== BigInt(rows)) throw fault(`holds ${held} rows, its manifest says ${rows}`);
+  if (metadata.num_rows !== held || counts.some((count) => count < 0n))
+    throw fault(`counts ${metadata.num_rows} rows, its row groups hold ${counts.join(', ')}`);
+  for (const { columns, num_rows: count } of metadata.row_groups) {
+    for (const { meta_data: column } of columns) {
+      if (column === undefined || column.num_values === count) continue;
+      const name = column.path_in_schema.join('.');
+      throw fault(`holds ${column.num_values} values of column ${name} for ${count} rows`);
+    }
   }
 }
 

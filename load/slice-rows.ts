@@ -15,6 +15,15 @@ export async function deleteSlice(knex: Knex, table: TableName, slice: Slice): P
   await knex(table).where(sliceKey(slice)).delete();
 }
 
+/** Accounts of the slice that the organization listed, not those that only Cost Explorer knew. */
+export async function countListed(knex: Knex, slice: Slice): Promise<number> {
+  const answer: unknown = await knex('customers')
+    .where(sliceKey(slice))
+    .whereNot({ Status: 'unlisted' })
+    .count({ rows: '*' });
+  return counted.parse(answer)[0].rows;
+}
+
 /** Rows of the slice in a table. */
 export async function countSlice(knex: Knex, table: TableName, slice: Slice): Promise<number> {
   const answer: unknown = await knex(table).where(sliceKey(slice)).count({ rows: '*' });

@@ -12,6 +12,11 @@ export type Units = bigint;
 const decimal = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
 const limit = 10n ** BigInt(PRECISION);
 
+/** Whether a DECIMAL(38,18) holds it, as amounts and their sums have to be. */
+export function fits(units: Units): boolean {
+  return units < limit && units > -limit;
+}
+
 export interface ParsedAmount {
   units: Units;
   /** Whether digits past the 18th were dropped (rounded half to even). */
@@ -36,7 +41,7 @@ export function parseAmount(text: string): ParsedAmount {
     throw new DataError(`"${text.slice(0, 60)}" does not fit DECIMAL(${PRECISION},${SCALE})`);
   }
   const { units, rounded } = scale(digits, shift);
-  if (units >= limit)
+  if (!fits(units))
     throw new DataError(`"${text.slice(0, 60)}" does not fit DECIMAL(${PRECISION},${SCALE})`);
   return { units: sign === '-' ? -units : units, rounded };
 }
@@ -75,7 +80,7 @@ export function divide(a: Units, b: Units): Units | null {
   const twice = (dividend % divisor) * 2n;
   const up = twice > divisor || (twice === divisor && quotient % 2n === 1n);
   const units = up ? quotient + 1n : quotient;
-  if (units >= limit) return null;
+  if (!fits(units)) return null;
   return negative ? -units : units;
 }
 
@@ -121,7 +126,7 @@ export function sameNamed(
   b: Readonly<Record<string, Readonly<Record<string, string>>>>,
 ): boolean {
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) =>
-    sameTotals(a[name] ?? {}, b[name] ?? {}),
+    sameTotals(ownOf(a, name) ?? {}, ownOf(b, name) ?? {}),
   );
 }
 
@@ -132,8 +137,13 @@ export function sameTotals(
 ): boolean {
   const currencies = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...currencies].every(
-    (c) => parseAmount(a[c] ?? '0').units === parseAmount(b[c] ?? '0').units,
+    (c) => parseAmount(ownOf(a, c) ?? '0').units === parseAmount(ownOf(b, c) ?? '0').units,
   );
+}
+
+/** A member of the record itself: a currency may have the name of what every object inherits. */
+function ownOf<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
 /** What `a` holds more than `b`, currency by currency (negative: less), as plain decimals. */

@@ -14,6 +14,8 @@ export interface RunRequest {
   selection: Selection;
   /** Do the chosen stages even where nothing changed. */
   force: boolean;
+  /** Load a month that has lost all its rows or accounts too. */
+  acceptEmpty?: boolean | undefined;
   signal: AbortSignal;
   log: RunLog;
   progress: Progress;
@@ -153,7 +155,8 @@ async function perform(
     case 'load': {
       const { load } = await import('../load/load.js');
       const { tolerance } = config;
-      return load({ ...common, database: await resources.database(), runId, tolerance });
+      const database = await resources.database();
+      return load({ ...common, database, runId, tolerance, acceptEmpty: context.acceptEmpty });
     }
   }
 }

@@ -1,5 +1,5 @@
 import { DataError } from '../pipeline/errors.js';
-import type { NamedTotals, Totals } from '../pipeline/money.js';
+import type { NamedTotals, Totals, Units } from '../pipeline/money.js';
 import {
   addTo,
   addToNamed,
@@ -9,6 +9,7 @@ import {
   sameNamed,
   sameTotals,
 } from '../pipeline/money.js';
+import { currencyFault } from '../pipeline/staging/answers.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { StagedExtraction } from './pages.js';
 import { totalPages } from './pages.js';
@@ -33,11 +34,11 @@ export async function readAwsTotal(
   const totals: Totals = new Map();
   const metrics: NamedTotals = new Map();
   let pages = 0;
-  for await (const { content } of totalPages(extraction, signal)) {
+  for await (const { where, content } of totalPages(extraction, signal)) {
     pages++;
-    for (const { Total = {} } of content.ResultsByTime ?? []) {
+    for (const { Total = {} } of content.ResultsByTime) {
       for (const [metric, { Amount, Unit }] of Object.entries(Total)) {
-        const { units } = parseAmount(Amount);
+        const units = unitsOf(metric, Amount, Unit, where);
         if (metric === 'UnblendedCost') addTo(totals, Unit, units);
         else addToNamed(metrics, metric, Unit, units);
       }
@@ -57,6 +58,19 @@ export async function readAwsTotal(
       next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
     },
   );
+}
+
+function unitsOf(metric: string, amount: string, unit: string, where: string): Units {
+  const fault = (message: string, cause?: unknown): DataError =>
+    new DataError(`the total ${message}`, { where, cause });
+  const wrong = currencyFault(unit);
+  if (wrong !== undefined) throw fault(`${wrong} of its ${metric}`);
+  try {
+    return parseAmount(amount).units;
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    throw fault(`has a wrong ${metric}: ${cause.message}`, cause);
+  }
 }
 
 function isSame(a: AwsTotal, b: AwsTotal): boolean {

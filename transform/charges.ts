@@ -45,7 +45,7 @@ export async function* chargesBatches(
     const costs = openCosts(length);
     const codes = { accounts: new Uint32Array(length), types: new Uint32Array(length) };
     const place = { where: page.where, row: 0 };
-    for (const { Groups = [], Estimated = false } of page.content.ResultsByTime ?? []) {
+    for (const { Groups = [], Estimated = false } of page.content.ResultsByTime) {
       for (const group of Groups) {
         const row = place.row++;
         const account = accounts.of(accountOf(group, place), place);

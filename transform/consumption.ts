@@ -70,7 +70,7 @@ export async function* consumptionBatches(
       const codes = new Uint32Array(capacity);
       const rowSubjects: Subject[] = [];
       const place = { where: page.where, row: 0 };
-      for (const { Groups = [], Estimated = false } of page.content.ResultsByTime ?? []) {
+      for (const { Groups = [], Estimated = false } of page.content.ResultsByTime) {
         for (const group of Groups) {
           place.row++;
           const subject = subjectOf(group, place);
@@ -184,7 +184,7 @@ async function repetition(
     for await (const { where, content } of costPages(extraction, query.name, signal)) {
       const keyOf = keyReader(content, query.groupBy);
       const [accountOf, subjectOf] = [keyOf('LINKED_ACCOUNT'), subjects(keyOf)];
-      const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+      const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
       for (const [index, group] of groups.entries()) {
         const place = { where, row: index + 1 };
         if (subjectOf(group, place) === subject && accountOf(group, place) === account)

@@ -1,6 +1,9 @@
+import { DataError } from '../pipeline/errors.js';
 import type { NamedTotals, Totals } from '../pipeline/money.js';
+import { fits, PRECISION, SCALE } from '../pipeline/money.js';
 import type { FurtherMetric } from '../pipeline/scope.js';
 import { furtherMetrics } from '../pipeline/scope.js';
+import { currencyFault } from '../pipeline/staging/answers.js';
 import type { ColumnValues } from './batch.js';
 import { coded, constant } from './batch.js';
 import { addAmount, textOf } from './costs.js';
@@ -8,7 +11,7 @@ import type { Decimals } from './decimals.js';
 import { createDecimals } from './decimals.js';
 import type { Group } from './pages.js';
 import type { Place } from './rows.js';
-import { checkLength, columnOf, rowFault } from './rows.js';
+import { rowFault } from './rows.js';
 import { addColumnSums } from './sums.js';
 import { createTerms } from './terms.js';
 
@@ -42,7 +45,6 @@ export interface CostColumns {
 export type FurtherColumn = readonly [name: string, metric: FurtherMetric];
 
 const flags = [false, true] as const;
-const currencyColumn = columnOf('consumption', 'Currency');
 
 /** @param capacity Rows of a page to make room for. */
 export function createCostColumns(
@@ -50,7 +52,8 @@ export function createCostColumns(
   tally: RowTally,
 ): (capacity: number) => CostColumns {
   const currencies = createTerms((text, place) => {
-    checkLength(currencyColumn, text, place);
+    const fault = currencyFault(text);
+    if (fault !== undefined) throw rowFault(place, fault);
   });
   return (capacity) => {
     const amounts = createDecimals(capacity);
@@ -62,6 +65,7 @@ export function createCostColumns(
     const codes = { currency: new Uint32Array(capacity), estimated: new Uint32Array(capacity) };
     let rows = 0;
     let currency = '';
+    let last: Place | undefined;
     return {
       get currency() {
         return currency;
@@ -83,6 +87,7 @@ export function createCostColumns(
         }
         codes.currency[rows] = term.index;
         codes.estimated[rows] = estimated ? 1 : 0;
+        last = place;
         rows++;
       },
       take() {
@@ -98,9 +103,26 @@ export function createCostColumns(
           addColumnSums(tally, name, taken, Currency, rows);
         }
         tally.rows += rows;
+        checkFit(tally, last);
         const Estimated = coded(flags, codes.estimated.subarray(0, rows));
         return { ...columns, Amount, Currency, Estimated };
       },
     };
   };
+}
+
+/** @throws {DataError} naming the file with whose rows a sum gets more digits than a database's. */
+function checkFit({ totals, columns }: RowTally, last: Place | undefined): void {
+  for (const [name, sums] of [['Amount', totals] as const, ...columns]) {
+    for (const [currency, sum] of sums) {
+      if (fits(sum) || last === undefined) continue;
+      throw new DataError(
+        `the sum of ${name} in ${currency} up to row ${last.row} does not fit DECIMAL(${PRECISION},${SCALE})`,
+        {
+          where: last.where,
+          next: 'fetch the month again with "pipeline run --stage extract --force"; if it stays so, report it',
+        },
+      );
+    }
+  }
 }

@@ -39,7 +39,7 @@ export function keyReader(
 }
 
 /** The groups of a page. */
-export function countGroups({ ResultsByTime = [] }: CostPage): number {
+export function countGroups({ ResultsByTime }: CostPage): number {
   return ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0);
 }
 

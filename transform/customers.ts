@@ -28,7 +28,7 @@ const columns = {
  * @throws {DataError} naming file and row of an account without a right id or with too long a text.
  */
 export function addAccounts(found: Customers, { where, content }: Page<AccountsPage>): void {
-  for (const [index, account] of (content.Accounts ?? []).entries()) {
+  for (const [index, account] of content.Accounts.entries()) {
     const row = { where, row: index + 1 };
     const { Id: id } = account;
     if (id === undefined) throw rowFault(row, 'has no account id');

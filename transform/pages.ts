@@ -1,6 +1,7 @@
 import { isAscii } from 'node:buffer';
 import { z } from 'zod';
 import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
+import { isInstant, periodFault } from '../pipeline/staging/answers.js';
 import { readAll, sha256Of } from '../pipeline/staging/bytes.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import { extractionPrefix, parsePageFile } from '../pipeline/staging/layout.js';
@@ -22,7 +23,7 @@ export interface Page<Content> {
   content: Content;
 }
 
-// Every member of both answers is optional in AWS's models.
+// Every member of both answers is optional in AWS's models; the lists themselves are always there.
 
 const account = z.object({
   Id: z.string().optional(),
@@ -30,10 +31,10 @@ const account = z.object({
   Email: z.string().optional(),
   State: z.string().optional(),
   Status: z.string().optional(),
-  JoinedTimestamp: z.iso.datetime({ offset: true }).optional(),
+  JoinedTimestamp: z.string().refine(isInstant, 'is no instant').optional(),
 });
 
-const accountsPage = z.object({ Accounts: z.array(account).optional() });
+const accountsPage = z.object({ Accounts: z.array(account) });
 
 const group = z.object({
   Keys: z.array(z.string()).optional(),
@@ -42,22 +43,28 @@ const group = z.object({
     .optional(),
 });
 
+const period = z.object({ Start: z.string(), End: z.string() });
+
 const totalPage = z.object({
-  ResultsByTime: z
-    .array(
-      z.object({
-        Total: z.record(z.string(), z.object({ Amount: z.string(), Unit: z.string() })).optional(),
-      }),
-    )
-    .optional(),
+  ResultsByTime: z.array(
+    z.object({
+      TimePeriod: period,
+      Groups: z.array(z.unknown()).max(0, { error: 'an ungrouped total has groups' }).optional(),
+      Total: z.record(z.string(), z.object({ Amount: z.string(), Unit: z.string() })).optional(),
+    }),
+  ),
 });
 
 /** See `usual-page.ts` too, which accepts no more than this. */
 export const costPage = z.object({
   GroupDefinitions: z.array(z.object({ Key: z.string().optional() })).optional(),
-  ResultsByTime: z
-    .array(z.object({ Groups: z.array(group).optional(), Estimated: z.boolean().optional() }))
-    .optional(),
+  ResultsByTime: z.array(
+    z.object({
+      TimePeriod: period,
+      Groups: z.array(group).optional(),
+      Estimated: z.boolean().optional(),
+    }),
+  ),
   DimensionValueAttributes: z
     .array(
       z.object({
@@ -85,8 +92,17 @@ export function accountsPages(
   extraction: StagedExtraction,
   signal: AbortSignal,
 ): AsyncGenerator<Page<AccountsPage>> {
-  const rows = (page: AccountsPage): number => page.Accounts?.length ?? 0;
-  return pages(extraction, 'accounts', (json) => accountsPage.safeParse(json), rows, signal);
+  return pages(
+    extraction,
+    'accounts',
+    {
+      parse: (json) => accountsPage.safeParse(json),
+      rows: ({ Accounts }) => Accounts.length,
+      // Each account is looked at as it becomes a customer.
+      fault: () => undefined,
+    },
+    signal,
+  );
 }
 
 /**
@@ -98,11 +114,20 @@ export function costPages(
   query: QueryName,
   signal: AbortSignal,
 ): AsyncGenerator<Page<CostPage>> {
-  const rows = (page: CostPage): number =>
-    (page.ResultsByTime ?? []).reduce((sum, result) => sum + (result.Groups?.length ?? 0), 0);
-  const parse: Parse<CostPage> = (json) =>
-    isUsualCostPage(json) ? { success: true, data: json as CostPage } : costPage.safeParse(json);
-  return pages(extraction, query, parse, rows, signal);
+  return pages(
+    extraction,
+    query,
+    {
+      parse: (json) =>
+        isUsualCostPage(json)
+          ? { success: true, data: json as CostPage }
+          : costPage.safeParse(json),
+      rows: ({ ResultsByTime }) =>
+        ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0),
+      fault: wrongPeriod(extraction, query),
+    },
+    signal,
+  );
 }
 
 /**
@@ -116,19 +141,40 @@ export function totalPages(
   return pages(
     extraction,
     'total',
-    (json) => totalPage.safeParse(json),
-    () => 0,
+    {
+      parse: (json) => totalPage.safeParse(json),
+      rows: () => 0,
+      fault: wrongPeriod(extraction, 'total'),
+    },
     signal,
   );
 }
 
-type Parse<Content> = (json: unknown) => z.ZodSafeParseResult<Content>;
+/** What keeps a question's page from telling the month's cost. */
+function wrongPeriod(
+  { slice, manifest }: StagedExtraction,
+  query: QueryName,
+): (page: Pick<CostPage | TotalPage, 'ResultsByTime'>) => string | undefined {
+  const isSinglePage =
+    manifest.pages.filter(({ file }) => parsePageFile(file)?.operation === query).length === 1;
+  return ({ ResultsByTime }) => {
+    const fault = periodFault(ResultsByTime, slice.month, isSinglePage);
+    return fault === undefined ? undefined : `it ${fault}`;
+  };
+}
+
+/** How the pages of an operation are read. */
+interface Reader<Content> {
+  parse: (json: unknown) => z.ZodSafeParseResult<Content>;
+  rows: (page: Content) => number;
+  /** What is wrong with a page of the right form. */
+  fault: (page: Content) => string | undefined;
+}
 
 async function* pages<Content>(
   { staging, slice, manifest }: StagedExtraction,
   operation: Operation,
-  parse: Parse<Content>,
-  countRows: (page: Content) => number,
+  reader: Reader<Content>,
   signal: AbortSignal,
 ): AsyncGenerator<Page<Content>> {
   const remedy = `restore the file, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`;
@@ -157,12 +203,14 @@ async function* pages<Content>(
     } catch (cause) {
       throw fault('a staged page is not JSON', cause);
     }
-    const parsed = parse(json);
+    const parsed = reader.parse(json);
     if (!parsed.success) throw fault(`a staged page is not AWS's answer: ${firstIssue(parsed)}`);
-    const rows = countRows(parsed.data);
+    const rows = reader.rows(parsed.data);
     if (rows !== listed.rows) {
       throw fault(`a staged page has ${rows} rows, its manifest says ${listed.rows}`);
     }
+    const wrong = reader.fault(parsed.data);
+    if (wrong !== undefined) throw fault(`a staged page is not the answer: ${wrong}`);
     yield { where, content: parsed.data };
   }
 }

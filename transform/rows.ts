@@ -1,9 +1,10 @@
 import { DataError } from '../pipeline/errors.js';
-import type { TableName } from '../pipeline/staging/layout.js';
+import { accountIdFault, textFault } from '../pipeline/staging/answers.js';
 import type { Column } from '../pipeline/staging/tables.js';
-import { columnIndex, tables } from '../pipeline/staging/tables.js';
 import type { ColumnValues, RowBatch } from './batch.js';
 import { constant } from './batch.js';
+
+export { columnOf } from '../pipeline/staging/answers.js';
 
 /** What every row of a slice carries. */
 export interface Stamp {
@@ -29,23 +30,14 @@ export function rowFault({ where, row }: Place, message: string): DataError {
   });
 }
 
-/** The declared column of that name. */
-export function columnOf(table: TableName, name: string): Column {
-  const column = tables[table][columnIndex(table, name)];
-  if (column === undefined) throw new Error(`${table} has no column ${name}`);
-  return column;
-}
-
 /**
- * Refuses a text that the column cannot hold: cutting it would change the data unseen. Lengths count
- * characters, as databases do, not UTF-16 units.
+ * Refuses a text that the column cannot hold, see {@link textFault}.
  * @throws {DataError} naming the column and the row.
  */
-export function checkLength({ name, length = Infinity }: Column, text: string, row: Place): string {
-  if (text.length <= length) return text;
-  const characters = Array.from(text).length;
-  if (characters <= length) return text;
-  throw rowFault(row, `has ${characters} characters for ${name}, which holds ${length}`);
+export function checkLength(column: Column, text: string, row: Place): string {
+  const fault = textFault(column, text);
+  if (fault !== undefined) throw rowFault(row, fault);
+  return text;
 }
 
 /** Rows of a table from its columns by name; the stamp's columns are added. */
@@ -71,13 +63,11 @@ export function batchOf(
   };
 }
 
-const accountId = /^\d{12}$/;
-
 /**
  * Refuses what is no account id as AWS gives it: 12 digits, leading zeros kept.
  * @throws {DataError} naming the row.
  */
 export function checkAccountId(id: string, row: Place): void {
-  if (accountId.test(id)) return;
-  throw rowFault(row, `has ${JSON.stringify(id.slice(0, 40))} for an account id of 12 digits`);
+  const fault = accountIdFault(id);
+  if (fault !== undefined) throw rowFault(row, fault);
 }

@@ -47,7 +47,7 @@ export async function readUsageTypes(
   for await (const { where, content } of costPages(extraction, 'usage-type-service', signal)) {
     const keyOf = keyReader(content, byService);
     const [usageTypeOf, serviceOf] = [keyOf('USAGE_TYPE'), keyOf('SERVICE')];
-    const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+    const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
     for (const [index, group] of groups.entries()) {
       const place = { where, row: index + 1 };
       const usageType = usageTypeOf(group, place);

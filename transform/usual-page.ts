@@ -7,6 +7,7 @@ export function isUsualCostPage(json: unknown): boolean {
   return (
     isObject(json) &&
     isListOf(json['GroupDefinitions'], (item) => isObject(item) && isText(item['Key'])) &&
+    json['ResultsByTime'] !== undefined &&
     isListOf(json['ResultsByTime'], isResult) &&
     isListOf(json['DimensionValueAttributes'], isDescribed)
   );
@@ -14,9 +15,13 @@ export function isUsualCostPage(json: unknown): boolean {
 
 function isResult(json: unknown): boolean {
   if (!isObject(json)) return false;
-  const { Estimated } = json;
+  const { TimePeriod, Estimated } = json;
   return (
-    (Estimated === undefined || typeof Estimated === 'boolean') && isListOf(json['Groups'], isGroup)
+    isObject(TimePeriod) &&
+    isString(TimePeriod['Start']) &&
+    isString(TimePeriod['End']) &&
+    (Estimated === undefined || typeof Estimated === 'boolean') &&
+    isListOf(json['Groups'], isGroup)
   );
 }
 

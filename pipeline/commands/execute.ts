@@ -11,6 +11,7 @@ export interface Execution {
   selection: Selection;
   args: {
     'force': boolean;
+    'accept-empty'?: boolean;
     'json': boolean;
     'log-file': string | undefined;
     'log-level': LogLevel;
@@ -40,6 +41,7 @@ export async function execute({ config, selection, args, resume }: Execution): P
       config,
       selection,
       force: args.force,
+      acceptEmpty: args['accept-empty'],
       signal: interrupt.signal,
       log,
       progress,

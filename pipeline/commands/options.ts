@@ -129,6 +129,7 @@ export function onlyRepeatables(args: Readonly<Record<string, unknown>>): true {
 export function settingWords(args: Readonly<Record<string, unknown>>): string[] {
   // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
   const force = args['force'] === true ? ['--force'] : [];
+  if (args['accept-empty'] === true) force.push('--accept-empty');
   const settings = [
     'staging',
     's3-sse',

@@ -18,6 +18,12 @@ const options = {
     default: false,
     describe: 'Do the chosen stages even where nothing changed',
   },
+  'accept-empty': {
+    type: 'boolean',
+    default: false,
+    describe:
+      'Load a month too that has lost all its rows or accounts; without it, what is loaded of it stays',
+  },
 } as const;
 
 type Arguments = InferredOptionTypes<typeof options>;

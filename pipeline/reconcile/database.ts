@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { checkSums, emptySums } from '../../load/check-sums.js';
+import { checkSums, emptySums, expectedSums } from '../../load/check-sums.js';
 import { translated } from '../../load/database-errors.js';
 import type { Database, Sums } from '../../load/driver.js';
 import { LOADS, newestLoad } from '../../load/history.js';
@@ -163,7 +163,8 @@ async function compareTable(
   rows: AsyncGenerator<StoredRow[], void, undefined>,
 ): Promise<void> {
   const file = source.files[table];
-  const batches = file === undefined ? noBatches() : readParquet(staging, file, table);
+  const { rows: expected } = expectedSums(source.manifest, table);
+  const batches = file === undefined ? noBatches() : readParquet(staging, file, table, expected);
   const found = await compareRows(table, dialect, batches, rows);
   const kinds = [
     [found.missing, 'staged and missing in the database'],

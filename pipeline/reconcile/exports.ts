@@ -1,4 +1,4 @@
-import { checkSums, emptySums, tallied } from '../../load/check-sums.js';
+import { checkSums, emptySums, expectedSums, tallied } from '../../load/check-sums.js';
 import type { Sums } from '../../load/driver.js';
 import { readCoded } from '../../load/read-parquet.js';
 import type { Source } from '../../load/source.js';
@@ -46,7 +46,7 @@ export async function checkExports(
     const file = source.files[table];
     if (file === undefined) continue;
     if (whole.has(file.key)) {
-      const sums = await report.examine('Parquet', () => readBack(staging, file, table));
+      const sums = await report.examine('Parquet', () => readBack(staging, source, table, file));
       if (sums !== undefined) {
         record(parquet, table, sums);
         const what = `${table} in Parquet`;
@@ -58,7 +58,11 @@ export async function checkExports(
     }
     const csvKey = exportKey('csv', table, report.slice);
     if (whole.has(csvKey)) {
-      const sums = await report.examine('CSV', () => readCsv(staging, csvKey, table));
+      const sums = await report.examine(
+        'CSV',
+        () => readCsv(staging, csvKey, table),
+        placeOf(csvKey),
+      );
       if (sums !== undefined) {
         record(csv, table, sums);
         await agrees(report, 'CSV', `${table} in CSV`, sums, {
@@ -159,9 +163,15 @@ async function wholeFiles(
   return whole;
 }
 
-async function readBack(staging: Staging, file: ExportedFile, table: TableName): Promise<Sums> {
+async function readBack(
+  staging: Staging,
+  { manifest }: Source,
+  table: TableName,
+  file: ExportedFile,
+): Promise<Sums> {
   const sums = emptySums();
-  const pieces = tallied(table, readCoded(staging, file, table), sums, () => undefined);
+  const { rows } = expectedSums(manifest, table);
+  const pieces = tallied(table, readCoded(staging, file, table, rows), sums, () => undefined);
   while ((await pieces.next()).done !== true);
   return sums;
 }

@@ -1,15 +1,18 @@
 import { z } from 'zod';
 import { DataError } from '../errors.js';
+import { parseAmount } from '../money.js';
 import { isMonth } from '../month.js';
 import type { Scope } from '../scope.js';
 import { details, furtherMetrics, plainScope } from '../scope.js';
 import { readAll } from './bytes.js';
-import type { QueryName, Slice } from './layout.js';
+import type { Operation, QueryName, Slice } from './layout.js';
 import {
   extractionManifestKey,
   isQueryName,
   MANIFEST,
+  pageFile,
   parseExtractionKey,
+  parsePageFile,
   rawPrefix,
   transformManifestKey,
 } from './layout.js';
@@ -20,9 +23,19 @@ const count = z.int().nonnegative();
 const instant = z.iso.datetime();
 const month = z.string().refine(isMonth, 'is not a month, YYYY-MM');
 /** Currency → sum, in plain decimal notation. */
-const totals = z.record(z.string(), z.string());
+const totals = z.record(z.string(), z.string().refine(isAmount, 'is no amount'));
 /** Further metric or column → currency → sum. */
 const namedTotals = z.record(z.string(), totals);
+
+function isAmount(text: string): boolean {
+  try {
+    parseAmount(text);
+    return true;
+  } catch (error) {
+    if (error instanceof DataError) return false;
+    throw error;
+  }
+}
 
 const scope: z.ZodType<Scope> = z.object({
   detail: z.enum(details),
@@ -50,7 +63,7 @@ export type Query = z.infer<typeof query>;
 /** The only question of the detail by service; manifests older than the choice do not name it. */
 export const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
 
-const extractionManifest = z.object({
+const extractionFields = z.object({
   format: z.literal(1),
   /** Version of the package that wrote it. */
   version: z.string(),
@@ -80,6 +93,49 @@ const extractionManifest = z.object({
   awsMetrics: namedTotals.optional(),
   /** Whether AWS called any part of the answer estimated. */
   estimated: z.boolean(),
+});
+
+/**
+ * Whoever reads a manifest reads the pages that it lists, and no others: what it leaves out, or calls by another
+ * name, would be missing without a word.
+ */
+const extractionManifest = extractionFields.superRefine((manifest, context) => {
+  const fault = (message: string): void => {
+    context.addIssue({ code: 'custom', message });
+  };
+  const { pages, queries = [costQuery], accounts, groups, recordTypes } = manifest;
+  const rows = new Map<Operation, { pages: number; rows: number }>();
+  for (const { file, rows: more } of pages) {
+    const operation = parsePageFile(file)?.operation;
+    const said = JSON.stringify(file.slice(0, 80));
+    if (operation === undefined) {
+      fault(`${said} is no name of a page`);
+      return;
+    }
+    const before = rows.get(operation) ?? { pages: 0, rows: 0 };
+    const here = { pages: before.pages + 1, rows: before.rows + more };
+    rows.set(operation, here);
+    const expected = pageFile(operation, here.pages);
+    if (file !== expected) {
+      fault(`${said} stands where ${expected} belongs`);
+      return;
+    }
+    const isAskedFor =
+      operation === 'accounts' ||
+      (operation === 'total' && manifest.queries === undefined) ||
+      queries.some(({ name }) => name === operation);
+    if (!isAskedFor) fault(`${said} answers none of the questions`);
+  }
+  const rowsOf = (operation: Operation): number => rows.get(operation)?.rows ?? 0;
+  for (const { name } of queries)
+    if (!rows.has(name)) fault(`no page answers the question ${name}`);
+  const compare = (what: string, said: number, found: number): void => {
+    if (said !== found) fault(`the pages hold ${found} ${what}, the manifest says ${said}`);
+  };
+  compare('accounts', accounts, rowsOf('accounts'));
+  if (queries.some(({ name }) => name === costQuery.name))
+    compare('groups', groups, rowsOf('cost-and-usage'));
+  compare('groups by charge type', recordTypes?.groups ?? 0, rowsOf('record-type'));
 });
 
 /** What one extraction holds; written last, so that an extraction without it does not exist. */

@@ -1,12 +1,13 @@
 import type { GetCostAndUsageCommandOutput } from '@aws-sdk/client-cost-explorer';
 import test from 'ava';
+import type { Asked } from '../../extract/cost-and-usage.js';
 import { costAndUsage, readCostPage } from '../../extract/cost-and-usage.js';
 import { requestOf, totalQuery } from '../../extract/queries.js';
 import { costQuery } from '../../pipeline/staging/manifest.js';
 import type { Session } from '../../extract/session.js';
 import { addAmounts, emptyTally } from '../../extract/tally.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
-import { DataError } from '../../pipeline/errors.js';
+import { DataError, TransientError } from '../../pipeline/errors.js';
 import { formatAmount, formatTotals, parseAmount } from '../../pipeline/money.js';
 import { plainScope } from '../../pipeline/scope.js';
 import { sha256Of } from '../../pipeline/staging/bytes.js';
@@ -292,15 +293,20 @@ test.serial(
   },
 );
 
+const period = { TimePeriod: { Start: '2026-10-01', End: '2026-11-01' } };
+
 test('an answer that cannot be read is paid for all the same', async (t) => {
   const cost = { UnblendedCost: { Amount: 'NaN', Unit: 'USD' } };
   const answer: GetCostAndUsageCommandOutput = {
     $metadata: {},
-    ResultsByTime: [{ Total: cost, Groups: [{ Keys: ['Tax', '1'.repeat(12)], Metrics: cost }] }],
+    ResultsByTime: [
+      { ...period, Total: cost, Groups: [{ Keys: ['Tax', '1'.repeat(12)], Metrics: cost }] },
+    ],
   };
+  let answered = answer;
   const session = {
     describe: () => 'here',
-    call: () => Promise.resolve(answer),
+    call: () => Promise.resolve(answered),
     close: () => undefined,
   } as unknown as Session;
   const { signal } = new AbortController();
@@ -308,27 +314,36 @@ test('an answer that cannot be read is paid for all the same', async (t) => {
   const onPaid = (): void => {
     paid++;
   };
-  for (const [index, query] of [costQuery, totalQuery].entries()) {
+  for (const [index, [query, given, instanceOf]] of (
+    [
+      [costQuery, answer, DataError],
+      [totalQuery, answer, DataError],
+      [costQuery, { $metadata: {} }, TransientError],
+    ] as const
+  ).entries()) {
+    answered = given;
     const question = { month: MONTH, scope: plainScope, query };
-    await t.throwsAsync(costAndUsage(session, question, [], signal, onPaid).next(), {
-      instanceOf: DataError,
-    });
+    await t.throwsAsync(costAndUsage(session, question, [], signal, onPaid).next(), { instanceOf });
     t.is(paid, index + 1);
   }
 });
 
+const askedTotal: Asked = { month: MONTH, groupBy: [], metrics: ['UnblendedCost'], page: 1 };
+
 for (const [what, answer, totals] of [
-  ['no result', {}, {}],
-  ['an empty Total', { ResultsByTime: [{ Total: {}, Groups: [] }] }, {}],
-  ['no Total', { ResultsByTime: [{ Groups: [] }] }, {}],
+  ['no result', { ResultsByTime: [] }, {}],
+  ['an empty Total', { ResultsByTime: [{ ...period, Total: {}, Groups: [] }] }, {}],
+  ['no Total', { ResultsByTime: [{ ...period, Groups: [] }] }, {}],
   [
     'a credit',
-    { ResultsByTime: [{ Total: { UnblendedCost: { Amount: '-1.5E-3', Unit: 'EUR' } } }] },
+    {
+      ResultsByTime: [{ ...period, Total: { UnblendedCost: { Amount: '-1.5E-3', Unit: 'EUR' } } }],
+    },
     { EUR: '-0.0015' },
   ],
 ] as const) {
   test(`an ungrouped answer with ${what} is read`, (t) => {
-    const page = readCostPage(Buffer.from(JSON.stringify(answer)), 'here');
+    const page = readCostPage(Buffer.from(JSON.stringify(answer)), 'here', askedTotal);
     const tally = emptyTally();
     for (const amounts of page.total) addAmounts(tally, amounts);
     t.deepEqual(formatTotals(tally.totals), totals);
@@ -336,8 +351,9 @@ for (const [what, answer, totals] of [
 }
 
 test('an ungrouped answer without an exact amount is refused', (t) => {
-  const answer = { ResultsByTime: [{ Total: { UnblendedCost: { Amount: 'NaN', Unit: 'USD' } } }] };
-  t.throws(() => readCostPage(Buffer.from(JSON.stringify(answer)), 'here'), {
+  const Total = { UnblendedCost: { Amount: 'NaN', Unit: 'USD' } };
+  const answer = { ResultsByTime: [{ ...period, Total }] };
+  t.throws(() => readCostPage(Buffer.from(JSON.stringify(answer)), 'here', askedTotal), {
     instanceOf: DataError,
   });
 });

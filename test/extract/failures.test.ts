@@ -119,6 +119,36 @@ for (const { name, fault, kind, says } of failures) {
   });
 }
 
+for (const [service, operation, wrong] of [
+  ['cost-explorer', 'GetCostAndUsage', ['{"ResultsByTime":null}', '{"ResultsByTime":"x"}']],
+  ['organizations', 'ListAccounts', ['{"Accounts":null}', '{"Accounts":[]}']],
+] as const) {
+  test.serial(
+    `a success that is no answer of ${operation} passes, and nothing is staged`,
+    async (t) => {
+      const { run, cloud, staging } = await bench(t);
+      for (const body of [
+        '',
+        '{}',
+        'null',
+        '[]',
+        '5',
+        '{"__type":"InternalServerException"}',
+        ...wrong,
+      ]) {
+        cloud.faults.push({ service, kind: 'body', body, times: Infinity });
+        const error = await t.throwsAsync(run(), { instanceOf: TransientError }, body);
+        t.true(error?.message.startsWith(`not an answer of ${operation}: `), error?.message);
+        const file = service === 'organizations' ? '/accounts-' : '/cost-and-usage-';
+        const keys = await keysOf(staging);
+        t.false(keys.some((key) => key.includes(file) || key.endsWith('manifest.json')));
+        cloud.faults.length = 0;
+      }
+      t.is((await run()).state, 'done');
+    },
+  );
+}
+
 test.serial(
   'failure: a wrong secret access key, an unknown access key, an untrusted role',
   async (t) => {

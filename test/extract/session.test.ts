@@ -93,7 +93,12 @@ test.serial(
     const server = createServer((_, response) => {
       asked += 1;
       response.setHeader('content-type', 'application/x-amz-json-1.1');
-      response.end(JSON.stringify({ ResultsByTime: [], NextPageToken: 'again' }));
+      response.end(
+        JSON.stringify({
+          ResultsByTime: [{ TimePeriod: { Start: '2026-10-01', End: '2026-11-01' } }],
+          NextPageToken: 'again',
+        }),
+      );
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     t.teardown(() => server.close());

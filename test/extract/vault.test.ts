@@ -155,6 +155,26 @@ test.serial('failure: a Vault that fails, and a server that is no Vault', async 
   await fails(t, openVault(settings, log), /not an answer of Vault to a login/);
 });
 
+test.serial('failure: a success of Vault that holds nothing', async (t) => {
+  const { cloud, log, settings, path } = await vault(t);
+  const none = ['', '{}', 'null', '[]', '5', '{"errors":[]}'];
+  const fault = { service: 'vault', kind: 'body', times: Infinity } as const;
+  for (const body of [...none, '{"auth":null}', '{"auth":{"client_token":""}}']) {
+    cloud.faults.push({ ...fault, operation: 'login', body });
+    const error = await fails(t, openVault(settings, log), /not an answer of Vault to a login/);
+    t.true(error instanceof TransientError);
+    cloud.faults.length = 0;
+  }
+  const session = await openVault(settings, log);
+  for (const body of [...none, '{"data":null}', '{"data":[]}', '{"data":"x"}']) {
+    cloud.faults.push({ ...fault, operation: 'read', body });
+    const error = await fails(t, session.read(path), /not an answer of Vault to a read/);
+    t.true(error instanceof TransientError);
+    cloud.faults.length = 0;
+  }
+  t.true(Object.keys(await session.read(path)).length > 0);
+});
+
 test.serial(
   'failure: a Vault that never answers is given up; Ctrl-C does not wait for that',
   async (t) => {

@@ -3,6 +3,7 @@ import type { ExecutionContext, TestFn } from 'ava';
 import fc from 'fast-check';
 import { randomBytes } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, InterruptedError } from '../../pipeline/errors.js';
 import { formatAmount } from '../../pipeline/money.js';
@@ -11,10 +12,12 @@ import type { Slice, TableName } from '../../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../../pipeline/staging/layout.js';
 import type { TransformManifest } from '../../pipeline/staging/manifest.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
-import { readAll } from '../../pipeline/staging/bytes.js';
+import { readAll, sha256Of } from '../../pipeline/staging/bytes.js';
 import { tables } from '../../pipeline/staging/tables.js';
 import type { Value } from '../../pipeline/staging/tables.js';
 import type { Database } from '../../load/database.js';
+import { newestLoads } from '../../load/history.js';
+import { query } from '../support/duckdb.js';
 import { loadSlice, openFor, temporaryFolder, temporaryStaging } from '../support/load-fixture.js';
 import type { TestServer } from '../support/mariadb.js';
 import { openServer, startServer } from '../support/mariadb.js';
@@ -59,9 +62,17 @@ const hostile = [
   "'; DROP TABLE customers; --",
   '=cmd|calc',
   '\u001a\b\u0085\u2028',
+  // Every control character but NUL, which no answer may hold.
+  ...Array.from(controls()),
+  controls(),
   'x'.repeat(255),
   '😀'.repeat(127),
 ];
+
+function controls(): string {
+  const codes = Array.from({ length: 0xa0 }, (_, code) => code).slice(1);
+  return String.fromCodePoint(...codes.filter((code) => code < 0x20 || code >= 0x7f));
+}
 
 /** Rows of a table in the database, in order, as exact texts. */
 async function stored(database: Database, table: TableName, slice = october): Promise<unknown[][]> {
@@ -255,7 +266,8 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       await holds(t, database, few(BigInt(index + 1), 5), slice);
     }
     await stageSlice(staging, october, { customers: [], consumption: [] });
-    t.like(await loadSlice(staging, database), { state: 'done', rows: 0, totals: {} });
+    const emptied = await loadSlice(staging, database, { acceptEmpty: true });
+    t.like(emptied, { state: 'done', rows: 0, totals: {} });
     await holds(t, database, { customers: [], consumption: [] });
     t.is((await loadSlice(staging, database)).state, 'unchanged');
   });
@@ -337,7 +349,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
     await loadSlice(staging, database);
     const manifest = await stageSlice(staging, october, few(2n));
     const lies: Record<string, TransformManifest> = {
-      'consumption .* expected 4 rows .* found 3 rows': {
+      'the Parquet file holds 3 rows, its manifest says 4': {
         ...manifest,
         consumption: { ...manifest.consumption, rows: 4 },
       },
@@ -345,7 +357,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
         ...manifest,
         consumption: { ...manifest.consumption, totals: { USD: '0.000000000000000008' } },
       },
-      'customers .* expected 2 rows, found 1 rows': {
+      'the Parquet file holds 1 rows, its manifest says 2': {
         ...manifest,
         customers: { ...manifest.customers, rows: 2 },
       },
@@ -456,4 +468,101 @@ test('both ways into MariaDB give the same rows', async (t) => {
     t.deepEqual(found.at(-1), expected(database, 'consumption', rows));
   }
   t.deepEqual(found[0], found[1]);
+});
+
+for (const [kind, makeDatabase] of Object.entries(kinds)) {
+  const gone: Record<string, [SliceContent, { unlisted?: number; charges?: boolean }, RegExp]> = {
+    'no rows': [
+      { customers: [{}], consumption: [] },
+      {},
+      /^oab's 2026-10 is loaded with 3 rows of consumption, and extraction 20261102T000000Z has 0 rows of consumption: nothing was changed$/,
+    ],
+    'no rows and no accounts': [
+      { customers: [], consumption: [] },
+      {},
+      /loaded with 3 rows of consumption and 1 listed accounts, and .* has 0 rows of consumption and 0 listed accounts: nothing/,
+    ],
+    'accounts that are listed no more': [
+      { ...few(5n), customers: [{ Status: 'unlisted' }] },
+      { unlisted: 1 },
+      /loaded with 1 listed accounts, and .* has 0 listed accounts: nothing/,
+    ],
+  };
+  for (const [what, [content, { unlisted = 0 }, says]] of Object.entries(gone)) {
+    test(`${kind}: a loaded month that has ${what} is refused, unless that is accepted`, async (t) => {
+      const staging = await temporaryStaging(t);
+      const database = await openFor(t, await makeDatabase(t));
+      await stageSlice(staging, october, few(5n));
+      await loadSlice(staging, database);
+      const extraction = '20261102T000000Z';
+      const manifest = await stageSlice(staging, october, content, { extraction });
+      const customers = { ...manifest.customers, unlisted };
+      await staging.write(
+        transformManifestKey(october),
+        serializeManifest({ ...manifest, customers }),
+      );
+      for (const force of [false, true]) {
+        const error = await t.throwsAsync(loadSlice(staging, database, { force }), {
+          instanceOf: DataError,
+          message: says,
+        });
+        t.regex(error instanceof DataError ? (error.next ?? '') : '', /--accept-empty$/);
+        await holds(t, database, few(5n));
+        t.is((await newestLoads(database.knex))[0]?.extraction, '20261101T020304Z');
+      }
+      t.is((await loadSlice(staging, database, { acceptEmpty: true })).state, 'done');
+      await holds(t, database, content);
+      t.is((await loadSlice(staging, database)).state, 'unchanged');
+      // What is empty already loses nothing.
+      t.is((await loadSlice(staging, database, { force: true })).state, 'done');
+    });
+  }
+
+  test(`${kind}: a month that was empty from the start is loaded, and so is another one`, async (t) => {
+    const staging = await temporaryStaging(t);
+    const database = await openFor(t, await makeDatabase(t));
+    await stageSlice(staging, october, few(5n));
+    await loadSlice(staging, database);
+    for (const slice of [
+      { ...october, month: parseMonth('2026-09') },
+      { ...october, organization: 'spp' },
+    ]) {
+      await stageSlice(staging, slice, { customers: [], consumption: [] });
+      t.is((await loadSlice(staging, database, { slice })).state, 'done');
+    }
+    await holds(t, database, few(5n));
+  });
+}
+
+test('a file of millions of rows in some kilobytes is refused before a row of it is sent', async (t) => {
+  const staging = await temporaryStaging(t);
+  const url = `sqlite:${join(await temporaryFolder(t), 'billing.sqlite')}`;
+  const database = await openFor(t, url);
+  await stageSlice(staging, october, few(5n));
+  await loadSlice(staging, database);
+  const manifest = await stageSlice(staging, october, few(6n), { extraction: '20261102T000000Z' });
+  const key = exportKey('parquet', 'consumption', october);
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'bomb.parquet');
+  await query(`COPY (SELECT t.* FROM read_parquet('${staging.location}/${key}', hive_partitioning = false) t, range(1000000))
+    TO '${path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 3000000)`);
+  const bytes = await readFile(path);
+  t.true(bytes.length < 200_000);
+  await staging.write(key, bytes);
+  const file = { key, bytes: bytes.length, sha256: sha256Of(bytes) };
+  const { consumption } = manifest;
+  await staging.write(
+    transformManifestKey(october),
+    serializeManifest({ ...manifest, consumption: { ...consumption, files: [file] } }),
+  );
+  const seen: string[] = [];
+  await t.throwsAsync(loadSlice(staging, database, { onProgress: (text) => seen.push(text) }), {
+    instanceOf: DataError,
+    message: 'the Parquet file holds 3000000 rows, its manifest says 3',
+  });
+  t.deepEqual(
+    seen.filter((text) => text.startsWith('consumption')),
+    [],
+  );
+  await holds(t, database, few(5n));
 });

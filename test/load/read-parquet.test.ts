@@ -1,6 +1,9 @@
 import { DuckDBInstance } from '@duckdb/node-api';
 import test from 'ava';
 import fc from 'fast-check';
+import { parquetMetadata } from 'hyparquet';
+import { ByteWriter } from 'hyparquet-writer';
+import { writeMetadata } from 'hyparquet-writer/src/metadata.js';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../../pipeline/errors.js';
@@ -14,12 +17,12 @@ import { readParquet } from '../../load/read-parquet.js';
 import { temporaryFolder, temporaryStaging } from '../support/load-fixture.js';
 import { completeRow, october, parquetFile } from '../support/staged-slice.js';
 
-async function readBack(staging: Staging, table: TableName, bytes: Uint8Array) {
+async function readBack(staging: Staging, table: TableName, bytes: Uint8Array, said: number) {
   const file = { key: 'parquet/file.parquet', bytes: bytes.length, sha256: sha256Of(bytes) };
   await staging.write(file.key, bytes);
   const rows: Value[][] = [];
   let batches = 0;
-  for await (const { length, columns } of readParquet(staging, file, table)) {
+  for await (const { length, columns } of readParquet(staging, file, table, said)) {
     batches++;
     for (let row = 0; row < length; row++) rows.push(columns.map((values) => values[row] ?? null));
   }
@@ -50,6 +53,7 @@ test('decimals of every size come back exactly, a row group a batch', async (t) 
     staging,
     'consumption',
     parquetFile('consumption', rows, 100),
+    rows.length,
   );
   t.deepEqual(found, rows);
   t.is(batches, 6);
@@ -79,6 +83,7 @@ test('a file of another writer, DuckDB, with zstd and optional columns is read e
     await temporaryStaging(t),
     'consumption',
     new Uint8Array(await readFile(path)),
+    amounts.length,
   );
   t.deepEqual(
     rows,
@@ -108,21 +113,59 @@ test('what is not a table of the standard profile is refused', async (t) => {
     [long, /more than 512 characters in column Service/],
   ];
   for (const [bytes, message] of cases) {
-    await t.throwsAsync(readBack(staging, 'consumption', bytes), {
+    await t.throwsAsync(readBack(staging, 'consumption', bytes, 1), {
       instanceOf: DataError,
       message,
     });
   }
   const file = { key: 'parquet/file.parquet', bytes: good.length, sha256: sha256Of(good) };
   await staging.write(file.key, good.slice(0, -1));
-  await t.throwsAsync(readParquet(staging, file, 'consumption').next(), {
+  await t.throwsAsync(readParquet(staging, file, 'consumption', 1).next(), {
     instanceOf: DataError,
     message: /ends too early/,
   });
   await staging.remove(file.key);
-  await t.throwsAsync(readParquet(staging, file, 'consumption').next(), { instanceOf: DataError });
+  await t.throwsAsync(readParquet(staging, file, 'consumption', 1).next(), {
+    instanceOf: DataError,
+  });
   const kept = parquetFile('consumption', [
     completeRow('consumption', october, { Service: '😀'.repeat(512) }),
   ]);
-  t.is((await readBack(staging, 'consumption', kept)).rows.length, 1);
+  t.is((await readBack(staging, 'consumption', kept, 1)).rows.length, 1);
 });
+
+test('a file of other rows than its manifest says is refused before any is handed out', async (t) => {
+  const staging = await temporaryStaging(t);
+  const rows = Array.from({ length: 5 }, () => completeRow('consumption', october, {}));
+  const bytes = parquetFile('consumption', rows, 2);
+  for (const said of [0, 2, 4, 6]) {
+    await t.throwsAsync(readBack(staging, 'consumption', bytes, said), {
+      instanceOf: DataError,
+      message: `the Parquet file holds 5 rows, its manifest says ${said}`,
+    });
+  }
+  t.is((await readBack(staging, 'consumption', bytes, 5)).rows.length, 5);
+  t.is((await readBack(staging, 'consumption', parquetFile('consumption', []), 0)).batches, 0);
+});
+
+test('a column of other values than its row group has rows is refused before it is read', async (t) => {
+  const staging = await temporaryStaging(t);
+  const bytes = parquetFile('consumption', [completeRow('consumption', october, {})]);
+  const footer = parquetMetadata(new Uint8Array(bytes).buffer);
+  const column = footer.row_groups[0]!.columns[0]!.meta_data!;
+  column.num_values = 3_000_000_000n;
+  const writer = new ByteWriter();
+  writer.appendBytes(bytes.slice(0, footerStart(bytes)));
+  writeMetadata(writer, footer);
+  writer.appendBytes(new TextEncoder().encode('PAR1'));
+  await t.throwsAsync(readBack(staging, 'consumption', writer.getBytes(), 1), {
+    instanceOf: DataError,
+    message: 'the Parquet file holds 3000000000 values of column Reference for 1 rows',
+  });
+});
+
+/** Where the footer begins: its length stands before the last four bytes. */
+function footerStart(bytes: Uint8Array): number {
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(bytes.length - 8, true);
+  return bytes.length - 8 - length;
+}

@@ -51,7 +51,12 @@ export function costAnswer(
 export async function makeExtraction(
   staging: Staging,
   slice: Slice,
-  { accounts = [{}], costs = [{}], extraction = '20261101T020304Z', manifest = {} }: Answers,
+  {
+    accounts = [{ Accounts: [] }],
+    costs = [costAnswer([])],
+    extraction = '20261101T020304Z',
+    manifest = {},
+  }: Answers,
 ): Promise<ExtractionManifest> {
   const pages: ExtractionManifest['pages'] = [];
   const stage = async (operation: Operation, answers: readonly (object | string)[]) => {

@@ -33,8 +33,9 @@ async function stage(
   );
 }
 
+const TimePeriod = { Start: '2026-10-01', End: '2026-11-01' };
 const answer = (Amount: string, Unit = 'USD'): object => ({
-  ResultsByTime: [{ Total: { UnblendedCost: { Amount, Unit } }, Groups: [] }],
+  ResultsByTime: [{ TimePeriod, Total: { UnblendedCost: { Amount, Unit } }, Groups: [] }],
 });
 
 test("the manifest carries AWS's total and the exact difference", async (t) => {
@@ -42,7 +43,7 @@ test("the manifest carries AWS's total and the exact difference", async (t) => {
     [answer('3.5'), { USD: '3.5' }, { USD: '0' }],
     [answer('3.4999999999'), { USD: '3.4999999999' }, { USD: '-0.0000000001' }],
     [answer('1', 'EUR'), { EUR: '1' }, { EUR: '1', USD: '-3.5' }],
-    [{ ResultsByTime: [{ Total: {} }] }, {}, { USD: '-3.5' }],
+    [{ ResultsByTime: [{ TimePeriod, Total: {} }] }, {}, { USD: '-3.5' }],
   ] as const) {
     const staging = await temporaryStaging(t);
     await stage(staging, total, awsTotal);

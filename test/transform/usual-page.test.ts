@@ -31,7 +31,9 @@ const damaged = fc
 
 test('the usual answer needs no second look', (t) => {
   t.true(isUsualCostPage(usual));
-  t.true(isUsualCostPage({}));
+  t.false(isUsualCostPage({}));
+  t.true(isUsualCostPage({ ResultsByTime: [] }));
+  t.false(isUsualCostPage({ ResultsByTime: [{}] }));
   t.true(isUsualCostPage(costAnswer([{}])));
 });
 

@@ -33,7 +33,11 @@ const extracted: ExtractionManifest = {
   started: '2026-11-01T02:03:04.000Z',
   finished: '2026-11-01T02:03:09.500Z',
   requests: { ListAccounts: 2, GetCostAndUsage: 1 },
-  pages: [{ file: 'accounts-00001.json', bytes: 10, sha256, rows: 3 }],
+  pages: [
+    { file: 'accounts-00001.json', bytes: 10, sha256, rows: 3 },
+    { file: 'cost-and-usage-00001.json', bytes: 10, sha256, rows: 4 },
+    { file: 'cost-and-usage-00002.json', bytes: 10, sha256, rows: 3 },
+  ],
   accounts: 3,
   groups: 7,
   totals: { EUR: '-0.000000000000000001', USD: '12.5' },

@@ -1,0 +1,306 @@
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import test from 'ava';
+import type { CloudService, Fault } from '../../fixtures/cloud/cloud.js';
+import { localStaging } from '../../pipeline/staging/local.js';
+import type { Finished } from '../support/cli.js';
+import { keysOf } from '../support/extract.js';
+import { querySqlite } from '../support/sqlite.js';
+import type { World } from '../support/world.js';
+import { month, world } from '../support/world.js';
+
+const chosen = ['--month', month, '--organization', 'oab'];
+
+/** A world whose month of oab is loaded, and what must not change. */
+async function loadedWorld(t: ExecutionContext) {
+  const made = await world(t, { groupsPerPage: 20 });
+  const { folder, run } = made;
+  const first = await run('run', ...chosen);
+  t.is(first.code, 0, first.stderr + first.stdout);
+  const file = join(folder, 'billing.sqlite');
+  const staging = localStaging(join(folder, 'staging'));
+  const rows = (table: string) =>
+    querySqlite(file, `SELECT * FROM ${table} ORDER BY Organization, BillingPeriod, Line`);
+  const state = async () => ({
+    customers: rows('customers'),
+    consumption: rows('consumption'),
+    loads: querySqlite(file, 'SELECT * FROM pipeline_loads'),
+    manifests: (await keysOf(staging)).filter(
+      (key) => key.endsWith('manifest.json') || key.startsWith('manifests/'),
+    ),
+  });
+  return { ...made, file, staging, state, before: await state() };
+}
+
+type Loaded = Awaited<ReturnType<typeof loadedWorld>>;
+
+/** Fetches the month again while the fault strikes: it fails in one line, and what was loaded stays. */
+async function refused(
+  t: ExecutionContext,
+  { cloud, run, state, before }: Loaded,
+  faults: readonly Fault[],
+  says: RegExp,
+): Promise<Finished> {
+  cloud.faults.push(...faults.map((fault) => ({ times: Infinity, ...fault })));
+  const finished = await run('run', '--force', ...chosen);
+  cloud.faults.length = 0;
+  const text = finished.stdout + finished.stderr;
+  t.is(finished.code, 1, text);
+  t.regex(text, says);
+  t.notRegex(text, /^\s+at /m);
+  t.deepEqual(await state(), before);
+  return finished;
+}
+
+/** After the trouble the same command works, and every layer agrees. */
+async function recovers(t: ExecutionContext, { run, state, before }: Loaded): Promise<void> {
+  const again = await run('run', '--force', ...chosen);
+  t.is(again.code, 0, again.stderr + again.stdout);
+  const { customers, consumption } = await state();
+  t.deepEqual(
+    { customers, consumption },
+    { customers: before.customers, consumption: before.consumption },
+  );
+  const reconciled = await run('reconcile', ...chosen);
+  t.is(reconciled.code, 0, reconciled.stdout);
+}
+
+const none = ['', '{}', 'null', '[]', '{"__type":"InternalServerException"}'];
+const body = (service: CloudService, operation: string, text: string): Fault => ({
+  service,
+  operation,
+  kind: 'body',
+  body: text,
+});
+
+test('a loaded month outlives every success of Cost Explorer that is no answer', async (t) => {
+  const loaded = await loadedWorld(t);
+  for (const text of [...none, '{"ResultsByTime":null}', '{"ResultsByTime":[null]}'])
+    await refused(
+      t,
+      loaded,
+      [body('cost-explorer', 'GetCostAndUsage', text)],
+      /extract failed: not an answer of GetCostAndUsage: .*\[GetCostAndUsage, organization oab, 2026-10, cost-and-usage page 1\]; run the same command again/,
+    );
+  await recovers(t, loaded);
+});
+
+test('a loaded month outlives every success of Organizations that is no answer', async (t) => {
+  const loaded = await loadedWorld(t);
+  for (const text of ['', '{}', '{"Accounts":null}'])
+    await refused(
+      t,
+      loaded,
+      [body('organizations', 'ListAccounts', text)],
+      /extract failed: not an answer of ListAccounts: .*\[ListAccounts, organization oab, page 1\]/,
+    );
+  await refused(
+    t,
+    loaded,
+    [body('organizations', 'ListAccounts', '{"Accounts":[]}')],
+    /not an answer of ListAccounts: it lists no account, and an organization has at least its management account/,
+  );
+  await recovers(t, loaded);
+});
+
+test('a loaded month outlives every success of Vault and STS that is no answer', async (t) => {
+  const loaded = await loadedWorld(t);
+  for (const text of ['', '{"auth":null}'])
+    await refused(t, loaded, [body('vault', 'login', text)], /not an answer of Vault to a login/);
+  for (const text of ['', '{"data":null}'])
+    await refused(t, loaded, [body('vault', 'read', text)], /not an answer of Vault to a read/);
+  await refused(t, loaded, [body('sts', 'AssumeRole', '')], /AWS answered without credentials/);
+  await recovers(t, loaded);
+});
+
+test('when everything answers with nothing, nothing is replaced', async (t) => {
+  const loaded = await loadedWorld(t);
+  await refused(
+    t,
+    loaded,
+    (['vault', 'organizations', 'cost-explorer', 'sts'] as const).map((service) => ({
+      service,
+      kind: 'body',
+    })),
+    /not an answer of Vault/,
+  );
+  await recovers(t, loaded);
+});
+
+test('nothing as page 3 of 5 does not end the chain: the next run pays for the rest alone', async (t) => {
+  const loaded = await loadedWorld(t);
+  const { cloud, charged, run, state, before } = loaded;
+  const first = charged();
+  t.true(first >= 5);
+  await refused(
+    t,
+    loaded,
+    [{ ...body('cost-explorer', 'GetCostAndUsage', '{}'), afterRequests: 2 }],
+    /not an answer of GetCostAndUsage: .* page 3\]/,
+  );
+  // Two pages and the one that was none: AWS charges for answers.
+  t.is(charged(), first + 3);
+  await refused(
+    t,
+    loaded,
+    [body('cost-explorer', 'GetCostAndUsage', '{"ResultsByTime":[]}')],
+    /the answer lacks the period 2026-10-01 to 2026-11-01, though it is one of several pages/,
+  );
+  const again = await run('run', '--force', ...chosen);
+  t.is(again.code, 0, again.stdout);
+  t.is(charged(), first + 4 + first - 2);
+  t.deepEqual((await state()).consumption, before.consumption);
+  t.is(cloud.faults.length, 0);
+});
+
+test('the cost of another month is refused, naming both', async (t) => {
+  const loaded = await loadedWorld(t);
+  const january = '{"Start":"2025-01-01","End":"2025-02-01"}';
+  const alter = (change: (text: string) => string): Fault => ({
+    service: 'cost-explorer',
+    kind: 'alter',
+    alter: change,
+  });
+  const says =
+    /the answer tells the cost of 2025-01-01 to 2025-02-01, where 2026-10-01 to 2026-11-01 was asked for/;
+  const period = /\{"Start":"2026-10-01","End":"2026-11-01"\}/g;
+  await refused(t, loaded, [alter((text) => text.replace(period, january))], says);
+  await refused(
+    t,
+    loaded,
+    [
+      alter((text) =>
+        text.replace('"ResultsByTime":[', `"ResultsByTime":[{"TimePeriod":${january}},`),
+      ),
+    ],
+    says,
+  );
+  await refused(
+    t,
+    loaded,
+    [
+      {
+        ...alter((text) => text.replace(/"Total":\{.*?\}\},"Groups":\[\]/, groupsWithoutTotal)),
+        matches: (input) => !('GroupBy' in (input as object)),
+      },
+    ],
+    /the answer has 1 groups, where the ungrouped total was asked for/,
+  );
+  await recovers(t, loaded);
+});
+
+const groupsWithoutTotal =
+  '"Total":{},"Groups":[{"Keys":["Tax","012345678901"],"Metrics":{"UnblendedCost":{"Amount":"1","Unit":"USD"}}}]';
+
+test('a hostile value is named with its place before it is staged', async (t) => {
+  const loaded = await loadedWorld(t);
+  const cases: [CloudService, (text: string) => string, RegExp][] = [
+    [
+      'organizations',
+      (text) => text.replace(/"JoinedTimestamp":[\d.]+/, '"JoinedTimestamp":1e300'),
+      /account 1 \("\d{12}"\) has a JoinedTimestamp that is no instant of the years 1000 to 9999 \[ListAccounts, organization oab, page 1\]/,
+    ],
+    [
+      'organizations',
+      (text) => text.replace(/"Name":"/, '"Name":"a\\u0000b'),
+      /account 1 \("\d{12}"\) has the character NUL in .* for TenantName/,
+    ],
+    [
+      'cost-explorer',
+      (text) => text.replace('"Unit":"USD"', '"Unit":"__proto__"'),
+      /group 1 \(.*\) has "__proto__" for a currency of its UnblendedCost \[GetCostAndUsage, organization oab, 2026-10, cost-and-usage page \d\]/,
+    ],
+    [
+      'cost-explorer',
+      (text) => text.replace('"Unit":"USD"', '"Unit":"constructor"'),
+      /group 1 \(.*\) has "constructor" for a currency/,
+    ],
+    [
+      'cost-explorer',
+      (text) => text.replaceAll(/"Amount":"[^"]*"/g, '"Amount":"99999999999999999999"'),
+      /the sum of UnblendedCost in USD does not fit DECIMAL\(38,18\) with group 2 \(.*\) \[GetCostAndUsage, organization oab, 2026-10, cost-and-usage page \d\]/,
+    ],
+    [
+      'cost-explorer',
+      (text) => text.replace(/"Keys":\["/, '"Keys":["a\\ud800b'),
+      /group 1 \(.*\) has half of a surrogate pair in .* for Service/,
+    ],
+  ];
+  for (const [service, alter, says] of cases)
+    await refused(t, loaded, [{ service, kind: 'alter', alter }], says);
+  await recovers(t, loaded);
+});
+
+test('a month that loses all its cost is loaded only when that is accepted', async (t) => {
+  const loaded = await loadedWorld(t);
+  const { cloud, run, state, before } = loaded;
+  const empty: Fault = {
+    service: 'cost-explorer',
+    kind: 'body',
+    body: '{"ResultsByTime":[]}',
+    times: Infinity,
+  };
+  cloud.faults.push({ ...empty });
+  const collapsed = await run('run', '--force', ...chosen);
+  t.is(collapsed.code, 1);
+  const rows = before.consumption.length;
+  t.regex(
+    collapsed.stdout,
+    new RegExp(
+      `load failed: oab's 2026-10 is loaded with ${rows} rows of consumption, and extraction \\w+ has 0 rows of consumption: nothing was changed .*--accept-empty`,
+    ),
+  );
+  const now = await state();
+  t.deepEqual(now.consumption, before.consumption);
+  t.deepEqual(now.customers, before.customers);
+  t.deepEqual(now.loads, before.loads);
+  // What is staged is not what is loaded, and reconcile says so.
+  const reconciled = await run('reconcile', ...chosen);
+  t.is(reconciled.code, 1);
+  t.regex(reconciled.stdout, /what is staged now .* is not loaded/);
+  t.is((await run('run', ...chosen)).code, 1);
+  const accepted = await run('run', ...chosen, '--accept-empty');
+  t.is(accepted.code, 0, accepted.stdout);
+  t.deepEqual((await state()).consumption, []);
+  cloud.faults.length = 0;
+  const back = await run('run', '--force', ...chosen);
+  t.is(back.code, 0, back.stdout);
+  t.deepEqual((await state()).consumption, before.consumption);
+});
+
+test('a resumed run keeps --accept-empty, and a month that never had cost needs none', async (t) => {
+  const { cloud, run }: World = await world(t);
+  cloud.faults.push({
+    service: 'cost-explorer',
+    kind: 'body',
+    body: '{"ResultsByTime":[]}',
+    times: Infinity,
+  });
+  const first = await run('run', ...chosen);
+  t.is(first.code, 0, first.stdout);
+  cloud.faults.unshift({ service: 'cost-explorer', kind: 'throttle', times: 1 });
+  const broken = await run('run', '--force', '--accept-empty', ...chosen);
+  t.is(broken.code, 1);
+  t.regex(broken.stdout, /resume with: .* --force --accept-empty/);
+});
+
+test('charges that are not asked for any more do not vanish from the database', async (t) => {
+  const { folder, run } = await world(t);
+  const first = await run('run', ...chosen, '--by-record-type');
+  t.is(first.code, 0, first.stdout);
+  const file = join(folder, 'billing.sqlite');
+  const charges = () => querySqlite(file, 'SELECT * FROM charges ORDER BY Line');
+  const before = charges();
+  t.true(before.length > 0);
+  const without = await run('run', '--force', ...chosen);
+  t.is(without.code, 1);
+  t.regex(
+    without.stdout,
+    new RegExp(
+      `loaded with ${before.length} rows of charges, and .* has 0 rows of charges: .*--by-record-type .*--accept-empty`,
+    ),
+  );
+  t.deepEqual(charges(), before);
+  t.is((await run('run', '--stage', 'load', ...chosen, '--accept-empty')).code, 0);
+  t.deepEqual(charges(), []);
+});
