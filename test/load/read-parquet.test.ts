@@ -126,3 +126,27 @@ test('what is not a table of the standard profile is refused', async (t) => {
   ]);
   t.is((await readBack(staging, 'consumption', kept)).rows.length, 1);
 });
+
+test('a column of more or fewer values than the file has rows is refused', async (t) => {
+  const amounts = fc.sample(fc.bigInt({ min: 0n, max: 10n ** 20n }), 6);
+  // Texts that repeat and texts that differ, which are packed differently; and flags, which are bits.
+  const row = (Amount: bigint, index: number): Value[] =>
+    completeRow('consumption', october, {
+      Amount,
+      Reference: String(index).padStart(12, '0'),
+      Estimated: index % 2 === 0,
+    });
+  for (const [held, claimed, message] of [
+    [6, 5, /holds too many values in column Reference/],
+    [6, 1, /holds too many values in column Reference/],
+    [2, 3, /holds too few values in column Reference|cannot be read/],
+  ] as const) {
+    const bytes = parquetFile('consumption', amounts.slice(0, held).map(row), 1000, claimed);
+    await t.throwsAsync(readBack(await temporaryStaging(t), 'consumption', bytes), {
+      instanceOf: DataError,
+      message,
+    });
+  }
+  const same = parquetFile('consumption', amounts.map(row), 1000, 6);
+  t.is((await readBack(await temporaryStaging(t), 'consumption', same)).rows.length, 6);
+});

@@ -1,5 +1,5 @@
 import type { SchemaElement } from 'hyparquet';
-import { parquetWriteBuffer } from 'hyparquet-writer';
+import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { addTo, formatTotals } from '../../pipeline/money.js';
 import type { Totals } from '../../pipeline/money.js';
 import { parseMonth } from '../../pipeline/month.js';
@@ -80,11 +80,15 @@ function element({ name, type, nullable }: Column): SchemaElement {
   }
 }
 
-/** A Parquet file of the standard profile, written by hyparquet-writer. */
+/**
+ * A Parquet file of the standard profile, written by hyparquet-writer.
+ * @param claimed rows that its only row group says it has, whatever its columns hold.
+ */
 export function parquetFile(
   table: TableName,
   rows: readonly Value[][],
   rowGroupSize = 1000,
+  claimed?: number,
 ): Uint8Array {
   const columns = tables[table];
   const schema = [{ name: 'root', num_children: columns.length }, ...columns.map(element)];
@@ -97,7 +101,15 @@ export function parquetFile(
       return type === 'timestamp' ? new Date(Number(value)) : value;
     }),
   }));
-  return new Uint8Array(parquetWriteBuffer({ schema, columnData, rowGroupSize }));
+  const bytes = new ByteWriter();
+  const writer = new ParquetWriter({ writer: bytes, schema });
+  void writer.write({ columnData, rowGroupSize });
+  if (claimed !== undefined) {
+    for (const group of writer.row_groups) group.num_rows = BigInt(claimed);
+    writer.num_rows = BigInt(claimed);
+  }
+  void writer.finish();
+  return new Uint8Array(bytes.getBuffer());
 }
 
 /** Stages a slice as the transform stage leaves it: two Parquet files, then the manifest. */
