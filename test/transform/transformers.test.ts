@@ -1,6 +1,6 @@
 import test from 'ava';
 import { readdir } from 'node:fs/promises';
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import type { PipelineError } from '../../pipeline/errors.js';
 import {
   ConfigurationError,
@@ -199,13 +199,8 @@ test('threads that are ended fail their tasks, and leave nothing behind', async 
     { message: /thread/ },
   );
   t.truthy(error);
-  for (
-    let tries = 0;
-    tries < 100 && (await readdir(`${staging.location}/.tmp`)).length > 0;
-    tries++
-  )
-    await setTimeout(10);
-  t.deepEqual(await readdir(`${staging.location}/.tmp`), []);
+  // The writers of a thread that is gone give up a moment later, and leave nothing aside.
+  while ((await readdir(`${staging.location}/.tmp`)).length > 0) await setImmediate();
   t.false((await readdir(staging.location)).includes('manifests'));
 });
 
