@@ -104,7 +104,7 @@ test('what is not a table of the standard profile is refused', async (t) => {
     [customers, /not of this version's standard profile: its column Region differs/],
     [new Uint8Array(200), /cannot be read/],
     [good.slice(0, good.length >> 1), /cannot be read/],
-    [good.slice(4), /./],
+    [good.slice(4), /cannot be read/],
     [long, /more than 512 characters in column Service/],
   ];
   for (const [bytes, message] of cases) {
@@ -149,4 +149,22 @@ test('a column of more or fewer values than the file has rows is refused', async
   }
   const same = parquetFile('consumption', amounts.map(row), 1000, 6);
   t.is((await readBack(await temporaryStaging(t), 'consumption', same)).rows.length, 6);
+});
+
+test('nothing in a column that is never null is refused, whatever its type', async (t) => {
+  for (const name of ['Reference', 'Amount', 'BillingPeriod', 'Estimated']) {
+    const rows = [
+      completeRow('consumption', october, { Amount: 1n }),
+      completeRow('consumption', october, { [name]: null }),
+    ];
+    const bytes = parquetFile('consumption', rows, 1000, undefined, true);
+    await t.throwsAsync(readBack(await temporaryStaging(t), 'consumption', bytes), {
+      instanceOf: DataError,
+      message: `the Parquet file holds a wrong value in column ${name}`,
+    });
+  }
+  const nothing = { Quantity: null, UnitPrice: null, DiscountedAmount: null };
+  const good = [completeRow('consumption', october, nothing)];
+  const bytes = parquetFile('consumption', good, 1000, undefined, true);
+  t.deepEqual((await readBack(await temporaryStaging(t), 'consumption', bytes)).rows, good);
 });

@@ -83,15 +83,20 @@ function element({ name, type, nullable }: Column): SchemaElement {
 /**
  * A Parquet file of the standard profile, written by hyparquet-writer.
  * @param claimed rows that its only row group says it has, whatever its columns hold.
+ * @param optional whether every column may hold nothing, as other writers have it.
  */
 export function parquetFile(
   table: TableName,
   rows: readonly Value[][],
   rowGroupSize = 1000,
   claimed?: number,
+  optional = false,
 ): Uint8Array {
   const columns = tables[table];
-  const schema = [{ name: 'root', num_children: columns.length }, ...columns.map(element)];
+  const schema = [
+    { name: 'root', num_children: columns.length },
+    ...columns.map((column) => element(optional ? { ...column, nullable: true } : column)),
+  ];
   const columnData = columns.map(({ name, type }, index) => ({
     name,
     data: rows.map((row) => {

@@ -8,6 +8,7 @@ import {
   TransientError,
 } from '../../pipeline/errors.js';
 import { parseMonth } from '../../pipeline/month.js';
+import { plainScope } from '../../pipeline/scope.js';
 import { digest } from '../../pipeline/staging/bytes.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { literal, query } from '../support/duckdb.js';
@@ -32,6 +33,18 @@ const account = (more: object) => ({ Accounts: [{ Id: '000000000012' }, more] })
 /** A good first page, and a second one whose second row is wrong. */
 const lastRow = (...groups: object[]): Answers => ({
   costs: [good, costAnswer([group('S3', '000000000012', '3'), ...groups])],
+});
+
+/** A group of 1 USD with a further metric. */
+const amortized = (Amount: string, service = 'Tax', Unit = 'USD'): object => ({
+  Keys: [service, '000000000012'],
+  Metrics: { UnblendedCost: { Amount: '1', Unit: 'USD' }, AmortizedCost: { Amount, Unit } },
+});
+const byMetric = (AmortizedCost: string): Answers => ({
+  manifest: {
+    scope: { ...plainScope, metrics: ['AmortizedCost'] },
+    metrics: { AmortizedCost: { USD: AmortizedCost } },
+  },
 });
 
 const charges = chargesAnswer([
@@ -96,6 +109,20 @@ const faults: Record<string, Fault> = {
     answers: { costs: [good], manifest: { totals: { USD: '3.000000000000000001' } } },
     file: 'manifest.json',
     message: /add up to {"USD":"3"}, their manifest says {"USD":"3.000000000000000001"}$/,
+  },
+  'another sum of a further metric': {
+    answers: { costs: [costAnswer([amortized('1'), amortized('2', 'EC2')])], ...byMetric('3.5') },
+    file: 'manifest.json',
+    message:
+      /add up to {"AmortizedCost":{"USD":"3"}}, their manifest says {"AmortizedCost":{"USD":"3.5"}}$/,
+  },
+  'a further metric in another currency': {
+    answers: {
+      costs: [costAnswer([amortized('1'), amortized('2', 'EC2', 'EUR')])],
+      ...byMetric('3'),
+    },
+    file: 'cost-and-usage-00001.json',
+    message: /^row 2 has its AmortizedCost in EUR, its UnblendedCost in USD$/,
   },
   'another number of charges': {
     answers: {
@@ -324,6 +351,13 @@ test('an interruption after the last page leaves the former tables too', async (
     { instanceOf: InterruptedError },
   );
   t.deepEqual(await formerTablesStay(staging, former), nothing);
+});
+
+test('the sum of a further metric that agrees is taken', async (t) => {
+  const staging = await temporaryStaging(t);
+  const costs = [costAnswer([amortized('1'), amortized('2', 'EC2')])];
+  await makeExtraction(staging, slice, { costs, ...byMetric('3') });
+  t.like(await run(staging), { state: 'done', rows: 2 });
 });
 
 test('an account of a charge alone is a customer', async (t) => {

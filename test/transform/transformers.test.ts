@@ -187,7 +187,7 @@ test('threads that are ended fail their tasks, and leave nothing behind', async 
   const staging = await temporaryStaging(t);
   await stage(staging, 200, '20261101T000000Z');
   const others = openThreads(1);
-  const error = await t.throwsAsync(
+  await t.throwsAsync(
     others.make(
       taskOf(staging, {
         onProgress: () => {
@@ -198,7 +198,6 @@ test('threads that are ended fail their tasks, and leave nothing behind', async 
     ),
     { message: /thread/ },
   );
-  t.truthy(error);
   // The writers of a thread that is gone give up a moment later, and leave nothing aside.
   while ((await readdir(`${staging.location}/.tmp`)).length > 0) await setImmediate();
   t.false((await readdir(staging.location)).includes('manifests'));
