@@ -13,6 +13,10 @@ const wrongSignatures = new Set([
 ]);
 const denials = new Set(['AccessDenied', 'AccessDeniedException']);
 
+/** How far back Cost Explorer goes (AWS Cost Management user guide). */
+const HISTORY =
+  'it keeps the current month and the 13 before it, or 38 with multi-year data switched on';
+
 /** Without AWS's words: to a wrong signature they may repeat the signed headers, and the session's token with them. */
 function wrongSignature(cause: Error, { access, where }: FailedCall): PipelineError {
   if (/expired|not yet current/i.test(cause.message)) {
@@ -74,20 +78,31 @@ export function refusal(
         ...details,
         next: 'try again later; after Cost Explorer is first switched on it takes about a day',
       });
-    case 'ResourceNotFoundException':
     case 'BillingViewHealthStatusException':
+      return unhealthyView(call, details);
+    case 'ResourceNotFoundException':
       if (access.billingViewArn === undefined) return undefined;
       return new ConfigurationError(
         `Cost Explorer does not serve the billing view ${access.billingViewArn}: ${quote(cause)}`,
         { ...details, next: `check ${settingOf(access, 'billingViewArn')}` },
       );
-    case 'ValidationException':
     case 'BillExpirationException':
+      return new ConfigurationError(`Cost Explorer no longer has the month: ${quote(cause)}`, {
+        ...details,
+        next: `${HISTORY}; of a month among these, run again with --force, which begins at the first page`,
+      });
+    case 'InvalidInputException':
+      if (operation !== 'ListAccounts' || !isTokenRefusal(cause)) return undefined;
+      return new TransientError('AWS no longer honours the continuation token of the accounts', {
+        ...details,
+        next: AGAIN,
+      });
+    case 'ValidationException':
       if (operation !== 'GetCostAndUsage') return undefined;
       if (/token/i.test(cause.message)) return refusedToken(details);
       return new ConfigurationError(`Cost Explorer refuses the month: ${quote(cause)}`, {
         ...details,
-        next: 'it keeps the current month and the 13 before it, or 38 with multi-year data switched on',
+        next: HISTORY,
       });
     default:
       return undefined;
@@ -106,6 +121,29 @@ function expired({ access, operation }: FailedCall, details: ErrorDetails): Pipe
   return new ConfigurationError(
     `${access.credentials.kind === 'keys' ? who : `the login of ${who}`} has expired`,
     { ...details, next: renewalOf(access) },
+  );
+}
+
+/**
+ * A view that is made or changed now is healthy again by itself; one whose source has gone or is shared no
+ * more is not, so that people have to look at it.
+ */
+function unhealthyView({ access }: FailedCall, details: ErrorDetails): TransientError {
+  const arn = access.billingViewArn;
+  return new TransientError(
+    `${arn === undefined ? "the organization's own billing view" : `the billing view ${arn}`} is not healthy, so Cost Explorer does not serve it`,
+    {
+      ...details,
+      next: `${arn === undefined ? '' : `see its status and reason with "aws billing get-billing-view --arn ${arn}"; `}once it is HEALTHY, ${AGAIN}`,
+    },
+  );
+}
+
+/** Whether Organizations refuses the token of a page, by the reasons of its API model. */
+function isTokenRefusal(cause: Error): boolean {
+  return (
+    'Reason' in cause &&
+    (cause.Reason === 'INVALID_PAGINATION_TOKEN' || cause.Reason === 'INVALID_NEXT_TOKEN')
   );
 }
 

@@ -133,7 +133,7 @@ export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
   chain.pages.push(listed(name, chain.pages.length + 1, page));
   chain.complete = page.nextToken === undefined;
   if (page.nextToken !== undefined) chain.tokens.push(page.nextToken);
-  draft.estimated ||= page.estimated && name !== 'total';
+  draft.estimated ||= page.estimated;
   switch (name) {
     case 'total':
       draft.awsTotal ??= emptyTally();

@@ -204,21 +204,21 @@ test('the database goes away in mid load and comes back', async (t) => {
 
 const stalls: [Omit<Fault, 'kind'>, RegExp][] = [
   [{ service: 'vault', operation: 'login' }, /Vault gave no answer in time/],
-  [{ service: 'sts' }, /AWS gave no answer within 1 s.*AssumeRole/],
-  [{ service: 'organizations', afterRequests: 1 }, /AWS gave no answer within 1 s.*ListAccounts/],
+  [{ service: 'sts' }, /AWS gave no answer within 3 s.*AssumeRole/],
+  [{ service: 'organizations', afterRequests: 1 }, /AWS gave no answer within 3 s.*ListAccounts/],
   [
     { service: 'cost-explorer', afterRequests: 2 },
-    /AWS gave no answer within 1 s.*GetCostAndUsage/,
+    /AWS gave no answer within 3 s.*GetCostAndUsage/,
   ],
 ];
 for (const [where, message] of stalls) {
   test(`a request to ${where.service} that never answers is given up`, async (t) => {
     const stalled = await world(t);
     stalled.cloud.faults.push({ ...where, kind: 'hang', times: Infinity });
-    const result = await stalled.run(['--timeout', '1'], { AWS_MAX_ATTEMPTS: '1' });
+    const result = await stalled.run(['--timeout', '3'], { AWS_MAX_ATTEMPTS: '1' });
     failed(t, result, message);
     stalled.cloud.faults.length = 0;
-    await goesOn(t, stalled, ['--timeout', '1']);
+    await goesOn(t, stalled);
   });
 }
 
@@ -232,10 +232,10 @@ for (const [operation, kind] of [
     const stalled = await bucketWorld(t);
     const effect = kind === 'hang' ? { kind } : { kind, after: 100 };
     stalled.s3.faults.push({ effect, operation, skip: 3, times: Infinity });
-    const result = await stalled.run(['--timeout', '1'], { AWS_MAX_ATTEMPTS: '1' });
+    const result = await stalled.run(['--timeout', '3'], { AWS_MAX_ATTEMPTS: '1' });
     failed(t, result, /oab \w+ failed: (S3 did not answer in time|the connection broke)/);
     stalled.s3.faults.length = 0;
-    await goesOn(t, stalled, ['--timeout', '1']);
+    await goesOn(t, stalled);
   });
 }
 

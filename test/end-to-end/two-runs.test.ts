@@ -1,7 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
@@ -70,15 +69,14 @@ async function world(t: Pick<ExecutionContext, 'teardown'>, place: string): Prom
 
 /** Starts a run that hangs at the third cost page of `oab`, its lease in hand. */
 async function startHanging({ cloud, start }: World): Promise<ReturnType<World['start']>> {
-  const fault: Cloud['faults'][number] = {
+  cloud.faults.push({
     service: 'cost-explorer',
     organization: 'oab',
     afterRequests: 2,
     kind: 'hang',
-  };
-  cloud.faults.push(fault);
+  });
   const hanging = start('--month', month, '--organization', 'oab', '--timeout', '600');
-  while (fault.times !== 0) await sleep(20);
+  await cloud.arrival(({ service, status }) => service === 'cost-explorer' && status === 0);
   return hanging;
 }
 

@@ -6,9 +6,11 @@ import { requestOf, totalQuery } from '../../extract/queries.js';
 import { costQuery } from '../../pipeline/staging/manifest.js';
 import type { Session } from '../../extract/session.js';
 import { addAmounts, emptyTally } from '../../extract/tally.js';
+import { monthData } from '../../fixtures/demo/data.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { DataError, TransientError } from '../../pipeline/errors.js';
 import { formatAmount, formatTotals, parseAmount } from '../../pipeline/money.js';
+import type { Scope } from '../../pipeline/scope.js';
 import { plainScope } from '../../pipeline/scope.js';
 import { sha256Of } from '../../pipeline/staging/bytes.js';
 import {
@@ -261,6 +263,43 @@ test.serial('an empty month and an estimated one are told as such', async (t) =>
   t.like(outcome, { state: 'done', customers: 131, rows: 0, totals: {}, requests: 2 });
   t.like(await manifest(outcome.extraction), { estimated: true, awsTotal: { USD: '0' } });
 });
+
+test.serial(
+  'any page that AWS calls estimated makes the month so, whichever question it answers',
+  async (t) => {
+    const own = structuredClone(data);
+    const month = monthData(own, 'oab', MONTH);
+    let estimated = (_request: number): boolean => false;
+    const { run, manifest, requests } = await bench(t, {
+      data: own,
+      onRequest: () => {
+        month.estimated = estimated(requests('GetCostAndUsage').length);
+      },
+    });
+    const scope: Scope = { ...plainScope, detail: 'usage-type', byRecordType: true };
+    const isEstimated = async (): Promise<boolean> => {
+      const before = requests('GetCostAndUsage').length;
+      const { extraction, requests: paid } = await run({ scope, force: true });
+      t.is(requests('GetCostAndUsage').length, before + paid);
+      return (await manifest(extraction)).estimated;
+    };
+    t.false(await isEstimated());
+    const pages = requests('GetCostAndUsage');
+    const questions = new Set(
+      pages.map(({ input }) => JSON.stringify({ ...(input as object), NextPageToken: undefined })),
+    );
+    // Usage types by service, by account, those that several services share, charge types, the total.
+    t.true(questions.size >= 5);
+    for (const [page, { token }] of pages.entries()) {
+      const isFirst = token === undefined;
+      const isLast = pages[page + 1]?.token === undefined;
+      if (!isFirst && !isLast) continue;
+      const before = requests('GetCostAndUsage').length;
+      estimated = (count) => count === before + page + 1;
+      t.true(await isEstimated(), `page ${page + 1} of ${pages.length}`);
+    }
+  },
+);
 
 test.serial('the ungrouped total is staged word for word, groups or not', async (t) => {
   const lying = structuredClone(data);

@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { Fault } from '../../fixtures/cloud/cloud.js';
+import { monthData, organizationData } from '../../fixtures/demo/data.js';
 import {
   ConfigurationError,
   describeError,
@@ -7,7 +8,19 @@ import {
   TransientError,
 } from '../../pipeline/errors.js';
 import { parseMonth } from '../../pipeline/month.js';
-import { bench, data, keysOf, secretsOf, setEnvironment } from '../support/extract.js';
+import { plainScope } from '../../pipeline/scope.js';
+import { transform } from '../../transform/transform.js';
+import { literal, query } from '../support/duckdb.js';
+import {
+  bench,
+  data,
+  keysOf,
+  OTHER_MONTH,
+  secretsOf,
+  setEnvironment,
+  textOf,
+} from '../support/extract.js';
+import { pathOf, taskOf } from '../support/transform.js';
 
 interface Failure {
   name: string;
@@ -96,6 +109,29 @@ const failures: Failure[] = [
     fault: { ...ce, kind: 'cut' },
     kind: TransientError,
     says: /could not be reached \(ECONNRESET\)|could not be read/,
+  },
+  {
+    name: "the organization's own billing view is not healthy",
+    fault: {
+      ...ce,
+      kind: 'error',
+      code: 'BillingViewHealthStatusException',
+      message: 'The billing view status must be HEALTHY',
+    },
+    kind: TransientError,
+    says: /^the organization's own billing view is not healthy, .* \[GetCostAndUsage, organization oab, 2026-10\]; once it is HEALTHY, run the same command again/,
+  },
+  {
+    name: 'the report of the month expires between its pages',
+    fault: {
+      ...ce,
+      kind: 'error',
+      code: 'BillExpirationException',
+      message: 'The requested report expired.',
+      afterRequests: 2,
+    },
+    kind: ConfigurationError,
+    says: /no longer has the month: The requested report expired\. \(BillExpirationException\) .*the 13 before it.*with --force/,
   },
   {
     name: 'something that AWS may invent tomorrow',
@@ -189,11 +225,12 @@ test.serial('failure: a month that Cost Explorer no longer keeps', async (t) => 
 
 test.serial('failure: a request that never answers is given up', async (t) => {
   const { run, cloud, open } = await bench(t);
-  cloud.faults.push({ service: 'cost-explorer', kind: 'hang', times: Infinity });
+  // Nothing answers at all, so that no good answer can come too late on a slow machine.
+  cloud.faults.push({ service: 'sts', kind: 'hang', times: Infinity });
   const error = await t.throwsAsync(run({ source: () => open('oab', 200) }), {
     instanceOf: TransientError,
   });
-  t.regex(describeError(error), /no answer within 0\.2 s after 2 tries/);
+  t.regex(describeError(error), /no answer within 0\.2 s after 2 tries.*AssumeRole/);
 });
 
 test.serial('failure: AWS out of reach', async (t) => {
@@ -211,11 +248,9 @@ test.serial('Ctrl-C ends a request that hangs at once, and the next run goes on'
   const { run, cloud, requests } = await bench(t);
   cloud.faults.push({ service: 'cost-explorer', kind: 'hang', afterRequests: 2 });
   const controller = new AbortController();
-  const arrived = setInterval(() => {
-    if (requests('GetCostAndUsage').length === 3) controller.abort();
-  }, 5);
-  t.teardown(() => {
-    clearInterval(arrived);
+  const arrived = cloud.arrival(() => requests('GetCostAndUsage').length === 3);
+  void arrived.then(() => {
+    controller.abort();
   });
   await t.throwsAsync(run({ signal: controller.signal }), { instanceOf: InterruptedError });
   const { requests: paid } = await run();
@@ -236,5 +271,115 @@ test.serial(
     const error = await t.throwsAsync(run({ source: () => Promise.reject(fault) }));
     t.is(error, fault);
     t.is(cloud.requests.length, 0);
+  },
+);
+
+test.serial('failure: a billing view that is not healthy, until it is', async (t) => {
+  const own = structuredClone(data);
+  const { proForma } = organizationData(own, 'oab');
+  const { billingViewArn } = proForma;
+  own.secret['aws_oab_billingViewArn'] = billingViewArn;
+  const { run, requests, staging } = await bench(t, { data: own });
+  const scope = { ...plainScope, billingViewArn };
+  for (const health of ['CREATING', 'UPDATING', 'UNHEALTHY'] as const) {
+    proForma.health = health;
+    const error = await t.throwsAsync(run({ scope }), { instanceOf: TransientError });
+    t.is(
+      error.message,
+      `the billing view ${billingViewArn} is not healthy, so Cost Explorer does not serve it`,
+    );
+    t.is(error.where, 'GetCostAndUsage, organization oab, 2026-10');
+    t.is(
+      error.next,
+      `see its status and reason with "aws billing get-billing-view --arn ${billingViewArn}"; once it is HEALTHY, run the same command again: it goes on from what is staged`,
+    );
+  }
+  // Each was asked once: the SDK does not try such a refusal again, and nothing was paid.
+  t.is(requests('GetCostAndUsage').length, 3);
+  t.false(requests('GetCostAndUsage').some(({ charged }) => charged));
+  proForma.health = 'HEALTHY';
+  t.is((await run({ scope })).state, 'done');
+  t.is((await keysOf(staging)).filter((key) => key.endsWith('manifest.json')).length, 1);
+});
+
+test.serial('failure: a month whose report has expired, and another that has not', async (t) => {
+  const own = structuredClone(data);
+  monthData(own, 'oab', OTHER_MONTH).expired = true;
+  const { run, requests } = await bench(t, { data: own });
+  const slice = { month: OTHER_MONTH, organization: 'oab' };
+  const error = await t.throwsAsync(run({ slice }), { instanceOf: ConfigurationError });
+  t.regex(
+    describeError(error),
+    /^Cost Explorer no longer has the month: The requested report expired\. Update the date interval and try again\. \(BillExpirationException\) \[GetCostAndUsage, organization oab, 2026-09\]; it keeps the current month and the 13 before it/,
+  );
+  t.false(requests('GetCostAndUsage').some(({ charged }) => charged));
+  t.is((await run()).state, 'done');
+});
+
+test.serial(
+  'failure: Organizations that no longer honours its token, which helps next time',
+  async (t) => {
+    const own = structuredClone(data);
+    const oab = organizationData(own, 'oab');
+    const { id } = oab;
+    // The token of the first page belongs to an organization that is another one now.
+    const { run, requests } = await bench(t, {
+      data: own,
+      onRequest: () => {
+        oab.id = requests('ListAccounts').length === 2 ? 'o-another000' : id;
+      },
+    });
+    const error = await t.throwsAsync(run(), { instanceOf: TransientError });
+    t.regex(
+      describeError(error),
+      /no longer honours the continuation token of the accounts \[ListAccounts, organization oab\]; run the same command again/,
+    );
+    t.like(await run(), { state: 'done', customers: 131 });
+  },
+);
+
+test.serial(
+  'accounts with a state alone, with paths, and with neither state nor status are staged as they came',
+  async (t) => {
+    const own = structuredClone(data);
+    const oab = organizationData(own, 'oab');
+    const listed = oab.accounts.filter((account) => account.listed);
+    const states = [
+      'PENDING_ACTIVATION',
+      'ACTIVE',
+      'SUSPENDED',
+      'PENDING_CLOSURE',
+      'CLOSED',
+    ] as const;
+    for (const [index, state] of states.entries()) listed[index]!.state = state;
+    delete listed[5]!.state;
+    delete listed[6]!.state;
+    listed[6]!.status = 'SUSPENDED';
+    const { run, staging } = await bench(t, { data: own });
+    const { extraction, customers } = await run();
+    t.is(customers, listed.length);
+    const page = JSON.parse(
+      await textOf(staging, `raw/month=2026-10/oab/${extraction}/accounts-00001.json`),
+    ) as { Accounts: { State?: string; Status?: string; Paths: string[] }[] };
+    t.deepEqual(
+      page.Accounts.slice(0, 7).map(({ State, Status }) => [State, Status]),
+      [
+        ...states.map((state) => [state, undefined]),
+        [undefined, undefined],
+        [undefined, 'SUSPENDED'],
+      ],
+    );
+    for (const [index, { Paths }] of page.Accounts.entries())
+      t.true(Paths[0]?.endsWith(`/${listed[index]!.id}/`));
+    // And so the tables tell them, without a name of a state that AWS did not give.
+    await transform(taskOf(staging));
+    const rows = await query(
+      `SELECT Reference, Status FROM read_parquet(${literal(pathOf(staging, 'parquet', 'customers'))})`,
+    );
+    const statusOf = new Map(rows.map(({ Reference, Status }) => [Reference, Status]));
+    t.deepEqual(
+      listed.slice(0, 7).map(({ id }) => statusOf.get(id)),
+      ['pending_activation', 'active', 'suspended', 'pending_closure', 'closed', '', 'suspended'],
+    );
   },
 );

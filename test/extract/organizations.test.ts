@@ -162,13 +162,14 @@ test('an optional key of a name that has no other is told, since it may be a mis
 
 test('external ids are taken as STS takes them', (t) => {
   const character = fc.constantFrom(...Array.from('abcXYZ019_+=,.@:/-'));
-  fc.assert(
-    fc.property(fc.string({ unit: character, minLength: 2, maxLength: 1224 }), (id) => {
-      const entry = changed([], { aws_oab_externalId: id });
-      return 'access' in entry && entry.access.role?.externalId === id;
-    }),
-  );
-  t.pass();
+  t.notThrows(() => {
+    fc.assert(
+      fc.property(fc.string({ unit: character, minLength: 2, maxLength: 1224 }), (id) => {
+        const entry = changed([], { aws_oab_externalId: id });
+        return 'access' in entry && entry.access.role?.externalId === id;
+      }),
+    );
+  });
 });
 
 test('a name that cannot be a folder is a fault, not a path', (t) => {

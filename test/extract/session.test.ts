@@ -1,21 +1,106 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import { holdCredentials } from '../../extract/credentials.js';
+import type { OrganizationSource } from '../../extract/organization-source.js';
 import { DataError, TransientError } from '../../pipeline/errors.js';
-import { bench, keysOf, setEnvironment } from '../support/extract.js';
+import { beforeWrites, bench, keysOf, setEnvironment } from '../support/extract.js';
 
 const expired = { kind: 'error', code: 'ExpiredTokenException' } as const;
 
+const SECOND = 1000;
+
+/** Sets the clock of this process, the stand-in's as well as the stage's, forward. */
+function clockFor(t: ExecutionContext): { forward: (milliseconds: number) => void } {
+  const real = Date.now;
+  let shift = 0;
+  Date.now = () => real() + shift;
+  t.teardown(() => {
+    Date.now = real;
+  });
+  return {
+    forward(milliseconds) {
+      shift += milliseconds;
+    },
+  };
+}
+
+/** An organization whose accounts are listed already, so that none of its requests is on its way as the clock is set. */
+async function listedSource(open: () => OrganizationSource): Promise<OrganizationSource> {
+  const source = open();
+  await source.accounts(new AbortController().signal);
+  return source;
+}
+
 test.serial(
-  'a session is renewed before it expires, and no request meets an expired one',
+  'a session is renewed five minutes before it expires, and no request meets an expired one',
   async (t) => {
-    const { run, requests, cloud } = await bench(t, { sessionSeconds: 3, latencyMs: 100 });
-    const outcome = await run();
-    t.is(outcome.state, 'done');
-    t.true(requests('AssumeRole').length > 1);
+    const { run, requests, cloud, staging, open } = await bench(t);
+    const clock = clockFor(t);
+    const source = await listedSource(open);
+    const used: (string | undefined)[] = [];
+    // Sessions of an hour, and pages that lie further and further apart.
+    const pages = [54 * 60 * SECOND, 2 * 60 * SECOND, 55 * 60 * SECOND, 2 * 3600 * SECOND];
+    const slow = beforeWrites(staging, (key) => {
+      if (!key.includes('/cost-and-usage-')) return;
+      used.push(requests('GetCostAndUsage').at(-1)?.accessKeyId);
+      clock.forward(pages.shift() ?? 0);
+    });
+    t.is((await run({ staging: slow, source: () => source })).state, 'done');
     t.true(cloud.requests.every(({ ok }) => ok));
+    const sessions = [...new Set(used)];
+    t.deepEqual(
+      used.slice(0, 5).map((key) => sessions.indexOf(key)),
+      [0, 0, 1, 2, 3],
+    );
+    t.is(requests('AssumeRole').length, 4);
   },
 );
+
+test.serial('a session shorter than ten minutes is renewed at its half', async (t) => {
+  const { run, requests, cloud, staging, open } = await bench(t, { sessionSeconds: 500 });
+  const clock = clockFor(t);
+  const source = await listedSource(open);
+  const pages = [200 * SECOND, 100 * SECOND];
+  const slow = beforeWrites(staging, (key) => {
+    if (key.includes('/cost-and-usage-')) clock.forward(pages.shift() ?? 0);
+  });
+  await run({ staging: slow, source: () => source });
+  t.true(cloud.requests.every(({ ok }) => ok));
+  const [first, second, third] = requests('GetCostAndUsage').map(({ accessKeyId }) => accessKeyId);
+  t.is(first, second);
+  t.not(second, third);
+  t.is(requests('AssumeRole').length, 2);
+});
+
+test('credentials are held until they have to be renewed, and a failure is not held', async (t) => {
+  const lives = [600 * SECOND, undefined];
+  let obtained = 0;
+  const held = holdCredentials(() => {
+    obtained++;
+    if (obtained === 1) return Promise.reject(new Error('not yet'));
+    const life = lives.shift();
+    return Promise.resolve({
+      accessKeyId: `key ${obtained}`,
+      secretAccessKey: 'secret',
+      ...(life === undefined ? {} : { expiration: new Date(Date.now() + life) }),
+    });
+  });
+  await t.throwsAsync(held.credentials(), { message: 'not yet' });
+  const [one, other] = await Promise.all([held.credentials(), held.credentials()]);
+  t.is(one, other);
+  t.is(obtained, 2);
+  t.is(await held.credentials(), one);
+  held.drop({ ...one });
+  t.is(await held.credentials(), one, 'only those in force are let go of');
+  held.drop(one);
+  const last = await held.credentials();
+  t.is(last.accessKeyId, 'key 3');
+  held.drop(one);
+  t.is(await held.credentials(), last);
+  t.is(obtained, 3);
+});
 
 test.serial(
   'a session that ends early is assumed anew, and the same request sent again',

@@ -32,16 +32,17 @@ function smallestBySearch(edges: ReadonlyMap<string, readonly string[]>): number
 }
 
 test('a cover touches every edge, and there is no smaller one', (t) => {
-  fc.assert(
-    fc.property(services, (found) => {
-      const edges = new Map([...found].map(([type, of]) => [type, [...of]]));
-      const { left, right } = smallestCover(edges);
-      for (const [type, of] of edges)
-        for (const service of of) if (!left.has(type) && !right.has(service)) return false;
-      return left.size + right.size === smallestBySearch(edges);
-    }),
-  );
-  t.pass();
+  t.notThrows(() => {
+    fc.assert(
+      fc.property(services, (found) => {
+        const edges = new Map([...found].map(([type, of]) => [type, [...of]]));
+        const { left, right } = smallestCover(edges);
+        for (const [type, of] of edges)
+          for (const service of of) if (!left.has(type) && !right.has(service)) return false;
+        return left.size + right.size === smallestBySearch(edges);
+      }),
+    );
+  });
 });
 
 test('each pair of a shared usage type is asked for exactly once, and nothing else is', (t) => {

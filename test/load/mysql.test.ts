@@ -2,6 +2,7 @@ import anyTest from 'ava';
 import type { TestFn } from 'ava';
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
+import mysql from 'mysql2/promise';
 import {
   ConfigurationError,
   DataError,
@@ -9,6 +10,10 @@ import {
   PipelineError,
   TransientError,
 } from '../../pipeline/errors.js';
+import type { Outcome } from '../../pipeline/outcome.js';
+import type { Slice } from '../../pipeline/staging/layout.js';
+import { exportKey } from '../../pipeline/staging/layout.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
 import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
 import { loadSlice, openFor, silent, temporaryStaging } from '../support/load-fixture.js';
 import type { TestServer } from '../support/mariadb.js';
@@ -279,6 +284,14 @@ test('a connection that breaks in mid load leaves the old rows', async (t) => {
   await loadSlice(staging, database);
   await stageSlice(staging, october, rows(40_000));
   let killed: Promise<unknown> | undefined;
+  // The rest of the rows is not there before the connection is dead, however fast the load is.
+  const held: Staging = {
+    ...staging,
+    async read(...asked) {
+      await killed;
+      return staging.read(...asked);
+    },
+  };
   const onProgress = (text: string): void => {
     if (!text.startsWith('consumption 10000')) return;
     killed = server
@@ -288,11 +301,11 @@ test('a connection that breaks in mid load leaves the old rows', async (t) => {
       )
       .then((found) => server.query(url, ...found.map(({ id }) => `KILL ${String(id)}`)));
   };
-  await t.throwsAsync(loadSlice(staging, database, { onProgress }), {
+  await t.throwsAsync(loadSlice(held, database, { onProgress }), {
     instanceOf: TransientError,
     message: /connection to the database broke/,
   });
-  await killed;
+  t.true(killed !== undefined);
   t.deepEqual(await server.query(url, 'SELECT COUNT(*) AS n FROM consumption'), [{ n: 5 }]);
   t.is((await loadSlice(staging, database)).state, 'done');
   t.deepEqual(await server.query(url, 'SELECT COUNT(*) AS n FROM consumption'), [{ n: 40_000 }]);
@@ -326,4 +339,73 @@ test('a server that dies in mid load leaves the old rows', async (t) => {
     t.is((await loadSlice(staging, database)).state, 'done');
     t.deepEqual(await server.query(url, 'SELECT COUNT(*) AS n FROM consumption'), [{ n: 40_000 }]);
   }
+});
+
+/** The staging area whose Parquet file of the slice's table is handed out only after `step`, once it is read in parts. */
+function heldBack(staging: Staging, key: string, step: () => Promise<void>): Staging {
+  return {
+    ...staging,
+    async read(asked, range) {
+      // The whole file is read before, for its sha256.
+      if (asked === key && range !== undefined) await step();
+      return staging.read(asked, range);
+    },
+  };
+}
+
+test('neighbouring slices load side by side, new and again: none waits for another', async (t) => {
+  // Were one to wait, it would give up soon instead of after 50 seconds.
+  const server = await startServer(['--innodb-lock-wait-timeout=1']);
+  t.teardown(() => server.stop());
+  const url = await server.createDatabase();
+  const database = await openFor(t, url);
+  const staging = await temporaryStaging(t);
+  const slice = (organization: string) => ({ month: october.month, organization });
+  const standing = ['a', 'm', 'z'].map(slice);
+  const [first, ...others] = ['b', '0', 'bb', 'n', 'zz'].map(slice) as [Slice, ...Slice[]];
+  for (const one of [...standing, first, ...others]) await stageSlice(staging, one, rows(40));
+  for (const one of standing) await loadSlice(staging, database, { slice: one });
+
+  const cases = [
+    ['consumption', first],
+    ['consumption', first],
+    ['customers', first],
+    ['consumption', slice('m')],
+  ] as const;
+  for (const [index, [table, held]] of cases.entries()) {
+    // Its old rows are deleted; before its new ones come, all the others load.
+    let beside: Promise<Outcome[]> | undefined;
+    const late = heldBack(staging, exportKey('parquet', table, held), async () => {
+      beside ??= Promise.all(
+        others.map((one) => loadSlice(staging, database, { slice: one, force: true })),
+      );
+      await beside;
+    });
+    t.is((await loadSlice(late, database, { slice: held, force: true })).state, 'done');
+    const states = (await beside)?.map(({ state }) => state);
+    t.deepEqual(states, ['done', 'done', 'done', 'done'], `case ${index}`);
+  }
+  t.deepEqual(
+    await server.query(
+      url,
+      'SELECT Organization, COUNT(*) AS n FROM consumption GROUP BY Organization ORDER BY Organization',
+    ),
+    ['0', 'a', 'b', 'bb', 'm', 'n', 'z', 'zz'].map((Organization) => ({ Organization, n: 40 })),
+  );
+});
+
+test('what another client has not committed does not count, and is not waited for', async (t) => {
+  const { server } = t.context;
+  const url = await server.createDatabase();
+  const staging = await temporaryStaging(t);
+  const database = await openFor(t, url);
+  await stageSlice(staging, october, rows(5));
+  await loadSlice(staging, database);
+  const client = await mysql.createConnection(url);
+  t.teardown(() => client.end());
+  await client.query('START TRANSACTION');
+  await client.query('DELETE FROM consumption');
+  t.is((await loadSlice(staging, database)).state, 'unchanged');
+  await client.query('COMMIT');
+  t.is((await loadSlice(staging, database)).state, 'done');
 });

@@ -109,7 +109,7 @@ test('what is not a table of the standard profile is refused', async (t) => {
     [customers, /not of this version's standard profile: its column Region differs/],
     [new Uint8Array(200), /cannot be read/],
     [good.slice(0, good.length >> 1), /cannot be read/],
-    [good.slice(4), /./],
+    [good.slice(4), /cannot be read/],
     [long, /more than 512 characters in column Service/],
   ];
   for (const [bytes, message] of cases) {
@@ -169,3 +169,44 @@ function footerStart(bytes: Uint8Array): number {
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(bytes.length - 8, true);
   return bytes.length - 8 - length;
 }
+test('a column of more or fewer values than the file has rows is refused', async (t) => {
+  const amounts = fc.sample(fc.bigInt({ min: 0n, max: 10n ** 20n }), 6);
+  // Texts that repeat and texts that differ, which are packed differently; and flags, which are bits.
+  const row = (Amount: bigint, index: number): Value[] =>
+    completeRow('consumption', october, {
+      Amount,
+      Reference: String(index).padStart(12, '0'),
+      Estimated: index % 2 === 0,
+    });
+  for (const [held, claimed, message] of [
+    [6, 5, /holds too many values in column Reference/],
+    [6, 1, /holds too many values in column Reference/],
+    [2, 3, /holds too few values in column Reference|cannot be read/],
+  ] as const) {
+    const bytes = parquetFile('consumption', amounts.slice(0, held).map(row), 1000, claimed);
+    await t.throwsAsync(readBack(await temporaryStaging(t), 'consumption', bytes, claimed), {
+      instanceOf: DataError,
+      message,
+    });
+  }
+  const same = parquetFile('consumption', amounts.map(row), 1000, 6);
+  t.is((await readBack(await temporaryStaging(t), 'consumption', same, 6)).rows.length, 6);
+});
+
+test('nothing in a column that is never null is refused, whatever its type', async (t) => {
+  for (const name of ['Reference', 'Amount', 'BillingPeriod', 'Estimated']) {
+    const rows = [
+      completeRow('consumption', october, { Amount: 1n }),
+      completeRow('consumption', october, { [name]: null }),
+    ];
+    const bytes = parquetFile('consumption', rows, 1000, undefined, true);
+    await t.throwsAsync(readBack(await temporaryStaging(t), 'consumption', bytes, 2), {
+      instanceOf: DataError,
+      message: `the Parquet file holds a wrong value in column ${name}`,
+    });
+  }
+  const nothing = { Quantity: null, UnitPrice: null, DiscountedAmount: null };
+  const good = [completeRow('consumption', october, nothing)];
+  const bytes = parquetFile('consumption', good, 1000, undefined, true);
+  t.deepEqual((await readBack(await temporaryStaging(t), 'consumption', bytes, 1)).rows, good);
+});

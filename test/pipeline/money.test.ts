@@ -17,13 +17,14 @@ const limit = 10n ** 38n;
 const anyUnits = fc.bigInt({ min: -limit + 1n, max: limit - 1n });
 
 test('what is printed is read back to the last digit', (t) => {
-  fc.assert(
-    fc.property(anyUnits, (units) => {
-      const parsed = parseAmount(formatAmount(units));
-      return parsed.units === units && !parsed.rounded;
-    }),
-  );
-  t.pass();
+  t.notThrows(() => {
+    fc.assert(
+      fc.property(anyUnits, (units) => {
+        const parsed = parseAmount(formatAmount(units));
+        return parsed.units === units && !parsed.rounded;
+      }),
+    );
+  });
 });
 
 test('amounts are printed plainly: no exponent, no trailing zeros, no negative zero', (t) => {
@@ -80,23 +81,24 @@ test('digits past the 18th round half to even, and say so', (t) => {
 });
 
 test('rounding never moves an amount by more than half a unit, ties to even', (t) => {
-  fc.assert(
-    fc.property(
-      fc.bigInt({ min: 0n, max: 10n ** 30n }),
-      fc.integer({ min: 1, max: 10 }),
-      (digits, extra) => {
-        const text = `${digits}e-${SCALE + extra}`;
-        const divisor = 10n ** BigInt(extra);
-        const { units, rounded } = parseAmount(text);
-        const distance = digits - units * divisor;
-        const twice = distance < 0n ? -distance * 2n : distance * 2n;
-        return twice < divisor
-          ? rounded === (distance !== 0n)
-          : twice === divisor && units % 2n === 0n && rounded;
-      },
-    ),
-  );
-  t.pass();
+  t.notThrows(() => {
+    fc.assert(
+      fc.property(
+        fc.bigInt({ min: 0n, max: 10n ** 30n }),
+        fc.integer({ min: 1, max: 10 }),
+        (digits, extra) => {
+          const text = `${digits}e-${SCALE + extra}`;
+          const divisor = 10n ** BigInt(extra);
+          const { units, rounded } = parseAmount(text);
+          const distance = digits - units * divisor;
+          const twice = distance < 0n ? -distance * 2n : distance * 2n;
+          return twice < divisor
+            ? rounded === (distance !== 0n)
+            : twice === divisor && units % 2n === 0n && rounded;
+        },
+      ),
+    );
+  });
 });
 
 for (const text of [

@@ -1,4 +1,5 @@
 import { addTo, formatTotals, parseAmount } from '../../pipeline/money.js';
+import { plainScope } from '../../pipeline/scope.js';
 import { sha256Of } from '../../pipeline/staging/bytes.js';
 import type { Operation, Slice } from '../../pipeline/staging/layout.js';
 import {
@@ -14,6 +15,8 @@ import type { Staging } from '../../pipeline/staging/staging.js';
 export interface Answers {
   accounts?: readonly (object | string)[];
   costs?: readonly (object | string)[];
+  /** Answers to the question by charge type; without them it was not asked. */
+  charges?: readonly (object | string)[];
   extraction?: string;
   /** Members of the manifest to replace. */
   manifest?: Partial<ExtractionManifest>;
@@ -54,6 +57,7 @@ export async function makeExtraction(
   {
     accounts = [{ Accounts: [] }],
     costs = [costAnswer([])],
+    charges,
     extraction = '20261101T020304Z',
     manifest = {},
   }: Answers,
@@ -69,6 +73,7 @@ export async function makeExtraction(
   };
   await stage('accounts', accounts);
   await stage('cost-and-usage', costs);
+  await stage('record-type', charges ?? []);
   const groups = costs.flatMap(groupsOf);
   const written: ExtractionManifest = {
     format: 1,
@@ -83,11 +88,28 @@ export async function makeExtraction(
     accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
     groups: groups.length,
     totals: sum(groups),
+    ...(charges === undefined ? {} : byRecordType(charges.flatMap(groupsOf))),
     estimated: false,
     ...manifest,
   };
   await staging.write(extractionManifestKey(slice, extraction), serializeManifest(written));
   return written;
+}
+
+function byRecordType(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
+  return {
+    scope: { ...plainScope, byRecordType: true },
+    recordTypes: { groups: groups.length, totals: sum(groups), metrics: {} },
+  };
+}
+
+/** An answer of GetCostAndUsage by charge type and account. */
+export function chargesAnswer(groups: readonly object[]): object {
+  const GroupDefinitions = ['RECORD_TYPE', 'LINKED_ACCOUNT'].map((Key) => ({
+    Type: 'DIMENSION',
+    Key,
+  }));
+  return costAnswer(groups, { GroupDefinitions });
 }
 
 interface AnyAnswer {

@@ -1,5 +1,5 @@
 import type { SchemaElement } from 'hyparquet';
-import { parquetWriteBuffer } from 'hyparquet-writer';
+import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { addTo, formatTotals } from '../../pipeline/money.js';
 import type { Totals } from '../../pipeline/money.js';
 import { parseMonth } from '../../pipeline/month.js';
@@ -80,14 +80,23 @@ function element({ name, type, nullable }: Column): SchemaElement {
   }
 }
 
-/** A Parquet file of the standard profile, written by hyparquet-writer. */
+/**
+ * A Parquet file of the standard profile, written by hyparquet-writer.
+ * @param claimed rows that its footer says it has, whatever its columns hold.
+ * @param optional whether every column may hold nothing, as other writers have it.
+ */
 export function parquetFile(
   table: TableName,
   rows: readonly Value[][],
   rowGroupSize = 1000,
+  claimed?: number,
+  optional = false,
 ): Uint8Array {
   const columns = tables[table];
-  const schema = [{ name: 'root', num_children: columns.length }, ...columns.map(element)];
+  const schema = [
+    { name: 'root', num_children: columns.length },
+    ...columns.map((column) => element(optional ? { ...column, nullable: true } : column)),
+  ];
   const columnData = columns.map(({ name, type }, index) => ({
     name,
     data: rows.map((row) => {
@@ -97,7 +106,19 @@ export function parquetFile(
       return type === 'timestamp' ? new Date(Number(value)) : value;
     }),
   }));
-  return new Uint8Array(parquetWriteBuffer({ schema, columnData, rowGroupSize }));
+  const bytes = new ByteWriter();
+  const writer = new ParquetWriter({ writer: bytes, schema });
+  void writer.write({ columnData, rowGroupSize });
+  if (claimed !== undefined) {
+    for (const group of writer.row_groups) {
+      group.num_rows = BigInt(claimed);
+      for (const { meta_data: column } of group.columns)
+        if (column !== undefined) column.num_values = BigInt(claimed);
+    }
+    writer.num_rows = BigInt(claimed);
+  }
+  void writer.finish();
+  return new Uint8Array(bytes.getBuffer());
 }
 
 /** Stages a slice as the transform stage leaves it: two Parquet files, then the manifest. */

@@ -2,6 +2,7 @@ import test from 'ava';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import { readFile } from 'node:fs/promises';
+import { DataError } from '../../pipeline/errors.js';
 import { openWriter } from '../../pipeline/staging/bytes.js';
 import { exportKey } from '../../pipeline/staging/layout.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
@@ -9,12 +10,16 @@ import type { Batch, Column } from '../../pipeline/staging/tables.js';
 import { consumption, customers } from '../../pipeline/staging/tables.js';
 import { openCsv } from '../../transform/csv.js';
 import type { OpenExport } from '../../transform/export.js';
+import { openExports } from '../../transform/exports.js';
 import { openParquet } from '../../transform/parquet.js';
 import { openParquetBasic } from '../../transform/parquet-basic.js';
+import type { Written } from '../../transform/written.js';
+import { emptyWritten } from '../../transform/written.js';
 import { literal, query } from '../support/duckdb.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { completeRow } from '../support/staged-slice.js';
 import { temporaryStaging } from '../support/staging.js';
-import { pathOf, run, slice } from '../support/transform.js';
+import { pathOf, run, slice, snapshot } from '../support/transform.js';
 
 /** Units of 10^-18 in plain notation, by the shortest way there is: not the product's own code. */
 function plain(units: bigint): string {
@@ -454,4 +459,47 @@ test('the exports of a slice lie where the layout says', async (t) => {
     exportKey('parquet', 'consumption', slice),
     exportKey('parquet', 'customers', slice),
   ]);
+});
+
+test('files that hold other rows than were made are refused, and none becomes visible', async (t) => {
+  const formats = ['parquet', 'csv', 'parquet-basic'] as const;
+  const row = completeRow('consumption', slice, { Amount: 15n * 10n ** 17n });
+  const made: Written = {
+    rows: 2,
+    totals: new Map([['USD', 3n * 10n ** 18n]]),
+    columns: new Map(),
+  };
+  const wrong: Partial<Written>[] = [
+    { rows: 1 },
+    { rows: 3 },
+    { totals: new Map([['USD', 3n * 10n ** 18n - 1n]]) },
+    { totals: new Map([['EUR', 3n * 10n ** 18n]]) },
+    { columns: new Map([['AmortizedCost', new Map([['USD', 1n]])]]) },
+  ];
+  for (const format of formats) {
+    for (const change of [undefined, ...wrong]) {
+      const staging = await temporaryStaging(t);
+      const exports = await openExports(staging, slice, ['consumption'], [format]);
+      await exports.write('consumption', {
+        length: 2,
+        columns: row.map((value) => [value, value]),
+      });
+      const close = exports.close({
+        customers: emptyWritten(),
+        consumption: { ...made, ...change },
+        charges: emptyWritten(),
+      });
+      if (change === undefined) {
+        t.deepEqual(
+          (await close).consumption.map(({ key }) => key),
+          [exportKey(format, 'consumption', slice)],
+        );
+        continue;
+      }
+      const error = await t.throwsAsync(close, { instanceOf: DataError, message: /were written/ });
+      t.is(error.where, pathOf(staging, format, 'consumption'));
+      await exports.abort();
+      t.deepEqual(await snapshot(staging), new Map());
+    }
+  }
 });

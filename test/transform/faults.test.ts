@@ -7,12 +7,15 @@ import {
   InterruptedError,
   TransientError,
 } from '../../pipeline/errors.js';
+import { parseMonth } from '../../pipeline/month.js';
+import { plainScope } from '../../pipeline/scope.js';
 import { digest } from '../../pipeline/staging/bytes.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { literal, query } from '../support/duckdb.js';
 import type { Answers } from '../support/extraction.js';
-import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { chargesAnswer, costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { temporaryStaging } from '../support/staging.js';
-import { run, slice, snapshot } from '../support/transform.js';
+import { pathOf, run, slice, snapshot } from '../support/transform.js';
 
 const folder = 'raw/month=2026-10/oab/20261102T000000Z/';
 const good = costAnswer([group('Tax', '000000000012', '1'), group('EC2', '000000000012', '2')]);
@@ -31,6 +34,24 @@ const account = (more: object) => ({ Accounts: [{ Id: '000000000012' }, more] })
 const lastRow = (...groups: object[]): Answers => ({
   costs: [good, costAnswer([group('S3', '000000000012', '3'), ...groups])],
 });
+
+/** A group of 1 USD with a further metric. */
+const amortized = (Amount: string, service = 'Tax', Unit = 'USD'): object => ({
+  Keys: [service, '000000000012'],
+  Metrics: { UnblendedCost: { Amount: '1', Unit: 'USD' }, AmortizedCost: { Amount, Unit } },
+});
+const byMetric = (AmortizedCost: string): Answers => ({
+  manifest: {
+    scope: { ...plainScope, metrics: ['AmortizedCost'] },
+    metrics: { AmortizedCost: { USD: AmortizedCost } },
+  },
+});
+
+const charges = chargesAnswer([
+  group('Usage', '000000000012', '2.5'),
+  group('Tax', '000000000012', '0.5'),
+]);
+const charged: Answers = { costs: [good], charges: [charges] };
 
 const faults: Record<string, Fault> = {
   'a missing page': {
@@ -89,10 +110,68 @@ const faults: Record<string, Fault> = {
     file: 'manifest.json',
     message: /add up to {"USD":"3"}, their manifest says {"USD":"3.000000000000000001"}$/,
   },
+  'another sum of a further metric': {
+    answers: { costs: [costAnswer([amortized('1'), amortized('2', 'EC2')])], ...byMetric('3.5') },
+    file: 'manifest.json',
+    message:
+      /add up to {"AmortizedCost":{"USD":"3"}}, their manifest says {"AmortizedCost":{"USD":"3.5"}}$/,
+  },
+  'a further metric in another currency': {
+    answers: {
+      costs: [costAnswer([amortized('1'), amortized('2', 'EC2', 'EUR')])],
+      ...byMetric('3'),
+    },
+    file: 'cost-and-usage-00001.json',
+    message: /^row 2 has its AmortizedCost in EUR, its UnblendedCost in USD$/,
+  },
+  'another number of charges': {
+    answers: {
+      ...charged,
+      manifest: { recordTypes: { groups: 1, totals: { USD: '3' }, metrics: {} } },
+    },
+    file: 'manifest.json',
+    message: /^the staged pages hold 2 groups, their manifest says 1$/,
+  },
+  'another sum of charges': {
+    answers: {
+      ...charged,
+      manifest: { recordTypes: { groups: 2, totals: { USD: '2.9' }, metrics: {} } },
+    },
+    file: 'manifest.json',
+    message: /add up to {"USD":"3"}, their manifest says {"USD":"2.9"}$/,
+  },
+  'charges that were not asked for': {
+    answers: { ...charged, manifest: { recordTypes: null } },
+    file: 'manifest.json',
+    message: /^the staged pages hold 2 groups, their manifest says 0$/,
+  },
+  'a charge type that is there twice': {
+    answers: {
+      costs: [good],
+      charges: [charges, chargesAnswer([group('Tax', '000000000012', '0.5')])],
+    },
+    file: 'record-type-00002.json',
+    message: /^row 1 repeats charge type "Tax" of account 000000000012$/,
+  },
+  'a charge of an account without its id': {
+    answers: { costs: [good], charges: [chargesAnswer([{ Keys: ['Tax'] }])] },
+    file: 'record-type-00001.json',
+    message: /^row 1 has no account id$/,
+  },
   'a manifest of another organization': {
     answers: { manifest: { organization: 'internal' } },
     file: 'manifest.json',
     message: /^the manifest belongs to another extraction: 2026-10 of internal/,
+  },
+  'a manifest of another month': {
+    answers: { manifest: { month: parseMonth('2026-09') } },
+    file: 'manifest.json',
+    message: /^the manifest belongs to another extraction: 2026-09 of oab/,
+  },
+  'a manifest of another extraction': {
+    answers: { manifest: { extraction: '20261101T020304Z' } },
+    file: 'manifest.json',
+    message: /^the manifest belongs to another extraction: 2026-10 of oab, 20261101T020304Z$/,
   },
   'an amount that is no number': {
     answers: lastRow(group('Tax', '000000000013', '1,50')),
@@ -255,6 +334,61 @@ test('an interrupted run leaves the former tables', async (t) => {
     { instanceOf: InterruptedError },
   );
   t.deepEqual(await formerTablesStay(staging, former), nothing);
+});
+
+test('an interruption after the last page leaves the former tables too', async (t) => {
+  const staging = await temporaryStaging(t);
+  const former = await withFormerTables(staging);
+  await makeExtraction(staging, slice, { costs: [good], extraction: '20261102T000000Z' });
+  const controller = new AbortController();
+  await t.throwsAsync(
+    run(staging, {
+      signal: controller.signal,
+      onProgress: (text) => {
+        if (text === '2 of 2 rows') controller.abort();
+      },
+    }),
+    { instanceOf: InterruptedError },
+  );
+  t.deepEqual(await formerTablesStay(staging, former), nothing);
+});
+
+test('the sum of a further metric that agrees is taken', async (t) => {
+  const staging = await temporaryStaging(t);
+  const costs = [costAnswer([amortized('1'), amortized('2', 'EC2')])];
+  await makeExtraction(staging, slice, { costs, ...byMetric('3') });
+  t.like(await run(staging), { state: 'done', rows: 2 });
+});
+
+test('an account of a charge alone is a customer', async (t) => {
+  const staging = await temporaryStaging(t);
+  const DimensionValueAttributes = [
+    { Value: '000000000099', Attributes: { description: 'Taxed alone' } },
+  ];
+  await makeExtraction(staging, slice, {
+    accounts: [{ Accounts: [{ Id: '000000000012', Name: 'Listed' }] }],
+    costs: [good],
+    charges: [
+      charges,
+      {
+        ...chargesAnswer([
+          group('Tax', '000000000099', '1'),
+          group('Refund', '000000000099', '-1'),
+        ]),
+        DimensionValueAttributes,
+      },
+    ],
+  });
+  t.like(await run(staging), { state: 'done', customers: 2, rows: 2 });
+  t.deepEqual(
+    await query(
+      `SELECT Reference, TenantName, Status FROM read_parquet(${literal(pathOf(staging, 'parquet', 'customers'))}) ORDER BY Reference`,
+    ),
+    [
+      { Reference: '000000000012', TenantName: 'Listed', Status: '' },
+      { Reference: '000000000099', TenantName: 'Taxed alone', Status: 'unlisted' },
+    ],
+  );
 });
 
 test('a full disk leaves the former tables, and the next run goes on', async (t) => {

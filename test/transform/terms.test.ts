@@ -6,21 +6,22 @@ const place = { where: 'file', row: 1 };
 
 test('pairs are remembered as a set of strings would remember them', (t) => {
   const names = fc.integer({ min: 0, max: 200 }).map(String);
-  fc.assert(
-    fc.property(fc.array(fc.tuple(names, names), { maxLength: 500 }), (drawn) => {
-      const firsts = createTerms(() => undefined);
-      const seconds = createTerms(() => undefined);
-      const isNew = createPairs();
-      const model = new Set<string>();
-      for (const [first, second] of drawn) {
-        const expected = !model.has(`${first}/${second}`);
-        model.add(`${first}/${second}`);
-        if (isNew(firsts.of(first, place), seconds.of(second, place)) !== expected) return false;
-      }
-      return true;
-    }),
-  );
-  t.pass();
+  t.notThrows(() => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(names, names), { maxLength: 500 }), (drawn) => {
+        const firsts = createTerms(() => undefined);
+        const seconds = createTerms(() => undefined);
+        const isNew = createPairs();
+        const model = new Set<string>();
+        for (const [first, second] of drawn) {
+          const expected = !model.has(`${first}/${second}`);
+          model.add(`${first}/${second}`);
+          if (isNew(firsts.of(first, place), seconds.of(second, place)) !== expected) return false;
+        }
+        return true;
+      }),
+    );
+  });
 });
 
 test('a text is checked when it is met first, and kept in that order', (t) => {
