@@ -121,7 +121,9 @@ function parseOptions(given: URLSearchParams): z.output<typeof connectionOptions
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map(({ path, message }) =>
     // The name of an unknown one may be a part of the password.
-    path.length === 0 ? 'an unknown option' : `an option that is wrong: ${path.join('.')} ${message}`,
+    path.length === 0
+      ? 'an unknown option'
+      : `an option that is wrong: ${path.join('.')} ${message}`,
   );
   throw new UsageError(`the database address holds ${faults.join(', ')}`, { next });
 }

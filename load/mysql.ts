@@ -24,24 +24,30 @@ import { sliceKey } from './slice-rows.js';
 /** Longest INSERT statement, and longest list of its values, in bytes: servers take at least 1 MiB by default. */
 const LONGEST_STATEMENT = 1 << 20;
 
+type AccessMode = 'READ WRITE' | 'READ ONLY';
+
 /** Texts are read and written without surprises whatever the server's own settings are. */
-const SESSION = [
+const session = (mode: AccessMode): readonly string[] => [
   "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'",
   // The level that every binary log takes; the loads' own transactions name theirs.
-  'SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ',
+  `SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, ${mode}`,
 ];
 
-/** Prepares connections to a MySQL or MariaDB database; nothing is contacted before the first query. */
+/**
+ * Prepares connections to a MySQL or MariaDB database; nothing is contacted before the first query.
+ * @param mode `READ ONLY`: the server itself refuses whatever would write.
+ */
 export async function connectMysql(
   location: MysqlLocation,
   log: Log,
+  mode: AccessMode,
 ): Promise<{ knex: Knex; where: string }> {
   const { host, port, user, database } = location;
   const where = `mysql://${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
   const knex = knexModule.knex({
     client: 'mysql2',
     connection: await connectionSettings(location),
-    pool: { min: 0, max: 32, afterCreate: prepareSession },
+    pool: { min: 0, max: 32, afterCreate: preparer(session(mode)) },
     acquireConnectionTimeout: LONGEST_WAIT,
     log: knexLog(log),
   });
@@ -51,7 +57,7 @@ export async function connectMysql(
 /** Opens a MySQL or MariaDB database, see `openDatabase`. */
 export async function openMysql(location: MysqlLocation, log: Log): Promise<Database> {
   const { database } = location;
-  const { knex, where } = await connectMysql(location, log);
+  const { knex, where } = await connectMysql(location, log, 'READ WRITE');
   try {
     const server = await translated(where, async () => {
       const settings = await readServer(knex);
@@ -150,24 +156,25 @@ function refuseKey(): never {
 /** What ended a connection; queries after it only say that it is closed. */
 const ends = new WeakMap<object, Error>();
 
-function prepareSession(
-  connection: mysql.Connection,
-  done: (error: Error | null, connection: mysql.Connection) => void,
-): void {
-  connection.on('error', (error: Error) => {
-    if (!ends.has(connection)) ends.set(connection, error);
-  });
-  const run = ([statement, ...rest]: readonly string[]): void => {
-    if (statement === undefined) {
-      done(null, connection);
-      return;
-    }
-    connection.query(statement, (error) => {
-      if (error === null) run(rest);
-      else done(error, connection);
+type Prepared = (error: Error | null, connection: mysql.Connection) => void;
+
+function preparer(statements: readonly string[]) {
+  return (connection: mysql.Connection, done: Prepared): void => {
+    connection.on('error', (error: Error) => {
+      if (!ends.has(connection)) ends.set(connection, error);
     });
+    const run = ([statement, ...rest]: readonly string[]): void => {
+      if (statement === undefined) {
+        done(null, connection);
+        return;
+      }
+      connection.query(statement, (error) => {
+        if (error === null) run(rest);
+        else done(error, connection);
+      });
+    };
+    run(statements);
   };
-  run(SESSION);
 }
 
 const serverSettings = z
@@ -222,26 +229,23 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
           ? (['repeatable read', 'every slice'] as const)
           : (['read committed', `${slice.month} ${slice.organization}`] as const);
         return withLock(knex, lockName(name, turn), context, (connection) =>
-          transaction(
-            knex,
-            { connection, isolationLevel },
-            (trx) =>
-              work({
-                dialect: 'mysql',
-                trx,
-                append: async (table, pieces) => {
-                  const load = bulkLoader(trx, table);
-                  const insert = rowInserter(trx, table, mysql.escape, maxBytes);
-                  let line = 1;
-                  // The next rows are read while the server takes these.
-                  for await (const rows of ahead(pieces)) {
-                    if (bulk) bulk = await load(rows, line);
-                    if (!bulk) await insert(rows, line);
-                    line += rows.length;
-                  }
-                },
-                sums: (table, of, columns) => sumSlice(trx, table, of, columns),
-              } satisfies LoadTransaction),
+          transaction(knex, { connection, isolationLevel }, (trx) =>
+            work({
+              dialect: 'mysql',
+              trx,
+              append: async (table, pieces) => {
+                const load = bulkLoader(trx, table);
+                const insert = rowInserter(trx, table, mysql.escape, maxBytes);
+                let line = 1;
+                // The next rows are read while the server takes these.
+                for await (const rows of ahead(pieces)) {
+                  if (bulk) bulk = await load(rows, line);
+                  if (!bulk) await insert(rows, line);
+                  line += rows.length;
+                }
+              },
+              sums: (table, of, columns) => sumSlice(trx, table, of, columns),
+            } satisfies LoadTransaction),
           ).catch((error: unknown) => {
             throw (isClosed(error) ? ends.get(connection) : undefined) ?? error;
           }),

@@ -35,8 +35,7 @@ export function parseSuiviSecret(
   }
   const server = suivi.safeParse(secret);
   const options = connectionOptions.safeParse(Object.fromEntries(further));
-  if (server.success && options.success)
-    return { kind: 'mysql', ...server.data, ...options.data };
+  if (server.success && options.success) return { kind: 'mysql', ...server.data, ...options.data };
   const issues = [...(server.error?.issues ?? []), ...(options.error?.issues ?? [])];
   const nameOf = (key: PropertyKey): string => names.get(String(key)) ?? String(key);
   const faults = issues.map((issue) =>

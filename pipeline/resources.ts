@@ -17,6 +17,7 @@ import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
 import type { OrganizationSource } from '../extract/organization-source.js';
 import type { Database } from '../load/database.js';
+import type { ReadingDatabase } from '../load/reading.js';
 import type { Transformers } from '../transform/transformers.js';
 
 /** What the tasks of a run share; each is opened when first asked for, and closed with the run. */
@@ -30,6 +31,11 @@ export interface Resources {
   /** Threads for the transform stage. */
   transformers(): Promise<Transformers>;
   database(): Promise<Database>;
+  /**
+   * The same database for reading alone: nothing is made or upgraded.
+   * @throws {ConfigurationError} when it is an SQLite file that is not there.
+   */
+  reading(): Promise<ReadingDatabase>;
   close(): Promise<void>;
 }
 
@@ -45,6 +51,16 @@ export async function openResources(
   const database = once(async () => {
     const { openDatabase } = await import('../load/database.js');
     return openDatabase(await secrets.database(), log);
+  });
+  const reading = once(async () => {
+    const { openForReading } = await import('../load/reading.js');
+    const location = await secrets.database();
+    const opened = await openForReading(location, log);
+    if (opened !== undefined) return opened;
+    throw new ConfigurationError('there is no such database', {
+      where: location.kind === 'sqlite' ? `sqlite:${location.file}` : location.host,
+      next: 'name the database with --database, or run "pipeline run" first',
+    });
   });
 
   const transformers = once(async () =>
@@ -89,11 +105,13 @@ export async function openResources(
     },
     transformers,
     database,
+    reading,
     async close() {
       await transformers.ifOpened((opened) => opened.close());
       const opened = await Promise.allSettled(sources.values());
       for (const source of opened) if (source.status === 'fulfilled') source.value.close();
       await database.ifOpened((open) => open.close());
+      await reading.ifOpened((open) => open.close());
       await secrets.close();
     },
   };
