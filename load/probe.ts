@@ -80,7 +80,13 @@ export async function probeRights(location: DatabaseLocation, log: Log): Promise
     await translated(database.location, async () => {
       const { knex } = database;
       for (const table of [...tableNames, LOADS]) {
-        await knex(table).insert(knex(table).select('*').whereRaw('1 = 0'));
+        const columns = Object.keys(await knex(table).columnInfo());
+        await knex.raw('INSERT INTO ?? (??) SELECT ?? FROM ?? WHERE 1 = 0', [
+          table,
+          columns,
+          columns,
+          table,
+        ]);
         await knex(table).whereRaw('1 = 0').delete();
       }
     });
