@@ -33,10 +33,10 @@ export const connectionOptions = z
       .optional(),
     'get-server-public-key': flag.optional(),
   })
-  .superRefine((options, { addIssue }) => {
+  .superRefine((options, context) => {
     const { 'ssl-ca': ca, 'ssl-mode': mode } = options;
     const fault = (name: keyof typeof options, message: string): void => {
-      addIssue({ code: 'custom', path: [name], message });
+      context.addIssue({ code: 'custom', path: [name], message });
     };
     if (options.ssl === false && (ca ?? mode) !== undefined)
       fault('ssl', 'is false beside settings of TLS');
