@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import type { ErrorDetails } from '../pipeline/errors.js';
 import {
   ConfigurationError,
@@ -23,7 +24,25 @@ const remedies: readonly Remedy[] = [
     codes: ['ER_ACCESS_DENIED_ERROR', 'ER_ACCESS_DENIED_NO_PASSWORD_ERROR'],
     kind: ConfigurationError,
     message: 'the database refuses user or password',
-    next: 'correct the user and password of --database, PIPELINE_DATABASE or the suivi secret',
+    next: 'correct the user and password of --database, PIPELINE_DATABASE or the suivi secret; a user who must come by TLS (REQUIRE SSL) needs ?ssl=true in the address, or ssl: true in the secret',
+  },
+  {
+    codes: ['ER_SECURE_TRANSPORT_REQUIRED'],
+    kind: ConfigurationError,
+    message: 'the database server takes connections by TLS alone',
+    next: "add ?ssl=true to the database address (ssl: true to the suivi secret), with ?ssl-ca=FILE where the server's certificate is of an authority of your own",
+  },
+  {
+    codes: ['AUTH_SWITCH_PLUGIN_ERROR', 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED'],
+    kind: ConfigurationError,
+    message: 'the database server asks for a login that is not given here',
+    next: "connect by TLS with ?ssl=true or ?ssl-ca=FILE in the database address; on a network where nobody can stand in between, ?get-server-public-key=true takes the server's own key (in the suivi secret: ssl, ssl_ca, get_server_public_key)",
+  },
+  {
+    codes: ['ER_BINLOG_STMT_MODE_AND_ROW_ENGINE'],
+    kind: TransientError,
+    message: "the server's binlog_format has become STATEMENT since the command began",
+    next: again,
   },
   {
     codes: ['ER_DBACCESS_DENIED_ERROR'],
@@ -131,7 +150,7 @@ const remedies: readonly Remedy[] = [
     ],
     kind: ConfigurationError,
     message: 'no trusted TLS connection to the database',
-    next: "check the server's certificate, the host name, and the file of ?ssl-ca=",
+    next: "check the server's certificate, the host name or address that it must name, and the authorities of ?ssl-ca=; a certificate that names no host, such as the one that MySQL makes for itself, needs ?ssl-mode=verify-ca beside ?ssl-ca=",
   },
   {
     codes: [
@@ -161,9 +180,16 @@ function readDriverError(cause: unknown): DriverError {
   const text =
     typeof sqlMessage === 'string' ? sqlMessage : (cause.message.split(' - ').at(-1) ?? '');
   if (/^ConnectionFailed\(.*: 14"\)$/.test(text)) return { code: 'SQLITE_CANTOPEN', text };
-  if (/closed state|socket has been ended/.test(text))
-    return { code: 'PROTOCOL_CONNECTION_LOST', text };
+  if (isClosed(cause)) return { code: 'PROTOCOL_CONNECTION_LOST', text };
   return { code: typeof code === 'string' ? code : '', text };
+}
+
+/** Whether a query only failed because its connection had ended before: the cause is another failure. */
+export function isClosed(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    /(?:in closed state|socket has been ended by the other party)$/.test(error.message)
+  );
 }
 
 /**
@@ -207,5 +233,29 @@ export async function translated<T>(where: string, step: () => Promise<T>): Prom
     return await step();
   } catch (cause) {
     throw databaseError(cause, where);
+  }
+}
+
+/**
+ * Runs `work` in a transaction and tells what failed first: Knex itself tells of a ROLLBACK that fails, as it
+ * does on every connection that broke, and drops what went before.
+ */
+export async function transaction<T>(
+  knex: Knex,
+  settings: Knex.TransactionConfig,
+  work: (trx: Knex.Transaction) => Promise<T>,
+): Promise<T> {
+  const failures: unknown[] = [];
+  try {
+    return await knex.transaction(async (trx) => {
+      try {
+        return await work(trx);
+      } catch (error) {
+        failures.push(error);
+        throw error;
+      }
+    }, settings);
+  } catch (error) {
+    throw failures.length > 0 ? failures[0] : error;
   }
 }

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { z } from 'zod';
 import { UsageError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import type { Database, DatabaseLocation, MysqlLocation } from './driver.js';
@@ -8,9 +9,54 @@ export type { Database, DatabaseLocation, MysqlLocation } from './driver.js';
 const FORM =
   'write it as mysql://USER:PASSWORD@HOST:PORT/DATABASE, mariadb://… or sqlite:FILE, with special characters of the parts percent-encoded';
 
+const flag = z
+  .enum(['true', 'false'], { error: 'is neither true nor false' })
+  .transform((text) => text === 'true');
+
 /**
- * Reads `mysql://user:password@host:port/database` (or `mariadb://`; options `?ssl=true`,
- * `?ssl-ca=FILE`) or `sqlite:FILE`.
+ * How to connect to a server beside its address, by the names of MySQL's clients: `ssl`, `ssl-ca`, `ssl-mode`
+ * and `get-server-public-key`, all as text. An issue's message goes on from the option's name.
+ */
+export const connectionOptions = z
+  .strictObject({
+    'ssl': flag.optional(),
+    'ssl-ca': z.string({ error: 'is no text' }).min(1, 'is empty').optional(),
+    'ssl-mode': z
+      .string({ error: 'is no text' })
+      // The clients write VERIFY_CA.
+      .transform((text) => text.toLowerCase().replaceAll('_', '-'))
+      .pipe(
+        z.enum(['verify-ca', 'verify-identity'], {
+          error: 'is neither verify-ca nor verify-identity',
+        }),
+      )
+      .optional(),
+    'get-server-public-key': flag.optional(),
+  })
+  .superRefine((options, context) => {
+    const { 'ssl-ca': ca, 'ssl-mode': mode } = options;
+    const fault = (name: keyof typeof options, message: string): void => {
+      context.addIssue({ code: 'custom', path: [name], message });
+    };
+    if (options.ssl === false && (ca ?? mode) !== undefined)
+      fault('ssl', 'is false beside settings of TLS');
+    // Any holder of a certificate that the world trusts would do.
+    if (mode === 'verify-ca' && ca === undefined)
+      fault('ssl-mode', 'verify-ca needs the authorities, ssl-ca');
+  })
+  .transform((options): Pick<MysqlLocation, 'ssl' | 'getServerPublicKey'> => {
+    const { ssl, 'ssl-ca': ca, 'ssl-mode': mode } = options;
+    const isAsked = ssl === true || (ca ?? mode) !== undefined;
+    const tls = { ...(ca === undefined ? {} : { ca }), ...(mode === undefined ? {} : { mode }) };
+    return {
+      ...(isAsked ? { ssl: tls } : {}),
+      ...(options['get-server-public-key'] === true ? { getServerPublicKey: true } : {}),
+    };
+  });
+
+/**
+ * Reads `mysql://user:password@host:port/database` (or `mariadb://`; `?` and {@link connectionOptions}) or
+ * `sqlite:FILE`.
  * @throws {UsageError} on anything else. Its text repeats nothing of a server's address, since any
  * part of a mistyped one may be the password.
  */
@@ -35,7 +81,6 @@ export function parseDatabaseUrl(text: string): DatabaseLocation {
   if (url.pathname.slice(1).includes('/') || url.hash !== '') {
     throw new UsageError('the database address holds an unencoded "/" or "#"', { next: FORM });
   }
-  const ssl = parseSsl(url.searchParams);
   return {
     kind: 'mysql',
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
@@ -43,7 +88,7 @@ export function parseDatabaseUrl(text: string): DatabaseLocation {
     user,
     password: decode(url.password, 'password'),
     database,
-    ...(ssl === undefined ? {} : { ssl }),
+    ...parseOptions(url.searchParams),
   };
 }
 
@@ -66,18 +111,21 @@ function decode(part: string, name: string): string {
   }
 }
 
-function parseSsl(options: URLSearchParams): MysqlLocation['ssl'] {
-  let ssl: MysqlLocation['ssl'];
-  for (const [name, value] of options) {
-    if (name === 'ssl-ca' && value !== '') ssl = { ca: value };
-    else if (name === 'ssl' && value === 'true') ssl ??= {};
-    else {
-      throw new UsageError('the database address holds an unknown option', {
-        next: 'the options are ?ssl=true and ?ssl-ca=FILE',
-      });
-    }
-  }
-  return ssl;
+function parseOptions(given: URLSearchParams): z.output<typeof connectionOptions> {
+  const next =
+    'the options are ?ssl=true, ?ssl-ca=FILE, ?ssl-mode=verify-identity or verify-ca, and ?get-server-public-key=true; "&" stands between two';
+  const names = [...given.keys()];
+  if (new Set(names).size < names.length)
+    throw new UsageError('the database address holds an option twice', { next });
+  const parsed = connectionOptions.safeParse(Object.fromEntries(given));
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(({ path, message }) =>
+    // The name of an unknown one may be a part of the password.
+    path.length === 0
+      ? 'an unknown option'
+      : `an option that is wrong: ${path.join('.')} ${message}`,
+  );
+  throw new UsageError(`the database address holds ${faults.join(', ')}`, { next });
 }
 
 /**

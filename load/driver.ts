@@ -4,7 +4,10 @@ import type { NamedTotals, Totals } from '../pipeline/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { CodedRows } from './coded.js';
 
-/** A MySQL or MariaDB database; `ssl` asks for TLS with a checked chain and host name. */
+/** How the server's certificate is checked, by the names of MySQL's clients; both check its chain. */
+export type TlsMode = 'verify-ca' | 'verify-identity';
+
+/** A MySQL or MariaDB database. */
 export interface MysqlLocation {
   kind: 'mysql';
   host: string;
@@ -12,8 +15,13 @@ export interface MysqlLocation {
   user: string;
   password: string;
   database: string;
-  /** `ca`: file of the certificate authorities to trust instead of Node's own. */
-  ssl?: { ca?: string };
+  /**
+   * Asks for TLS. `ca`: the certificate authorities to trust instead of Node's own, as a file's name or as PEM
+   * text; `mode`: `verify-identity` where it is not given, which also checks the certificate's host name.
+   */
+  ssl?: { ca?: string; mode?: TlsMode };
+  /** Whether a server without TLS may be given the password under the RSA key that it names itself. */
+  getServerPublicKey?: true;
 }
 
 /** Where the tables lie. */

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
+import type { Socket } from 'node:net';
+import { connect, isIP } from 'node:net';
 import knexModule from 'knex';
 import type { Knex } from 'knex';
 import mysql from 'mysql2';
@@ -12,7 +13,7 @@ import { ahead } from './ahead.js';
 import { rowInserter } from './batch-insert.js';
 import { bulkLoader } from './bulk-mysql.js';
 import { emptySums } from './check-sums.js';
-import { translated } from './database-errors.js';
+import { isClosed, transaction, translated } from './database-errors.js';
 import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './knex-log.js';
@@ -23,21 +24,30 @@ import { sliceKey } from './slice-rows.js';
 /** Longest INSERT statement, and longest list of its values, in bytes: servers take at least 1 MiB by default. */
 const LONGEST_STATEMENT = 1 << 20;
 
-/** Texts are read and written without surprises whatever the server's own settings are. */
-const SESSION =
-  "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'";
+type AccessMode = 'READ WRITE' | 'READ ONLY';
 
-/** Prepares connections to a MySQL or MariaDB database; nothing is contacted before the first query. */
+/** Texts are read and written without surprises whatever the server's own settings are. */
+const session = (mode: AccessMode): readonly string[] => [
+  "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'",
+  // The level that every binary log takes; the loads' own transactions name theirs.
+  `SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, ${mode}`,
+];
+
+/**
+ * Prepares connections to a MySQL or MariaDB database; nothing is contacted before the first query.
+ * @param mode `READ ONLY`: the server itself refuses whatever would write.
+ */
 export async function connectMysql(
   location: MysqlLocation,
   log: Log,
+  mode: AccessMode,
 ): Promise<{ knex: Knex; where: string }> {
   const { host, port, user, database } = location;
   const where = `mysql://${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
   const knex = knexModule.knex({
     client: 'mysql2',
     connection: await connectionSettings(location),
-    pool: { min: 0, max: 32, afterCreate: prepareSession },
+    pool: { min: 0, max: 32, afterCreate: preparer(session(mode)) },
     acquireConnectionTimeout: LONGEST_WAIT,
     log: knexLog(log),
   });
@@ -47,7 +57,7 @@ export async function connectMysql(
 /** Opens a MySQL or MariaDB database, see `openDatabase`. */
 export async function openMysql(location: MysqlLocation, log: Log): Promise<Database> {
   const { database } = location;
-  const { knex, where } = await connectMysql(location, log);
+  const { knex, where } = await connectMysql(location, log, 'READ WRITE');
   try {
     const server = await translated(where, async () => {
       const settings = await readServer(knex);
@@ -68,21 +78,7 @@ export async function openMysql(location: MysqlLocation, log: Log): Promise<Data
 }
 
 async function connectionSettings(location: MysqlLocation): Promise<Knex.MySql2ConnectionConfig> {
-  const { host, port, user, password, database, ssl } = location;
-  if (ssl !== undefined && isIP(host) !== 0) {
-    // Without a name to check, Node would take a certificate for "localhost".
-    throw new ConfigurationError('a TLS connection to the database needs the host by its name', {
-      where: host,
-      next: "write the name of the server's certificate in the database address, not an IP address",
-    });
-  }
-  const ca = ssl?.ca === undefined ? undefined : await readAuthorities(ssl.ca);
-  // The driver checks the certificate's host name only when it is told to.
-  const tls = {
-    rejectUnauthorized: true,
-    verifyIdentity: true,
-    ...(ca === undefined ? {} : { ca }),
-  };
+  const { host, port, user, password, database, ssl, getServerPublicKey } = location;
   return {
     host,
     port,
@@ -94,33 +90,98 @@ async function connectionSettings(location: MysqlLocation): Promise<Knex.MySql2C
     dateStrings: true,
     supportBigNumbers: true,
     connectTimeout: 15_000,
-    ...(ssl === undefined ? {} : { ssl: tls }),
+    ...(ssl === undefined ? {} : await tlsSettings(host, port, ssl)),
+    ...(ssl === undefined && getServerPublicKey !== true ? { authPlugins: guardedLogins } : {}),
   };
 }
 
-async function readAuthorities(file: string): Promise<string> {
+async function tlsSettings(
+  host: string,
+  port: number,
+  { ca, mode }: NonNullable<MysqlLocation['ssl']>,
+): Promise<Pick<Knex.MySql2ConnectionConfig, 'ssl' | 'stream'>> {
+  const isNamed = mode !== 'verify-ca';
+  // The driver checks whom the certificate names only when it is told to.
+  const ssl = {
+    rejectUnauthorized: true,
+    verifyIdentity: isNamed,
+    ...(ca === undefined ? {} : { ca: await readAuthorities(ca) }),
+  };
+  return isNamed && isIP(host) !== 0 ? { ssl, stream: () => addressedSocket(host, port) } : { ssl };
+}
+
+/**
+ * Node checks the certificate for the name that its socket was given, which the driver leaves out where it is
+ * an address: it would then take a certificate for "localhost". Here the address is that name, and must stand
+ * among the certificate's own (subjectAltName, IP).
+ */
+function addressedSocket(host: string, port: number): Socket {
+  const socket = connect({ host, port, noDelay: true, keepAlive: true });
+  return Object.assign(socket, { _host: host });
+}
+
+/** @param ca a file's name, or PEM text itself. */
+async function readAuthorities(ca: string): Promise<string> {
+  if (ca.trimStart().startsWith('-----BEGIN ')) return ca;
   try {
-    return await readFile(file, 'utf8');
+    return await readFile(ca, 'utf8');
   } catch (cause) {
     throw new ConfigurationError("the database's certificate authorities cannot be read", {
-      where: file,
-      next: 'correct ?ssl-ca= in the database address',
+      where: ca,
+      next: 'correct ?ssl-ca= in the database address, or ssl_ca in the suivi secret',
       cause,
     });
   }
 }
 
-function prepareSession(
-  connection: mysql.Connection,
-  done: (error: Error | null, connection: mysql.Connection) => void,
-): void {
-  connection.query(SESSION, (error) => {
-    done(error, connection);
-  });
+const sha2 = mysql.authPlugins.caching_sha2_password();
+
+/**
+ * Logins without TLS. By themselves these two would give the whole password to whoever asks, under an RSA key
+ * that comes over the same connection, and so may be anyone's. Proofs of the password go on.
+ */
+const guardedLogins: Record<string, typeof sha2> = {
+  caching_sha2_password: (session) => {
+    const login = sha2(session);
+    // One byte 4: the server has no proof at hand, and wants the password itself.
+    return (data) => (data.length === 1 && data[0] === 4 ? refuseKey() : login(data));
+  },
+  sha256_password: () => refuseKey,
+};
+
+function refuseKey(): never {
+  throw new Error('it wants the password under a key of its own, without TLS');
+}
+
+/** What ended a connection; queries after it only say that it is closed. */
+const ends = new WeakMap<object, Error>();
+
+type Prepared = (error: Error | null, connection: mysql.Connection) => void;
+
+function preparer(statements: readonly string[]) {
+  return (connection: mysql.Connection, done: Prepared): void => {
+    connection.on('error', (error: Error) => {
+      if (!ends.has(connection)) ends.set(connection, error);
+    });
+    const run = ([statement, ...rest]: readonly string[]): void => {
+      if (statement === undefined) {
+        done(null, connection);
+        return;
+      }
+      connection.query(statement, (error) => {
+        if (error === null) run(rest);
+        else done(error, connection);
+      });
+    };
+    run(statements);
+  };
 }
 
 const serverSettings = z
   .tuple([z.tuple([z.object({ bulk: z.coerce.boolean(), packet: z.coerce.number() })])])
+  .rest(z.unknown());
+const variables = z
+  .tuple([z.array(z.object({ Variable_name: z.string(), Value: z.string() }))])
   .rest(z.unknown());
 
 interface Server {
@@ -128,13 +189,29 @@ interface Server {
   bulk: boolean;
   /** Longest packet that the server takes, in bytes. */
   packet: number;
+  /** Whether its binary log keeps statements, not rows: see {@link logsStatements}. */
+  statements: boolean;
 }
 
 async function readServer(knex: Knex): Promise<Server> {
   const [[server]] = serverSettings.parse(
     await knex.raw('SELECT @@GLOBAL.local_infile AS bulk, @@max_allowed_packet AS packet'),
   );
-  return server;
+  return { ...server, statements: await logsStatements(knex) };
+}
+
+/**
+ * Whether the server's binary log keeps statements (`binlog_format=STATEMENT`): InnoDB then refuses to write
+ * below REPEATABLE READ (error 1665), since a replica would run the statements in another order.
+ */
+export async function logsStatements(knex: Knex): Promise<boolean> {
+  // Asked for in a way that a server without the variables takes too.
+  const [found] = variables.parse(
+    await knex.raw("SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')"),
+  );
+  const valueOf = (name: string): string | undefined =>
+    found.find(({ Variable_name }) => Variable_name === name)?.Value;
+  return valueOf('log_bin') === 'ON' && valueOf('binlog_format') === 'STATEMENT';
 }
 
 function mysqlDatabase(knex: Knex, where: string, name: string, server: Server): Database {
@@ -146,29 +223,32 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
     knex,
     transact: (slice, context, work) =>
       translated(where, () => {
-        const lock = lockName(name, `${slice.month} ${slice.organization}`);
-        return withLock(knex, lock, context, (connection) =>
-          knex.transaction(
-            (trx) =>
-              work({
-                dialect: 'mysql',
-                trx,
-                append: async (table, pieces) => {
-                  const load = bulkLoader(trx, table);
-                  const insert = rowInserter(trx, table, mysql.escape, maxBytes);
-                  let line = 1;
-                  // The next rows are read while the server takes these.
-                  for await (const rows of ahead(pieces)) {
-                    if (bulk) bulk = await load(rows, line);
-                    if (!bulk) await insert(rows, line);
-                    line += rows.length;
-                  }
-                },
-                sums: (table, of, columns) => sumSlice(trx, table, of, columns),
-              } satisfies LoadTransaction),
-            // Without gap locks, so that neighbouring slices never wait for each other.
-            { connection, isolationLevel: 'read committed' },
-          ),
+        // Without gap locks neighbouring slices never wait for each other; REPEATABLE READ has them,
+        // and loads side by side would end in deadlocks: there they take turns.
+        const [isolationLevel, turn] = server.statements
+          ? (['repeatable read', 'every slice'] as const)
+          : (['read committed', `${slice.month} ${slice.organization}`] as const);
+        return withLock(knex, lockName(name, turn), context, (connection) =>
+          transaction(knex, { connection, isolationLevel }, (trx) =>
+            work({
+              dialect: 'mysql',
+              trx,
+              append: async (table, pieces) => {
+                const load = bulkLoader(trx, table);
+                const insert = rowInserter(trx, table, mysql.escape, maxBytes);
+                let line = 1;
+                // The next rows are read while the server takes these.
+                for await (const rows of ahead(pieces)) {
+                  if (bulk) bulk = await load(rows, line);
+                  if (!bulk) await insert(rows, line);
+                  line += rows.length;
+                }
+              },
+              sums: (table, of, columns) => sumSlice(trx, table, of, columns),
+            } satisfies LoadTransaction),
+          ).catch((error: unknown) => {
+            throw (isClosed(error) ? ends.get(connection) : undefined) ?? error;
+          }),
         );
       }),
     close: () => knex.destroy(),

@@ -13,8 +13,8 @@ export function lockName(database: string, purpose: string): string {
 
 /** Connections of Knex's pool, which its types leave open. */
 interface ConnectionPool {
-  acquireConnection(): Promise<unknown>;
-  releaseConnection(connection: unknown): Promise<void>;
+  acquireConnection(): Promise<object>;
+  releaseConnection(connection: object): Promise<void>;
 }
 
 const held = z.tuple([z.tuple([z.object({ held: z.number().nullable() })])]).rest(z.unknown());
@@ -27,7 +27,7 @@ export async function withLock<T>(
   knex: Knex,
   name: string,
   { signal, log }: { signal: AbortSignal; log: Log },
-  work: (connection: unknown) => Promise<T>,
+  work: (connection: object) => Promise<T>,
 ): Promise<T> {
   const pool = knex.client as ConnectionPool;
   const connection = await pool.acquireConnection();

@@ -16,11 +16,14 @@ const mysqlAnswer = z
   .rest(z.unknown());
 const sqliteAnswer = z.tuple([z.object({ version: z.string() })]);
 
-/** What a server says of itself; `bulk`: whether local_infile is on, `undefined` for SQLite. */
+/** What a server says of itself. */
 export interface DatabaseFacts {
   location: string;
   version: string;
+  /** Whether local_infile is on; `undefined` for SQLite. */
   bulk: boolean | undefined;
+  /** Whether the binary log keeps statements, so that loads take turns. */
+  statements: boolean;
 }
 
 /**
@@ -46,12 +49,13 @@ function asker({ kind }: DatabaseLocation) {
     if (kind === 'sqlite') {
       const answer: unknown = await knex.raw('SELECT sqlite_version() AS version');
       const [{ version }] = sqliteAnswer.parse(answer);
-      return { version: `SQLite ${version}`, bulk: undefined };
+      return { version: `SQLite ${version}`, bulk: undefined, statements: false };
     }
     const answer: unknown = await knex.raw(
       'SELECT VERSION() AS version, @@GLOBAL.local_infile AS bulk',
     );
-    return mysqlAnswer.parse(answer)[0][0];
+    const { logsStatements } = await import('./mysql.js');
+    return { ...mysqlAnswer.parse(answer)[0][0], statements: await logsStatements(knex) };
   };
 }
 
@@ -80,7 +84,13 @@ export async function probeRights(location: DatabaseLocation, log: Log): Promise
     await translated(database.location, async () => {
       const { knex } = database;
       for (const table of [...tableNames, LOADS]) {
-        await knex(table).insert(knex(table).select('*').whereRaw('1 = 0'));
+        const columns = Object.keys(await knex(table).columnInfo());
+        await knex.raw('INSERT INTO ?? (??) SELECT ?? FROM ?? WHERE 1 = 0', [
+          table,
+          columns,
+          columns,
+          table,
+        ]);
         await knex(table).whereRaw('1 = 0').delete();
       }
     });

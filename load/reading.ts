@@ -3,12 +3,13 @@ import { resolve } from 'node:path';
 import type { Knex } from 'knex';
 import type { Log } from '../pipeline/log.js';
 import { databaseError, translated } from './database-errors.js';
-import type { DatabaseLocation } from './driver.js';
+import type { DatabaseLocation, Dialect } from './driver.js';
 
 /** A database that is only read: its tables may be an older version's, or not there at all. */
 export interface ReadingDatabase {
   /** The database as people write it, without its password. */
   readonly location: string;
+  readonly dialect: Dialect;
   /**
    * Asks the database.
    * @throws {PipelineError} that says what the user can do.
@@ -30,6 +31,7 @@ export async function openForReading(
   const { knex, where } = opened;
   return {
     location: where,
+    dialect: location.kind,
     ask: (question) => translated(where, () => question(knex)),
     close: () => knex.destroy(),
   };
@@ -39,7 +41,8 @@ async function connect(
   location: DatabaseLocation,
   log: Log,
 ): Promise<{ knex: Knex; where: string } | undefined> {
-  if (location.kind === 'mysql') return (await import('./mysql.js')).connectMysql(location, log);
+  if (location.kind === 'mysql')
+    return (await import('./mysql.js')).connectMysql(location, log, 'READ ONLY');
   const file = resolve(location.file);
   try {
     await access(file);

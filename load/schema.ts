@@ -1,8 +1,9 @@
 import type { Knex } from 'knex';
+import { z } from 'zod';
 import { ConfigurationError } from '../pipeline/errors.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import type { Column } from '../pipeline/staging/tables.js';
-import { DECIMAL, tables } from '../pipeline/staging/tables.js';
+import { DECIMAL, tableNames, tables } from '../pipeline/staging/tables.js';
 import type { Dialect } from './driver.js';
 import { LOADS } from './history.js';
 
@@ -44,6 +45,16 @@ const loadColumns = [
   'BillingViewArn',
 ];
 
+/**
+ * SQLite's companion of a decimal column: the exact text as a number, which compares, sorts and adds up as one
+ * (to some 15 digits). It is computed when it is read, and takes no room.
+ */
+export function numberColumn(decimal: string): string {
+  return `${decimal}Number`;
+}
+
+const loadDecimals = ['Amount', 'Difference'];
+
 /** The names of a table's columns in the database, in order. */
 export function columnNames(table: TableName): string[] {
   return [...tables[table].map(({ name }) => name), LINE];
@@ -72,8 +83,34 @@ export function migrations(dialect: Dialect): readonly Step[] {
         await addIndex(knex, LOADS, ['Month', 'Organization']);
       },
     },
+    ...(dialect === 'sqlite' ? [{ name: '001_numbers', down, up: addNumbers }] : []),
   ];
 }
+
+/** Adds the companions that the tables lack: without them, `Amount > 100` compares texts, and is wrong. */
+async function addNumbers(knex: Knex): Promise<void> {
+  const decimals: [string, readonly string[]][] = [
+    ...tableNames.map((table): [string, string[]] => [
+      table,
+      tables[table].filter(({ type }) => type === 'decimal').map(({ name }) => name),
+    ]),
+    [LOADS, loadDecimals],
+  ];
+  for (const [table, columns] of decimals) {
+    // Knex's own look into the table leaves computed columns out.
+    const found = existing.parse(await knex.raw('SELECT name FROM pragma_table_xinfo(?)', [table]));
+    for (const column of columns) {
+      const name = numberColumn(column);
+      if (found.some((one) => one.name === name)) continue;
+      await knex.raw(
+        'ALTER TABLE ?? ADD COLUMN ?? REAL GENERATED ALWAYS AS (CAST(?? AS REAL)) VIRTUAL',
+        [table, name, column],
+      );
+    }
+  }
+}
+
+const existing = z.array(z.object({ name: z.string() }));
 
 function tableStep(name: string, table: TableName, dialect: Dialect): Step {
   return {

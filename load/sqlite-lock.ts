@@ -4,6 +4,7 @@ import type Libsql from 'libsql';
 import { z } from 'zod';
 import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import { transaction } from './database-errors.js';
 import { LONGEST_WAIT } from './driver.js';
 
 const pragma = z.tuple([z.object({ user_version: z.int() })]);
@@ -44,7 +45,7 @@ export async function writing<T>(
   work: (trx: Knex.Transaction) => Promise<T>,
 ): Promise<T> {
   try {
-    return await knex.transaction(async (trx) => {
+    return await transaction(knex, {}, async (trx) => {
       // BEGIN alone takes no lock, and so never fails.
       await whileFree(context, () => Promise.resolve(lock.run()));
       return work(trx);

@@ -17,6 +17,7 @@ import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
 import type { OrganizationSource } from '../extract/organization-source.js';
 import type { Database } from '../load/database.js';
+import type { ReadingDatabase } from '../load/reading.js';
 
 /** What the tasks of a run share; each is opened when first asked for, and closed with the run. */
 export interface Resources {
@@ -27,6 +28,11 @@ export interface Resources {
   /** The billing view that the organization's cost is asked of, and its region. */
   view(organization: string): Promise<Pick<Scope, 'billingViewArn' | 'region'>>;
   database(): Promise<Database>;
+  /**
+   * The same database for reading alone: nothing is made or upgraded.
+   * @throws {ConfigurationError} when it is an SQLite file that is not there.
+   */
+  reading(): Promise<ReadingDatabase>;
   close(): Promise<void>;
 }
 
@@ -42,6 +48,16 @@ export async function openResources(
   const database = once(async () => {
     const { openDatabase } = await import('../load/database.js');
     return openDatabase(await secrets.database(), log);
+  });
+  const reading = once(async () => {
+    const { openForReading } = await import('../load/reading.js');
+    const location = await secrets.database();
+    const opened = await openForReading(location, log);
+    if (opened !== undefined) return opened;
+    throw new ConfigurationError('there is no such database', {
+      where: location.kind === 'sqlite' ? `sqlite:${location.file}` : location.host,
+      next: 'name the database with --database, or run "pipeline run" first',
+    });
   });
 
   const openSource = async (organization: string): Promise<OrganizationSource> => {
@@ -81,10 +97,12 @@ export async function openResources(
       return { billingViewArn, region };
     },
     database,
+    reading,
     async close() {
       const opened = await Promise.allSettled(sources.values());
       for (const source of opened) if (source.status === 'fulfilled') source.value.close();
       await database.ifOpened((open) => open.close());
+      await reading.ifOpened((open) => open.close());
       await secrets.close();
     },
   };

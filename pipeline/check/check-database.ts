@@ -46,6 +46,14 @@ async function checkServer(location: DatabaseLocation, log: Log, list: Checklist
     await probeRights(location, log);
     return { found: true, text: 'enough to load' };
   });
+  if (connected.facts?.statements === true) {
+    await list.step('binlog_format', () =>
+      Promise.resolve({
+        found: true,
+        text: 'STATEMENT: loading works, one month and organization at a time; ROW or MIXED lets them load side by side',
+      }),
+    );
+  }
   const bulk = connected.facts?.bulk;
   if (bulk !== undefined) {
     await list.step('local_infile', () =>

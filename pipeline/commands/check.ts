@@ -36,7 +36,7 @@ export const check: CommandModule<object, Arguments> = {
     yargs
       .options(options)
       .epilogue(
-        'Writes one small file below check/ in the staging area and removes it, and makes the tables in a database server where they are missing, as the first load would. Exit code 1 if anything fails.',
+        'Writes one small file below check/ in the staging area and removes it, and makes the tables in a database server or an SQLite file that is there where they are missing, as the first load would. Exit code 1 if anything fails.',
       ),
   async handler(args) {
     const { organizations } = select({ organization: args.organization }, new Date());

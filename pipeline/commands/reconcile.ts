@@ -1,7 +1,4 @@
-import { access } from 'node:fs/promises';
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import type { Config } from '../config.js';
-import { ConfigurationError } from '../errors.js';
 import { createLog } from '../log.js';
 import { select } from '../selection.js';
 import { configure } from './configure.js';
@@ -33,6 +30,7 @@ export const reconcile: CommandModule<object, Arguments> = {
   builder: (yargs) =>
     yargs
       .options(options)
+      .epilogue('Reads the staging area and the database alone, and writes nothing.')
       .example('$0 reconcile', 'every month that is staged')
       .example('$0 reconcile --month 2026-10 --json', 'one month, for a program'),
   async handler(args) {
@@ -40,7 +38,6 @@ export const reconcile: CommandModule<object, Arguments> = {
     const selection = select(args, new Date());
     const needs = { organizations: false, database: true };
     const config = await configure(args, needs);
-    await checkExists(config);
     const { log } = await createLog({
       level: args['log-level'],
       file: undefined,
@@ -56,7 +53,7 @@ export const reconcile: CommandModule<object, Arguments> = {
     try {
       const results = await check({
         staging: resources.staging,
-        database: await resources.database(),
+        database: await resources.reading(),
         months: isChosen ? selection.months : undefined,
         organizations: selection.organizations,
         tolerance: config.tolerance,
@@ -74,18 +71,3 @@ export const reconcile: CommandModule<object, Arguments> = {
     }
   },
 };
-
-/** Opening an SQLite file makes it where there is none: a mistyped name would look like an empty database. */
-async function checkExists({ database }: Config): Promise<void> {
-  if (database.kind !== 'url' || database.location.kind !== 'sqlite') return;
-  const { file } = database.location;
-  try {
-    await access(file);
-  } catch (cause) {
-    throw new ConfigurationError('there is no such database', {
-      where: `sqlite:${file}`,
-      next: 'name the database with --database, or run "pipeline run" first',
-      cause,
-    });
-  }
-}

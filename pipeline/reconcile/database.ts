@@ -1,13 +1,15 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import { checkSums, emptySums, expectedSums } from '../../load/check-sums.js';
-import { translated } from '../../load/database-errors.js';
-import type { Database, Sums } from '../../load/driver.js';
+import { transaction } from '../../load/database-errors.js';
+import type { Sums } from '../../load/driver.js';
 import { LOADS, newestLoad } from '../../load/history.js';
+import { isOutdated } from '../../load/migrate.js';
+import type { ReadingDatabase } from '../../load/reading.js';
 import type { StoredRow } from '../../load/read-rows.js';
 import { NULL, readRows } from '../../load/read-rows.js';
 import { readParquet } from '../../load/read-parquet.js';
-import { DataError } from '../errors.js';
+import { ConfigurationError, DataError } from '../errors.js';
 import { addTo, addToNamed, formatTotals, parseAmount } from '../money.js';
 import { isMonth } from '../month.js';
 import type { Month } from '../month.js';
@@ -37,14 +39,14 @@ interface Stored extends Sums {
  */
 export async function checkDatabase(
   staging: Staging,
-  database: Database,
+  database: ReadingDatabase,
   report: Report,
   exported: ExportedFigures | undefined,
 ): Promise<StoredFigures> {
-  const settings =
-    database.dialect === 'mysql' ? ({ isolationLevel: 'repeatable read' } as const) : undefined;
-  return translated(database.location, () =>
-    database.knex.transaction(async (trx) => {
+  const settings: Knex.TransactionConfig =
+    database.dialect === 'mysql' ? { isolationLevel: 'repeatable read' } : {};
+  return database.ask((knex) =>
+    transaction(knex, settings, async (trx) => {
       const current = await isCurrent(trx, database, report, exported);
       const stored: Record<TableName, Stored> = {
         customers: empty(),
@@ -82,24 +84,33 @@ export async function checkDatabase(
         },
         withoutCost: without(customers.references, consumption.references).length,
       };
-    }, settings),
+    }),
   );
+}
+
+/** What a database without tables holds of a slice. */
+export function nothingStored({ location }: ReadingDatabase, report: Report): StoredFigures {
+  reportUnloaded(location, report);
+  return { layer: { name: 'database' }, withoutCost: 0 };
+}
+
+function reportUnloaded(where: string, report: Report): void {
+  report.add('database', 'the month of this organization is staged, but not loaded', {
+    where,
+    next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
+  });
 }
 
 /** What is exported, if the database is to hold just that; otherwise the report says what to do. */
 async function isCurrent(
   trx: Knex,
-  database: Database,
+  database: ReadingDatabase,
   report: Report,
   exported: ExportedFigures | undefined,
 ): Promise<ExportedFigures | undefined> {
   const newest = await newestLoad(trx, report.slice);
-  const place = {
-    where: database.location,
-    next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
-  };
   if (newest === undefined) {
-    report.add('database', 'the month of this organization is staged, but not loaded', place);
+    reportUnloaded(database.location, report);
     return undefined;
   }
   if (exported === undefined) return undefined;
@@ -108,7 +119,10 @@ async function isCurrent(
   report.add(
     'database',
     `the newest load is of extraction ${newest.Extraction}, and what is staged now (${manifest.extraction}) is not loaded`,
-    place,
+    {
+      where: database.location,
+      next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
+    },
   );
   return undefined;
 }
@@ -156,7 +170,7 @@ function unitsOf(text: string): bigint | undefined {
 
 async function compareTable(
   staging: Staging,
-  { dialect, location }: Database,
+  { dialect, location }: ReadingDatabase,
   report: Report,
   { source }: ExportedFigures,
   table: TableName,
@@ -191,7 +205,7 @@ function without(references: Set<string>, others: Set<string>): string[] {
 }
 
 function findStrays(
-  database: Database,
+  database: ReadingDatabase,
   report: Report,
   { customers, consumption }: Record<TableName, Stored>,
 ): void {
@@ -214,11 +228,28 @@ const loaded = z.array(
   }),
 );
 
+/**
+ * Whether the database holds the tables; the first load makes them.
+ * @throws {ConfigurationError} when they are another version's.
+ */
+export async function holdsLoads(database: ReadingDatabase): Promise<boolean> {
+  return database.ask(async (knex) => {
+    if (!(await isOutdated(knex, database.dialect))) return true;
+    if (!(await knex.schema.hasTable(LOADS))) return false;
+    throw new ConfigurationError("the database's tables are an older version's", {
+      where: database.location,
+      next: 'run "pipeline run --stage load", which upgrades them, then this again',
+    });
+  });
+}
+
 /** The months' slices that were ever loaded. */
-export async function loadedSlices(database: Database, months: readonly Month[]): Promise<Slice[]> {
-  const answer: unknown = await translated(database.location, () =>
-    database
-      .knex(LOADS)
+export async function loadedSlices(
+  database: ReadingDatabase,
+  months: readonly Month[],
+): Promise<Slice[]> {
+  const answer: unknown = await database.ask((knex) =>
+    knex(LOADS)
       .whereIn('Month', [...months])
       .distinct('Month', 'Organization'),
   );

@@ -1,8 +1,8 @@
-import type { Database } from '../../load/driver.js';
+import type { ReadingDatabase } from '../../load/reading.js';
 import { DataError, throwIfInterrupted, UsageError } from '../errors.js';
 import type { Units } from '../money.js';
 import type { Month } from '../month.js';
-import { checkDatabase, loadedSlices } from './database.js';
+import { checkDatabase, holdsLoads, loadedSlices, nothingStored } from './database.js';
 import { checkExports } from './exports.js';
 import type { Finding, Layer } from './findings.js';
 import { createReport, flagsOf } from './findings.js';
@@ -15,7 +15,7 @@ import type { Staging } from '../staging/staging.js';
 
 export interface ReconcileRequest {
   staging: Staging;
-  database: Database;
+  database: ReadingDatabase;
   /** `undefined`: every month that is staged. */
   months: readonly Month[] | undefined;
   /** `undefined`: every organization. */
@@ -41,10 +41,11 @@ export interface Reconciled extends Slice {
 
 /**
  * Checks again, from what is staged and what is in the database, that every layer of the chosen months
- * holds the same rows and the same exact sums. Changes nothing and contacts no cloud. A run that works
+ * holds the same rows and the same exact sums. Changes nothing, makes no table and contacts no cloud. A run that works
  * on the same month meanwhile may show as a difference.
  * @throws {DataError} when nothing is staged for a chosen month. @throws {UsageError} on an
- * organization that there is not. @throws {TransientError} and {ConfigurationError} of storage and database.
+ * organization that there is not. @throws {TransientError} and {ConfigurationError} of storage and database,
+ * the latter also when the tables are another version's.
  */
 export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]> {
   const { staging, database, months, organizations, signal } = request;
@@ -52,7 +53,8 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]
   checkMonths(request, staged);
   const known = [...new Set(staged.map(({ month }) => month))];
   const all = [...staged];
-  for (const slice of await loadedSlices(database, known))
+  const isLoaded = await holdsLoads(database);
+  for (const slice of isLoaded ? await loadedSlices(database, known) : [])
     if (!all.some((one) => isSame(one, slice))) all.push(slice);
   const names = [...new Set(all.map(({ organization }) => organization))].sort();
   const unknown = organizations?.filter((name) => !names.includes(name)) ?? [];
@@ -70,7 +72,7 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]
     throwIfInterrupted(signal);
     results.push(
       staged.some((one) => isSame(one, slice))
-        ? await reconcileSlice(request, slice)
+        ? await reconcileSlice(request, slice, isLoaded)
         : nothingStaged(staging, slice),
     );
   }
@@ -117,11 +119,14 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
 async function reconcileSlice(
   { staging, database, tolerance, provisionalDays, signal }: ReconcileRequest,
   slice: Slice,
+  isLoaded: boolean,
 ): Promise<Reconciled> {
   const report = createReport(slice);
   const staged = await checkPages(staging, report, tolerance, signal);
   const exported = await checkExports(staging, report, staged);
-  const stored = await checkDatabase(staging, database, report, exported);
+  const stored = isLoaded
+    ? await checkDatabase(staging, database, report, exported)
+    : nothingStored(database, report);
   return {
     ...slice,
     extraction: staged?.extraction,

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
+import { formatAmount, parseAmount } from '../../pipeline/money.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { querySqlite } from '../support/sqlite.js';
 
@@ -22,7 +23,21 @@ test('the demo needs nothing, ends with where the files lie, and what it prints 
     t.true((await readdir(place ?? '', { recursive: true })).length > 4, kind);
   }
   const [, database = '', sql = ''] = /sqlite3 (\S+) "(.*)"/.exec(stdout) ?? [];
-  t.true(querySqlite(database, sql).length > 5);
+  const answer = querySqlite(database, sql).map((row) => Object.values(row)[1] as number);
+  t.true(answer.length > 5);
+  // Each service's exact sum, the largest first: what the query says it shows.
+  const exact = new Map<unknown, bigint>();
+  for (const { Service, Amount } of querySqlite(
+    database,
+    'SELECT Service, Amount FROM consumption',
+  ))
+    exact.set(Service, (exact.get(Service) ?? 0n) + parseAmount(String(Amount)).units);
+  const largest = [...exact.values()].sort((a, b) => (a > b ? -1 : 1)).slice(0, answer.length);
+  const cents = (amount: number): number => Math.round(amount * 100);
+  t.deepEqual(
+    answer.map(cents),
+    largest.map((units) => cents(Number(formatAmount(units)))),
+  );
   t.deepEqual((await readdir(folder)).sort(), ['demo']);
   t.deepEqual((await readdir(join(folder, 'demo'))).sort(), ['billing.sqlite', 'staging']);
 });

@@ -1,8 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { inspect } from 'node:util';
-import { describeError, UsageError } from '../../pipeline/errors.js';
+import { ConfigurationError, describeError, UsageError } from '../../pipeline/errors.js';
 import { parseDatabaseUrl } from '../../load/database.js';
+import { parseSuiviSecret } from '../../load/suivi.js';
 
 const server = {
   kind: 'mysql',
@@ -30,6 +31,20 @@ test('addresses of servers and files', (t) => {
     ],
     ['mysql://u:p@db.example/suivi?ssl=true&ssl-ca=ca.pem', { ...server, ssl: { ca: 'ca.pem' } }],
     ['mysql://u:p@db.example/suivi?ssl-ca=ca.pem&ssl=true', { ...server, ssl: { ca: 'ca.pem' } }],
+    [
+      'mysql://u:p@db.example/suivi?ssl-mode=verify-ca&ssl-ca=ca.pem',
+      { ...server, ssl: { ca: 'ca.pem', mode: 'verify-ca' } },
+    ],
+    [
+      'mysql://u:p@db.example/suivi?ssl-mode=VERIFY_IDENTITY',
+      { ...server, ssl: { mode: 'verify-identity' } },
+    ],
+    ['mysql://u:p@db.example/suivi?ssl=false', server],
+    [
+      'mysql://u:p@db.example/suivi?get-server-public-key=true',
+      { ...server, getServerPublicKey: true },
+    ],
+    ['mysql://u:p@db.example/suivi?get-server-public-key=false', server],
     ['sqlite:billing.sqlite', { kind: 'sqlite', file: 'billing.sqlite' }],
     ['sqlite:/var/lib/a b.db', { kind: 'sqlite', file: '/var/lib/a b.db' }],
   ] as const) {
@@ -56,11 +71,69 @@ test('anything else is refused without repeating the password', (t) => {
     'mysql://u:p@h/d?password=hunter2',
     'mysql://u:p@h/d?ssl=hunter2',
     'mysql://u:p@h/d#hunter2',
+    'mysql://u:p@h/d?ssl=false&ssl-ca=hunter2',
+    'mysql://u:p@h/d?ssl-ca=hunter2&ssl-ca=ca.pem',
+    'mysql://u:p@h/d?ssl-mode=verify-ca',
+    'mysql://u:p@h/d?ssl-mode=hunter2',
+    'mysql://u:p@h/d?ssl-mode=required',
+    'mysql://u:p@h/d?get-server-public-key=hunter2',
+    'mysql://u:p@h/d?__proto__=hunter2',
+    'mysql://u:p@h/d?hunter2',
   ]) {
     const error = t.throws(() => parseDatabaseUrl(text), { instanceOf: UsageError }, text);
     t.false(
       `${describeError(error)} ${inspect(error, { showHidden: true })}`.includes('hunter2'),
       text,
+    );
+  }
+});
+
+const secret = { host: 'h', user: 'u', password: 'hunter2', database: 'd' };
+
+test('the suivi secret says how to connect', (t) => {
+  const plain = { kind: 'mysql', port: 3306, ...secret };
+  const pem = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
+  for (const [further, settings] of [
+    [{}, {}],
+    [{ port: '3307' }, { port: 3307 }],
+    [{ ssl: true }, { ssl: {} }],
+    [{ ssl: 'true' }, { ssl: {} }],
+    [{ ssl: false }, {}],
+    [{ ssl_ca: '/etc/ca.pem' }, { ssl: { ca: '/etc/ca.pem' } }],
+    [{ 'ssl-ca': pem, 'ssl': true }, { ssl: { ca: pem } }],
+    [{ ssl_ca: 'ca.pem', ssl_mode: 'VERIFY_CA' }, { ssl: { ca: 'ca.pem', mode: 'verify-ca' } }],
+    [{ get_server_public_key: true }, { getServerPublicKey: true }],
+  ] as const) {
+    const parsed = parseSuiviSecret({ ...secret, ...further }, 'secret/data/suivi');
+    t.deepEqual(parsed, { ...plain, ...settings } as never, JSON.stringify(further));
+  }
+});
+
+test('a key of the suivi secret that is unknown or wrong is named, its value never', (t) => {
+  for (const [further, named] of [
+    [{ sslmode: 'hunter2' }, 'sslmode is unknown'],
+    [{ use_ssl: 'hunter2', tls: 'hunter2' }, 'use_ssl, tls is unknown'],
+    [{ username: 'hunter2' }, 'username is unknown'],
+    [{ ssl: 'hunter2' }, 'ssl is neither true nor false'],
+    [{ ssl: 1 }, 'ssl is neither true nor false'],
+    [{ ssl: null }, 'ssl is neither true nor false'],
+    [{ ssl: '' }, 'ssl is neither true nor false'],
+    [{ ssl_ca: '' }, 'ssl_ca is empty'],
+    [{ ssl_ca: ['hunter2'] }, 'ssl_ca is no text'],
+    [{ ssl_mode: 'hunter2' }, 'ssl_mode is neither verify-ca nor verify-identity'],
+    [{ ssl_mode: 'verify_ca' }, 'ssl_mode verify-ca needs the authorities, ssl-ca'],
+    [{ ssl: false, ssl_ca: 'hunter2' }, 'ssl is false beside settings of TLS'],
+    [{ get_server_public_key: 'yes' }, 'get_server_public_key is neither true nor false'],
+    [{ host: '' }, 'host is empty'],
+    [{ port: 'hunter2' }, 'port is no port'],
+  ] as const) {
+    const error = t.throws(() => parseSuiviSecret({ ...secret, ...further }, 'secret/suivi'), {
+      instanceOf: ConfigurationError,
+    });
+    t.true(error.message.endsWith(`: ${named}`), error.message);
+    t.false(
+      `${describeError(error)} ${inspect(error, { showHidden: true })}`.includes('hunter2'),
+      named,
     );
   }
 });

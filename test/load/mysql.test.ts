@@ -1,6 +1,8 @@
 import anyTest from 'ava';
 import type { TestFn } from 'ava';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { inspect } from 'node:util';
 import mysql from 'mysql2/promise';
 import {
@@ -15,6 +17,8 @@ import type { Slice } from '../../pipeline/staging/layout.js';
 import { exportKey } from '../../pipeline/staging/layout.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
+import { probeConnection, probeRights } from '../../load/probe.js';
+import { openForReading } from '../../load/reading.js';
 import { loadSlice, openFor, silent, temporaryStaging } from '../support/load-fixture.js';
 import type { TestServer } from '../support/mariadb.js';
 import { startServer } from '../support/mariadb.js';
@@ -189,7 +193,7 @@ test('each refusal says what to do and never the password', async (t) => {
     [
       () => open(changed((a) => (a.search = '?ssl=true'))),
       /^ConfigurationError$/,
-      /needs the host by its name/,
+      /no trusted TLS connection .*does not support secure connection/,
     ],
     [
       () => open(changed((a) => (a.href = a.href.replace('127.0.0.1', 'localhost') + '?ssl=true'))),
@@ -275,6 +279,118 @@ test('a value that the server would cut with a warning fails the load', async (t
   t.deepEqual(await server.query(url, 'SELECT COUNT(*) AS n FROM consumption'), [{ n: 0 }]);
 });
 
+/** Ends every other connection to the database. */
+async function killOthers(server: TestServer, url: string): Promise<void> {
+  const found = await server.query(
+    url,
+    `SELECT id FROM information_schema.processlist WHERE db = '${new URL(url).pathname.slice(1)}' AND id <> CONNECTION_ID()`,
+  );
+  await server.query(url, ...found.map(({ id }) => `KILL ${String(id)}`));
+}
+
+test('of a connection that was killed between two queries, its end is told and not the second', async (t) => {
+  const { server } = t.context;
+  const url = await server.createDatabase();
+  const database = await openFor(t, url);
+  const context = { signal: new AbortController().signal, log: silent };
+  const error = await t.throwsAsync(
+    database.transact(october, context, async ({ trx }) => {
+      const { stream } = await (
+        trx.client as { acquireConnection(): Promise<{ stream: Socket }> }
+      ).acquireConnection();
+      const closed = once(stream, 'close');
+      await killOthers(server, url);
+      await closed;
+      await trx.raw('SELECT 1');
+    }),
+    { instanceOf: TransientError, message: /connection to the database broke/ },
+  );
+  t.regex(error.message, /\(Connection lost: The server closed the connection\.\)/);
+});
+
+test('what fails first in a transaction is told, also where it cannot be rolled back', async (t) => {
+  const { server } = t.context;
+  const url = await server.createDatabase();
+  const database = await openFor(t, url);
+  const context = { signal: new AbortController().signal, log: silent };
+  await t.throwsAsync(
+    database.transact(october, context, async () => {
+      await killOthers(server, url);
+      throw new DataError('the first failure');
+    }),
+    { instanceOf: DataError, message: 'the first failure' },
+  );
+});
+
+test('with binlog_format=STATEMENT all organizations of a month load, and take turns', async (t) => {
+  const server = await startServer([
+    '--log-bin',
+    '--binlog-format=STATEMENT',
+    // What is written outside of a load's transaction meets the same rule.
+    '--transaction-isolation=READ-COMMITTED',
+    '--innodb-lock-wait-timeout=5',
+  ]);
+  t.teardown(() => server.stop());
+  const staging = await temporaryStaging(t);
+  const slices = ['a', 'b', 'c', 'd', 'e', 'f'].map((organization) => ({
+    ...october,
+    organization,
+  }));
+  for (const slice of slices) await stageSlice(staging, slice, rows(3000));
+  for (const localInfile of [1, 0]) {
+    const url = await server.createDatabase();
+    await server.query(url, `SET GLOBAL local_infile = ${localInfile}`);
+    // The log is really kept, and by statement.
+    t.deepEqual(await server.query(url, 'SELECT @@log_bin AS kept, @@binlog_format AS format'), [
+      { kept: 1, format: 'STATEMENT' },
+    ]);
+    const database = await openFor(t, url);
+    await probeRights(parseDatabaseUrl(url), silent);
+    const facts = { bulk: localInfile === 1, statements: true };
+    t.like(await probeConnection(parseDatabaseUrl(url), silent), facts);
+    for (let time = 1; time <= 2; time++) {
+      const outcomes = await Promise.all(
+        slices.map((slice) => loadSlice(staging, database, { slice, force: true })),
+      );
+      for (const outcome of outcomes) t.like(outcome, { state: 'done', rows: 3000 });
+    }
+    t.deepEqual(
+      await server.query(
+        url,
+        'SELECT COUNT(*) AS n, COUNT(DISTINCT Organization) AS o FROM consumption',
+      ),
+      [{ n: 18_000, o: 6 }],
+    );
+    t.is(((await database.knex('pipeline_loads')) as unknown[]).length, 12);
+  }
+
+  // A log of rows needs no turns: the second slice is done while the first is still at work.
+  const url = await server.createDatabase();
+  await server.query(url, "SET GLOBAL binlog_format = 'MIXED'");
+  const database = await openFor(t, url);
+  t.like(await probeConnection(parseDatabaseUrl(url), silent), { statements: false });
+  const context = { signal: new AbortController().signal, log: silent };
+  await database.transact(october, context, async () => {
+    await database.transact(slices[0]!, context, ({ trx }) => trx('customers').delete());
+  });
+});
+
+test('a database that is opened for reading cannot be written', async (t) => {
+  const { server } = t.context;
+  const url = await server.createDatabase();
+  const reading = await openForReading(parseDatabaseUrl(url), silent);
+  if (reading === undefined) return t.fail();
+  t.teardown(() => reading.close());
+  for (const sql of ['CREATE TABLE a (b INT)', 'DROP TABLE a', 'DELETE FROM a'])
+    await t.throwsAsync(
+      reading.ask((knex) => knex.raw(sql)),
+      {
+        message: /READ ONLY transaction/,
+      },
+    );
+  t.deepEqual(await server.query(url, 'SHOW TABLES'), []);
+});
+
 test('a connection that breaks in mid load leaves the old rows', async (t) => {
   const { server } = t.context;
   const url = await server.createDatabase();
@@ -294,16 +410,11 @@ test('a connection that breaks in mid load leaves the old rows', async (t) => {
   };
   const onProgress = (text: string): void => {
     if (!text.startsWith('consumption 10000')) return;
-    killed = server
-      .query(
-        url,
-        `SELECT id FROM information_schema.processlist WHERE db = '${new URL(url).pathname.slice(1)}' AND id <> CONNECTION_ID()`,
-      )
-      .then((found) => server.query(url, ...found.map(({ id }) => `KILL ${String(id)}`)));
+    killed = killOthers(server, url);
   };
   await t.throwsAsync(loadSlice(held, database, { onProgress }), {
     instanceOf: TransientError,
-    message: /connection to the database broke/,
+    message: /connection to the database broke \((Connection lost|write EPIPE|read ECONNRESET)/,
   });
   t.true(killed !== undefined);
   t.deepEqual(await server.query(url, 'SELECT COUNT(*) AS n FROM consumption'), [{ n: 5 }]);

@@ -1,8 +1,12 @@
 import test from 'ava';
+import fc from 'fast-check';
 import Libsql from 'libsql';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigurationError, InterruptedError, TransientError } from '../../pipeline/errors.js';
+import { formatAmount } from '../../pipeline/money.js';
+import type { TableName } from '../../pipeline/staging/layout.js';
+import { tables } from '../../pipeline/staging/tables.js';
 import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
 import {
   loadSlice,
@@ -34,7 +38,7 @@ test('several processes may make the tables at once', async (t) => {
   const url = `sqlite:${await temporaryFolder(t)}/a.sqlite`;
   await Promise.all([1, 2, 3].map(() => openInChild(url)));
   const database = await openFor(t, url);
-  t.is(((await database.knex('pipeline_migrations')) as unknown[]).length, 6);
+  t.is(((await database.knex('pipeline_migrations')) as unknown[]).length, 7);
 });
 
 test('a load waits for another writer of the file, and can be interrupted meanwhile', async (t) => {
@@ -95,6 +99,91 @@ test('a full disk leaves the old rows', async (t) => {
   t.deepEqual(await database.knex('consumption').count({ n: '*' }), [{ n: 5 }]);
   await database.knex.raw('PRAGMA max_page_count = 1000000');
   t.like(await loadSlice(staging, database), { state: 'done', rows: 5000 });
+});
+
+const decimals = (Object.keys(tables) as TableName[]).map((table): [string, string[]] => [
+  table,
+  tables[table].filter(({ type }) => type === 'decimal').map(({ name }) => name),
+]);
+
+test('every decimal column has a companion that is a number, the text itself stays exact', async (t) => {
+  const file = join(await temporaryFolder(t), 'a.sqlite');
+  const database = await openFor(t, `sqlite:${file}`);
+  const staging = await temporaryStaging(t);
+  // As texts, 9 is the largest of these and 1E… compares as 1.
+  const amounts = fc.sample(
+    fc.oneof(
+      fc.bigInt({ min: -(10n ** 33n), max: 10n ** 33n }),
+      fc.bigInt({ min: -(10n ** 21n), max: 10n ** 21n }),
+      fc.constantFrom(9n * 10n ** 18n, 100n * 10n ** 18n, 1n, -1n, 0n, 10n ** 20n + 1n),
+    ),
+    { numRuns: 400, seed: 3 },
+  );
+  await stageSlice(staging, october, {
+    customers: [{}],
+    consumption: amounts.map((amount) => ({
+      Amount: amount,
+      Quantity: amount,
+      UnitPrice: amount % 2n === 0n ? amount : null,
+    })),
+  });
+  await loadSlice(staging, database);
+  for (const [table, columns] of [
+    ...decimals,
+    ['pipeline_loads', ['Amount', 'Difference']],
+  ] as const) {
+    const found = (await database.knex(table).first('*')) as Record<string, unknown> | undefined;
+    if (table === 'charges') {
+      t.is(found, undefined);
+      await database.knex(table).select(columns.map((column) => `${column}Number`));
+      continue;
+    }
+    for (const column of columns) {
+      const text = found?.[column];
+      t.true(text === null || typeof text === 'string', column);
+      t.is(found?.[`${column}Number`], text === null ? null : Number(text), `${table} ${column}`);
+    }
+  }
+  const rows = (await database.knex('consumption').orderBy('Line')) as Record<string, unknown>[];
+  t.deepEqual(
+    rows.map((row) => [row['Amount'], row['AmountNumber'], row['QuantityNumber']]),
+    amounts.map((amount) => {
+      const text = formatAmount(amount);
+      return [text, Number(text), Number(text)];
+    }),
+  );
+  const hundred = 100n * 10n ** 18n;
+  const larger = amounts.filter((amount) => amount > hundred + 10n ** 6n);
+  t.true(larger.length > 50);
+  t.deepEqual(
+    await database.knex('consumption').where('AmountNumber', '>', 100).count({ n: '*' }),
+    [{ n: larger.length }],
+  );
+  const largest = amounts.reduce((a, b) => (a > b ? a : b));
+  t.deepEqual(
+    await database.knex('consumption').orderBy('AmountNumber', 'desc').limit(1).pluck('Amount'),
+    [formatAmount(largest)],
+  );
+});
+
+test('a file of the first version gets the companions, and keeps its rows', async (t) => {
+  const file = join(await temporaryFolder(t), 'a.sqlite');
+  const url = `sqlite:${file}`;
+  const database = await openDatabase(parseDatabaseUrl(url), silent);
+  const staging = await temporaryStaging(t);
+  await stageSlice(staging, october, rows(3));
+  await loadSlice(staging, database);
+  for (const [table, columns] of decimals)
+    for (const column of columns)
+      await database.knex.raw('ALTER TABLE ?? DROP COLUMN ??', [table, `${column}Number`]);
+  await database.knex('pipeline_migrations').where('name', '004_numbers').delete();
+  await database.close();
+  const again = await openFor(t, url);
+  t.deepEqual(
+    await again.knex('consumption').orderBy('Line').pluck('AmountNumber'),
+    [0, 1e-18, 2e-18],
+  );
+  t.is((await loadSlice(staging, again)).state, 'unchanged');
 });
 
 test('what is no database file is refused and left as it is', async (t) => {

@@ -1,16 +1,22 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { isIP } from 'node:net';
 
 /**
- * Makes a certificate for 127.0.0.1 that is its own authority, good for two days, as PEM texts. It is
+ * Makes a certificate that is its own authority, good for two days, as PEM texts. It is
  * put together in DER (X.509, RFC 5280) so that no other program is needed.
+ * @param names what it is for, as its subjectAltName tells: IPv4 addresses and host names; none leaves
+ * subjectAltName out.
  */
-export function selfSignedCertificate(): { key: string; cert: string } {
+export function selfSignedCertificate(names: readonly string[] = ['127.0.0.1']): {
+  key: string;
+  cert: string;
+} {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const name = sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from('127.0.0.1')))));
   const algorithm = sequence(oid('2a8648ce3d040302')); // ecdsa-with-SHA256
   const day = 86_400_000;
   const authority = extension('551d13', sequence(der(0x01, Buffer.from([0xff]))));
-  const address = extension('551d11', sequence(der(0x87, Buffer.from([127, 0, 0, 1]))));
+  const alternatives = extension('551d11', sequence(...names.map(alternative)));
   const content = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))), // version 3
     der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])),
@@ -19,7 +25,7 @@ export function selfSignedCertificate(): { key: string; cert: string } {
     sequence(utcTime(Date.now() - day), utcTime(Date.now() + day)),
     name,
     publicKey.export({ type: 'spki', format: 'der' }),
-    der(0xa3, sequence(authority, address)),
+    der(0xa3, sequence(authority, ...(names.length === 0 ? [] : [alternatives]))),
   );
   const signature = Buffer.concat([Buffer.from([0]), sign('sha256', content, privateKey)]);
   const certificate = sequence(content, algorithm, der(0x03, signature));
@@ -40,6 +46,12 @@ function der(tag: number, content: Buffer): Buffer {
 const sequence = (...parts: Buffer[]): Buffer => der(0x30, Buffer.concat(parts));
 const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'));
 const extension = (id: string, value: Buffer): Buffer => sequence(oid(id), der(0x04, value));
+
+function alternative(name: string): Buffer {
+  return isIP(name) === 4
+    ? der(0x87, Buffer.from(name.split('.').map(Number)))
+    : der(0x82, Buffer.from(name));
+}
 
 function utcTime(instant: number): Buffer {
   const text = new Date(instant).toISOString().replaceAll(/[-:T]|\.\d+/g, '');
