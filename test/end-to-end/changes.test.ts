@@ -81,6 +81,7 @@ async function world(
         progress: {
           begin: () => ({ update: silence, end: silence }),
           line: silence,
+          print: silence,
           stop: silence,
         },
         now: () => new Date(instant),
