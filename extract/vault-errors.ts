@@ -129,10 +129,13 @@ function unanswered(cause: Error, where: string): unknown {
     );
   }
   if (code === 'ERR_INVALID_CHAR' || code === 'ERR_INVALID_URL') {
-    return new ConfigurationError('a setting of Vault holds a character that no request can carry', {
-      where,
-      next: 'check VAULT_ADDR, VAULT_NAMESPACE, VAULT_LOGIN_PATH and the paths of the secrets',
-    });
+    return new ConfigurationError(
+      'a setting of Vault holds a character that no request can carry',
+      {
+        where,
+        next: 'check VAULT_ADDR, VAULT_NAMESPACE, VAULT_LOGIN_PATH and the paths of the secrets',
+      },
+    );
   }
   if (code.startsWith('ERR_OSSL')) {
     return new ConfigurationError(`the file of VAULT_CACERT holds no certificates (${code})`, {

@@ -47,7 +47,10 @@ const PAUSES = [250, 500, 1000];
 
 const login = z.object({
   // It goes back in a header, which carries visible ASCII alone.
-  auth: z.object({ client_token: z.string().regex(/^[\x21-\x7e]+$/), token_type: z.string().optional() }),
+  auth: z.object({
+    client_token: z.string().regex(/^[\x21-\x7e]+$/),
+    token_type: z.string().optional(),
+  }),
 });
 const keys = z.record(z.string(), z.unknown());
 const secret = z.object({ data: keys });

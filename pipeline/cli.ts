@@ -75,8 +75,7 @@ try {
   if (isDebug && error instanceof Error)
     process.stderr.write(printableLines(`${withoutSecrets(error.stack ?? '')}\n`));
   const isJson = words.some(
-    (word, index) =>
-      word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
+    (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
   );
   if (isJson) await printFailure(error);
   process.exitCode = exitCodeOf(error);

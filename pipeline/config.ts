@@ -209,7 +209,9 @@ export function resolveConfig(
 
 /** Not set, whoever left it so: a key without a value, a variable that a script found nothing for. */
 function isEmpty(value: unknown): boolean {
-  return value === null || value === undefined || (typeof value === 'string' && value.trim() === '');
+  return (
+    value === null || value === undefined || (typeof value === 'string' && value.trim() === '')
+  );
 }
 
 /**
@@ -307,16 +309,20 @@ function vaultOf(
   }
   if (address !== undefined) {
     // Wrong ones would fail where the reader no longer sees which setting they come from.
-    for (const path of ['address', 'loginPath', 'awsSecretPath', 'suiviSecretPath'] as const) {
-      const value = path === 'address' ? address : vault[path];
-      if (value === undefined) continue;
+    const attempt = <T>(path: string, read: () => T): T | undefined => {
       try {
-        if (path === 'address') vaultEndpoint(value);
-        else vaultPath(value, address);
+        return read();
       } catch (error) {
         if (!(error instanceof PipelineError)) throw error;
-        faults.push(`${nameOf(`vault.${path}`)}: ${describeError(error)}`);
+        faults.push(`${nameOf(path)}: ${describeError(error)}`);
+        return undefined;
       }
+    };
+    const endpoint = attempt('vault.address', () => vaultEndpoint(address));
+    for (const path of ['loginPath', 'awsSecretPath', 'suiviSecretPath'] as const) {
+      const text = vault[path];
+      if (text !== undefined && endpoint !== undefined)
+        attempt(`vault.${path}`, () => vaultPath(text, endpoint));
     }
   }
   if (address === undefined || vault.roleId === undefined || vault.secretId === undefined)

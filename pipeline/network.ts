@@ -80,9 +80,15 @@ function bypasses(url: URL, noProxy: string): boolean {
 }
 
 function parseProxy(value: string, variable: string): URL {
-  const text = /^https?:/i.test(value) ? value : `http://${value.replace(/^\/\//, '')}`;
+  const text = value.includes('://') ? value : `http://${value.replace(/^\/\//, '')}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || url.hostname === '' || !isDecodable(url.username + url.password)) {
+  const isProxy =
+    url !== undefined &&
+    /^https?:$/.test(url.protocol) &&
+    url.hostname !== '' &&
+    `${url.pathname}${url.search}${url.hash}` === '/' &&
+    isDecodable(url.username + url.password);
+  if (!isProxy) {
     // The value is not repeated, and no error of the parser kept: it may hold a password.
     throw new ConfigurationError('the address of the proxy cannot be read', {
       where: variable,
@@ -182,9 +188,7 @@ class RoutingAgent extends Agent {
     const { secureEndpoint } = options;
     const host = options.host ?? 'localhost';
     const scheme = secureEndpoint ? 'https' : 'http';
-    const url = new URL(
-      `${scheme}://${isIPv6(host) ? `[${host}]` : host}:${String(options.port ?? '')}`,
-    );
+    const url = new URL(`${scheme}://${isIPv6(host) ? `[${host}]` : host}:${options.port}`);
     const proxy = proxyFor(url);
     if (proxy === undefined) return this.#direct[scheme];
     return reachThrough(proxy, url, request, options, this.#route);
@@ -206,9 +210,13 @@ async function reachThrough(
   { timeoutMs, signal, ca }: RouteOptions,
 ): Promise<Duplex> {
   const limit = new AbortController();
-  const timer = setTimeout(() => {
-    limit.abort();
-  }, timeoutMs);
+  const timer = setTimeout(
+    () => {
+      limit.abort();
+    },
+    // Before whoever asked gives up, and names who waits behind the proxy.
+    timeoutMs * 0.8,
+  );
   const signals = signal === undefined ? [limit.signal] : [limit.signal, signal];
   const settings = {
     // Ends the connection to the proxy while that is all there is; nobody else knows of it yet.
@@ -258,10 +266,13 @@ function refused(proxy: Proxy, url: URL, status: number): ConfigurationError | T
       where,
       next: 'check that host and the proxy, then run the same command again',
     });
-  return new ConfigurationError(`the proxy does not let requests to ${url.host} through (${status})`, {
-    where,
-    next: `allow the host there, or name it in NO_PROXY`,
-  });
+  return new ConfigurationError(
+    `the proxy does not let requests to ${url.host} through (${status})`,
+    {
+      where,
+      next: `allow the host there, or name it in NO_PROXY`,
+    },
+  );
 }
 
 function unreached(proxy: Proxy, url: URL, code: string): TransientError {

@@ -63,7 +63,8 @@ export const changes: CommandModule<object, Arguments> = {
       await writeChangesCsv({ write }, points.month, found);
       for (const line of uncomparedLines(found)) process.stderr.write(`${printable(line)}\n`);
     } else {
-      for (const line of changesLines(points.month, found)) await print(printableLines(`${line}\n`));
+      for (const line of changesLines(points.month, found))
+        await print(printableLines(`${line}\n`));
     }
   },
 };

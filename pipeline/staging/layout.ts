@@ -26,9 +26,12 @@ const organizationName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 export function parseOrganizationName(text: string): string {
   if (!organizationName.test(text)) {
     const length = text.length > 80 ? ` … (${text.length} characters)` : '';
-    throw new UsageError(`"${printable(text.slice(0, 80))}"${length} is not an organization's name`, {
-      next: 'use 1 to 64 letters, digits, "_" and "-", beginning with a letter or digit',
-    });
+    throw new UsageError(
+      `"${printable(text.slice(0, 80))}"${length} is not an organization's name`,
+      {
+        next: 'use 1 to 64 letters, digits, "_" and "-", beginning with a letter or digit',
+      },
+    );
   }
   return text;
 }

@@ -101,19 +101,17 @@ function configuration({ timeoutMs = 60_000 }: S3Settings): S3ClientConfig {
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler,
-    // A profile's login is asked through the same proxy, which the SDK's own chain would pass by.
-    ...(Object.keys(agents).length === 0
-      ? {}
-      : { credentialDefaultProvider: credentialsThrough({ requestHandler }) }),
+    ...(Object.keys(agents).length === 0 ? {} : { credentials: credentialsBy(requestHandler) }),
   };
 }
 
-function credentialsThrough(
-  clientConfig: Pick<S3ClientConfig, 'requestHandler'>,
-): NonNullable<S3ClientConfig['credentialDefaultProvider']> {
-  return (init: object) => async (properties?: object) => {
+/** The SDK's default credentials; left to itself it would ask for a profile's login past the proxy. */
+function credentialsBy(
+  requestHandler: NonNullable<S3ClientConfig['requestHandler']>,
+): NonNullable<S3ClientConfig['credentials']> {
+  return async (properties?: object) => {
     const { fromNodeProviderChain } = await import('@aws-sdk/credential-providers');
-    return fromNodeProviderChain({ ...init, clientConfig })(properties);
+    return fromNodeProviderChain({ clientConfig: { requestHandler } })(properties);
   };
 }
 

@@ -24,7 +24,11 @@ test('the demo needs nothing, ends with where the files lie, and what it prints 
   const [, database = '', sql = ''] = /sqlite3 (\S+) "(.*)"/.exec(stdout) ?? [];
   t.true(querySqlite(database, sql).length > 5);
   t.deepEqual((await readdir(folder)).sort(), ['demo']);
-  t.deepEqual((await readdir(join(folder, 'demo'))).sort(), ['.pipeline-demo', 'billing.sqlite', 'staging']);
+  t.deepEqual((await readdir(join(folder, 'demo'))).sort(), [
+    '.pipeline-demo',
+    'billing.sqlite',
+    'staging',
+  ]);
 });
 
 test('with --json the demo prints one document', async (t) => {
