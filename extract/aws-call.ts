@@ -1,5 +1,6 @@
 import { TransientError } from '../pipeline/errors.js';
 import type { Month } from '../pipeline/month.js';
+import { said } from '../pipeline/printable.js';
 import type { OrganizationAccess } from './organizations.js';
 
 /** AWS no longer honours a continuation token: the query has to begin at its first page. */
@@ -34,8 +35,8 @@ export function isExpiredSession(cause: unknown): boolean {
   return ['ExpiredToken', 'ExpiredTokenException'].includes(nameOf(cause));
 }
 
-/** AWS's own words, on one line and not too many, with the error's name. */
+/** AWS's own words, with the error's name. */
 export function quote(cause: Error): string {
-  const text = cause.message.replaceAll(/\s+/g, ' ').trim().slice(0, 300);
-  return text === '' ? cause.name : `${text} (${cause.name})`;
+  const [text, name] = [said(cause.message), said(cause.name)];
+  return text === '' ? name : `${text} (${name})`;
 }

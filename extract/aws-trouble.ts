@@ -1,5 +1,6 @@
-import type { ErrorDetails } from '../pipeline/errors.js';
-import { TransientError } from '../pipeline/errors.js';
+import type { ErrorDetails, PipelineError } from '../pipeline/errors.js';
+import { ConfigurationError, TransientError } from '../pipeline/errors.js';
+import { PROXY_LOGIN, proxyLogin } from '../pipeline/network.js';
 import type { FailedCall } from './aws-call.js';
 import { AGAIN, nameOf, quote } from './aws-call.js';
 
@@ -20,12 +21,15 @@ const unreachable = new Set([
   'EAI_AGAIN',
 ]);
 
-/** Trouble that passes (throttles, servers that fail, networks); `undefined` for any other. */
+/**
+ * Trouble on the way to AWS: what passes (throttles, servers that fail, networks), and settings that no request
+ * can be made of; `undefined` for any other.
+ */
 export function passing(
   cause: Error,
   { timeout }: FailedCall,
   details: ErrorDetails,
-): TransientError | undefined {
+): PipelineError | undefined {
   const name = nameOf(cause);
   const { status, attempts } = metadataOf(cause);
   const tries = attempts === undefined || attempts < 2 ? '' : ` after ${attempts} tries`;
@@ -35,6 +39,7 @@ export function passing(
       next: `wait a minute, then ${AGAIN}; a lower --concurrency or a higher AWS_MAX_ATTEMPTS helps`,
     });
   }
+  if (status === PROXY_LOGIN) return proxyLogin(details.where ?? '');
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
   if (name === 'TimeoutError' || code === 'ETIMEDOUT') {
     return new TransientError(`AWS gave no answer within ${timeout / 1000} s${tries}`, {
@@ -51,7 +56,19 @@ export function passing(
   if (/CERT|TLS|SSL|SELF_SIGNED|VERIFY/.test(code)) {
     return new TransientError(`the certificate of AWS was not accepted (${code})`, {
       ...details,
-      next: `check the network's proxy and NODE_EXTRA_CA_CERTS, then ${AGAIN}`,
+      next: `let AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS name the authority of the network's proxy, then ${AGAIN}`,
+    });
+  }
+  if (code === 'ERR_INVALID_CHAR') {
+    return new ConfigurationError('the AWS credentials hold a character that no header can carry', {
+      ...details,
+      next: 'check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the shared AWS files for line breaks',
+    });
+  }
+  if (code === 'ERR_INVALID_URL') {
+    return new ConfigurationError('an address of AWS cannot be read', {
+      ...details,
+      next: 'check AWS_ENDPOINT_URL, its likes for one service, and endpoint_url in the shared AWS files',
     });
   }
   if (status !== undefined && status >= 500) {

@@ -1,3 +1,5 @@
+import type { sdkAgents } from '../pipeline/network.js';
+import { keepSecret } from '../pipeline/printable.js';
 import type { CredentialOrigin } from './organizations.js';
 
 /** What requests are signed with. */
@@ -17,7 +19,7 @@ export interface RequestSettings {
     requestTimeout: number;
     socketTimeout: number;
     throwOnRequestTimeout: boolean;
-  };
+  } & ReturnType<typeof sdkAgents>;
 }
 
 /**
@@ -34,6 +36,7 @@ export function credentialSource(
 ): () => Promise<Credentials> {
   if (origin.kind === 'keys') {
     const { accessKeyId, secretAccessKey } = origin;
+    keepSecret(accessKeyId, secretAccessKey);
     return () => Promise.resolve({ accessKeyId, secretAccessKey });
   }
   const { profile } = origin;
@@ -42,8 +45,17 @@ export function credentialSource(
     const common = { ignoreCache: true, clientConfig };
     const provider =
       profile === undefined ? fromNodeProviderChain(common) : fromIni({ ...common, profile });
-    return provider({ callerClientConfig: { region: () => Promise.resolve(region) } });
+    const found = await provider({
+      callerClientConfig: { region: () => Promise.resolve(region) },
+    });
+    keepCredentials(found);
+    return found;
   };
+}
+
+/** Cuts credentials out of every text that AWS may give back. */
+export function keepCredentials({ accessKeyId, secretAccessKey, sessionToken }: Credentials): void {
+  keepSecret(accessKeyId, secretAccessKey, sessionToken);
 }
 
 /** Credentials that are kept until they have to be renewed. */

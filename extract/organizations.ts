@@ -1,5 +1,5 @@
 import type { PipelineError } from '../pipeline/errors.js';
-import { ConfigurationError } from '../pipeline/errors.js';
+import { ConfigurationError, UsageError } from '../pipeline/errors.js';
 import { parseOrganizationName } from '../pipeline/staging/layout.js';
 import * as formats from './formats.js';
 
@@ -44,7 +44,8 @@ type Part = (typeof parts)[number];
 /** Together, or not at all: one of them alone is more likely a slip than a wish to do without the role. */
 const ofRole = ['roleArn', 'roleSessionName', 'externalId'] as const;
 
-const groupKey = new RegExp(`^aws_(.+)_(?:${parts.join('|')})$`);
+/** Whatever stands for the name, line breaks too: a key that is passed over would be an organization left out. */
+const groupKey = new RegExp(`^aws_(.*)_(?:${parts.join('|')})$`, 's');
 const keyOf = (name: string, part: Part): string => `aws_${name}_${part}`;
 
 /**
@@ -91,10 +92,11 @@ function readGroup(
   });
   try {
     parseOrganizationName(name);
-  } catch {
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
     return fault(
-      `the secret's keys name an organization "${name.slice(0, 80)}"`,
-      'rename the keys: a name has 1 to 64 letters, digits, "_" and "-"',
+      `of the secret's keys, ${error.message}`,
+      `rename the keys aws_<name>_…: ${error.next ?? ''}`,
     );
   }
   const given = parts.filter((part) => keyOf(name, part) in secret);
@@ -121,7 +123,7 @@ function readGroup(
       `add them to the Vault secret${without}`,
     );
   }
-  for (const part of [...ofRole, 'billingViewArn'] as const) {
+  for (const part of ['access_key_id', 'secret_access_key', ...ofRole, 'billingViewArn'] as const) {
     const value = values.get(part);
     if (value !== undefined && !formats[part].pattern.test(value))
       return fault(

@@ -3,6 +3,7 @@ import { AssumeRoleCommand } from '@aws-sdk/client-sts';
 import { z } from 'zod';
 import { TransientError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import { keepSecret } from '../pipeline/printable.js';
 import type { Credentials } from './credentials.js';
 import type { AccessRole } from './organizations.js';
 
@@ -39,6 +40,7 @@ export async function assumeRole(
     });
   }
   const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = parsed.data;
+  keepSecret(AccessKeyId, SecretAccessKey, SessionToken);
   log.debug({ roleArn: arn, expiration: Expiration }, 'role assumed');
   return {
     accessKeyId: AccessKeyId,

@@ -3,6 +3,7 @@ import { OrganizationsClient } from '@aws-sdk/client-organizations';
 import { STSClient } from '@aws-sdk/client-sts';
 import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import { sdkAgents } from '../pipeline/network.js';
 import type { Call } from './aws-call.js';
 import { isExpiredSession } from './aws-call.js';
 import { awsError } from './aws-errors.js';
@@ -68,12 +69,13 @@ export function openSession(
   { log, timeoutMs: timeout = TIMEOUT, budget = requestBudget() }: SessionOptions,
 ): Session {
   const limits: RequestSettings = {
-    ...(process.env['AWS_MAX_ATTEMPTS'] === undefined ? { maxAttempts: ATTEMPTS } : {}),
+    ...((process.env['AWS_MAX_ATTEMPTS'] ?? '') === '' ? { maxAttempts: ATTEMPTS } : {}),
     requestHandler: {
       connectionTimeout: timeout,
       requestTimeout: timeout,
       socketTimeout: timeout,
       throwOnRequestTimeout: true,
+      ...sdkAgents(timeout),
     },
   };
   const describe = ({ operation, month }: Call): string =>

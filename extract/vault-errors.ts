@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { ErrorDetails } from '../pipeline/errors.js';
 import { ConfigurationError, PipelineError, TransientError } from '../pipeline/errors.js';
+import { PROXY_LOGIN, proxyLogin } from '../pipeline/network.js';
+import { said } from '../pipeline/printable.js';
 
 /** What was asked of Vault. */
 export type VaultStep = 'login' | 'read';
@@ -14,15 +16,16 @@ export function vaultStatus(cause: unknown): number | undefined {
 }
 
 /**
- * What a failed request to Vault means for people. Vault's own words are repeated, since it never
- * puts a secret into them; the request is not.
+ * What a failed request to Vault means for people. Vault's own words are repeated without the secrets that
+ * something on the way may have put into them; the request is not.
  */
 export function vaultError(cause: unknown, step: VaultStep, where: string): unknown {
   if (cause instanceof PipelineError || !(cause instanceof Error)) return cause;
   const answer = refused.safeParse(cause).data?.response;
   if (answer === undefined) return unanswered(cause, where);
-  const said = faults.safeParse(answer.body).data?.errors.join(', ') ?? '';
-  const words = said === '' ? '' : `: ${said.replaceAll(/\s+/g, ' ').slice(0, 300)}`;
+  const text = said(faults.safeParse(answer.body).data?.errors.join(', ') ?? '');
+  const words = text === '' ? '' : `: ${text}`;
+  if (answer.statusCode === PROXY_LOGIN) return proxyLogin(where);
   return refusal(answer.statusCode, step, words, answer.body, { where });
 }
 
@@ -124,6 +127,21 @@ function unanswered(cause: Error, where: string): unknown {
         : `Vault could not be reached (${code})`,
       { where, next: 'check VAULT_ADDR and that Vault runs, then run the same command again' },
     );
+  }
+  if (code === 'ERR_INVALID_CHAR' || code === 'ERR_INVALID_URL') {
+    return new ConfigurationError(
+      'a setting of Vault holds a character that no request can carry',
+      {
+        where,
+        next: 'check VAULT_ADDR, VAULT_NAMESPACE, VAULT_LOGIN_PATH and the paths of the secrets',
+      },
+    );
+  }
+  if (code.startsWith('ERR_OSSL')) {
+    return new ConfigurationError(`the file of VAULT_CACERT holds no certificates (${code})`, {
+      where,
+      next: 'let VAULT_CACERT name a readable file in PEM',
+    });
   }
   return cause;
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { InterruptedError } from '../pipeline/errors.js';
+import { agentFor } from '../pipeline/network.js';
 
 /** How Vault is talked to. */
 export interface TransportSettings {
@@ -30,8 +31,8 @@ interface VaultResponse {
 /**
  * What node-vault sends its requests with, in place of its own axios: certificates are checked unless
  * the settings say otherwise, whatever VAULT_SKIP_VERIFY or NODE_TLS_REJECT_UNAUTHORIZED hold; every
- * request has a time limit; no proxy variable diverts it; and a failure carries no request, whose
- * headers and body are secret.
+ * request has a time limit, and goes through the proxy of the environment as every other one; and a
+ * failure carries no request, whose headers and body are secret.
  */
 export function vaultTransport(
   settings: TransportSettings,
@@ -80,7 +81,7 @@ function send(
           ...headers,
           ...(payload === undefined ? {} : { 'content-type': 'application/json' }),
         },
-        agent: false,
+        agent: agentFor(url, { timeoutMs: settings.timeoutMs, signal: settings.signal }),
         signal: AbortSignal.any(signals),
         ...(secure
           ? {

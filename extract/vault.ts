@@ -4,6 +4,7 @@ import nodeVault from 'node-vault';
 import { z } from 'zod';
 import { ConfigurationError, TransientError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import { keepSecret } from '../pipeline/printable.js';
 import type { VaultStep } from './vault-errors.js';
 import { vaultError, vaultStatus } from './vault-errors.js';
 import { vaultEndpoint, vaultPath } from './vault-path.js';
@@ -45,7 +46,11 @@ const passing = new Set([412, 429, 473]);
 const PAUSES = [250, 500, 1000];
 
 const login = z.object({
-  auth: z.object({ client_token: z.string().min(1), token_type: z.string().optional() }),
+  // It goes back in a header, which carries visible ASCII alone.
+  auth: z.object({
+    client_token: z.string().regex(/^[\x21-\x7e]+$/),
+    token_type: z.string().optional(),
+  }),
 });
 const keys = z.record(z.string(), z.unknown());
 const secret = z.object({ data: keys });
@@ -65,6 +70,7 @@ export async function openVault(
   log: Log,
   signal?: AbortSignal,
 ): Promise<VaultSession> {
+  keepSecret(settings.roleId, settings.secretId);
   const endpoint = vaultEndpoint(settings.address);
   const loginPath = vaultPath(settings.loginPath, endpoint);
   if (settings.skipVerify) {
@@ -97,6 +103,7 @@ export async function openVault(
   const { auth } = await ask('login', `${endpoint}/v1/${loginPath}`, login, () =>
     client.write(loginPath, { role_id: settings.roleId, secret_id: settings.secretId }),
   );
+  keepSecret(auth.client_token);
   client.token = auth.client_token;
   log.debug({ where: endpoint }, 'logged in to Vault');
 

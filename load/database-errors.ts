@@ -6,6 +6,7 @@ import {
   PipelineError,
   TransientError,
 } from '../pipeline/errors.js';
+import { said } from '../pipeline/printable.js';
 
 type ErrorClass = new (message: string, details: ErrorDetails) => PipelineError;
 
@@ -207,7 +208,7 @@ export function databaseError(cause: unknown, where: string): PipelineError {
       next: `let an administrator grant ${right} on it to this user`,
     });
   }
-  const short = text.slice(0, 300);
+  const short = said(text);
   const remedy = remedies.find(({ codes }) =>
     codes.some(
       (known) => code === known || (known.startsWith('SQLITE_') && code.startsWith(`${known}_`)),

@@ -4,13 +4,15 @@ import yargs from 'yargs';
 import { changes } from './commands/changes.js';
 import { demo } from './commands/demo.js';
 import { prune } from './commands/prune.js';
-import { onlyRepeatables } from './commands/options.js';
+import { printFailure } from './commands/execute.js';
+import { onlyUsable } from './commands/options.js';
 import { reconcile } from './commands/reconcile.js';
 import { check } from './commands/check.js';
 import { plan } from './commands/plan.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
+import { printable, printableLines, withoutSecrets } from './printable.js';
 import { version } from './version.js';
 
 // The SDK warns on Node 20 at every start; the README says which Node to take instead.
@@ -25,7 +27,21 @@ function exitCodeOf(error: unknown): number {
   return error instanceof InterruptedError ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
 
-const cli = yargs(hideBin(process.argv))
+const words = hideBin(process.argv);
+const isDebug = / --log-level[= ]debug( |$)/.test(process.argv.join(' '));
+
+/**
+ * A library's warning may quote what it was given, a configuration's text or an address with its password, so
+ * that only its name is shown. Node's own about TLS quotes nothing.
+ */
+process.removeAllListeners('warning').on('warning', (warning) => {
+  const { name, message } = warning;
+  const isShown = isDebug || message.includes('NODE_TLS_REJECT_UNAUTHORIZED');
+  const text = isShown ? withoutSecrets(message) : 'shown with --log-level debug';
+  process.stderr.write(`pipeline: ${name}: ${printable(text)}\n`);
+});
+
+const cli = yargs(words)
   .scriptName('pipeline')
   .usage(
     '$0 <command>\n\nExact monthly AWS cost per customer account, staged, exported and loaded.',
@@ -40,7 +56,7 @@ const cli = yargs(hideBin(process.argv))
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()
-  .check(onlyRepeatables)
+  .check((args) => onlyUsable(args, words))
   .version(version)
   .help()
   .alias('h', 'help')
@@ -55,8 +71,12 @@ const cli = yargs(hideBin(process.argv))
 try {
   await cli.parseAsync();
 } catch (error) {
-  process.stderr.write(`pipeline: ${describeError(error)}\n`);
-  if (/ --log-level[= ]debug( |$)/.test(process.argv.join(' ')) && error instanceof Error)
-    process.stderr.write(`${error.stack ?? ''}\n`);
+  process.stderr.write(printableLines(`pipeline: ${describeError(error)}\n`));
+  if (isDebug && error instanceof Error)
+    process.stderr.write(printableLines(`${withoutSecrets(error.stack ?? '')}\n`));
+  const isJson = words.some(
+    (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
+  );
+  if (isJson) await printFailure(error);
   process.exitCode = exitCodeOf(error);
 }

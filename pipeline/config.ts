@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import type { ListedOrganization } from '../extract/listed-organizations.js';
+import { vaultEndpoint, vaultPath } from '../extract/vault-path.js';
 import { parseDatabaseUrl } from '../load/database.js';
 import type { DatabaseLocation } from '../load/database.js';
-import { PipelineError, UsageError } from './errors.js';
+import { describeError, PipelineError, UsageError } from './errors.js';
+import { authorities, proxyFaults } from './network.js';
 import { tagsOf } from './organization-tags.js';
 import type { Scope } from './scope.js';
-import { nameOf, settingsSchema, sources } from './settings.js';
+import { keepSecret } from './printable.js';
+import { httpUrl, nameOf, settingsSchema, sources, wholeNumber } from './settings.js';
 import type { SettingValues } from './settings.js';
 import { parseStagingLocation } from './staging/open.js';
 import type { StagingLocation, StagingOptions } from './staging/open.js';
@@ -80,22 +83,51 @@ export async function readConfigFile(named: string | undefined): Promise<Record<
       cause,
     });
   }
-  const { parse } = await import('yaml');
-  let data: unknown;
-  try {
-    data = parse(content);
-  } catch (cause) {
-    // The parser's message quotes the line at fault, which may hold a secret: only the place is repeated.
-    const line = /at line (\d+)/.exec(cause instanceof Error ? cause.message : '')?.[1];
-    throw new UsageError(
-      `the configuration file is not YAML${line === undefined ? '' : ` (line ${line})`}`,
-      { where: file },
-    );
-  }
+  const data = await readYaml(content, file);
   if (data === null || data === undefined) return {};
   if (typeof data !== 'object' || Array.isArray(data))
     throw new UsageError('the configuration file is not a mapping of settings', { where: file });
   return data as Record<string, unknown>;
+}
+
+/**
+ * Reads YAML so that a value stays as it is written: `0x10`, `1e3` and `TRUE` come as texts, and what they
+ * may mean is the settings' own question, the same for a flag, a variable and the file.
+ *
+ * The parser's messages and warnings quote the text at fault, which may be a secret (`secretId: !hunter7` is
+ * a tag to it, `&hunter7` an anchor, `*hunter7` an alias): only the line is repeated.
+ */
+async function readYaml(content: string, file: string): Promise<unknown> {
+  const { isCollection, isScalar, LineCounter, parseDocument, visit } = await import('yaml');
+  const lines = new LineCounter();
+  const document = parseDocument(content, { lineCounter: lines, logLevel: 'silent' });
+  const fault = (what: string, offset: number | undefined): UsageError =>
+    new UsageError(
+      `the configuration file ${what}${offset === undefined ? '' : ` (line ${lines.linePos(offset).line})`}`,
+      { where: file, next: 'put a value that begins with one of ! & * % @ ` into quotes' },
+    );
+  const [wrong] = document.errors;
+  if (wrong !== undefined) throw fault('is not YAML', wrong.pos[0]);
+  const [doubtful] = document.warnings;
+  if (doubtful !== undefined) throw fault('holds a YAML tag or directive', doubtful.pos[0]);
+  visit(document, {
+    Node(key, node) {
+      const place = node.range?.[0];
+      if (node.tag !== undefined && node.tag !== 'tag:yaml.org,2002:str')
+        throw fault('holds a YAML tag', place);
+      if (key === 'key' && isCollection(node)) throw fault('has a key that is no text', place);
+      if (!isScalar(node)) return;
+      if (node.value === null && node.anchor !== undefined)
+        throw fault('holds a YAML anchor without a value', place);
+      if (typeof node.value !== 'string' && node.value !== null && node.source !== undefined)
+        node.value = node.source;
+    },
+  });
+  try {
+    return document.toJS();
+  } catch {
+    throw fault('holds a YAML alias that cannot be followed', undefined);
+  }
 }
 
 /**
@@ -108,19 +140,20 @@ export function resolveConfig(
   file: Record<string, unknown>,
   needs: Needs,
 ): Config {
-  const merged = structuredClone(file);
+  const merged = withoutEmpty(file);
   for (const { path, flag, env: variable } of sources) {
     const fromFlag = flag === undefined ? undefined : flags[flag];
     // An empty variable counts as unset, as the AWS and Vault command lines take it.
-    const fromEnv = variable === undefined || env[variable] === '' ? undefined : env[variable];
+    const ofEnv = variable === undefined ? undefined : env[variable];
+    const fromEnv = isEmpty(ofEnv) ? undefined : ofEnv;
     const value = fromFlag ?? fromEnv;
     if (value !== undefined) setAt(merged, path.split('.'), value);
   }
-  const faults: string[] = [];
+  const faults = environmentFaults(env);
   const parsed = settingsSchema.safeParse(merged);
   if (!parsed.success) {
     for (const issue of parsed.error.issues)
-      faults.push(`${nameOf(issue.path.join('.'))}: ${issue.message}`);
+      faults.push(`${nameOf(issue.path.join('.'))}: ${messageOf(issue)}`);
     throw faultsError(faults);
   }
   const settings = parsed.data;
@@ -174,11 +207,72 @@ export function resolveConfig(
   };
 }
 
+/** Not set, whoever left it so: a key without a value, a variable that a script found nothing for. */
+function isEmpty(value: unknown): boolean {
+  return (
+    value === null || value === undefined || (typeof value === 'string' && value.trim() === '')
+  );
+}
+
+/**
+ * The file's settings without those that are empty. What stands in the list of organizations or in "tags" is
+ * left for the validation to refuse: an empty role there could as well be meant as another payer's.
+ */
+function withoutEmpty(file: Record<string, unknown>, prefix = ''): Record<string, unknown> {
+  const isGroup = (path: string): boolean =>
+    sources.some((source) => source.path.startsWith(`${path}.`));
+  const isKnown = (path: string): boolean =>
+    isGroup(path) || sources.some((source) => source.path === path);
+  const set = Object.entries(file).filter(
+    ([key, value]) => !(isEmpty(value) && isKnown(prefix + key)),
+  );
+  return Object.fromEntries(
+    set.map(([key, value]) => {
+      const path = prefix + key;
+      if (!isGroup(path) || typeof value !== 'object' || value === null || Array.isArray(value))
+        return [key, structuredClone(value)];
+      return [key, withoutEmpty(value as Record<string, unknown>, `${path}.`)];
+    }),
+  );
+}
+
+/** What is wrong with the variables that the SDK reads itself, and that its own errors do not name. */
+function environmentFaults(env: NodeJS.ProcessEnv): string[] {
+  const faults = proxyFaults(env);
+  for (const service of ['', '_STS', '_ORGANIZATIONS', '_COST_EXPLORER', '_S3']) {
+    const variable = `AWS_ENDPOINT_URL${service}`;
+    const value = env[variable];
+    if (!isEmpty(value) && !httpUrl.safeParse(value).success)
+      faults.push(`${variable}: is no http:// or https:// address`);
+  }
+  const attempts = env['AWS_MAX_ATTEMPTS'];
+  const read = wholeNumber(1, 100).safeParse(attempts);
+  if (!isEmpty(attempts) && !read.success)
+    faults.push(`AWS_MAX_ATTEMPTS: ${read.error.issues[0]?.message ?? ''}`);
+  try {
+    authorities(env);
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error;
+    faults.push(describeError(error));
+  }
+  return faults;
+}
+
+/** A key that looks like none may be a value without its colon, and so is not repeated. */
+function messageOf(issue: { code: string; message: string; keys?: unknown }): string {
+  if (issue.code !== 'unrecognized_keys') return issue.message;
+  const keys = (Array.isArray(issue.keys) ? issue.keys : []).map((key) =>
+    typeof key === 'string' && /^[A-Za-z][A-Za-z_-]*$/.test(key) ? `"${key}"` : 'a text',
+  );
+  return `has no such key as ${keys.join(', ')}`;
+}
+
 function databaseOf(settings: SettingValues, flags: Flags): Config['database'] {
   if (settings.database === undefined && settings.vault.suiviSecretPath !== undefined) {
     return { kind: 'suivi', path: settings.vault.suiviSecretPath };
   }
   const location = parseDatabaseUrl(settings.database ?? 'sqlite:billing.sqlite');
+  if (location.kind === 'mysql') keepSecret(location.password);
   if (flags['database'] !== undefined && location.kind === 'mysql' && location.password !== '') {
     throw new UsageError('a password on the command line shows in the process list', {
       next: 'put the address into PIPELINE_DATABASE or the configuration file',
@@ -212,6 +306,24 @@ function vaultOf(
     faults.push(
       `${nameOf('organizations')}: is empty; list the organizations there, and Vault is not needed for them`,
     );
+  }
+  if (address !== undefined) {
+    // Wrong ones would fail where the reader no longer sees which setting they come from.
+    const attempt = <T>(path: string, read: () => T): T | undefined => {
+      try {
+        return read();
+      } catch (error) {
+        if (!(error instanceof PipelineError)) throw error;
+        faults.push(`${nameOf(path)}: ${describeError(error)}`);
+        return undefined;
+      }
+    };
+    const endpoint = attempt('vault.address', () => vaultEndpoint(address));
+    for (const path of ['loginPath', 'awsSecretPath', 'suiviSecretPath'] as const) {
+      const text = vault[path];
+      if (text !== undefined && endpoint !== undefined)
+        attempt(`vault.${path}`, () => vaultPath(text, endpoint));
+    }
   }
   if (address === undefined || vault.roleId === undefined || vault.secretId === undefined)
     return undefined;

@@ -1,3 +1,5 @@
+import { withoutSecrets } from './printable.js';
+
 /**
  * What went wrong, where, and what the user can do next. The class says which of the three remedies
  * applies; `message` is one sentence for people, `where` names the place (a file, a URL, a setting),
@@ -54,8 +56,9 @@ export function throwIfInterrupted(signal: AbortSignal | undefined): void {
 
 /** One line for people: message, place and next step, without a stack trace. */
 export function describeError(error: unknown): string {
+  // An error that is not ours may quote what was sent.
   if (!(error instanceof PipelineError))
-    return error instanceof Error ? error.message : String(error);
+    return withoutSecrets(error instanceof Error ? error.message : String(error));
   const where = error.where === undefined ? '' : ` [${error.where}]`;
   const next = error.next === undefined ? '' : `; ${error.next}`;
   return `${error.message}${where}${next}`;

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
 import type * as PinoPretty from 'pino-pretty';
+import { printableLines, withoutSecrets } from './printable.js';
 
 /** The run's log. Nothing secret is ever passed to it. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
@@ -36,7 +37,7 @@ export async function createLog({
   const people = {
     write(line: string) {
       pretty ??= prettyPrinter({ level, color });
-      print(pretty(line).trimEnd());
+      print(pretty(shown(line)).trimEnd());
     },
   };
   const streams: { level: LogLevel; stream: { write(line: string): void } }[] = [
@@ -51,11 +52,23 @@ export async function createLog({
   const lowest = level === 'debug' ? 'debug' : 'info';
   return {
     log: pino(
-      { level: lowest, base: null },
+      {
+        level: lowest,
+        base: null,
+        // An error's causes are repeated word for word, whatever whoever answered has put into them.
+        hooks: { streamWrite: (line) => printableLines(withoutSecrets(line)) },
+      },
       pino.multistream(streams.filter((stream) => stream.level !== 'silent')),
     ),
     flush: () => disk?.flushSync(),
   };
+}
+
+/** A line of JSON whose escaped control characters stay visible when the printer reads it; line breaks stay. */
+function shown(line: string): string {
+  return line.replaceAll(/\\(?:\\|u[\da-f]{4}|[bfrt])/gi, (escape) =>
+    escape === '\\\\' ? escape : `\\${escape}`,
+  );
 }
 
 const load = createRequire(import.meta.url);

@@ -1,4 +1,5 @@
 import { createLogUpdate } from 'log-update';
+import { printable } from './printable.js';
 
 /** Tells people on standard error how far the run is. */
 export interface Progress {
@@ -6,6 +7,8 @@ export interface Progress {
   begin(label: string): { update: (text: string) => void; end: (text: string) => void };
   /** Prints a line of its own, above whatever is being redrawn. */
   line: (text: string) => void;
+  /** The same for a line of the log, which is printable already and may be coloured. */
+  print: (line: string) => void;
   stop(): void;
 }
 
@@ -16,8 +19,11 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
 }
 
 function plain(stream: NodeJS.WriteStream): Progress {
+  const print = (line: string): void => {
+    stream.write(`${line}\n`);
+  };
   const line = (text: string): void => {
-    stream.write(`${text}\n`);
+    print(printable(text));
   };
   return {
     begin(label) {
@@ -30,6 +36,7 @@ function plain(stream: NodeJS.WriteStream): Progress {
       };
     },
     line,
+    print,
     stop: () => undefined,
   };
 }
@@ -39,7 +46,7 @@ function redrawn(stream: NodeJS.WriteStream): Progress {
   const running = new Map<number, string>();
   let next = 0;
   const draw = (): void => {
-    update([...running.values()].join('\n'));
+    update([...running.values()].map(printable).join('\n'));
   };
   // Pages may arrive faster than anybody reads: ten drawings a second are enough.
   let timer: NodeJS.Timeout | undefined;
@@ -49,9 +56,12 @@ function redrawn(stream: NodeJS.WriteStream): Progress {
       draw();
     }, 100).unref();
   };
-  const line = (text: string): void => {
-    update.persist(text);
+  const print = (line: string): void => {
+    update.persist(line);
     draw();
+  };
+  const line = (text: string): void => {
+    print(printable(text));
   };
   return {
     begin(label) {
@@ -70,6 +80,7 @@ function redrawn(stream: NodeJS.WriteStream): Progress {
       };
     },
     line,
+    print,
     stop() {
       clearTimeout(timer);
       update.clear();

@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import { costOf, price, requestsOf } from './cost-of-requests.js';
 import { describeError, PipelineError } from './errors.js';
+import { printable } from './printable.js';
 import type { Resume } from './failures.js';
 import { describeFailures } from './failures.js';
 import type { RunReport } from './run.js';
@@ -36,7 +37,7 @@ export function formatTable(
     chars: plainBorders,
     style: { 'head': [], 'border': [], 'padding-left': 0, 'padding-right': 0 },
   });
-  table.push(...rows.map((row) => [...row]));
+  table.push(...rows.map((row) => row.map(printable)));
   return table
     .toString()
     .split('\n')

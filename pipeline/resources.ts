@@ -15,6 +15,7 @@ import {
 } from './staging/layout.js';
 import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
+import type { OrganizationAccess } from '../extract/organizations.js';
 import type { OrganizationSource } from '../extract/organization-source.js';
 import type { Database } from '../load/database.js';
 import type { ReadingDatabase } from '../load/reading.js';
@@ -24,6 +25,8 @@ export interface Resources {
   staging: Staging;
   /** The organizations that the stages can work on for the month, by name. */
   organizations(month: Month, stages: readonly Stage[]): Promise<readonly string[]>;
+  /** @throws {PipelineError} when the secret or the configuration file lacks something for the organization. */
+  admit(organization: string): Promise<void>;
   source(organization: string): Promise<OrganizationSource>;
   /** The billing view that the organization's cost is asked of, and its region. */
   view(organization: string): Promise<Pick<Scope, 'billingViewArn' | 'region'>>;
@@ -60,13 +63,18 @@ export async function openResources(
     });
   });
 
-  const openSource = async (organization: string): Promise<OrganizationSource> => {
+  const accessTo = async (organization: string): Promise<OrganizationAccess> => {
     const entry = (await secrets.organizations()).find(({ name }) => name === organization);
     if (entry === undefined)
       throw new ConfigurationError(`there is no organization ${organization}`);
     if ('fault' in entry) throw entry.fault;
+    return entry.access;
+  };
+
+  const openSource = async (organization: string): Promise<OrganizationSource> => {
+    const access = await accessTo(organization);
     const { openOrganization } = await loadSources();
-    return openOrganization(entry.access, { log, timeoutMs: config.timeoutMs, budget });
+    return openOrganization(access, { log, timeoutMs: config.timeoutMs, budget });
   };
 
   return {
@@ -84,6 +92,9 @@ export async function openResources(
         month,
         stages.includes('transform') ? 'raw' : 'manifests',
       );
+    },
+    async admit(organization) {
+      await accessTo(organization);
     },
     source(organization) {
       const opened = sources.get(organization) ?? openSource(organization);

@@ -126,12 +126,14 @@ async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[
     progress.line(`${taskLabel(slice, first)}  waiting for ${holder}`);
   };
   try {
+    // Before anything is made under its name, which may be none.
+    if (first === 'extract') await resources.admit(slice.organization);
     const options = { waitSeconds: config.waitSeconds, signal, onWait, log };
     return await leased(resources.staging, slice, options, (leasedSignal) =>
       runStages(slice, { ...context, signal: leasedSignal }),
     );
   } catch (error) {
-    log.debug({ ...slice, err: error }, 'the lease could not be taken');
+    log.debug({ ...slice, err: error }, 'the month and organization could not be begun');
     const seconds = (performance.now() - clock) / 1000;
     return [
       failed(slice, first, error, { requests: 0, seconds }),

@@ -5,6 +5,7 @@ import type { Config } from './config.js';
 import { ConfigurationError, UsageError } from './errors.js';
 import type { Log } from './log.js';
 import { once } from './once.js';
+import { keepSecret } from './printable.js';
 
 /** What comes from Vault, and the organizations that the configuration file adds; each read when first asked for. */
 export interface Secrets {
@@ -62,7 +63,9 @@ export function openSecrets(
       if (config.database.kind === 'url') return config.database.location;
       const { parseSuiviSecret } = await import('../load/suivi.js');
       const secret = await (await login()).read(config.database.path);
-      return parseSuiviSecret(secret, config.database.path);
+      const location = parseSuiviSecret(secret, config.database.path);
+      if (location.kind === 'mysql') keepSecret(location.password);
+      return location;
     }),
     close: once(() => login.ifOpened((session) => session.close())),
   };

@@ -10,37 +10,73 @@ import { details, furtherMetrics } from './scope.js';
  * declared with the commands; here stands only which setting a flag sets.
  */
 
-const text = z.string({ error: 'is no text' }).min(1, { error: 'is empty' });
+/**
+ * A text that ends up in requests, paths and messages, and holds no control character: a line break in it is
+ * a slip of whoever pasted it, and no header can carry one.
+ */
+const text = z
+  .string({ error: 'is no text' })
+  .min(1, { error: 'is empty' })
+  .regex(/^\P{Cc}*$/u, { error: 'holds a line break or another control character' });
 
-function wholeNumber(least: number, most: number): z.ZodType<number> {
-  const error = `is no whole number from ${least} to ${most}`;
-  return z.coerce.number({ error }).int({ error }).min(least, { error }).max(most, { error });
+/** A text that goes into an HTTP header, which carries visible ASCII alone. */
+const headerText = text.regex(/^[\x21-\x7e]+$/, {
+  error: 'holds a space or a character that an HTTP header cannot carry',
+});
+
+/** A flag and a variable are texts; the file's values come as they are written, see `readConfigFile`. */
+const written = z.union([z.string(), z.number(), z.boolean()], { error: 'is no single value' });
+
+/**
+ * A whole number is digits: "0x10", "1e3", " 5" or `true` would each be one to somebody, and mean something
+ * else to somebody else.
+ */
+export function wholeNumber(least: number, most: number): z.ZodType<number> {
+  const error = `is no whole number from ${least} to ${most}, written in digits`;
+  return written
+    .transform((value) => (/^\d+$/.test(String(value)) ? Number(value) : NaN))
+    .pipe(z.number({ error }).int({ error }).min(least, { error }).max(most, { error }));
 }
 
-/** `true` and `1` alone switch on, as Vault's own command line reads VAULT_SKIP_VERIFY's true values. */
-const onlyTrue = z
-  .union([z.boolean(), z.number(), z.string()])
-  .transform((value) => ['true', '1'].includes(String(value).toLowerCase()));
+function oneOf(meanings: Readonly<Record<string, boolean>>): z.ZodType<boolean> {
+  return written.transform((value, context): boolean => {
+    const meaning = meanings[String(value).toLowerCase()];
+    if (meaning !== undefined) return meaning;
+    context.addIssue('is neither true nor false');
+    return z.NEVER;
+  });
+}
 
-/** An exact amount, not negative; a number of the configuration file is read by its digits. */
-const tolerance = z.union([z.string(), z.number()]).transform((value, context): Units => {
-  try {
-    const { units, rounded } = parseAmount(String(value));
-    if (units >= 0n && !rounded) return units;
-  } catch (error) {
-    if (!(error instanceof DataError)) throw error;
+const trueOrFalse = oneOf({ true: true, false: false });
+
+/** Vault's own variable is written as Vault's command line takes it (Go, strconv.ParseBool). */
+const vaultBoolean = oneOf({
+  ...{ true: true, t: true, 1: true },
+  ...{ false: false, f: false, 0: false },
+});
+
+/** An exact amount, not negative, in plain decimal notation. */
+const tolerance = written.transform((value, context): Units => {
+  const digits = String(value);
+  if (/^\d+(\.\d+)?$/.test(digits)) {
+    try {
+      const { units, rounded } = parseAmount(digits);
+      if (!rounded) return units;
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+    }
   }
   context.addIssue('is no amount from 0 up, such as 0.01');
   return z.NEVER;
 });
 
-const httpUrl = z.url({ protocol: /^https?$/, error: 'is no http:// or https:// address' });
+export const httpUrl = z.url({ protocol: /^https?$/, error: 'is no http:// or https:// address' });
 
 function formatted({ pattern, write }: formats.Format): z.ZodString {
   return z.string({ error: 'is no text' }).regex(pattern, { error: `is malformed; ${write}` });
 }
 
-const tag = z.string().max(64);
+const tag = text.max(64, { error: 'has more than 64 characters' });
 
 /** An organization that Vault does not tell: reached with a profile or the SDK's default credentials. */
 export const organizationSchema = z
@@ -72,9 +108,9 @@ export const settingsSchema = z.strictObject({
       loginPath: text.default('auth/approle/login'),
       awsSecretPath: text.optional(),
       suiviSecretPath: text.optional(),
-      namespace: text.optional(),
+      namespace: headerText.optional(),
       caCert: text.optional(),
-      skipVerify: onlyTrue.default(false),
+      skipVerify: vaultBoolean.default(false),
     })
     .prefault({}),
   staging: text.default('./staging'),
@@ -97,13 +133,14 @@ export const settingsSchema = z.strictObject({
       z.enum([...furtherMetrics, 'UnblendedCost'], {
         error: `is none of ${furtherMetrics.join(', ')}`,
       }),
+      { error: 'is no list' },
     )
     .transform((metrics) => furtherMetrics.filter((metric) => metrics.includes(metric)))
     .default([]),
   /** Whether extract asks for each account's cost by charge type too. */
-  byRecordType: z.boolean({ error: 'is neither true nor false' }).default(false),
+  byRecordType: trueOrFalse.default(false),
   /** Whether extract asks AWS for the ungrouped total too. */
-  awsTotal: z.boolean({ error: 'is neither true nor false' }).default(true),
+  awsTotal: trueOrFalse.default(true),
   /** The largest difference from AWS's ungrouped total that load takes, in units of 10^-18 of the currency. */
   tolerance: tolerance.default(parseAmount('0.01').units),
   /** Days after a month's end in which its figures are provisional: fetched again on a later day. */
@@ -115,9 +152,9 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   /** Most requests to Cost Explorer that one run may make, over all organizations. */
-  maxRequests: z.coerce.number().int().min(0).optional(),
+  maxRequests: wholeNumber(0, 1_000_000).optional(),
   /** Organization → its customers' and consumption's Tag. */
-  tags: z.record(z.string(), tag).default({}),
+  tags: z.record(z.string(), tag, { error: 'is no mapping of organizations to tags' }).default({}),
   organizations: z.array(organizationSchema, { error: 'is no list' }).default([]),
 });
 

@@ -1,18 +1,7 @@
-/** Characters that would move a terminal's cursor, break a line or turn its direction. */
-const unprintable = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
-
 /** Characters that take two cells of a terminal, and marks that take none. */
 const wide =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\uff01-\uff60]/gu;
 const marks = /[\p{Mn}\p{Me}\u200d]/gu;
-
-/** A text from outside as it may be shown on a terminal: what is unprintable is written as an escape. */
-export function printable(text: string): string {
-  return text.replace(unprintable, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    return `\\u${code.toString(16).padStart(4, '0')}`;
-  });
-}
 
 /**
  * The lines of a table that may be long: columns two spaces apart, the named ones to the right. Its time

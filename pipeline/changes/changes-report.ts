@@ -1,5 +1,6 @@
 import { openCsv } from '../../transform/csv.js';
-import { alignedLines, printable } from './aligned.js';
+import { printable } from '../printable.js';
+import { alignedLines } from './aligned.js';
 import type { OrganizationChanges } from './changes.js';
 import type { Units } from '../money.js';
 import { formatAmount } from '../money.js';

@@ -1,6 +1,5 @@
-import { InterruptedError } from '../errors.js';
 import type { Log, LogLevel } from '../log.js';
-import { interruptible, openLog } from './execute.js';
+import { interruptible, openLog, printDocument, printText } from './execute.js';
 
 /** What a command that looks and tells has found. */
 export interface Answer {
@@ -24,14 +23,9 @@ export async function answer(
   const interrupt = interruptible();
   try {
     const { text, json, failed } = await work({ log, signal: interrupt.signal });
-    process.stdout.write(args.json ? `${JSON.stringify(json, null, 2)}\n` : `${text}\n`);
+    if (args.json) printDocument(json);
+    else printText(text);
     if (failed) process.exitCode = 1;
-  } catch (error) {
-    if (args.json && !(error instanceof InterruptedError)) {
-      const { errorToJson } = await import('../report.js');
-      process.stdout.write(`${JSON.stringify({ error: errorToJson(error) }, null, 2)}\n`);
-    }
-    throw error;
   } finally {
     interrupt.end();
     flush();

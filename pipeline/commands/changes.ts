@@ -5,7 +5,9 @@ import { DataError, UsageError } from '../errors.js';
 import type { Month } from '../month.js';
 import type { Selection } from '../selection.js';
 import { select } from '../selection.js';
+import { printable, printableLines } from '../printable.js';
 import { configure } from './configure.js';
+import { printDocument } from './execute.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -50,21 +52,19 @@ export const changes: CommandModule<object, Arguments> = {
     const config = await configure(args, { organizations: false, database: false });
     const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
       await import('../changes/changes-report.js');
-    const found = await find(config, selection, points).catch(async (error: unknown) => {
-      if (args.json) {
-        const { errorToJson } = await import('../report.js');
-        const document = { month: points.month, organizations: [], error: errorToJson(error) };
-        await print(`${JSON.stringify(document, null, 2)}\n`);
-      }
-      throw error;
-    });
+    const found = await find(config, selection, points);
     if (args.json) {
-      await print(`${JSON.stringify(changesToJson(points.month, found), null, 2)}\n`);
+      printDocument(changesToJson(points.month, found));
     } else if (args.csv) {
-      await writeChangesCsv({ write: print }, points.month, found);
-      for (const line of uncomparedLines(found)) process.stderr.write(`${line}\n`);
+      // A program gets the texts as they are, a terminal does not.
+      const write = process.stdout.isTTY
+        ? (chunk: string | Uint8Array) => print(printableLines(Buffer.from(chunk).toString()))
+        : print;
+      await writeChangesCsv({ write }, points.month, found);
+      for (const line of uncomparedLines(found)) process.stderr.write(`${printable(line)}\n`);
     } else {
-      for (const line of changesLines(points.month, found)) await print(`${line}\n`);
+      for (const line of changesLines(points.month, found))
+        await print(printableLines(`${line}\n`));
     }
   },
 };

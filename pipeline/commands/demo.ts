@@ -1,7 +1,9 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes } from 'yargs';
+import { describeError, UsageError } from '../errors.js';
 import { select } from '../selection.js';
-import { execute } from './execute.js';
+import { execute, printText } from './execute.js';
 import { settingOptions } from './options.js';
 
 const options = {
@@ -34,11 +36,13 @@ export const demo: CommandModule<object, Arguments> = {
     const { resolveConfig } = await import('../config.js');
     const { quoted } = await import('../failures.js');
     const selection = select({}, new Date());
+    const folder = resolve(args.folder);
+    await claim(folder);
     const cloud = await startCloud({ data: demoData({ months: selection.months }) });
     try {
       isolate(process.env, cloud.environment);
-      const staging = resolve(args.folder, 'staging');
-      const file = resolve(args.folder, 'billing.sqlite');
+      const staging = resolve(folder, 'staging');
+      const file = resolve(folder, 'billing.sqlite');
       const config = resolveConfig(
         { staging, database: `sqlite:${file}` },
         process.env,
@@ -47,12 +51,41 @@ export const demo: CommandModule<object, Arguments> = {
       );
       const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
       await execute({ config, selection, args, resume });
-      if (!args.json && process.exitCode === undefined) process.stdout.write(guide(staging, file));
+      if (!args.json && process.exitCode === undefined) printText(guide(staging, file));
     } finally {
       await cloud.close();
     }
   },
 };
+
+/** The file by which the demo knows a folder of its own. */
+const MARK = '.pipeline-demo';
+
+/**
+ * Makes the folder the demo's, so that its invented rows never come among real ones.
+ * @throws {UsageError} when it is the current one, or holds a staging area or a database that no demo made.
+ */
+async function claim(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    const names = await readdir(folder);
+    const isTaken = names.includes('staging') || names.includes('billing.sqlite');
+    // Where a run without settings puts its data, the next one would find the demo's.
+    if (folder === process.cwd() || (isTaken && !names.includes(MARK)))
+      throw new UsageError('the folder is, or may become, that of real data', {
+        where: folder,
+        next: 'name another one with --folder',
+      });
+    await writeFile(resolve(folder, MARK), 'made by "pipeline demo": invented data\n');
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    throw new UsageError(`the folder cannot be used: ${describeError(cause)}`, {
+      where: folder,
+      next: 'name another one with --folder',
+      cause,
+    });
+  }
+}
 
 /** Takes every setting of a real cloud out of the environment, so that the demo can reach none. */
 function isolate(env: NodeJS.ProcessEnv, demoEnvironment: Readonly<Record<string, string>>): void {
@@ -75,6 +108,5 @@ Where it lies
 
 What to open
   duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
-  sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
-`;
+  sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"`;
 }

@@ -1,8 +1,10 @@
+import { fstatSync, statSync } from 'node:fs';
 import type { Config } from '../config.js';
 import type { Resume } from '../failures.js';
 import { describeError, InterruptedError, UsageError } from '../errors.js';
 import type { LogLevel } from '../log.js';
 import { createLog } from '../log.js';
+import { jsonDocument, printableLines } from '../printable.js';
 import type { RunReport } from '../run.js';
 import type { Selection } from '../selection.js';
 
@@ -28,7 +30,7 @@ export interface Execution {
 export async function execute({ config, selection, args, resume }: Execution): Promise<RunReport> {
   const { createProgress } = await import('../progress.js');
   const progress = createProgress(process.stderr);
-  const { log, flush } = await openLog(args, progress.line);
+  const { log, flush } = await openLog(args, progress.print);
   const interrupt = interruptible();
   try {
     // The log says it too, but may be asked to say errors only.
@@ -48,22 +50,13 @@ export async function execute({ config, selection, args, resume }: Execution): P
       now: () => new Date(),
     });
     progress.stop();
-    process.stdout.write(
-      args.json
-        ? `${JSON.stringify(reportToJson(report, resume), null, 2)}\n`
-        : `${formatReport(report, resume)}\n`,
-    );
+    if (args.json) printDocument(reportToJson(report, resume));
+    else printText(formatReport(report, resume));
     if (report.interrupted) throw new InterruptedError();
     if (report.tasks.some(({ state }) => state === 'failed')) process.exitCode = 1;
     return report;
   } catch (error) {
     log.debug({ err: error }, 'the run failed');
-    if (args.json && !(error instanceof InterruptedError || error instanceof UsageError)) {
-      const { errorToJson } = await import('../report.js');
-      process.stdout.write(
-        `${JSON.stringify({ tasks: [], error: errorToJson(error) }, null, 2)}\n`,
-      );
-    }
     throw error;
   } finally {
     progress.stop();
@@ -72,14 +65,40 @@ export async function execute({ config, selection, args, resume }: Execution): P
   }
 }
 
+let isDocumentPrinted = false;
+
+/** Prints a command's result for people on standard output. */
+export function printText(text: string): void {
+  process.stdout.write(printableLines(`${text}\n`));
+}
+
+/** Prints a command's result for programs: with `--json`, all that standard output gets. */
+export function printDocument(document: unknown): void {
+  isDocumentPrinted = true;
+  process.stdout.write(jsonDocument(document));
+}
+
+/** Gives a program the failure of a command as its one document, unless the command has printed a result. */
+export async function printFailure(error: unknown): Promise<void> {
+  if (isDocumentPrinted) return;
+  const { errorToJson } = await import('../report.js');
+  printDocument({ error: errorToJson(error) });
+}
+
 /**
  * Opens the log that a command's flags ask for.
- * @throws {UsageError} when its file cannot be written.
+ * @throws {UsageError} when its file cannot be written, or is where the one document of `--json` goes.
  */
 export async function openLog(
-  args: Pick<Execution['args'], 'log-file' | 'log-level'>,
+  args: Pick<Execution['args'], 'json' | 'log-file' | 'log-level'>,
   print: (line: string) => void,
 ): ReturnType<typeof createLog> {
+  if (args.json && args['log-file'] !== undefined && isStandardOutput(args['log-file'])) {
+    throw new UsageError('the log would mix with the document on standard output', {
+      where: '--log-file',
+      next: 'name another file',
+    });
+  }
   try {
     return await createLog({
       level: args['log-level'],
@@ -92,6 +111,17 @@ export async function openLog(
       where: '--log-file',
       cause,
     });
+  }
+}
+
+/** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */
+function isStandardOutput(file: string): boolean {
+  try {
+    const [named, output] = [statSync(file), fstatSync(1)];
+    const isSink = output.isCharacterDevice() && !process.stdout.isTTY;
+    return !isSink && named.dev === output.dev && named.ino === output.ino;
+  } catch {
+    return false;
   }
 }
 

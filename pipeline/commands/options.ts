@@ -113,17 +113,30 @@ export const settingOptions = {
 } as const;
 
 /**
- * Refuses a flag that is given twice and takes one value: which of the two is meant?
+ * Refuses what a flag cannot mean: twice a value where there is one, an empty value (of a shell's variable that
+ * is not set), and a switch with another word than true or false, which would be read as false.
+ * @param words the command line as it was given.
  * @throws {UsageError} naming the flag.
  */
-export function onlyRepeatables(args: Readonly<Record<string, unknown>>): true {
+export function onlyUsable(
+  args: Readonly<Record<string, unknown>>,
+  words: readonly string[],
+): true {
   const options: Readonly<Record<string, object>> = { ...selectionOptions, ...settingOptions };
   for (const [flag, value] of Object.entries(args)) {
+    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+    if (flag !== '_' && values.some((one) => typeof one === 'string' && one.trim() === ''))
+      throw new UsageError(`--${flag} is empty`, { next: 'give it a value, or leave it out' });
+    const isSwitch = typeof value === 'boolean';
+    if (isSwitch && words.some((word) => word.startsWith(`--${flag}=`) && !isTruth(word)))
+      throw new UsageError(`--${flag} is neither true nor false`, { next: 'give it alone' });
     if (!Array.isArray(value) || flag === '_' || 'array' in (options[flag] ?? {})) continue;
     throw new UsageError(`--${flag} is given more than once`, { next: 'give it once' });
   }
   return true;
 }
+
+const isTruth = (word: string): boolean => /=(true|false)$/.test(word);
 
 /** The flags of this run that a resuming command needs too, as words. */
 export function settingWords(args: Readonly<Record<string, unknown>>): string[] {

@@ -1,7 +1,8 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { InterruptedError, UsageError } from '../errors.js';
 import { select } from '../selection.js';
-import { interruptible, openLog } from './execute.js';
+import { printable } from '../printable.js';
+import { interruptible, openLog, printDocument, printText } from './execute.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
@@ -69,14 +70,11 @@ export const prune: CommandModule<object, Arguments> = {
         signal: interrupt.signal,
         log,
         onWait: ({ month, organization }, holder) => {
-          print(`${month}  ${organization}  waiting for ${holder}`);
+          print(printable(`${month}  ${organization}  waiting for ${holder}`));
         },
       });
-      process.stdout.write(
-        args.json
-          ? `${JSON.stringify(pruneToJson(report, args['dry-run']), null, 2)}\n`
-          : `${formatPrune(report, args['dry-run'])}\n`,
-      );
+      if (args.json) printDocument(pruneToJson(report, args['dry-run']));
+      else printText(formatPrune(report, args['dry-run']));
       if (interrupt.signal.aborted) throw new InterruptedError();
       if (report.failures.length > 0) process.exitCode = 1;
     } finally {

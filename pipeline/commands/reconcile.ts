@@ -2,6 +2,7 @@ import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { createLog } from '../log.js';
 import { select } from '../selection.js';
 import { configure } from './configure.js';
+import { printDocument, printText } from './execute.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -60,11 +61,8 @@ export const reconcile: CommandModule<object, Arguments> = {
         provisionalDays: config.provisionalDays,
         signal,
       });
-      process.stdout.write(
-        args.json
-          ? `${JSON.stringify(reconciledToJson(results), null, 2)}\n`
-          : `${formatReconciled(results)}\n`,
-      );
+      if (args.json) printDocument(reconciledToJson(results));
+      else printText(formatReconciled(results));
       if (results.some(({ findings }) => findings.length > 0)) process.exitCode = 1;
     } finally {
       await resources.close();

@@ -1,6 +1,7 @@
 import { DataError, UsageError } from '../errors.js';
 import type { Month } from '../month.js';
 import { isMonth } from '../month.js';
+import { printable } from '../printable.js';
 
 /** Every key of the staging area is built here, and taken apart here. */
 
@@ -24,9 +25,13 @@ const organizationName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
  */
 export function parseOrganizationName(text: string): string {
   if (!organizationName.test(text)) {
-    throw new UsageError(`"${text.slice(0, 80)}" is not an organization's name`, {
-      next: 'use 1 to 64 letters, digits, "_" and "-", beginning with a letter or digit',
-    });
+    const length = text.length > 80 ? ` … (${text.length} characters)` : '';
+    throw new UsageError(
+      `"${printable(text.slice(0, 80))}"${length} is not an organization's name`,
+      {
+        next: 'use 1 to 64 letters, digits, "_" and "-", beginning with a letter or digit',
+      },
+    );
   }
   return text;
 }

@@ -1,5 +1,7 @@
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { S3Client } from '@aws-sdk/client-s3';
+import { sdkAgents } from '../network.js';
+import { keepSecret } from '../printable.js';
 import { failureOf, s3Error } from './s3-errors.js';
 
 /** How the files of a bucket are written, and how long a silent connection is waited for. */
@@ -60,10 +62,22 @@ export function openBucket(name: string, prefix: string, settings: S3Settings): 
           return await request(next);
         }
       } catch (cause) {
+        // Only what was signed has been answered.
+        if (failureOf(cause)?.status !== undefined) await keepCredentials(client);
         throw s3Error(cause, where, verb);
       }
     },
   };
+}
+
+/** Has what the requests were signed with cut out of the server's words. */
+async function keepCredentials(client: Promise<S3Client> | undefined): Promise<void> {
+  try {
+    const found = await (await client)?.config.credentials();
+    keepSecret(found?.accessKeyId, found?.secretAccessKey, found?.sessionToken);
+  } catch {
+    // Without credentials there is nothing to cut out.
+  }
 }
 
 async function makeClient(settings: S3Settings): Promise<S3Client> {
@@ -80,11 +94,24 @@ async function makeClient(settings: S3Settings): Promise<S3Client> {
 function configuration({ timeoutMs = 60_000 }: S3Settings): S3ClientConfig {
   // Servers of one's own seldom have a DNS name for each bucket, and many refuse the SDK's newer checksums.
   const ownServer = process.env['AWS_ENDPOINT_URL_S3'] ?? process.env['AWS_ENDPOINT_URL'];
+  const agents = sdkAgents(timeoutMs);
+  const requestHandler = { connectionTimeout: timeoutMs, socketTimeout: timeoutMs, ...agents };
   return {
     forcePathStyle: ownServer !== undefined && ownServer !== '',
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: { connectionTimeout: timeoutMs, socketTimeout: timeoutMs },
+    requestHandler,
+    ...(Object.keys(agents).length === 0 ? {} : { credentials: credentialsBy(requestHandler) }),
+  };
+}
+
+/** The SDK's default credentials; left to itself it would ask for a profile's login past the proxy. */
+function credentialsBy(
+  requestHandler: NonNullable<S3ClientConfig['requestHandler']>,
+): NonNullable<S3ClientConfig['credentials']> {
+  return async (properties?: object) => {
+    const { fromNodeProviderChain } = await import('@aws-sdk/credential-providers');
+    return fromNodeProviderChain({ clientConfig: { requestHandler } })(properties);
   };
 }
 

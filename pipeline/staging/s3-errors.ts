@@ -1,4 +1,6 @@
 import { ConfigurationError, PipelineError, TransientError } from '../errors.js';
+import { PROXY_LOGIN, proxyLogin } from '../network.js';
+import { said } from '../printable.js';
 
 /** What an S3 request failed with: the error's name, and the HTTP status or the system's code if there is one. */
 export interface Failure {
@@ -18,10 +20,10 @@ export function failureOf(cause: unknown): Failure | undefined {
   const metadata = objectAt(cause, '$metadata');
   const headers = objectAt(objectAt(cause, '$response'), 'headers');
   return {
-    name: cause.name,
+    name: said(cause.name),
     status: numberAt(metadata, 'httpStatusCode'),
     code: stringAt(cause, 'code'),
-    message: cause.message,
+    message: said(cause.message),
     attempts: numberAt(metadata, 'attempts') ?? 1,
     region: stringAt(headers, 'x-amz-bucket-region') ?? stringAt(cause, 'Region'),
   };
@@ -39,6 +41,7 @@ const again = 'run the same command again';
 export function s3Error(cause: unknown, where: string, verb: string): unknown {
   const failure = failureOf(cause);
   if (failure === undefined || cause instanceof PipelineError) return cause;
+  if (failure.status === PROXY_LOGIN) return proxyLogin(where);
   const remedy = byName(failure, verb) ?? byCode(failure) ?? byStatus(failure, verb);
   if (remedy === undefined) return cause;
   return new remedy.kind(remedy.message, { where, next: remedy.next, cause });
@@ -109,7 +112,7 @@ function byName({ name, message, region }: Failure, verb: string): Remedy | unde
 }
 
 function denied(name: string, message: string, verb: string): Remedy {
-  const detail = name === message || message === '' ? '' : `: ${message.slice(0, 300)}`;
+  const detail = name === message || message === '' ? '' : `: ${message}`;
   return {
     kind: ConfigurationError,
     message: `no right to ${verb} the file${detail}`,
@@ -123,7 +126,21 @@ function byCode({ name, code, status }: Failure): Remedy | undefined {
     return {
       kind: ConfigurationError,
       message: `the server's certificate is not trusted (${code})`,
-      next: 'name the authority that signed it with NODE_EXTRA_CA_CERTS',
+      next: 'name the authority that signed it with AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS',
+    };
+  }
+  if (code === 'ERR_INVALID_CHAR') {
+    return {
+      kind: ConfigurationError,
+      message: 'the AWS credentials hold a character that no header can carry',
+      next: 'check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the shared AWS files for line breaks',
+    };
+  }
+  if (code === 'ERR_INVALID_URL') {
+    return {
+      kind: ConfigurationError,
+      message: 'the address of S3 cannot be read',
+      next: 'check AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, and endpoint_url in the shared AWS files',
     };
   }
   if (
@@ -168,7 +185,7 @@ function byStatus({ name, status, message }: Failure, verb: string): Remedy | un
   }
   return {
     kind: ConfigurationError,
-    message: `S3 refuses to ${verb} the file: ${name} (${status}) ${message.slice(0, 300)}`.trim(),
+    message: `S3 refuses to ${verb} the file: ${name} (${status}) ${message}`.trim(),
     next: "check --staging, the bucket's settings and the server behind AWS_ENDPOINT_URL_S3",
   };
 }

@@ -39,7 +39,11 @@ test('the demo needs nothing, ends with where the files lie, and what it prints 
     largest.map((units) => cents(Number(formatAmount(units)))),
   );
   t.deepEqual((await readdir(folder)).sort(), ['demo']);
-  t.deepEqual((await readdir(join(folder, 'demo'))).sort(), ['billing.sqlite', 'staging']);
+  t.deepEqual((await readdir(join(folder, 'demo'))).sort(), [
+    '.pipeline-demo',
+    'billing.sqlite',
+    'staging',
+  ]);
 });
 
 test('with --json the demo prints one document', async (t) => {

@@ -197,7 +197,7 @@ test('an unknown organization is wrong usage', async (t) => {
   const { cloud, run } = await world(t);
   const result = await run('--organization', 'obb', '--json');
   t.is(result.code, 2);
-  t.is(result.stdout, '');
+  t.like(JSON.parse(result.stdout), { error: { class: 'UsageError' } });
   readable(t, result, /no organization obb/, /internal, oab/);
   t.is(cloud.requests.filter(({ service }) => service !== 'vault').length, 0);
 });
@@ -336,6 +336,14 @@ const usage: [string, string[], RegExp][] = [
     ['run', '--staging', 'a', '--staging', 'b'],
     /--staging is given more than once/,
   ],
+  ['an empty value', ['run', '--organization', ''], /--organization is empty; give it a value/],
+  ['an empty folder for the demo', ['demo', '--folder', ''], /--folder is empty/],
+  ['the current folder for the demo', ['demo', '--folder', '.'], /may become, that of real data/],
+  ['an empty log file', ['run', '--log-file', ' '], /--log-file is empty/],
+  ['an empty configuration file name', ['status', '--config', ''], /--config is empty/],
+  ['a number in hexadecimal', ['run', '--timeout', '0x10'], /--timeout or .* written in digits/],
+  ['a switch with another word', ['run', '--aws-total=no'], /--aws-total is neither true nor f/],
+  ['a switch in camel case', ['run', '--byRecordType=yes'], /--byRecordType is neither true nor/],
   ['a missing configuration file', ['run', '--config', 'nowhere.yaml'], /nowhere\.yaml/],
   [
     'missing settings, all at once',
@@ -383,4 +391,29 @@ test('no secret reaches a log, an output or a staged file', async (t) => {
     ...data.organizations.map(({ accessKeyId }) => accessKeyId),
   ];
   for (const secret of secrets) t.false(everything.includes(secret));
+});
+
+const documents: [string, string[], number][] = [
+  ['reconcile without a database', ['reconcile'], 1],
+  ['prune of a staging area of another kind', ['prune', '--keep', '1', '--staging', 'gs://x'], 2],
+  ['run without settings', ['run'], 2],
+  ['plan with a wrong month', ['plan', '--month', 'x'], 2],
+  ['status with an unknown flag', ['status', '--nothing'], 2],
+  ['changes of nothing', ['changes'], 1],
+];
+for (const [what, args, code] of documents) {
+  test(`with --json there is one document, also after ${what}`, async (t) => {
+    const result = await pipeline([...args, '--json'], { cwd: await temporaryFolder(t) });
+    t.is(result.code, code, result.stderr);
+    const { error } = JSON.parse(result.stdout) as { error: { class: string; message: string } };
+    t.true(result.stderr.includes(error.message.split('\n')[0] ?? error.message));
+  });
+}
+
+test('a log where the document goes is refused, whatever its name', async (t) => {
+  const { runWith } = await world(t);
+  const { code, stdout, stderr } = await runWith({}, '--json', '--log-file', '/proc/self/fd/1');
+  t.is(code, 2);
+  t.like(JSON.parse(stdout), { error: { class: 'UsageError' } });
+  t.regex(stderr, /the log would mix with the document on standard output \[--log-file\]/);
 });

@@ -174,7 +174,7 @@ test('external ids are taken as STS takes them', (t) => {
 
 test('a name that cannot be a folder is a fault, not a path', (t) => {
   const [entry] = parseOrganizations(secretOf('../oab'), WHERE);
-  t.regex(faultOf(entry), /name an organization "\.\.\/oab"/);
+  t.regex(faultOf(entry), /of the secret's keys, "\.\.\/oab" is not an organization's name/);
 });
 
 test('no organization, or no region, fails as a whole', (t) => {

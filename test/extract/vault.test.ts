@@ -298,28 +298,30 @@ async function noting(t: ExecutionContext, moved?: string) {
   return { seen, url: `http://127.0.0.1:${port}` };
 }
 
-test.serial("the machine's own Vault variables and proxies have no part in it", async (t) => {
-  const { log, settings } = await vault(t);
-  const proxy = await noting(t);
-  const { seen, url } = await noting(t);
-  setEnvironment(t, {
-    VAULT_TOKEN: 'ambient',
-    VAULT_ADDR: proxy.url,
-    VAULT_NAMESPACE: 'ambient',
-    VAULT_PREFIX: '/ambient',
-    HTTP_PROXY: proxy.url,
-    http_proxy: proxy.url,
-    ALL_PROXY: proxy.url,
-  });
-  const session = await openVault({ ...settings, address: url }, log);
-  await session.close();
-  t.deepEqual(
-    seen.map((request) => request.url),
-    ['/v1/auth/approle/login'],
-  );
-  t.notRegex(JSON.stringify(seen), /ambient/);
-  t.is(proxy.seen.length, 0);
-});
+test.serial(
+  "the machine's own Vault variables have no part in it, nor a proxy of another kind",
+  async (t) => {
+    const { log, settings } = await vault(t);
+    const proxy = await noting(t);
+    const { seen, url } = await noting(t);
+    setEnvironment(t, {
+      VAULT_TOKEN: 'ambient',
+      VAULT_ADDR: proxy.url,
+      VAULT_NAMESPACE: 'ambient',
+      VAULT_PREFIX: '/ambient',
+      HTTPS_PROXY: proxy.url,
+      ALL_PROXY: proxy.url,
+    });
+    const session = await openVault({ ...settings, address: url }, log);
+    await session.close();
+    t.deepEqual(
+      seen.map((request) => request.url),
+      ['/v1/auth/approle/login'],
+    );
+    t.notRegex(JSON.stringify(seen), /ambient/);
+    t.is(proxy.seen.length, 0);
+  },
+);
 
 test.serial('a standby that sends on to the active node is followed', async (t) => {
   const { cloud, log, settings, path } = await vault(t);

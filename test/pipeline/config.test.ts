@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { readConfigFile, resolveConfig } from '../../pipeline/config.js';
 import { UsageError } from '../../pipeline/errors.js';
-import { temporaryFolder } from '../support/cli.js';
+import { pipeline, temporaryFolder } from '../support/cli.js';
 
 const none = { organizations: false, database: false };
 const all = { organizations: true, database: true };
@@ -230,11 +230,161 @@ for (const [value, off] of [
   ['TRUE', true],
   ['false', false],
   ['0', false],
-  ['no', false],
   ['', false],
 ] as const) {
   test(`VAULT_SKIP_VERIFY="${value}" ${off ? 'switches' : 'does not switch'} verification off`, (t) => {
     t.is(resolveConfig({}, { ...vault, VAULT_SKIP_VERIFY: value }, {}, all).vault?.skipVerify, off);
+  });
+}
+
+const numbers = ['concurrency', 'wait', 'timeout', 'maxRequests', 'provisionalDays'];
+const flagsOf: Record<string, string> = { maxRequests: 'max-requests' };
+
+test('a whole number is digits, from a flag or the file, and everything else is refused by name', (t) => {
+  const wrong = [
+    '0x10',
+    '1e1',
+    '5.0',
+    ' 5',
+    '+5',
+    '-1',
+    'true',
+    '1_0',
+    '0b1',
+    'Infinity',
+    '٣',
+    '5s',
+  ];
+  for (const path of numbers) {
+    for (const value of [...wrong, '99999999999999999999', true, 1.5, [5], { 5: 5 }, NaN]) {
+      const error = t.throws(() => resolveConfig({}, {}, { [path]: value }, none), {
+        instanceOf: UsageError,
+      });
+      t.regex(error.message, new RegExp(`"${path}" in the configuration file: is no `));
+      const flag = flagsOf[path] ?? path;
+      if (typeof value === 'string' && path !== 'provisionalDays')
+        t.throws(() => resolveConfig({ [flag]: value }, {}, {}, none), {
+          instanceOf: UsageError,
+          message: new RegExp(`--${flag} or .* written in digits`),
+        });
+    }
+    t.notThrows(() => resolveConfig({}, {}, { [path]: '007' }, none), path);
+  }
+  t.is(resolveConfig({ timeout: '007' }, {}, {}, none).timeoutMs, 7000);
+});
+
+test('what is empty in the file is not set, whatever it is', async (t) => {
+  const folder = await temporaryFolder(t);
+  const file = join(folder, 'a.yaml');
+  const defaults = resolveConfig({}, {}, {}, none);
+  for (const empty of ['', '~', 'null', "''", '" "']) {
+    const lines = [...numbers, 'staging', 'database', 'tolerance', 'awsTotal', 'detail', 'metrics'];
+    const names = [...lines, 'byRecordType', 'tags', 'organizations', 'vault', 's3', 'parquet'];
+    const text = names.map((name) => `${name}: ${empty}\n`).join('');
+    await writeFile(file, text);
+    t.deepEqual(resolveConfig({}, {}, await readConfigFile(file), none), defaults, empty);
+    await writeFile(file, `vault:\n  namespace: ${empty}\n  skipVerify: ${empty}\n`);
+    const config = resolveConfig({}, vault, await readConfigFile(file), all);
+    t.is(config.vault?.namespace, undefined);
+  }
+  for (const text of ['colour:', 'organizations: [{name: a, roleArn: }]', 'tags: {oab: }']) {
+    await writeFile(file, text);
+    const read = await readConfigFile(file);
+    t.throws(() => resolveConfig({}, {}, read, none), { instanceOf: UsageError }, text);
+  }
+});
+
+test('a value of the file means what it would mean as a flag', async (t) => {
+  const file = join(await temporaryFolder(t), 'a.yaml');
+  const read = async (text: string): Promise<Record<string, unknown>> => {
+    await writeFile(file, text);
+    return readConfigFile(file);
+  };
+  for (const text of [
+    'timeout: 0x10',
+    'timeout: 0o17',
+    'timeout: 1e1',
+    'timeout: 5.0',
+    'wait: true',
+  ]) {
+    const values = await read(text);
+    t.throws(() => resolveConfig({}, {}, values, none), { message: /written in digits/ }, text);
+  }
+  for (const text of ['awsTotal: yes', 'awsTotal: 0', 'byRecordType: on', 'awsTotal: [false]']) {
+    const values = await read(text);
+    t.throws(() => resolveConfig({}, {}, values, none), { message: /is n(either|o single)/ }, text);
+  }
+  for (const text of ['tolerance: 1e-2', 'tolerance: .5', 'tolerance: 0x1', 'tolerance: +1']) {
+    const values = await read(text);
+    t.throws(() => resolveConfig({}, {}, values, none), { message: /is no amount/ }, text);
+  }
+  const values = await read('awsTotal: FALSE\ntolerance: 0.050\ntimeout: 010\nwait: "5"\n1: x\n');
+  t.deepEqual(Object.keys(values).sort(), ['1', 'awsTotal', 'timeout', 'tolerance', 'wait']);
+  Reflect.deleteProperty(values, '1');
+  t.like(resolveConfig({}, {}, values, none), {
+    awsTotal: false,
+    tolerance: 5n * 10n ** 16n,
+    timeoutMs: 10_000,
+    waitSeconds: 5,
+  });
+});
+
+test('variables of the SDK and of proxies are checked too, without their values', (t) => {
+  const env = {
+    AWS_MAX_ATTEMPTS: '0x10',
+    AWS_ENDPOINT_URL: 'localhost:4566',
+    AWS_ENDPOINT_URL_S3: 'ftp://hunter2',
+    HTTPS_PROXY: 'socks5://u:hunter2@h',
+    AWS_CA_BUNDLE: '/nowhere',
+    AWS_ENDPOINT_URL_DYNAMODB: 'not ours',
+  };
+  const error = t.throws(() => resolveConfig({}, env, {}, none), { instanceOf: UsageError });
+  for (const name of Object.keys(env).filter((one) => !one.endsWith('DYNAMODB')))
+    t.true(error.message.includes(name), name);
+  t.false(/hunter2|DYNAMODB/.test(error.message));
+  const empty = Object.fromEntries(Object.keys(env).map((name) => [name, '']));
+  t.notThrows(() => resolveConfig({}, empty, {}, none));
+});
+
+test('what no header or path can hold is named by its setting', (t) => {
+  for (const [name, value] of [
+    ['VAULT_NAMESPACE', 'a\nb'],
+    ['VAULT_NAMESPACE', 'é'],
+    ['VAULT_ROLE_ID', 'a\u0000'],
+    ['VAULT_SECRET_ID', 'hunter2\n'],
+    ['VAULT_ADDR', 'https://u:hunter2@h'],
+    ['VAULT_ADDR', 'hunter2'],
+    ['VAULT_LOGIN_PATH', 'https://elsewhere/v1/hunter'],
+    ['VAULT_AWS_SECRET_PATH', '/v1/'],
+    ['PIPELINE_STAGING', 'a\u001bb'],
+    ['PIPELINE_DATABASE', 'mysql://u:hunter2@'],
+  ] as const) {
+    const error = t.throws(() => resolveConfig({}, { ...vault, [name]: value }, {}, all), {
+      instanceOf: UsageError,
+    });
+    t.true(error.message.includes(name), name);
+    t.notRegex(error.message, /hunter2|Invalid|\u001b/);
+  }
+});
+
+for (const text of [
+  'vault:\n  secretId: !hunter2\n',
+  'vault:\n  secretId: !!hunter2 x\n',
+  'vault:\n  secretId: &hunter2\n',
+  'vault:\n  secretId: *hunter2\n',
+  'vault:\n  secretId: `hunter2\n',
+  'vault: {secretId:hunter2}\n',
+  '%hunter2 a\n---\nwait: 1\n',
+  '? [hunter2]\n: 1\n',
+  'wait: !!binary hunter2\n',
+]) {
+  test(`a secret that YAML takes for something else is not repeated: ${JSON.stringify(text)}`, async (t) => {
+    const folder = await temporaryFolder(t);
+    await writeFile(join(folder, 'pipeline.config.yaml'), text);
+    const { code, stdout, stderr } = await pipeline(['status', '--json'], { cwd: folder });
+    t.is(code, 2);
+    t.notRegex(stdout + stderr, /hunter2|Warning/);
+    t.regex(stderr, /^pipeline: (the configuration file|a setting is wrong)/);
   });
 }
 

@@ -1,13 +1,5 @@
 import test from 'ava';
-import { alignedLines, printable } from '../../../pipeline/changes/aligned.js';
-
-test('what would move a cursor, break a line or turn its direction is written as an escape', (t) => {
-  t.is(
-    printable('a\u001b[2Jb\nc\u009b\u202ed\u2028\ud800'),
-    'a\\u001b[2Jb\\u000ac\\u009b\\u202ed\\u2028\\ud800',
-  );
-  t.is(printable('Bäckerei „日本“ 🚀'), 'Bäckerei „日本“ 🚀');
-});
+import { alignedLines } from '../../../pipeline/changes/aligned.js';
 
 test('columns stand in line, also after wide characters and marks', (t) => {
   const rows = [

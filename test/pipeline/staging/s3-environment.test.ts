@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,6 +12,8 @@ import { startS3 } from '../../../fixtures/cloud/s3.js';
 import { ConfigurationError, TransientError } from '../../../pipeline/errors.js';
 import { openStaging, parseStagingLocation } from '../../../pipeline/staging/open.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
+import { awsFiles } from '../../support/aws-files.js';
+import { startProxy } from '../../support/proxy.js';
 import { listed, textAt } from './contract.js';
 
 // The SDK takes its settings from the environment, which the tests change: one after the other.
@@ -55,6 +59,48 @@ test.serial('without a region a bucket is found, wherever it lies', async (t) =>
     t.is(await textAt(staging, 'file'), location);
   }
 });
+
+test.serial(
+  'the login of a profile (SSO) is asked through the proxy as the bucket is',
+  async (t) => {
+    const proxy = await startProxy(t);
+    const keys = {
+      accessKeyId: server.environment['AWS_ACCESS_KEY_ID'],
+      secretAccessKey: server.environment['AWS_SECRET_ACCESS_KEY'],
+      sessionToken: 'session',
+    };
+    const sso = createHttpServer((_, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(
+        JSON.stringify({ roleCredentials: { ...keys, expiration: Date.now() + 3_600_000 } }),
+      );
+    });
+    await once(sso.listen(0, '127.0.0.1'), 'listening');
+    t.teardown(() => sso.close());
+    const url = `http://127.0.0.1:${(sso.address() as AddressInfo).port}`;
+    const start = 'https://start.example';
+    const files = await awsFiles(t, {
+      config: `[profile ours]\nsso_start_url = ${start}\nsso_region = eu-west-1\nsso_account_id = 1\nsso_role_name = r\n`,
+    });
+    const cache = join(files.home, '.aws/sso/cache');
+    await mkdir(cache, { recursive: true });
+    await writeFile(
+      join(cache, `${createHash('sha1').update(start).digest('hex')}.json`),
+      JSON.stringify({ accessToken: 'token', expiresAt: '2100-01-01T00:00:00Z' }),
+    );
+    const staging = await openIn(t, {
+      ...files.environment,
+      AWS_ACCESS_KEY_ID: undefined,
+      AWS_SECRET_ACCESS_KEY: undefined,
+      AWS_PROFILE: 'ours',
+      AWS_ENDPOINT_URL_SSO: url,
+      HTTP_PROXY: proxy.url,
+    });
+    await staging.write('file', Buffer.from('x'));
+    t.true(proxy.asked.some((line) => line.startsWith(`GET ${url}/federation/credentials`)));
+    t.true(proxy.asked.some((line) => line.startsWith(`PUT ${server.url}/home/`)));
+  },
+);
 
 test.serial('credentials come from a profile as well', async (t) => {
   const staging = await openIn(t, {
