@@ -2,15 +2,16 @@ import type { ChildProcess } from 'node:child_process';
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
+import { findProgram, installPackages } from './debian.js';
 
 const run = promisify(execFile);
 
@@ -166,41 +167,14 @@ async function findServer(): Promise<string | undefined> {
   return (await findProgram('mariadbd')) ?? (await findProgram('mysqld'));
 }
 
-async function findProgram(name: string): Promise<string | undefined> {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
-  for (const folder of [...folders, '/usr/sbin', '/usr/local/sbin', '/usr/libexec']) {
-    const file = join(folder, name);
-    const found = await access(file, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (folder !== '' && found) return file;
-  }
-  return undefined;
-}
-
-/**
- * The server's program. Test files run side by side, so the look for it and the installation happen
- * under one lock: none takes a server that another is still unpacking.
- */
+/** The server's program. */
 async function provideServer(): Promise<string> {
-  const installer = process.getuid?.() === 0 ? await findProgram('apt-get') : undefined;
-  const lock = await findProgram('flock');
-  let reason = 'only root can install it, with apt';
-  if (installer !== undefined && lock !== undefined) {
-    const install = `${installer} -qq update && ${installer} -qq install -y --no-install-recommends mariadb-server`;
-    const script = `[ -x /usr/sbin/mariadbd ] || command -v mariadbd mysqld || { ${install}; }`;
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-    try {
-      await run(lock, [join(tmpdir(), 'pipeline-apt.lock'), 'sh', '-c', script], { env });
-    } catch (error) {
-      reason = error instanceof Error ? error.message : String(error);
-    }
-  }
+  const isThere = '[ -x /usr/sbin/mariadbd ] || command -v mariadbd mysqld';
+  const reason = await installPackages(isThere, 'mariadb-server');
   const binary = await findServer();
   if (binary !== undefined) return binary;
   throw new Error(
-    `These tests need a MariaDB or MySQL server and found none (${reason}). Install one ("apt-get install mariadb-server", "brew install mariadb"), or set PIPELINE_TEST_DATABASE=mysql://USER:PASSWORD@HOST:PORT/ to one whose user may create databases.`,
+    `These tests need a MariaDB or MySQL server and found none (${reason ?? 'it was installed elsewhere'}). Install one ("apt-get install mariadb-server", "brew install mariadb"), or set PIPELINE_TEST_DATABASE=mysql://USER:PASSWORD@HOST:PORT/ to one whose user may create databases.`,
   );
 }
 

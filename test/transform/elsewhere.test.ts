@@ -1,11 +1,16 @@
 import test from 'ava';
 import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startCloud } from '../../fixtures/cloud/cloud.js';
+import { demoData, organizationData } from '../../fixtures/demo/data.js';
 import { parseMonth } from '../../pipeline/month.js';
 import { extractionPrefix } from '../../pipeline/staging/layout.js';
 import { readTransformManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { pipeline, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { querySqlite } from '../support/sqlite.js';
 import { temporaryStaging } from '../support/staging.js';
 import { pathOf, run, slice } from '../support/transform.js';
 
@@ -205,4 +210,54 @@ test('without unlisted accounts nothing of other organizations is listed or read
     seen.filter((key) => !key.includes('/oab')),
     [],
   );
+});
+
+test('a whole run: the payer that was asked first has the name by the next run, and the join keeps both rows', async (t) => {
+  const folder = await temporaryFolder(t);
+  const { month } = slice;
+  const organizations = ['internal', 'oab'].map((name) => ({ name, accounts: 5 }));
+  const data = demoData({ months: [month], organizations });
+  const [left, joined] = ['internal', 'oab'].map((name) => organizationData(data, name));
+  const account = joined!.accounts.find(({ id }) => id !== joined!.managementAccount)!;
+  const { items, ...rest } = left!.months.get(month)!;
+  left!.months.set(month, {
+    ...rest,
+    items: [...items, { ...items[0]!, account: account.id, service: 'AWS Lambda' }],
+  });
+  const cloud = await startCloud({ data });
+  t.teardown(() => cloud.close());
+  const states = async (): Promise<string> => {
+    const command = ['run', '--month', month, '--concurrency', '1', '--json'];
+    const { code, stdout, stderr } = await pipeline(command, {
+      cwd: folder,
+      env: cloud.environment,
+    });
+    t.is(code, 0, stderr);
+    const { tasks } = JSON.parse(stdout) as { tasks: { organization: string; state: string }[] };
+    return tasks.map(({ organization, state }) => `${organization} ${state}`).join();
+  };
+  const rows = (): unknown[] =>
+    querySqlite(
+      join(folder, 'billing.sqlite'),
+      `SELECT Organization, TenantName, Email, Status FROM customers WHERE Reference = '${account.id}' ORDER BY 1`,
+    ).map((row) => Object.values(row).join());
+  const listed = `oab,${account.name},${account.email},${account.state!.toLowerCase()}`;
+
+  t.regex(await states(), /^(internal done,){3}(oab done,?){3}$/);
+  t.is(rows()[1], listed);
+  t.regex(String(rows()[0]), /^internal,.*,,unlisted$/);
+  t.is(
+    await states(),
+    'internal unchanged,internal done,internal done,oab unchanged,oab unchanged,oab unchanged',
+  );
+  t.deepEqual(rows(), [`internal,${account.name},${account.email},unlisted`, listed]);
+  t.regex(await states(), /^((internal|oab) unchanged,?){6}$/);
+
+  const count = (sql: string): unknown =>
+    querySqlite(join(folder, 'billing.sqlite'), sql)[0]?.['n'];
+  const all = count('SELECT count(*) AS n FROM consumption');
+  const joinBy = (columns: string): unknown =>
+    count(`SELECT count(*) AS n FROM consumption JOIN customers USING (${columns})`);
+  t.is(joinBy('Reference, Organization, BillingPeriod'), all);
+  t.true(Number(joinBy('Reference, BillingPeriod')) > Number(all));
 });
