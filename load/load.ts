@@ -160,7 +160,7 @@ async function checkCollapse(
       asked: charges !== undefined,
     },
   ];
-  const gone = figures.filter(({ loaded, found }) => loaded > 0 && found === 0);
+  const gone = figures.filter(({ loaded, found }) => loaded > 0 && found <= 0);
   if (gone.length === 0) return;
   const list = (of: 'loaded' | 'found'): string =>
     gone.map((figure) => `${figure[of]} ${figure.what}`).join(' and ');

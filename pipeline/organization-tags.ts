@@ -28,6 +28,11 @@ export function tagsOf({ tags, organizations }: Pick<SettingValues, 'tags' | 'or
   return { tags: Object.fromEntries(all), faults };
 }
 
+/** The Tag of an organization, which may have the name of what every object inherits. */
+export function tagOf(tags: Readonly<Record<string, string>>, organization: string): string {
+  return (Object.hasOwn(tags, organization) ? tags[organization] : undefined) ?? 'aws';
+}
+
 function faultOf(name: string, path: 'tags' | 'organizations'): string[] {
   try {
     parseOrganizationName(name);

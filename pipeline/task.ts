@@ -2,6 +2,7 @@ import type { Config } from './config.js';
 import { InterruptedError, PipelineError, reasonOf, throwIfInterrupted } from './errors.js';
 import type { RunLog } from './log.js';
 import type { Month } from './month.js';
+import { tagOf } from './organization-tags.js';
 import type { OnProgress, Outcome } from './outcome.js';
 import type { Progress } from './progress.js';
 import type { Resources } from './resources.js';
@@ -148,7 +149,7 @@ async function perform(
       const { transform } = await import('../transform/transform.js');
       return transform({
         ...common,
-        tag: config.tags[slice.organization] ?? 'aws',
+        tag: tagOf(config.tags, slice.organization),
         parquet: config.parquet,
       });
     }

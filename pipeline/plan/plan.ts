@@ -5,6 +5,7 @@ import { findSource } from '../../load/source.js';
 import { decide as decideTransform } from '../../transform/transform.js';
 import type { Config } from '../config.js';
 import { InterruptedError, PipelineError } from '../errors.js';
+import { tagOf } from '../organization-tags.js';
 import type { Estimate } from './estimate.js';
 import { remaining } from './estimate.js';
 import type { Log } from '../log.js';
@@ -112,7 +113,7 @@ async function planTransform(
   extract: StagePlan | undefined,
 ): Promise<StagePlan> {
   if (extract !== undefined && extract.action !== 'unchanged') return { action: 'run' };
-  const tag = config.tags[slice.organization] ?? 'aws';
+  const tag = tagOf(config.tags, slice.organization);
   const { former } = await decideTransform({ staging, slice, force, tag, parquet: config.parquet });
   return { action: former === undefined ? 'run' : 'unchanged' };
 }

@@ -96,7 +96,7 @@ test('metrics and charge types are exact in every table, and agree with the tota
   t.is(reconciled.code, 0, reconciled.stdout);
 });
 
-test('without the flag again the month stays as it is; in a fresh fetch the charges go', async (t) => {
+test('without the flag again the month stays as it is; in a fresh fetch the charges go, once that is accepted', async (t) => {
   const { run, folder, charged } = await world(t);
   const select = ['--month', month, '--organization', 'oab'];
   t.is((await run('run', ...select, ...allMetrics, '--by-record-type')).code, 0);
@@ -116,7 +116,11 @@ test('without the flag again the month stays as it is; in a fresh fetch the char
   t.is(charged(), before);
   t.true(Number(count('AmortizedCost', 'consumption')) > 0);
 
-  t.is((await run('run', ...select, '--force')).code, 0);
+  const refused = await run('run', ...select, '--force');
+  t.is(refused.code, 1);
+  t.regex(refused.stdout, /rows of charges, and .* has 0 rows of charges: .*--accept-empty/);
+  t.true(Number(count('*', 'charges')) > 20);
+  t.is((await run('run', ...select, '--accept-empty')).code, 0);
   t.is(count('*', 'charges'), 0);
   t.is(count('AmortizedCost', 'consumption'), 0);
   await t.throwsAsync(access(file), { code: 'ENOENT' });

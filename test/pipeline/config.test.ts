@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
+import { tagOf } from '../../pipeline/organization-tags.js';
 import { readConfigFile, resolveConfig } from '../../pipeline/config.js';
 import { UsageError } from '../../pipeline/errors.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
@@ -170,6 +171,9 @@ test("a listed organization's tag is that of its rows; given twice it is a fault
     oab: 'aws-oab',
     newco: 'aws-newco',
   });
+  const inherited = resolveConfig({}, {}, { organizations: [{ name: 'constructor' }] }, all).tags;
+  t.is(tagOf(inherited, 'constructor'), 'aws');
+  t.is(tagOf(tags, 'oab'), 'aws-oab');
   const twice = { organizations, tags: { newco: 'aws-newco' } };
   t.throws(() => resolveConfig({}, {}, twice, all), {
     instanceOf: UsageError,

@@ -8,6 +8,7 @@ import {
   formatAmount,
   formatTotals,
   parseAmount,
+  sameNamed,
   sameTotals,
   SCALE,
   divide,
@@ -155,6 +156,11 @@ test('totals are kept per currency and compared by value', (t) => {
   t.true(sameTotals({ USD: '1.50', EUR: '0' }, { USD: '1.5' }));
   t.false(sameTotals({ USD: '1.5' }, { USD: '1.5000000001' }));
   t.false(sameTotals({ USD: '1' }, { EUR: '1' }));
+  // Names that every object inherits are no sums of it.
+  t.false(sameTotals({ constructor: '1' }, {}));
+  t.false(sameTotals({}, { toString: '1' }));
+  t.true(sameTotals({ valueOf: '0' }, {}));
+  t.false(sameNamed({ constructor: { USD: '1' } }, {}));
 });
 
 test('a difference added to what was taken away gives the rest, exactly', (t) => {

@@ -102,3 +102,27 @@ test('a row or a sum that got lost between rows and file is found', (t) => {
     t.regex(error.message, /^2 rows with sum \{"USD":"3"\} were written of/);
   }
 });
+
+test('a staged total that is not the answer is refused, naming its file', async (t) => {
+  const total = { UnblendedCost: { Amount: '3.5', Unit: 'USD' } };
+  const january = { Start: '2025-01-01', End: '2025-02-01' };
+  const cost = group('Tax', '012345678901', '1');
+  for (const [results, says] of [
+    [[{ TimePeriod, Total: {}, Groups: [cost] }], /an ungrouped total has groups/],
+    [[{ TimePeriod: january, Total: total }], /it tells the cost of 2025-01-01 to 2025-02-01/],
+    [[{ Total: total }], /ResultsByTime\[0\]\.TimePeriod: /],
+    [
+      [{ TimePeriod, Total: { UnblendedCost: { Amount: 'x', Unit: 'USD' } } }],
+      /the total has a wrong UnblendedCost: "x" is not a decimal number/,
+    ],
+    [
+      [{ TimePeriod, Total: { UnblendedCost: { Amount: '1', Unit: 'constructor' } } }],
+      /the total has "constructor" for a currency of its UnblendedCost/,
+    ],
+  ] as const) {
+    const staging = await temporaryStaging(t);
+    await stage(staging, { ResultsByTime: results }, { USD: '3.5' });
+    const error = await t.throwsAsync(run(staging), { instanceOf: DataError, message: says });
+    t.regex(error instanceof DataError ? (error.where ?? '') : '', /\/total-00001\.json$/);
+  }
+});

@@ -10,6 +10,9 @@ import {
 import { parseMonth } from '../../pipeline/month.js';
 import { plainScope } from '../../pipeline/scope.js';
 import { digest } from '../../pipeline/staging/bytes.js';
+import { extractionManifestKey } from '../../pipeline/staging/layout.js';
+import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
+import { readExtractionManifest, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { literal, query } from '../support/duckdb.js';
 import type { Answers } from '../support/extraction.js';
@@ -267,6 +270,121 @@ const faults: Record<string, Fault> = {
     message: /^row 1 has 256 characters for TenantName, which holds 255$/,
   },
 };
+
+const twenty = '99999999999999999999';
+/** The manifest of the second extraction, with its pages changed. */
+const relisted =
+  (change: (pages: ExtractionManifest['pages']) => ExtractionManifest['pages']) =>
+  async (staging: Staging): Promise<unknown> => {
+    const second = '20261102T000000Z';
+    const found = await readExtractionManifest(staging, slice, second);
+    if (found === undefined) throw new Error('no manifest');
+    const pages = change(found.manifest.pages);
+    const bytes = serializeManifest({ ...found.manifest, pages });
+    return staging.write(extractionManifestKey(slice, second), bytes);
+  };
+const listed: Answers = { costs: [good], accounts: [account({ Id: '000000000013' })] };
+const january = { TimePeriod: { Start: '2025-01-01', End: '2025-02-01' }, Groups: [] };
+const october = { TimePeriod: { Start: '2026-10-01', End: '2026-11-01' }, Groups: [] };
+
+Object.assign(faults, {
+  'a page without results': {
+    answers: { costs: [good, '{}'] },
+    file: 'cost-and-usage-00002.json',
+    message: /^a staged page is not AWS's answer: ResultsByTime: /,
+  },
+  'a page without accounts': {
+    answers: { costs: [good], accounts: ['{}'] },
+    file: 'accounts-00001.json',
+    message: /^a staged page is not AWS's answer: Accounts: /,
+  },
+  'a page of another month': {
+    answers: { costs: [good, { ResultsByTime: [january] }] },
+    file: 'cost-and-usage-00002.json',
+    message:
+      /^a staged page is not the answer: it tells the cost of 2025-01-01 to 2025-02-01, where 2026-10-01 to 2026-11-01 was asked for$/,
+  },
+  'a page of the month and another one': {
+    answers: { costs: [good, { ResultsByTime: [october, january] }] },
+    file: 'cost-and-usage-00002.json',
+    message: /it tells the cost of 2025-01-01 to 2025-02-01, where/,
+  },
+  'a page of no month among several': {
+    answers: { costs: [good, { ResultsByTime: [] }] },
+    file: 'cost-and-usage-00002.json',
+    message: /it lacks the period 2026-10-01 to 2026-11-01, though it is one of several pages$/,
+  },
+  'a manifest without its pages of accounts': {
+    answers: listed,
+    damage: relisted((pages) => pages.filter(({ file }) => !file.startsWith('accounts'))),
+    file: 'manifest.json',
+    message: /: ✖ the pages hold 0 accounts, the manifest says 2$/,
+  },
+  'a manifest with a page of accounts by another name': {
+    answers: listed,
+    damage: relisted(([page, ...others]) => [{ ...page!, file: '../../../etc/passwd' }, ...others]),
+    file: 'manifest.json',
+    message: /: ✖ "..\/..\/..\/etc\/passwd" is no name of a page$/,
+  },
+  'a manifest that lists a page twice': {
+    answers: listed,
+    damage: relisted((pages) => [pages[0]!, ...pages]),
+    file: 'manifest.json',
+    message: /: ✖ "accounts-00001.json" stands where accounts-00002.json belongs$/,
+  },
+  'a manifest that lists pages of a question that was not asked': {
+    answers: listed,
+    damage: relisted((pages) => [...pages, { ...pages[0]!, file: 'record-type-00001.json' }]),
+    file: 'manifest.json',
+    message: /"record-type-00001.json" answers none of the questions/,
+  },
+  'a manifest without its pages of cost': {
+    answers: listed,
+    damage: relisted((pages) => pages.filter(({ file }) => file.startsWith('accounts'))),
+    file: 'manifest.json',
+    message: /no page answers the question cost-and-usage/,
+  },
+  'a manifest whose sum is no amount': {
+    answers: { ...listed, manifest: { totals: { USD: 'many' } } },
+    file: 'manifest.json',
+    message: /is no amount/,
+  },
+  'a currency that every object inherits': {
+    answers: lastRow(group('Tax', '000000000013', '1', 'constructor')),
+    file: 'cost-and-usage-00002.json',
+    message: /^row 2 has "constructor" for a currency$/,
+  },
+  'a currency that is every object': {
+    answers: lastRow(group('Tax', '000000000013', '1', '__proto__')),
+    file: 'cost-and-usage-00002.json',
+    message: /^row 2 has "__proto__" for a currency$/,
+  },
+  'amounts whose sum is too large': {
+    answers: {
+      ...lastRow(group('Tax', '000000000013', twenty), group('Tax', '000000000014', twenty)),
+      manifest: { totals: {} },
+    },
+    file: 'cost-and-usage-00002.json',
+    message: /^the sum of Amount in USD up to row 3 does not fit DECIMAL\(38,18\)$/,
+  },
+  'a name with NUL': {
+    answers: { accounts: [account({ Id: '000000000013', Name: 'a\0b' })] },
+    file: 'accounts-00001.json',
+    message: /^row 2 has the character NUL in "a\\u0000b" for TenantName$/,
+  },
+  'a service with half a character': {
+    answers: lastRow(group('a\ud800', '000000000013', '1')),
+    file: 'cost-and-usage-00002.json',
+    message: /^row 2 has half of a surrogate pair in "a\\ud800" for Service$/,
+  },
+  'an account of the year 275760': {
+    answers: {
+      accounts: [account({ Id: '000000000013', JoinedTimestamp: '+275760-09-13T00:00:00.000Z' })],
+    },
+    file: 'accounts-00001.json',
+    message: /^a staged page is not AWS's answer: Accounts\[1\]\.JoinedTimestamp: is no instant$/,
+  },
+} satisfies Record<string, Fault>);
 
 /** A staging area with finished tables of an older extraction, which every fault must leave alone. */
 async function withFormerTables(staging: Staging): Promise<Map<string, string>> {
