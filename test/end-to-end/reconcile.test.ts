@@ -332,7 +332,55 @@ for (const [kind, open] of Object.entries(stores)) {
     );
     t.is((await reconcile(folder, ['--organization', 'internal'], store.env)).code, 0);
   });
+
+  test(`${kind}: tables that an older version made are refused, and stay as they are`, async (t) => {
+    const folder = await copy(t);
+    const store = await open(t, folder);
+    const newest = '(SELECT * FROM (SELECT MAX(id) FROM pipeline_migrations) AS a)';
+    await store.execute(`DELETE FROM pipeline_migrations WHERE id = ${newest}`);
+    const before = await folderPlace(folder).files();
+    for (let time = 1; time <= 2; time++) {
+      const { code, stderr } = await pipeline(['reconcile'], { cwd: folder, env: store.env });
+      t.is(code, 1);
+      t.regex(stderr, /an older version's .*"pipeline run --stage load"/);
+    }
+    t.deepEqual(await folderPlace(folder).files(), before);
+    const load = ['run', '--stage', 'load', '--month', month];
+    t.is((await pipeline(load, { cwd: folder, env: store.env })).code, 0);
+    t.is((await reconcile(folder, store.args, store.env)).code, 0);
+  });
 }
+
+test('a database without tables holds nothing, and gets none by being looked at', async (t) => {
+  const folder = await copy(t);
+  executeSqlite(join(folder, 'empty.sqlite'), 'CREATE TABLE other (a); DROP TABLE other');
+  const address = await server.createDatabase();
+  const name = new URL(address).pathname.slice(1);
+  const reader = new URL(address);
+  reader.username = `reader_${name.slice(-12)}`;
+  reader.password = 'pass-w0rd';
+  await server.query(
+    address,
+    `CREATE USER '${reader.username}'@'%' IDENTIFIED BY 'pass-w0rd'`,
+    `GRANT SELECT ON ${name}.* TO '${reader.username}'@'%'`,
+  );
+  for (const database of ['sqlite:empty.sqlite', address, reader.href]) {
+    const env = { PIPELINE_DATABASE: database };
+    for (const command of ['reconcile', 'status', 'plan'])
+      await pipeline([command, '--month', month], { cwd: folder, env });
+    const { code, json } = await reconcile(folder, [], env);
+    t.is(code, 1);
+    t.deepEqual(
+      findingsOf(json),
+      ['internal', 'oab'].map(
+        (one) => `${one} database: the month of this organization is staged, but not loaded`,
+      ),
+    );
+  }
+  t.deepEqual(await server.query(address, 'SHOW TABLES'), []);
+  t.deepEqual(querySqlite(join(folder, 'empty.sqlite'), 'SELECT name FROM sqlite_master'), []);
+  t.false((await readdir(folder)).some((file) => /^empty\.sqlite./.test(file)));
+});
 
 test('an organization that is loaded and no longer staged is found', async (t) => {
   const folder = await copy(t);
