@@ -1,6 +1,6 @@
 import type { ErrorDetails, PipelineError } from '../pipeline/errors.js';
 import { ConfigurationError, TransientError } from '../pipeline/errors.js';
-import { PROXY_LOGIN, proxyLogin } from '../pipeline/network.js';
+import { PROXY_LOGIN, proxyLogin } from '../pipeline/proxy.js';
 import type { FailedCall } from './aws-call.js';
 import { AGAIN, nameOf, quote } from './aws-call.js';
 

@@ -4,14 +4,8 @@ export interface Format {
   write: string;
 }
 
-/** AWS IAM API reference, AccessKey: 16 to 128 word characters. */
-export const access_key_id: Format = {
-  pattern: /^\w{16,128}$/,
-  write: 'it is 16 to 128 letters and digits, such as AKIAIOSFODNN7EXAMPLE',
-};
-
-/** What an HTTP header can carry: a request is signed with it, and refused without a word of which key it is. */
-export const secret_access_key: Format = {
+/** What an HTTP header can carry: the SDK's own refusal of anything else does not tell which key it is. */
+export const accessKey: Format = {
   pattern: /^[\x21-\x7e]+$/,
   write: 'it holds no space, no line break and nothing but ASCII',
 };

@@ -123,12 +123,13 @@ function readGroup(
       `add them to the Vault secret${without}`,
     );
   }
-  for (const part of ['access_key_id', 'secret_access_key', ...ofRole, 'billingViewArn'] as const) {
+  for (const part of parts) {
     const value = values.get(part);
-    if (value !== undefined && !formats[part].pattern.test(value))
+    const format = formatOf(part);
+    if (value !== undefined && !format.pattern.test(value))
       return fault(
         `organization ${name}: the secret's key ${keyOf(name, part)} is malformed`,
-        formats[part].write,
+        format.write,
       );
   }
   const value = (part: Part): string => values.get(part) ?? '';
@@ -152,6 +153,12 @@ function readGroup(
       billingViewArn: values.get('billingViewArn'),
     },
   };
+}
+
+function formatOf(part: Part): formats.Format {
+  return part === 'access_key_id' || part === 'secret_access_key'
+    ? formats.accessKey
+    : formats[part];
 }
 
 /** A key's text without the white space that pasting leaves around it; `undefined` when there is none. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ErrorDetails } from '../pipeline/errors.js';
 import { ConfigurationError, PipelineError, TransientError } from '../pipeline/errors.js';
-import { PROXY_LOGIN, proxyLogin } from '../pipeline/network.js';
+import { PROXY_LOGIN, proxyLogin } from '../pipeline/proxy.js';
 import { said } from '../pipeline/printable.js';
 
 /** What was asked of Vault. */

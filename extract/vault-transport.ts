@@ -66,11 +66,13 @@ function send(
 ): Promise<Answer> {
   const limit = AbortSignal.timeout(settings.timeoutMs);
   const signals = settings.signal === undefined ? [limit] : [limit, settings.signal];
+  const agent = agentFor(url, { timeoutMs: settings.timeoutMs, signal: settings.signal });
   const payload = typeof json === 'object' && json !== null ? JSON.stringify(json) : undefined;
   return new Promise<Answer>((resolve, reject) => {
     const fail = (error: Error): void => {
       if (settings.signal?.aborted === true) reject(new InterruptedError());
-      else reject(limit.aborted ? timedOut() : error);
+      else if (limit.aborted) reject((agent !== false && agent.waiting) || timedOut());
+      else reject(error);
     };
     const secure = url.protocol === 'https:';
     const outgoing = (secure ? requestHttps : requestHttp)(
@@ -81,7 +83,7 @@ function send(
           ...headers,
           ...(payload === undefined ? {} : { 'content-type': 'application/json' }),
         },
-        agent: agentFor(url, { timeoutMs: settings.timeoutMs, signal: settings.signal }),
+        agent,
         signal: AbortSignal.any(signals),
         ...(secure
           ? {

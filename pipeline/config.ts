@@ -4,7 +4,7 @@ import { vaultEndpoint, vaultPath } from '../extract/vault-path.js';
 import { parseDatabaseUrl } from '../load/database.js';
 import type { DatabaseLocation } from '../load/database.js';
 import { describeError, PipelineError, UsageError } from './errors.js';
-import { authorities, proxyFaults } from './network.js';
+import { authorities, proxyFaults } from './proxy.js';
 import { tagsOf } from './organization-tags.js';
 import type { Scope } from './scope.js';
 import { keepSecret } from './printable.js';

@@ -1,5 +1,5 @@
 import { ConfigurationError, PipelineError, TransientError } from '../errors.js';
-import { PROXY_LOGIN, proxyLogin } from '../network.js';
+import { PROXY_LOGIN, proxyLogin } from '../proxy.js';
 import { said } from '../printable.js';
 
 /** What an S3 request failed with: the error's name, and the HTTP status or the system's code if there is one. */
@@ -120,8 +120,15 @@ function denied(name: string, message: string, verb: string): Remedy {
   };
 }
 
-function byCode({ name, code, status }: Failure): Remedy | undefined {
+function byCode({ name, code, status, message }: Failure): Remedy | undefined {
   if (status !== undefined) return undefined;
+  if (message.startsWith('Region not accepted')) {
+    return {
+      kind: ConfigurationError,
+      message: 'no region of AWS has the name that is set',
+      next: 'check AWS_REGION, and region in the shared AWS files',
+    };
+  }
   if (code !== undefined && /CERT|VERIFY|_SSL_|_TLS_|^EPROTO$/.test(code)) {
     return {
       kind: ConfigurationError,

@@ -72,7 +72,8 @@ for (const [what, options, says] of [
     const { proxy, run, cloud } = await behindProxy(t, options);
     const { host } = new URL(proxy.url);
     const env = { HTTPS_PROXY: `http://me:wrong-hunter8@${host}` };
-    const result = await run(env, ...extract, '--timeout', '1', '--log-level', 'debug');
+    const patience = 'silent' in options ? ['--timeout', '2'] : [];
+    const result = await run(env, ...extract, ...patience, '--log-level', 'debug');
     t.is(result.code, 1);
     t.regex(result.stderr, says);
     t.notRegex(result.stdout + result.stderr, /hunter/);

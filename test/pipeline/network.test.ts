@@ -1,7 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { ConfigurationError } from '../../pipeline/errors.js';
-import { proxyFaults, proxyFor, sdkAgents } from '../../pipeline/network.js';
+import { sdkAgents } from '../../pipeline/network.js';
+import { proxyFaults, proxyFor } from '../../pipeline/proxy.js';
 
 const PROXY = 'http://proxy.example:3128';
 
