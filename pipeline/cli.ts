@@ -11,6 +11,7 @@ import { plan } from './commands/plan.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
+import { printed, tell, told, watchChannels } from './output.js';
 import { version } from './version.js';
 
 // The SDK warns on Node 20 at every start; the README says which Node to take instead.
@@ -52,11 +53,16 @@ const cli = yargs(hideBin(process.argv))
     throw new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
   });
 
+watchChannels();
 try {
   await cli.parseAsync();
+  await printed();
 } catch (error) {
-  process.stderr.write(`pipeline: ${describeError(error)}\n`);
+  tell(`pipeline: ${describeError(error)}\n`);
   if (/ --log-level[= ]debug( |$)/.test(process.argv.join(' ')) && error instanceof Error)
-    process.stderr.write(`${error.stack ?? ''}\n`);
+    tell(`${error.stack ?? ''}\n`);
   process.exitCode = exitCodeOf(error);
 }
+await told();
+// Whoever is done goes: a connection that nobody answers any more would hold the process.
+process.exit();

@@ -1,4 +1,5 @@
 import { createLogUpdate } from 'log-update';
+import { tell } from './output.js';
 
 /** Tells people on standard error how far the run is. */
 export interface Progress {
@@ -17,7 +18,7 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
 
 function plain(stream: NodeJS.WriteStream): Progress {
   const line = (text: string): void => {
-    stream.write(`${text}\n`);
+    tell(`${text}\n`, stream);
   };
   return {
     begin(label) {

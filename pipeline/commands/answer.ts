@@ -1,5 +1,6 @@
 import { InterruptedError } from '../errors.js';
 import type { Log, LogLevel } from '../log.js';
+import { print, tell } from '../output.js';
 import { interruptible, openLog } from './execute.js';
 
 /** What a command that looks and tells has found. */
@@ -19,21 +20,25 @@ export async function answer(
   args: { 'json': boolean; 'log-level': LogLevel },
   work: (context: { log: Log; signal: AbortSignal }) => Promise<Answer>,
 ): Promise<void> {
-  const print = (line: string): void => void process.stderr.write(`${line}\n`);
-  const { log, flush } = await openLog({ ...args, 'log-file': undefined }, print);
+  const { log } = await openLog({ ...args, 'log-file': undefined }, (line) => {
+    tell(`${line}\n`);
+  });
   const interrupt = interruptible();
+  let found: Answer;
   try {
-    const { text, json, failed } = await work({ log, signal: interrupt.signal });
-    process.stdout.write(args.json ? `${JSON.stringify(json, null, 2)}\n` : `${text}\n`);
-    if (failed) process.exitCode = 1;
+    found = await work({ log, signal: interrupt.signal });
   } catch (error) {
     if (args.json && !(error instanceof InterruptedError)) {
       const { errorToJson } = await import('../report.js');
-      process.stdout.write(`${JSON.stringify({ error: errorToJson(error) }, null, 2)}\n`);
+      const document = JSON.stringify({ error: errorToJson(error) }, null, 2);
+      // Where it cannot be printed either, the first failure is the one to tell.
+      await print(`${document}\n`).catch(() => undefined);
     }
     throw error;
   } finally {
     interrupt.end();
-    flush();
   }
+  const { text, json, failed } = found;
+  if (failed) process.exitCode = 1;
+  await print(args.json ? `${JSON.stringify(json, null, 2)}\n` : `${text}\n`);
 }

@@ -5,6 +5,7 @@ import { DataError, UsageError } from '../errors.js';
 import type { Month } from '../month.js';
 import type { Selection } from '../selection.js';
 import { select } from '../selection.js';
+import { print, tell } from '../output.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
@@ -43,8 +44,6 @@ export const changes: CommandModule<object, Arguments> = {
         'all that changed since the figures of 2 November',
       ),
   async handler(args) {
-    // Every write tells its own failure, see print().
-    process.stdout.on('error', () => undefined);
     const selection = select({ month: args.month, organization: args.organization }, new Date());
     const points = await checkUsage(args, selection);
     const config = await configure(args, { organizations: false, database: false });
@@ -54,7 +53,7 @@ export const changes: CommandModule<object, Arguments> = {
       if (args.json) {
         const { errorToJson } = await import('../report.js');
         const document = { month: points.month, organizations: [], error: errorToJson(error) };
-        await print(`${JSON.stringify(document, null, 2)}\n`);
+        await print(`${JSON.stringify(document, null, 2)}\n`).catch(() => undefined);
       }
       throw error;
     });
@@ -62,7 +61,7 @@ export const changes: CommandModule<object, Arguments> = {
       await print(`${JSON.stringify(changesToJson(points.month, found), null, 2)}\n`);
     } else if (args.csv) {
       await writeChangesCsv({ write: print }, points.month, found);
-      for (const line of uncomparedLines(found)) process.stderr.write(`${line}\n`);
+      for (const line of uncomparedLines(found)) tell(`${line}\n`);
     } else {
       for (const line of changesLines(points.month, found)) await print(`${line}\n`);
     }
@@ -124,15 +123,5 @@ async function find(
     ...points,
     provisionalDays: config.provisionalDays,
     signal: new AbortController().signal,
-  });
-}
-
-/** Writes to standard output and waits until it is taken; a reader that has seen enough may go. */
-async function print(chunk: string | Uint8Array): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    process.stdout.write(chunk, (error) => {
-      if (error == null || ('code' in error && error.code === 'EPIPE')) resolve();
-      else reject(error);
-    });
   });
 }

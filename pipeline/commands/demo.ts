@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { select } from '../selection.js';
+import { print } from '../output.js';
 import { execute } from './execute.js';
 import { settingOptions } from './options.js';
 
@@ -47,7 +48,7 @@ export const demo: CommandModule<object, Arguments> = {
       );
       const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
       await execute({ config, selection, args, resume });
-      if (!args.json && process.exitCode === undefined) process.stdout.write(guide(staging, file));
+      if (!args.json && process.exitCode === undefined) await print(guide(staging, file));
     } finally {
       await cloud.close();
     }

@@ -3,6 +3,7 @@ import type { Resume } from '../failures.js';
 import { describeError, InterruptedError, UsageError } from '../errors.js';
 import type { LogLevel } from '../log.js';
 import { createLog } from '../log.js';
+import { print, tell } from '../output.js';
 import type { RunReport } from '../run.js';
 import type { Selection } from '../selection.js';
 
@@ -46,7 +47,9 @@ export async function execute({ config, selection, args, resume }: Execution): P
       now: () => new Date(),
     });
     progress.stop();
-    process.stdout.write(
+    // A reader of the result may take its time: from here on a signal just ends the process.
+    interrupt.end();
+    await print(
       args.json
         ? `${JSON.stringify(reportToJson(report, resume), null, 2)}\n`
         : `${formatReport(report, resume)}\n`,
@@ -58,9 +61,9 @@ export async function execute({ config, selection, args, resume }: Execution): P
     log.debug({ err: error }, 'the run failed');
     if (args.json && !(error instanceof InterruptedError || error instanceof UsageError)) {
       const { errorToJson } = await import('../report.js');
-      process.stdout.write(
-        `${JSON.stringify({ tasks: [], error: errorToJson(error) }, null, 2)}\n`,
-      );
+      const document = JSON.stringify({ tasks: [], error: errorToJson(error) }, null, 2);
+      // Where it cannot be printed either, the first failure is the one to tell.
+      await print(`${document}\n`).catch(() => undefined);
     }
     throw error;
   } finally {
@@ -97,15 +100,17 @@ export async function openLog(
 export function interruptible(): { signal: AbortSignal; end: () => void } {
   const controller = new AbortController();
   const stop = (): void => {
-    if (controller.signal.aborted) process.exit(130);
-    process.stderr.write('stopping; once more to stop at once\n');
+    if (controller.signal.aborted) {
+      // The next one ends the process without asking it, should its end wait for anything.
+      end();
+      process.exit(130);
+    }
+    tell('stopping; once more to stop at once\n');
     controller.abort();
   };
-  process.on('SIGINT', stop).on('SIGTERM', stop);
-  return {
-    signal: controller.signal,
-    end: () => {
-      process.off('SIGINT', stop).off('SIGTERM', stop);
-    },
+  const end = (): void => {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
   };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  return { signal: controller.signal, end };
 }

@@ -1,5 +1,6 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { InterruptedError, UsageError } from '../errors.js';
+import { print, tell } from '../output.js';
 import { select } from '../selection.js';
 import { interruptible, openLog } from './execute.js';
 import { configure } from './configure.js';
@@ -52,10 +53,10 @@ export const prune: CommandModule<object, Arguments> = {
     const { months, organizations } = select(args, new Date());
     const needs = { organizations: false, database: false };
     const config = await configure(args, needs);
-    const print = (line: string): void => {
-      process.stderr.write(`${line}\n`);
+    const line = (text: string): void => {
+      tell(`${text}\n`);
     };
-    const { log, flush } = await openLog(args, print);
+    const { log, flush } = await openLog(args, line);
     const interrupt = interruptible();
     try {
       const { prune: remove } = await import('../prune/prune.js');
@@ -69,10 +70,11 @@ export const prune: CommandModule<object, Arguments> = {
         signal: interrupt.signal,
         log,
         onWait: ({ month, organization }, holder) => {
-          print(`${month}  ${organization}  waiting for ${holder}`);
+          line(`${month}  ${organization}  waiting for ${holder}`);
         },
       });
-      process.stdout.write(
+      interrupt.end();
+      await print(
         args.json
           ? `${JSON.stringify(pruneToJson(report, args['dry-run']), null, 2)}\n`
           : `${formatPrune(report, args['dry-run'])}\n`,

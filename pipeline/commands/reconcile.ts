@@ -3,6 +3,7 @@ import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { Config } from '../config.js';
 import { ConfigurationError } from '../errors.js';
 import { createLog } from '../log.js';
+import { print, tell } from '../output.js';
 import { select } from '../selection.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
@@ -44,7 +45,9 @@ export const reconcile: CommandModule<object, Arguments> = {
     const { log } = await createLog({
       level: args['log-level'],
       file: undefined,
-      print: (line) => process.stderr.write(`${line}\n`),
+      print: (line) => {
+        tell(`${line}\n`);
+      },
       color: process.stderr.isTTY,
     });
     const { openResources } = await import('../resources.js');
@@ -63,7 +66,7 @@ export const reconcile: CommandModule<object, Arguments> = {
         provisionalDays: config.provisionalDays,
         signal,
       });
-      process.stdout.write(
+      await print(
         args.json
           ? `${JSON.stringify(reconciledToJson(results), null, 2)}\n`
           : `${formatReconciled(results)}\n`,
