@@ -1,5 +1,6 @@
 import type { ErrorDetails } from '../pipeline/errors.js';
 import { TransientError } from '../pipeline/errors.js';
+import { EndlessAnswerError } from '../pipeline/waits.js';
 import type { FailedCall } from './aws-call.js';
 import { AGAIN, nameOf, quote } from './aws-call.js';
 
@@ -26,6 +27,12 @@ export function passing(
   { timeout }: FailedCall,
   details: ErrorDetails,
 ): TransientError | undefined {
+  if (cause instanceof EndlessAnswerError) {
+    return new TransientError(`AWS answered without an end: ${cause.reason}`, {
+      ...details,
+      next: `check the network's proxy and any AWS_ENDPOINT_URL, then ${AGAIN}; --timeout SECONDS allows more`,
+    });
+  }
   const name = nameOf(cause);
   const { status, attempts } = metadataOf(cause);
   const tries = attempts === undefined || attempts < 2 ? '' : ` after ${attempts} tries`;

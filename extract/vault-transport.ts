@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { InterruptedError } from '../pipeline/errors.js';
+import { ConfigurationError, InterruptedError } from '../pipeline/errors.js';
 
 /** How Vault is talked to. */
 export interface TransportSettings {
@@ -69,7 +69,7 @@ function send(
   return new Promise<Answer>((resolve, reject) => {
     const fail = (error: Error): void => {
       if (settings.signal?.aborted === true) reject(new InterruptedError());
-      else reject(limit.aborted ? timedOut() : error);
+      else reject(limit.aborted && !(error instanceof ConfigurationError) ? timedOut() : error);
     };
     const secure = url.protocol === 'https:';
     const outgoing = (secure ? requestHttps : requestHttp)(
@@ -90,7 +90,7 @@ function send(
           : {}),
       },
       (incoming) => {
-        collect(incoming).then(resolve, fail);
+        collect(incoming, url).then(resolve, fail);
       },
     );
     outgoing.on('error', fail);
@@ -102,9 +102,22 @@ function timedOut(): Error {
   return Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' });
 }
 
-async function collect(incoming: IncomingMessage): Promise<Answer> {
+/** Longest answer, in bytes: Vault's own storage takes no secret of a quarter of it (limits and maximums). */
+const LONGEST = 4 * 1024 * 1024;
+
+async function collect(incoming: IncomingMessage, url: URL): Promise<Answer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  let bytes = 0;
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > LONGEST) {
+      throw new ConfigurationError('the answer is longer than any of Vault (4 MiB)', {
+        where: `${url.origin}${url.pathname}`,
+        next: 'check that VAULT_ADDR is the address of a Vault server',
+      });
+    }
+    chunks.push(chunk);
+  }
   const text = Buffer.concat(chunks).toString('utf8');
   return {
     status: incoming.statusCode ?? 0,

@@ -16,9 +16,14 @@ import { translated } from './database-errors.js';
 import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './knex-log.js';
+import type { Patience } from './mysql-client.js';
+import { patientClient } from './mysql-client.js';
 import { isOutdated, migrate } from './migrate.js';
 import { lockName, withLock } from './named-lock.js';
 import { sliceKey } from './slice-rows.js';
+
+/** Milliseconds in which a connection is made and the login is through, at the most. */
+const CONNECT_TIMEOUT = 15_000;
 
 /** Longest INSERT statement, and longest list of its values, in bytes: servers take at least 1 MiB by default. */
 const LONGEST_STATEMENT = 1 << 20;
@@ -30,13 +35,18 @@ const SESSION =
 /** Prepares connections to a MySQL or MariaDB database; nothing is contacted before the first query. */
 export async function connectMysql(
   location: MysqlLocation,
-  log: Log,
+  { log, ...patience }: Patience & { log: Log },
 ): Promise<{ knex: Knex; where: string }> {
   const { host, port, user, database } = location;
   const where = `mysql://${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
   const knex = knexModule.knex({
-    client: 'mysql2',
-    connection: await connectionSettings(location),
+    client: patientClient(patience),
+    // Knex would ask the server for it, and take a failure of that for an answer.
+    version: 'latest',
+    connection: {
+      ...(await connectionSettings(location)),
+      connectTimeout: Math.min(CONNECT_TIMEOUT, patience.timeoutMs),
+    },
     pool: { min: 0, max: 32, afterCreate: prepareSession },
     acquireConnectionTimeout: LONGEST_WAIT,
     log: knexLog(log),
@@ -45,14 +55,17 @@ export async function connectMysql(
 }
 
 /** Opens a MySQL or MariaDB database, see `openDatabase`. */
-export async function openMysql(location: MysqlLocation, log: Log): Promise<Database> {
+export async function openMysql(
+  location: MysqlLocation,
+  context: Patience & { log: Log },
+): Promise<Database> {
   const { database } = location;
-  const { knex, where } = await connectMysql(location, log);
+  const { log } = context;
+  const { knex, where } = await connectMysql(location, context);
   try {
     const server = await translated(where, async () => {
       const settings = await readServer(knex);
       if (await isOutdated(knex, 'mysql')) {
-        const context = { signal: new AbortController().signal, log };
         await withLock(knex, lockName(database, 'migrations'), context, () =>
           migrate(knex, 'mysql'),
         );
@@ -93,7 +106,6 @@ async function connectionSettings(location: MysqlLocation): Promise<Knex.MySql2C
     timezone: 'Z',
     dateStrings: true,
     supportBigNumbers: true,
-    connectTimeout: 15_000,
     ...(ssl === undefined ? {} : { ssl: tls }),
   };
 }

@@ -38,13 +38,13 @@ export async function openResources(
   config: Config,
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<Resources> {
-  const staging = await openStaging(config.staging, config.stagingOptions);
+  const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
   const secrets = openSecrets(config, { log, signal });
   const budget = requestBudget(config.maxRequests);
   const sources = new Map<string, Promise<OrganizationSource>>();
   const database = once(async () => {
     const { openDatabase } = await import('../load/database.js');
-    return openDatabase(await secrets.database(), log);
+    return openDatabase(await secrets.database(), { log, signal, timeoutMs: config.timeoutMs });
   });
 
   const transformers = once(async () =>

@@ -97,9 +97,13 @@ export function longestCall(timeoutMs: number, bytes = 0): number {
   return CALL * timeoutMs + bytes / SLOWEST;
 }
 
-/** An answer that went past its bounds; `message` says which. */
+/** An answer that went past its bounds. */
 export class EndlessAnswerError extends Error {
   override readonly name = 'EndlessAnswerError';
+  /** @param reason which of the bounds; the SDK adds hints of its own to `message`. */
+  constructor(readonly reason: string) {
+    super(reason);
+  }
 }
 
 /** A request's answer inside the SDK, before it is read. */

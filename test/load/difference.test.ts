@@ -117,7 +117,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
   test(`${kind}: a database of the version before is upgraded, its history kept`, async (t) => {
     const url = await makeDatabase(t);
     const staging = await temporaryStaging(t);
-    const old = await openDatabase(parseDatabaseUrl(url), silent);
+    const old = await openDatabase(parseDatabaseUrl(url), { log: silent });
     await stage(staging, '10', null);
     await loadSlice(staging, old);
     // As the version before made it, or one that was killed in the middle of the upgrade left it.

@@ -45,7 +45,7 @@ async function withRights(server: TestServer, url: string, rights: string): Prom
 test('a process that was killed in the middle of migrating blocks nobody', async (t) => {
   const { server } = t.context;
   const url = await server.createDatabase();
-  await (await openDatabase(parseDatabaseUrl(url), silent)).close();
+  await (await openDatabase(parseDatabaseUrl(url), { log: silent })).close();
   const before = await server.query(url, 'SHOW CREATE TABLE consumption');
   // What such a process leaves: Knex's lock, and a step whose table is made but neither indexed nor recorded.
   await server.query(
@@ -107,7 +107,7 @@ test("somebody else's table of the same name is left alone", async (t) => {
     'CREATE TABLE customers (Reference INT)',
     'INSERT INTO customers VALUES (7)',
   );
-  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), silent), {
+  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), { log: silent }), {
     instanceOf: ConfigurationError,
     message: /table customers already, and it is not this pipeline's/,
   });
@@ -121,7 +121,7 @@ test('a database that a newer version upgraded is refused', async (t) => {
   const url = await server.createDatabase();
   await openFor(t, url);
   await server.query(url, "INSERT INTO pipeline_migrations (name, batch) VALUES ('999_later', 2)");
-  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), silent), {
+  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), { log: silent }), {
     instanceOf: ConfigurationError,
     message: /newer version/,
   });
