@@ -9,6 +9,17 @@ type ClientClass = typeof Knex.Client;
 
 const Mysql2 = createRequire(import.meta.url)('knex/lib/dialects/mysql2/index.js') as ClientClass;
 
+/** Knex's own way to run a statement, which its types leave open. */
+const query = Reflect.get(Mysql2.prototype as object, '_query') as (
+  connection: mysql.Connection,
+  statement: unknown,
+) => Promise<unknown>;
+
+/** The driver's answer to a statement on a connection that has failed before. */
+function isClosed(cause: unknown): boolean {
+  return cause instanceof Error && /closed state/.test(cause.message);
+}
+
 /** What waits for a server, and how long. */
 export interface Patience {
   /** Milliseconds in which a statement that is under way must move a byte, in either direction. */
@@ -32,9 +43,13 @@ interface Watched extends mysql.Connection {
 export function patientClient({ timeoutMs, signal }: Patience): ClientClass {
   const open = new Set<Watched>();
   const late = graceAfter(signal);
+  /** What a connection failed with last: whatever is asked of it afterwards fails with nothing but "closed". */
+  const failures = new WeakMap<Watched, unknown>();
   const give = (connection: Watched, code: string): void => {
     // The code says it all: Knex puts the statement before the message.
-    connection.stream.destroy(Object.assign(new Error(code), { code }));
+    const failure = Object.assign(new Error(code), { code });
+    failures.set(connection, failure);
+    connection.stream.destroy(failure);
   };
   late.addEventListener('abort', () => {
     for (const connection of open) {
@@ -60,6 +75,16 @@ export function patientClient({ timeoutMs, signal }: Patience): ClientClass {
           return connection;
         },
       };
+    }
+
+    /** Called by Knex for each statement, also for those that begin and end a transaction. */
+    async _query(connection: Watched, statement: unknown): Promise<unknown> {
+      try {
+        return await query.call(this, connection, statement);
+      } catch (cause) {
+        if (!isClosed(cause)) failures.set(connection, cause);
+        throw failures.get(connection) ?? cause;
+      }
     }
 
     /** Called by Knex's pool. */

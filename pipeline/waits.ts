@@ -97,7 +97,7 @@ export function longestCall(timeoutMs: number, bytes = 0): number {
   return CALL * timeoutMs + bytes / SLOWEST;
 }
 
-/** An answer that went past its bounds. */
+/** An answer that took too long as a whole, or was too long. */
 export class EndlessAnswerError extends Error {
   override readonly name = 'EndlessAnswerError';
   /** @param reason which of the bounds; the SDK adds hints of its own to `message`. */
@@ -124,8 +124,8 @@ interface Middlewares {
 /**
  * Bounds each answer that a client of the AWS SDK reads: silence by `timeoutMs`, the whole by five times as
  * much and the time that its length takes at the slowest rate, and its bytes by 32 MiB unless it is a file.
- * The SDK's own limits end with the answer's head. A failure is an {@link EndlessAnswerError}, which the SDK
- * does not try again.
+ * The SDK's own limits may end with the answer's head. Silence is the SDK's own TimeoutError, which it tries
+ * again; what goes past the other two is an {@link EndlessAnswerError}, as it would be the next time.
  * @returns the client.
  */
 export function boundAnswers<C extends { middlewareStack: unknown }>(
@@ -179,7 +179,7 @@ async function* boundedChunks(
       const chunk = await within(Math.min(silenceMs, left), iterator.next(), () =>
         left <= silenceMs
           ? new EndlessAnswerError(`the answer did not end within ${seconds(wholeMs)}`)
-          : new EndlessAnswerError(`the answer stopped for ${seconds(silenceMs)}`),
+          : Object.assign(new Error('the answer stopped'), { name: 'TimeoutError' }),
       );
       waited += performance.now() - began;
       if (chunk.done === true) return;
