@@ -10,7 +10,7 @@ type ClientClass = typeof Knex.Client;
 const Mysql2 = createRequire(import.meta.url)('knex/lib/dialects/mysql2/index.js') as ClientClass;
 
 /** Knex's own way to run a statement, which its types leave open. */
-const query = Reflect.get(Mysql2.prototype as object, '_query') as (
+const query = Reflect.get(Mysql2.prototype, '_query') as (
   connection: mysql.Connection,
   statement: unknown,
 ) => Promise<unknown>;

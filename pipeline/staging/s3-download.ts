@@ -141,7 +141,7 @@ function changed(bucket: Bucket, key: string): TransientError {
 }
 
 /** A body whose reading ends with the signal. */
-function stoppable(body: Readable, signal: AbortSignal | undefined): Readable {
+function stoppable(body: Readable, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {
   return signal === undefined ? body : addAbortSignal(signal, body);
 }
 

@@ -129,10 +129,9 @@ export async function freezingProxy(
   t: ExecutionContext,
   target: string,
   word: string,
-): Promise<{ address: string; frozen: Promise<void> }> {
+): Promise<{ address: string; isFrozen: () => boolean }> {
   const to = new URL(target);
-  let freeze: () => void = () => undefined;
-  const frozen = new Promise<void>((resolve) => (freeze = resolve));
+  let frozen = false;
   const server = createServer((client) => {
     const upstream = connect(Number(to.port), to.hostname);
     t.teardown(() => upstream.destroy());
@@ -145,11 +144,11 @@ export async function freezingProxy(
       // Neither reads nor writes any more; the connections stay.
       client.pause();
       upstream.pause();
-      freeze();
+      frozen = true;
     });
   });
   const port = await listen(t, server);
   const address = new URL(target);
   address.port = String(port);
-  return { address: address.href, frozen };
+  return { address: address.href, isFrozen: () => frozen };
 }
