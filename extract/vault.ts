@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import nodeVault from 'node-vault';
 import { z } from 'zod';
-import { ConfigurationError, TransientError } from '../pipeline/errors.js';
+import { ConfigurationError, throwIfInterrupted, TransientError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { graceAfter, pause, until } from '../pipeline/waits.js';
+import { readInput } from '../pipeline/files.js';
+import { graceAfter, pause } from '../pipeline/waits.js';
 import type { VaultStep } from './vault-errors.js';
 import { vaultError, vaultStatus } from './vault-errors.js';
 import { vaultEndpoint, vaultPath } from './vault-path.js';
@@ -70,7 +70,7 @@ export async function openVault(
   if (settings.skipVerify) {
     log.warn({ where: endpoint }, "VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
   }
-  const { ca } = await until(signal, readCa(settings.caCertFile));
+  const { ca } = await readCa(settings.caCertFile, signal);
   const connect = (abort: AbortSignal | undefined): nodeVault.client => {
     const client = nodeVault({
       endpoint,
@@ -163,11 +163,15 @@ async function ask<T>(
   }
 }
 
-async function readCa(file: string | undefined): Promise<{ ca: Uint8Array | undefined }> {
+async function readCa(
+  file: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<{ ca: Uint8Array | undefined }> {
   if (file === undefined) return { ca: undefined };
   try {
-    return { ca: await readFile(file) };
+    return { ca: await readInput(file, signal) };
   } catch (cause) {
+    throwIfInterrupted(signal);
     throw new ConfigurationError('the file with the CA certificates cannot be read', {
       where: file,
       next: 'let VAULT_CACERT name a readable file in PEM',

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import knexModule from 'knex';
 import type { Knex } from 'knex';
 import mysql from 'mysql2';
 import { z } from 'zod';
 import { ConfigurationError } from '../pipeline/errors.js';
+import { readInput } from '../pipeline/files.js';
 import type { Log } from '../pipeline/log.js';
 import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
@@ -112,7 +112,7 @@ async function connectionSettings(location: MysqlLocation): Promise<Knex.MySql2C
 
 async function readAuthorities(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8');
+    return (await readInput(file)).toString('utf8');
   } catch (cause) {
     throw new ConfigurationError("the database's certificate authorities cannot be read", {
       where: file,

@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { lstat, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ConfigurationError } from './errors.js';
+import { pause } from './waits.js';
 
 /**
  * Files are looked at before they are opened: opening a FIFO waits for whoever is at its other end, in a
@@ -83,6 +84,45 @@ export async function openRegular(path: string): Promise<FileHandle | undefined>
   }
   await file.close();
   return undefined;
+}
+
+/** Longest file of settings or certificates, in bytes, and how long its writer at a FIFO is waited for. */
+const LONGEST_INPUT = 16 * 1024 * 1024;
+const WRITER = 10_000;
+
+/**
+ * Reads a small file that the user named, which may also be a FIFO as a shell's `<(command)` makes it.
+ * @throws {ConfigurationError} when it has no end, or is a FIFO that nobody writes to; the system's error;
+ * the signal's reason.
+ */
+export async function readInput(path: string, signal?: AbortSignal): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const unfit = (message: string): ConfigurationError =>
+    new ConfigurationError(message, { where: path, next: 'name a file' });
+  try {
+    const chunks: Buffer[] = [];
+    const began = performance.now();
+    for (let bytes = 0; bytes <= LONGEST_INPUT;) {
+      const chunk = Buffer.alloc(64 * 1024);
+      try {
+        const { bytesRead } = await file.read(chunk, 0, chunk.length, null);
+        if (bytesRead === 0) {
+          if (bytes === 0 && (await file.stat()).isFIFO()) throw unfit('nobody writes to the FIFO');
+          return Buffer.concat(chunks);
+        }
+        chunks.push(chunk.subarray(0, bytesRead));
+        bytes += bytesRead;
+      } catch (cause) {
+        // The writer is there, and has not written yet.
+        if (codeOf(cause) !== 'EAGAIN') throw cause;
+        if (performance.now() - began > WRITER) throw unfit('nothing comes out of the FIFO');
+        await pause(20, signal);
+      }
+    }
+    throw unfit('the file is longer than any of its kind (16 MiB)');
+  } finally {
+    await file.close();
+  }
 }
 
 /**

@@ -58,10 +58,21 @@ async function stopped(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = finished(child);
-  let said = '';
-  if (until instanceof RegExp) {
-    while (!until.test(said)) said += String((await once(child.stderr, 'data'))[0]);
-  } else await until;
+  const said = new Promise<void>((resolve) => {
+    if (until instanceof RegExp) {
+      let text = '';
+      child.stderr.on('data', (data) => {
+        text += String(data);
+        if (until.test(text)) resolve();
+      });
+    } else {
+      void until.then(() => {
+        resolve();
+      });
+    }
+  });
+  const early = await Promise.race([said, ended]);
+  if (early !== undefined) throw new Error(`it ended before: ${early.stdout}${early.stderr}`);
   child.kill('SIGTERM');
   return ended;
 }
@@ -359,4 +370,32 @@ test('a program for credentials that never ends is given up, and ends with the f
     started(),
   ]);
   failed(t, ended, /no success within 20 s, all tries together/);
+});
+
+test('settings from a FIFO: what a shell makes is read, one that nobody writes to is named', async (t) => {
+  const w = await world(t);
+  const fifo = join(w.folder, 'fifo');
+  await execute('mkfifo', [fifo]);
+  const alone = await w.run('status', '--config', 'fifo');
+  t.is(alone.code, 2);
+  t.regex(alone.stderr, /nobody writes to the FIFO/);
+  const zero = await w.run('status', '--config', '/dev/zero');
+  t.is(zero.code, 2);
+  t.regex(zero.stderr, /longer than any of its kind/);
+  const ca = await w.runWith({ VAULT_CACERT: fifo }, 'run', '--month', month);
+  failed(t, ca, /CA certificates cannot be read/);
+  const child = spawn(
+    'bash',
+    [
+      '-c',
+      '"$0" "$1" status --config <(read -r line <"$2"; echo "$line")',
+      process.execPath,
+      cliFile,
+      fifo,
+    ],
+    { cwd: w.folder, env: bareEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  const ended = finished(child);
+  await writeFile(fifo, 'staging: ./elsewhere\n');
+  t.regex((await ended).stdout, /nothing is staged in .*elsewhere/);
 });
