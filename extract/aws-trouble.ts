@@ -1,6 +1,7 @@
 import type { ErrorDetails, PipelineError } from '../pipeline/errors.js';
 import { ConfigurationError, TransientError } from '../pipeline/errors.js';
 import { PROXY_LOGIN, proxyLogin } from '../pipeline/proxy.js';
+import { EndlessAnswerError } from '../pipeline/waits.js';
 import type { FailedCall } from './aws-call.js';
 import { AGAIN, nameOf, quote } from './aws-call.js';
 
@@ -30,6 +31,12 @@ export function passing(
   { timeout }: FailedCall,
   details: ErrorDetails,
 ): PipelineError | undefined {
+  if (cause instanceof EndlessAnswerError) {
+    return new TransientError(`AWS answered without an end: ${cause.reason}`, {
+      ...details,
+      next: `check the network's proxy and any AWS_ENDPOINT_URL, then ${AGAIN}; --timeout SECONDS allows more`,
+    });
+  }
   const name = nameOf(cause);
   const { status, attempts } = metadataOf(cause);
   const tries = attempts === undefined || attempts < 2 ? '' : ` after ${attempts} tries`;

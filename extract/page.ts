@@ -2,6 +2,9 @@ import { z } from 'zod';
 import { DataError, TransientError } from '../pipeline/errors.js';
 import { AGAIN } from './aws-call.js';
 
+/** Pages of one answer, far more than there are accounts in any organization or groups in any month. */
+const MOST_PAGES = 10_000;
+
 /** One answer of AWS, as it is staged. */
 export interface Page {
   /** The file's bytes: the operation's output as JSON, without the SDK's `$metadata`, timestamps as ISO 8601. */
@@ -80,7 +83,8 @@ export function givenToken(token: string | undefined): string | undefined {
  * @param given tokens of the pages that are staged already, in order: the first page asked for is the
  * one after them.
  * @throws {DataError} when AWS gives a token it has given before: every further page would be paid
- * for and bring nothing new. The page that repeats it is not handed out.
+ * for and bring nothing new. The page that repeats it is not handed out. Nor is more than
+ * {@link MOST_PAGES}, whose tokens lead on for ever.
  */
 export async function* followTokens<P extends Page>(
   ask: (token: string | undefined, page: number) => Promise<P>,
@@ -101,5 +105,11 @@ export async function* followTokens<P extends Page>(
     }
     yield page;
     if (token !== undefined) seen.add(token);
+    if (seen.size >= MOST_PAGES) {
+      throw new DataError(`AWS gave ${MOST_PAGES} pages, and each names another one`, {
+        where,
+        next: 'check any AWS_ENDPOINT_URL; if it stays so, report it to AWS support',
+      });
+    }
   } while (token !== undefined);
 }

@@ -1,11 +1,12 @@
 import { CostExplorerClient } from '@aws-sdk/client-cost-explorer';
 import { OrganizationsClient } from '@aws-sdk/client-organizations';
 import { STSClient } from '@aws-sdk/client-sts';
-import { throwIfInterrupted } from '../pipeline/errors.js';
+import { throwIfInterrupted, TransientError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { sdkAgents } from '../pipeline/network.js';
+import { boundAnswers, longestCall, until, within } from '../pipeline/waits.js';
 import type { Call } from './aws-call.js';
-import { isExpiredSession } from './aws-call.js';
+import { AGAIN, isExpiredSession } from './aws-call.js';
 import { awsError } from './aws-errors.js';
 import type { RequestBudget } from './budget.js';
 import { requestBudget } from './budget.js';
@@ -82,11 +83,20 @@ export function openSession(
     `${operation}, organization ${access.name}${month === undefined ? '' : `, ${month}`}`;
   const explain = (cause: unknown, call: Call, signal?: AbortSignal): unknown =>
     awsError(cause, { ...call, access, where: describe(call), timeout }, signal);
+  // The SDK's pauses between two tries, and programs that it starts for credentials, know no signal.
+  const bounded = <T>(work: Promise<T>, call: Call, signal?: AbortSignal): Promise<T> =>
+    within(longestCall(timeout), until(signal, work), () => {
+      const limit = longestCall(timeout) / 1000;
+      return new TransientError(`no success within ${limit} s, all tries together`, {
+        where: describe(call),
+        next: `${AGAIN}; --timeout SECONDS allows more`,
+      });
+    });
   const explained =
     <T>(call: Call, ask: (signal?: AbortSignal) => Promise<T>) =>
     async (signal?: AbortSignal): Promise<T> => {
       try {
-        return await ask(signal);
+        return await bounded(ask(signal), call, signal);
       } catch (cause) {
         throw explain(cause, call, signal);
       }
@@ -100,7 +110,9 @@ export function openSession(
     { operation: 'credentials' },
     credentialSource(access.credentials, region, limits),
   );
-  const sts = new STSClient({ ...settings, region, credentials: () => obtain() });
+  const bound = <C extends { middlewareStack: unknown }>(client: C): C =>
+    boundAnswers(client, timeout);
+  const sts = bound(new STSClient({ ...settings, region, credentials: () => obtain() }));
   const held = holdCredentials(
     role === undefined
       ? obtain
@@ -111,16 +123,16 @@ export function openSession(
     region: globalRegion(region),
     credentials: () => held.credentials(),
   };
-  const organizations = new OrganizationsClient(signed);
-  const costExplorer = new CostExplorerClient(signed);
+  const organizations = bound(new OrganizationsClient(signed));
+  const costExplorer = bound(new CostExplorerClient(signed));
   const clients: Clients = { sts, organizations, costExplorer };
 
   const request: Session['call'] = async (call, signal, send) => {
     throwIfInterrupted(signal);
-    const used = await held.credentials(signal);
+    const used = await until(signal, held.credentials(signal));
     const options = { abortSignal: signal };
     try {
-      return await send(clients, options);
+      return await bounded(send(clients, options), call, signal);
     } catch (cause) {
       if (!isExpiredSession(cause)) throw explain(cause, call, signal);
     }
@@ -130,14 +142,14 @@ export function openSession(
     );
     held.drop(used);
     try {
-      await held.credentials(signal);
+      await until(signal, held.credentials(signal));
       // Each client remembers the credentials it was given, and lets go of them only when told to.
       await Promise.all(
         [organizations, costExplorer].map((client) =>
           client.config.credentials({ forceRefresh: true }),
         ),
       );
-      return await send(clients, options);
+      return await bounded(send(clients, options), call, signal);
     } catch (cause) {
       throw explain(cause, call, signal);
     }

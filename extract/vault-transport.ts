@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { InterruptedError } from '../pipeline/errors.js';
+import { ConfigurationError, InterruptedError } from '../pipeline/errors.js';
 import { agentFor } from '../pipeline/network.js';
 
 /** How Vault is talked to. */
@@ -71,7 +71,8 @@ function send(
   return new Promise<Answer>((resolve, reject) => {
     const fail = (error: Error): void => {
       if (settings.signal?.aborted === true) reject(new InterruptedError());
-      else if (limit.aborted) reject((agent !== false && agent.waiting) || timedOut());
+      else if (limit.aborted && !(error instanceof ConfigurationError))
+        reject((agent !== false && agent.waiting) || timedOut());
       else reject(error);
     };
     const secure = url.protocol === 'https:';
@@ -93,7 +94,7 @@ function send(
           : {}),
       },
       (incoming) => {
-        collect(incoming).then(resolve, fail);
+        collect(incoming, url).then(resolve, fail);
       },
     );
     outgoing.on('error', fail);
@@ -105,9 +106,22 @@ function timedOut(): Error {
   return Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' });
 }
 
-async function collect(incoming: IncomingMessage): Promise<Answer> {
+/** Longest answer, in bytes: Vault's own storage takes no secret of a quarter of it (limits and maximums). */
+const LONGEST = 4 * 1024 * 1024;
+
+async function collect(incoming: IncomingMessage, url: URL): Promise<Answer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  let bytes = 0;
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > LONGEST) {
+      throw new ConfigurationError('the answer is longer than any of Vault (4 MiB)', {
+        where: `${url.origin}${url.pathname}`,
+        next: 'check that VAULT_ADDR is the address of a Vault server',
+      });
+    }
+    chunks.push(chunk);
+  }
   const text = Buffer.concat(chunks).toString('utf8');
   return {
     status: incoming.statusCode ?? 0,

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { setTimeout as wait } from 'node:timers/promises';
 import nodeVault from 'node-vault';
 import { z } from 'zod';
-import { ConfigurationError, TransientError } from '../pipeline/errors.js';
+import { ConfigurationError, throwIfInterrupted, TransientError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import { readInput } from '../pipeline/files.js';
 import { keepSecret } from '../pipeline/printable.js';
+import { graceAfter, pause } from '../pipeline/waits.js';
 import type { VaultStep } from './vault-errors.js';
 import { vaultError, vaultStatus } from './vault-errors.js';
 import { vaultEndpoint, vaultPath } from './vault-path.js';
@@ -76,7 +76,7 @@ export async function openVault(
   if (settings.skipVerify) {
     log.warn({ where: endpoint }, "VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
   }
-  const { ca } = await readCa(settings.caCertFile);
+  const { ca } = await readCa(settings.caCertFile, signal);
   const connect = (abort: AbortSignal | undefined): nodeVault.client => {
     const client = nodeVault({
       endpoint,
@@ -100,8 +100,12 @@ export async function openVault(
     });
   };
   const client = connect(signal);
-  const { auth } = await ask('login', `${endpoint}/v1/${loginPath}`, login, () =>
-    client.write(loginPath, { role_id: settings.roleId, secret_id: settings.secretId }),
+  const { auth } = await ask(
+    'login',
+    `${endpoint}/v1/${loginPath}`,
+    login,
+    () => client.write(loginPath, { role_id: settings.roleId, secret_id: settings.secretId }),
+    signal,
   );
   keepSecret(auth.client_token);
   client.token = auth.client_token;
@@ -111,7 +115,7 @@ export async function openVault(
     async read(path) {
       const secretPath = vaultPath(path, endpoint);
       const where = `${endpoint}/v1/${secretPath}`;
-      const { data } = await ask('read', where, secret, () => client.read(secretPath));
+      const { data } = await ask('read', where, secret, () => client.read(secretPath), signal);
       const v2 = versioned.safeParse(data).data;
       if (v2 === undefined) return data;
       if (v2.data !== null) return v2.data;
@@ -125,7 +129,8 @@ export async function openVault(
       // Batch tokens cannot be revoked; they end by themselves (Vault documentation, Tokens).
       if (auth.token_type === 'batch') return;
       try {
-        const last = connect(undefined);
+        // Also a run that was stopped gives its token back, if that takes no time.
+        const last = connect(signal === undefined ? undefined : graceAfter(signal));
         last.token = auth.client_token;
         await last.tokenRevokeSelf();
       } catch (cause) {
@@ -145,6 +150,7 @@ async function ask<T>(
   where: string,
   schema: z.ZodType<T>,
   send: () => Promise<unknown>,
+  signal: AbortSignal | undefined,
 ): Promise<T> {
   for (let tried = 0; ; tried++) {
     try {
@@ -155,20 +161,24 @@ async function ask<T>(
         next: 'check that VAULT_ADDR is the address of a Vault server',
       });
     } catch (cause) {
-      const pause = PAUSES[tried];
-      if (pause === undefined || !passing.has(vaultStatus(cause) ?? 0)) {
+      const rest = PAUSES[tried];
+      if (rest === undefined || !passing.has(vaultStatus(cause) ?? 0)) {
         throw vaultError(cause, step, where);
       }
-      await wait(pause);
+      await pause(rest, signal);
     }
   }
 }
 
-async function readCa(file: string | undefined): Promise<{ ca: Uint8Array | undefined }> {
+async function readCa(
+  file: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<{ ca: Uint8Array | undefined }> {
   if (file === undefined) return { ca: undefined };
   try {
-    return { ca: await readFile(file) };
+    return { ca: await readInput(file, signal) };
   } catch (cause) {
+    throwIfInterrupted(signal);
     throw new ConfigurationError('the file with the CA certificates cannot be read', {
       where: file,
       next: 'let VAULT_CACERT name a readable file in PEM',

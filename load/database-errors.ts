@@ -3,10 +3,15 @@ import type { ErrorDetails } from '../pipeline/errors.js';
 import {
   ConfigurationError,
   DataError,
+  InterruptedError,
   PipelineError,
   TransientError,
 } from '../pipeline/errors.js';
 import { said } from '../pipeline/printable.js';
+
+/** Codes of our own: a statement of which no byte moved in time, and one that a stopped run gave up. */
+export const SILENT = 'PIPELINE_SILENT';
+export const INTERRUPTED = 'PIPELINE_INTERRUPTED';
 
 type ErrorClass = new (message: string, details: ErrorDetails) => PipelineError;
 
@@ -68,6 +73,12 @@ const remedies: readonly Remedy[] = [
     kind: TransientError,
     message: 'the database server cannot be reached',
     next: 'check that it runs and that host and port are right, then run the same command again',
+  },
+  {
+    codes: [SILENT],
+    kind: TransientError,
+    message: 'the database gave no answer in time',
+    next: 'see whether the server works or waits for a lock, then run the same command again; --timeout SECONDS allows more',
   },
   {
     codes: [
@@ -201,6 +212,7 @@ export function isClosed(error: unknown): boolean {
 export function databaseError(cause: unknown, where: string): PipelineError {
   if (cause instanceof PipelineError) return cause;
   const { code, text } = readDriverError(cause);
+  if (code === INTERRUPTED) return new InterruptedError();
   const [, right] = rightDenied.exec(text) ?? [];
   if (right !== undefined) {
     return new ConfigurationError(`the user lacks the right ${right} on the database`, {

@@ -128,14 +128,27 @@ function parseOptions(given: URLSearchParams): z.output<typeof connectionOptions
   throw new UsageError(`the database address holds ${faults.join(', ')}`, { next });
 }
 
+/** How long the database is waited for. */
+export interface OpenOptions {
+  log: Log;
+  /** Ends every wait for it. */
+  signal?: AbortSignal;
+  /** Milliseconds after which a statement without any progress is given up; 60,000 if not given. */
+  timeoutMs?: number;
+}
+
 /**
  * Connects, and makes or upgrades the tables; any number of processes may do so at once.
  * @throws {ConfigurationError} on a refused login, a missing right, an unknown database, or tables
  * of the same names that are not this pipeline's. @throws {TransientError} when the server cannot
  * be reached.
  */
-export async function openDatabase(location: DatabaseLocation, log: Log): Promise<Database> {
+export async function openDatabase(
+  location: DatabaseLocation,
+  { log, signal = new AbortController().signal, timeoutMs = 60_000 }: OpenOptions,
+): Promise<Database> {
+  const context = { log, signal, timeoutMs };
   // Drivers are loaded here, so that commands without a database do not wait for them.
-  if (location.kind === 'mysql') return (await import('./mysql.js')).openMysql(location, log);
-  return (await import('./sqlite.js')).openSqlite(resolve(location.file), log);
+  if (location.kind === 'mysql') return (await import('./mysql.js')).openMysql(location, context);
+  return (await import('./sqlite.js')).openSqlite(resolve(location.file), context);
 }

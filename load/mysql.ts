@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { connect, isIP } from 'node:net';
 import knexModule from 'knex';
@@ -6,6 +5,7 @@ import type { Knex } from 'knex';
 import mysql from 'mysql2';
 import { z } from 'zod';
 import { ConfigurationError } from '../pipeline/errors.js';
+import { readInput } from '../pipeline/files.js';
 import type { Log } from '../pipeline/log.js';
 import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
@@ -17,9 +17,14 @@ import { isClosed, transaction, translated } from './database-errors.js';
 import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './knex-log.js';
+import type { Patience } from './mysql-client.js';
+import { patientClient } from './mysql-client.js';
 import { isOutdated, migrate } from './migrate.js';
 import { lockName, withLock } from './named-lock.js';
 import { sliceKey } from './slice-rows.js';
+
+/** Milliseconds in which a connection is made and the login is through, at the most. */
+const CONNECT_TIMEOUT = 15_000;
 
 /** Longest INSERT statement, and longest list of its values, in bytes: servers take at least 1 MiB by default. */
 const LONGEST_STATEMENT = 1 << 20;
@@ -39,14 +44,19 @@ const session = (mode: AccessMode): readonly string[] => [
  */
 export async function connectMysql(
   location: MysqlLocation,
-  log: Log,
+  { log, ...patience }: Patience & { log: Log },
   mode: AccessMode,
 ): Promise<{ knex: Knex; where: string }> {
   const { host, port, user, database } = location;
   const where = `mysql://${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
   const knex = knexModule.knex({
-    client: 'mysql2',
-    connection: await connectionSettings(location),
+    client: patientClient(patience),
+    // Knex would ask the server for it, and take a failure of that for an answer.
+    version: 'latest',
+    connection: {
+      ...(await connectionSettings(location)),
+      connectTimeout: Math.min(CONNECT_TIMEOUT, patience.timeoutMs),
+    },
     pool: { min: 0, max: 32, afterCreate: preparer(session(mode)) },
     acquireConnectionTimeout: LONGEST_WAIT,
     log: knexLog(log),
@@ -55,14 +65,17 @@ export async function connectMysql(
 }
 
 /** Opens a MySQL or MariaDB database, see `openDatabase`. */
-export async function openMysql(location: MysqlLocation, log: Log): Promise<Database> {
+export async function openMysql(
+  location: MysqlLocation,
+  context: Patience & { log: Log },
+): Promise<Database> {
   const { database } = location;
-  const { knex, where } = await connectMysql(location, log, 'READ WRITE');
+  const { log } = context;
+  const { knex, where } = await connectMysql(location, context, 'READ WRITE');
   try {
     const server = await translated(where, async () => {
       const settings = await readServer(knex);
       if (await isOutdated(knex, 'mysql')) {
-        const context = { signal: new AbortController().signal, log };
         await withLock(knex, lockName(database, 'migrations'), context, () =>
           migrate(knex, 'mysql'),
         );
@@ -89,7 +102,6 @@ async function connectionSettings(location: MysqlLocation): Promise<Knex.MySql2C
     timezone: 'Z',
     dateStrings: true,
     supportBigNumbers: true,
-    connectTimeout: 15_000,
     ...(ssl === undefined ? {} : await tlsSettings(host, port, ssl)),
     ...(ssl === undefined && getServerPublicKey !== true ? { authPlugins: guardedLogins } : {}),
   };
@@ -124,7 +136,7 @@ function addressedSocket(host: string, port: number): Socket {
 async function readAuthorities(ca: string): Promise<string> {
   if (ca.trimStart().startsWith('-----BEGIN ')) return ca;
   try {
-    return await readFile(ca, 'utf8');
+    return (await readInput(ca)).toString('utf8');
   } catch (cause) {
     throw new ConfigurationError("the database's certificate authorities cannot be read", {
       where: ca,

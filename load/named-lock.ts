@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { throwIfInterrupted, TransientError } from '../pipeline/errors.js';
+import { TransientError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import { pause } from '../pipeline/waits.js';
 import { LONGEST_WAIT } from './driver.js';
 
 /** A lock's name, at most 64 characters, unique on the server. */
@@ -10,6 +11,9 @@ export function lockName(database: string, purpose: string): string {
   const hash = createHash('sha256').update(`${database}\0${purpose}`).digest('hex').slice(0, 40);
   return `pipeline ${hash}`;
 }
+
+/** Milliseconds between two looks at a lock that another process holds. */
+const LOOK_AGAIN = 250;
 
 /** Connections of Knex's pool, which its types leave open. */
 interface ConnectionPool {
@@ -37,14 +41,15 @@ export async function withLock<T>(
   };
   try {
     const start = Date.now();
-    while (!(await ask('SELECT GET_LOCK(?, 1) AS held'))) {
-      throwIfInterrupted(signal);
+    // The waiting is done here, not in the server: so it is no silence of the server, and ends with the signal.
+    while (!(await ask('SELECT GET_LOCK(?, 0) AS held'))) {
       if (Date.now() - start > LONGEST_WAIT) {
         throw new TransientError('another process has been loading the same data for too long', {
           next: 'see whether it still works, then run the same command again',
         });
       }
       log.debug('waiting for another process that loads the same data');
+      await pause(LOOK_AGAIN, signal);
     }
     try {
       return await work(connection);

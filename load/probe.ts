@@ -3,8 +3,8 @@ import { dirname, resolve } from 'node:path';
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import { ConfigurationError } from '../pipeline/errors.js';
-import type { Log } from '../pipeline/log.js';
 import { tableNames } from '../pipeline/staging/tables.js';
+import type { OpenOptions } from './database.js';
 import { openDatabase } from './database.js';
 import { translated } from './database-errors.js';
 import type { DatabaseLocation } from './driver.js';
@@ -33,9 +33,9 @@ export interface DatabaseFacts {
  */
 export async function probeConnection(
   location: DatabaseLocation,
-  log: Log,
+  options: OpenOptions,
 ): Promise<DatabaseFacts | undefined> {
-  const database = await openForReading(location, log);
+  const database = await openForReading(location, options);
   if (database === undefined) return undefined;
   try {
     return { location: database.location, ...(await database.ask(asker(location))) };
@@ -65,7 +65,7 @@ function asker({ kind }: DatabaseLocation) {
  * whether it could be made is looked at.
  * @throws {PipelineError} naming the right that is missing.
  */
-export async function probeRights(location: DatabaseLocation, log: Log): Promise<void> {
+export async function probeRights(location: DatabaseLocation, options: OpenOptions): Promise<void> {
   if (location.kind === 'sqlite' && (await isMissing(location.file))) {
     const folder = dirname(resolve(location.file));
     try {
@@ -79,7 +79,7 @@ export async function probeRights(location: DatabaseLocation, log: Log): Promise
     }
     return;
   }
-  const database = await openDatabase(location, log);
+  const database = await openDatabase(location, options);
   try {
     await translated(database.location, async () => {
       const { knex } = database;

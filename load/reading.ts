@@ -1,9 +1,12 @@
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Knex } from 'knex';
-import type { Log } from '../pipeline/log.js';
 import { databaseError, translated } from './database-errors.js';
+import type { OpenOptions } from './database.js';
 import type { DatabaseLocation, Dialect } from './driver.js';
+
+/** Milliseconds that a question waits for whoever writes to an SQLite file. */
+const READING_WAIT = 5000;
 
 /** A database that is only read: its tables may be an older version's, or not there at all. */
 export interface ReadingDatabase {
@@ -24,25 +27,31 @@ export interface ReadingDatabase {
  */
 export async function openForReading(
   location: DatabaseLocation,
-  log: Log,
+  options: OpenOptions,
 ): Promise<ReadingDatabase | undefined> {
-  const opened = await connect(location, log);
+  const opened = await connect(location, options);
   if (opened === undefined) return undefined;
-  const { knex, where } = opened;
+  const { knex, where, patiently } = opened;
   return {
     location: where,
     dialect: location.kind,
-    ask: (question) => translated(where, () => question(knex)),
+    ask: (question) => translated(where, () => patiently(() => question(knex))),
     close: () => knex.destroy(),
   };
 }
 
 async function connect(
   location: DatabaseLocation,
-  log: Log,
-): Promise<{ knex: Knex; where: string } | undefined> {
-  if (location.kind === 'mysql')
-    return (await import('./mysql.js')).connectMysql(location, log, 'READ ONLY');
+  { log, signal = new AbortController().signal, timeoutMs = 60_000 }: OpenOptions,
+): Promise<
+  | { knex: Knex; where: string; patiently: <T>(question: () => Promise<T>) => Promise<T> }
+  | undefined
+> {
+  if (location.kind === 'mysql') {
+    const { connectMysql } = await import('./mysql.js');
+    const connected = await connectMysql(location, { log, signal, timeoutMs }, 'READ ONLY');
+    return { ...connected, patiently: (question) => question() };
+  }
   const file = resolve(location.file);
   try {
     await access(file);
@@ -50,5 +59,10 @@ async function connect(
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
     throw databaseError(cause, `sqlite:${file}`);
   }
-  return (await import('./sqlite.js')).readSqlite(file, log);
+  const { readSqlite } = await import('./sqlite.js');
+  const { whileFree } = await import('./sqlite-lock.js');
+  return {
+    ...readSqlite(file, log),
+    patiently: (question) => whileFree({ signal, log }, question, READING_WAIT),
+  };
 }

@@ -1,9 +1,9 @@
-import { setTimeout } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type Libsql from 'libsql';
 import { z } from 'zod';
 import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
+import { pause } from '../pipeline/waits.js';
 import { transaction } from './database-errors.js';
 import { LONGEST_WAIT } from './driver.js';
 
@@ -57,18 +57,26 @@ export async function writing<T>(
   }
 }
 
-/** Tries again, leaving room for other work, as long as another process holds the file's lock. */
-export async function whileFree<T>({ signal, log }: Context, step: () => Promise<T>): Promise<T> {
+/**
+ * Tries again, leaving room for other work, as long as another process holds the file's lock.
+ * @param longest milliseconds after which the lock's failure is thrown.
+ * @throws {InterruptedError} as soon as the signal is given.
+ */
+export async function whileFree<T>(
+  { signal, log }: Context,
+  step: () => Promise<T>,
+  longest = LONGEST_WAIT,
+): Promise<T> {
   const start = Date.now();
   for (;;) {
     try {
       return await step();
     } catch (error) {
       const busy = String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY');
-      if (!busy || Date.now() - start > LONGEST_WAIT) throw error;
+      if (!busy || Date.now() - start > longest) throw error;
     }
     throwIfInterrupted(signal);
     log.debug('waiting for another process that writes to the file');
-    await setTimeout(50);
+    await pause(50, signal);
   }
 }

@@ -37,7 +37,11 @@ class LibsqlClient extends BetterSqlite3 {
 const BUSY = 200;
 
 /** Opens an SQLite file, see `openDatabase`; makes the file, not its folder. */
-export async function openSqlite(file: string, log: Log): Promise<Database> {
+export async function openSqlite(
+  file: string,
+  context: { signal: AbortSignal; log: Log },
+): Promise<Database> {
+  const { log } = context;
   const where = `sqlite:${file}`;
   const knex = knexModule.knex({
     client: LibsqlClient,
@@ -47,7 +51,6 @@ export async function openSqlite(file: string, log: Log): Promise<Database> {
     acquireConnectionTimeout: LONGEST_WAIT,
     log: knexLog(log),
   });
-  const context = { signal: new AbortController().signal, log };
   try {
     const lock = await translated(where, async () => {
       const statement = await whileFree(context, () => prepareLock(knex));
@@ -79,7 +82,7 @@ function setPatience(
   connection: Libsql.Database,
   done: (error: unknown, connection: Libsql.Database) => void,
 ): void {
-  connection.exec(`PRAGMA busy_timeout = ${BUSY * 25}`);
+  connection.exec(`PRAGMA busy_timeout = ${BUSY}`);
   done(null, connection);
 }
 

@@ -12,6 +12,7 @@ import { plan } from './commands/plan.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { describeError, InterruptedError, UsageError } from './errors.js';
+import { printed, tell, told, watchChannels } from './output.js';
 import { printable, printableLines, withoutSecrets } from './printable.js';
 import { version } from './version.js';
 
@@ -38,7 +39,7 @@ process.removeAllListeners('warning').on('warning', (warning) => {
   const { name, message } = warning;
   const isShown = isDebug || message.includes('NODE_TLS_REJECT_UNAUTHORIZED');
   const text = isShown ? withoutSecrets(message) : 'shown with --log-level debug';
-  process.stderr.write(`pipeline: ${name}: ${printable(text)}\n`);
+  tell(`pipeline: ${name}: ${printable(text)}\n`);
 });
 
 const cli = yargs(words)
@@ -68,15 +69,20 @@ const cli = yargs(words)
     throw new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
   });
 
+watchChannels();
 try {
   await cli.parseAsync();
+  await printed();
 } catch (error) {
-  process.stderr.write(printableLines(`pipeline: ${describeError(error)}\n`));
+  tell(printableLines(`pipeline: ${describeError(error)}\n`));
   if (isDebug && error instanceof Error)
-    process.stderr.write(printableLines(`${withoutSecrets(error.stack ?? '')}\n`));
+    tell(printableLines(`${withoutSecrets(error.stack ?? '')}\n`));
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
   );
   if (isJson) await printFailure(error);
   process.exitCode = exitCodeOf(error);
 }
+await told();
+// Whoever is done goes: a connection that nobody answers any more would hold the process.
+process.exit();

@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import type { ListedOrganization } from '../extract/listed-organizations.js';
 import { vaultEndpoint, vaultPath } from '../extract/vault-path.js';
 import { parseDatabaseUrl } from '../load/database.js';
 import type { DatabaseLocation } from '../load/database.js';
 import { describeError, PipelineError, UsageError } from './errors.js';
+import { readInput } from './files.js';
 import { authorities, proxyFaults } from './proxy.js';
 import { tagsOf } from './organization-tags.js';
 import type { Scope } from './scope.js';
@@ -73,11 +73,12 @@ export async function readConfigFile(named: string | undefined): Promise<Record<
   const file = named ?? CONFIG_FILE;
   let content: string;
   try {
-    content = await readFile(file, 'utf8');
+    content = (await readInput(file)).toString('utf8');
   } catch (cause) {
     if (named === undefined && cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')
       return {};
-    throw new UsageError('the configuration file cannot be read', {
+    const why = cause instanceof PipelineError ? `: ${cause.message}` : '';
+    throw new UsageError(`the configuration file cannot be read${why}`, {
       where: file,
       next: 'name a readable file with --config',
       cause,

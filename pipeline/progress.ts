@@ -1,4 +1,5 @@
 import { createLogUpdate } from 'log-update';
+import { tell } from './output.js';
 import { printable } from './printable.js';
 
 /** Tells people on standard error how far the run is. */
@@ -20,7 +21,7 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
 
 function plain(stream: NodeJS.WriteStream): Progress {
   const print = (line: string): void => {
-    stream.write(`${line}\n`);
+    tell(`${line}\n`, stream);
   };
   const line = (text: string): void => {
     print(printable(text));

@@ -44,18 +44,18 @@ export async function openResources(
   config: Config,
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<Resources> {
-  const staging = await openStaging(config.staging, config.stagingOptions);
+  const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
   const secrets = openSecrets(config, { log, signal });
   const budget = requestBudget(config.maxRequests);
   const sources = new Map<string, Promise<OrganizationSource>>();
   const database = once(async () => {
     const { openDatabase } = await import('../load/database.js');
-    return openDatabase(await secrets.database(), log);
+    return openDatabase(await secrets.database(), { log, signal, timeoutMs: config.timeoutMs });
   });
   const reading = once(async () => {
     const { openForReading } = await import('../load/reading.js');
     const location = await secrets.database();
-    const opened = await openForReading(location, log);
+    const opened = await openForReading(location, { log, signal, timeoutMs: config.timeoutMs });
     if (opened !== undefined) return opened;
     throw new ConfigurationError('there is no such database', {
       where: location.kind === 'sqlite' ? `sqlite:${location.file}` : location.host,

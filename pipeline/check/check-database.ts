@@ -1,15 +1,14 @@
-import type { DatabaseLocation } from '../../load/database.js';
+import type { DatabaseLocation, OpenOptions } from '../../load/database.js';
 import { probeConnection, probeRights } from '../../load/probe.js';
 import type { Checklist } from './check-lines.js';
 import type { Config } from '../config.js';
-import type { Log } from '../log.js';
 import type { Secrets } from '../secrets.js';
 
 /** Connects to the database, and tries the rights that a load needs. */
 export async function checkDatabase(
   { database, vault }: Config,
   secrets: Secrets,
-  log: Log,
+  options: OpenOptions,
   list: Checklist,
 ): Promise<void> {
   let location: DatabaseLocation | undefined;
@@ -26,12 +25,16 @@ export async function checkDatabase(
       list.skip(check, 'the suivi secret cannot be read');
     return;
   }
-  await checkServer(location, log, list);
+  await checkServer(location, options, list);
 }
 
-async function checkServer(location: DatabaseLocation, log: Log, list: Checklist): Promise<void> {
+async function checkServer(
+  location: DatabaseLocation,
+  options: OpenOptions,
+  list: Checklist,
+): Promise<void> {
   const connected = await list.step('database', async () => {
-    const facts = await probeConnection(location, log);
+    const facts = await probeConnection(location, options);
     const text =
       facts === undefined
         ? 'the SQLite file is not there yet: the first load makes it'
@@ -43,7 +46,7 @@ async function checkServer(location: DatabaseLocation, log: Log, list: Checklist
     return;
   }
   await list.step('database rights', async () => {
-    await probeRights(location, log);
+    await probeRights(location, options);
     return { found: true, text: 'enough to load' };
   });
   if (connected.facts?.statements === true) {

@@ -8,9 +8,13 @@ import { openStaging } from '../staging/open.js';
 import type { Staging } from '../staging/staging.js';
 
 /** Writes, reads, lists and removes a file of its own in the staging area. */
-export async function checkStaging(config: Config, list: Checklist): Promise<void> {
+export async function checkStaging(
+  config: Config,
+  signal: AbortSignal,
+  list: Checklist,
+): Promise<void> {
   await list.step('staging area', async () => {
-    const staging = await openStaging(config.staging, config.stagingOptions);
+    const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
     const key = probeKey(randomUUID());
     try {
       await probe(staging, key);

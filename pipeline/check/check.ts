@@ -24,9 +24,10 @@ export async function check(request: CheckRequest, list: Checklist): Promise<voi
     for (const access of await findAccesses(config, request.organizations, secrets, list))
       await checkAccess(request, access, list);
     const { checkStaging } = await import('./check-staging.js');
-    await checkStaging(config, list);
+    await checkStaging(config, request.signal, list);
     const { checkDatabase } = await import('./check-database.js');
-    await checkDatabase(config, secrets, request.log, list);
+    const { log, signal } = request;
+    await checkDatabase(config, secrets, { log, signal, timeoutMs: config.timeoutMs }, list);
   } finally {
     await secrets.close();
   }

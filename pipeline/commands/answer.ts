@@ -1,5 +1,6 @@
 import type { Log, LogLevel } from '../log.js';
-import { interruptible, openLog, printDocument, printText } from './execute.js';
+import { printDocument, printText, tell } from '../output.js';
+import { interruptible, openLog } from './execute.js';
 
 /** What a command that looks and tells has found. */
 export interface Answer {
@@ -18,16 +19,17 @@ export async function answer(
   args: { 'json': boolean; 'log-level': LogLevel },
   work: (context: { log: Log; signal: AbortSignal }) => Promise<Answer>,
 ): Promise<void> {
-  const print = (line: string): void => void process.stderr.write(`${line}\n`);
-  const { log, flush } = await openLog({ ...args, 'log-file': undefined }, print);
+  const { log } = await openLog({ ...args, 'log-file': undefined }, (line) => {
+    tell(`${line}\n`);
+  });
   const interrupt = interruptible();
+  let found: Answer;
   try {
-    const { text, json, failed } = await work({ log, signal: interrupt.signal });
-    if (args.json) printDocument(json);
-    else printText(text);
-    if (failed) process.exitCode = 1;
+    found = await work({ log, signal: interrupt.signal });
   } finally {
     interrupt.end();
-    flush();
   }
+  const { text, json, failed } = found;
+  if (failed) process.exitCode = 1;
+  await (args.json ? printDocument(json) : printText(text));
 }

@@ -5,9 +5,9 @@ import { DataError, UsageError } from '../errors.js';
 import type { Month } from '../month.js';
 import type { Selection } from '../selection.js';
 import { select } from '../selection.js';
+import { print, printDocument, tell } from '../output.js';
 import { printable, printableLines } from '../printable.js';
 import { configure } from './configure.js';
-import { printDocument } from './execute.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -45,8 +45,6 @@ export const changes: CommandModule<object, Arguments> = {
         'all that changed since the figures of 2 November',
       ),
   async handler(args) {
-    // Every write tells its own failure, see print().
-    process.stdout.on('error', () => undefined);
     const selection = select({ month: args.month, organization: args.organization }, new Date());
     const points = await checkUsage(args, selection);
     const config = await configure(args, { organizations: false, database: false });
@@ -54,14 +52,14 @@ export const changes: CommandModule<object, Arguments> = {
       await import('../changes/changes-report.js');
     const found = await find(config, selection, points);
     if (args.json) {
-      printDocument(changesToJson(points.month, found));
+      await printDocument(changesToJson(points.month, found));
     } else if (args.csv) {
       // A program gets the texts as they are, a terminal does not.
       const write = process.stdout.isTTY
         ? (chunk: string | Uint8Array) => print(printableLines(Buffer.from(chunk).toString()))
         : print;
       await writeChangesCsv({ write }, points.month, found);
-      for (const line of uncomparedLines(found)) process.stderr.write(`${printable(line)}\n`);
+      for (const line of uncomparedLines(found)) tell(`${printable(line)}\n`);
     } else {
       for (const line of changesLines(points.month, found))
         await print(printableLines(`${line}\n`));
@@ -124,15 +122,5 @@ async function find(
     ...points,
     provisionalDays: config.provisionalDays,
     signal: new AbortController().signal,
-  });
-}
-
-/** Writes to standard output and waits until it is taken; a reader that has seen enough may go. */
-async function print(chunk: string | Uint8Array): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    process.stdout.write(chunk, (error) => {
-      if (error == null || ('code' in error && error.code === 'EPIPE')) resolve();
-      else reject(error);
-    });
   });
 }

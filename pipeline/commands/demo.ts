@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { describeError, UsageError } from '../errors.js';
 import { select } from '../selection.js';
-import { execute, printText } from './execute.js';
+import { printText } from '../output.js';
+import { execute } from './execute.js';
 import { settingOptions } from './options.js';
 
 const options = {
@@ -51,7 +52,7 @@ export const demo: CommandModule<object, Arguments> = {
       );
       const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
       await execute({ config, selection, args, resume });
-      if (!args.json && process.exitCode === undefined) printText(guide(staging, file));
+      if (!args.json && process.exitCode === undefined) await printText(guide(staging, file));
     } finally {
       await cloud.close();
     }

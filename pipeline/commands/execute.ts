@@ -4,7 +4,7 @@ import type { Resume } from '../failures.js';
 import { describeError, InterruptedError, UsageError } from '../errors.js';
 import type { LogLevel } from '../log.js';
 import { createLog } from '../log.js';
-import { jsonDocument, printableLines } from '../printable.js';
+import { isDocumentPrinted, printDocument, printText, tell } from '../output.js';
 import type { RunReport } from '../run.js';
 import type { Selection } from '../selection.js';
 
@@ -50,8 +50,11 @@ export async function execute({ config, selection, args, resume }: Execution): P
       now: () => new Date(),
     });
     progress.stop();
-    if (args.json) printDocument(reportToJson(report, resume));
-    else printText(formatReport(report, resume));
+    // A reader of the result may take its time: from here on a signal just ends the process.
+    interrupt.end();
+    await (args.json
+      ? printDocument(reportToJson(report, resume))
+      : printText(formatReport(report, resume)));
     if (report.interrupted) throw new InterruptedError();
     if (report.tasks.some(({ state }) => state === 'failed')) process.exitCode = 1;
     return report;
@@ -65,24 +68,12 @@ export async function execute({ config, selection, args, resume }: Execution): P
   }
 }
 
-let isDocumentPrinted = false;
-
-/** Prints a command's result for people on standard output. */
-export function printText(text: string): void {
-  process.stdout.write(printableLines(`${text}\n`));
-}
-
-/** Prints a command's result for programs: with `--json`, all that standard output gets. */
-export function printDocument(document: unknown): void {
-  isDocumentPrinted = true;
-  process.stdout.write(jsonDocument(document));
-}
-
 /** Gives a program the failure of a command as its one document, unless the command has printed a result. */
 export async function printFailure(error: unknown): Promise<void> {
-  if (isDocumentPrinted) return;
+  if (isDocumentPrinted()) return;
   const { errorToJson } = await import('../report.js');
-  printDocument({ error: errorToJson(error) });
+  // Where it cannot be printed either, the first failure is the one to tell.
+  await printDocument({ error: errorToJson(error) }).catch(() => undefined);
 }
 
 /**
@@ -129,15 +120,17 @@ function isStandardOutput(file: string): boolean {
 export function interruptible(): { signal: AbortSignal; end: () => void } {
   const controller = new AbortController();
   const stop = (): void => {
-    if (controller.signal.aborted) process.exit(130);
-    process.stderr.write('stopping; once more to stop at once\n');
+    if (controller.signal.aborted) {
+      // The next one ends the process without asking it, should its end wait for anything.
+      end();
+      process.exit(130);
+    }
+    tell('stopping; once more to stop at once\n');
     controller.abort();
   };
-  process.on('SIGINT', stop).on('SIGTERM', stop);
-  return {
-    signal: controller.signal,
-    end: () => {
-      process.off('SIGINT', stop).off('SIGTERM', stop);
-    },
+  const end = (): void => {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
   };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  return { signal: controller.signal, end };
 }

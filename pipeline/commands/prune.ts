@@ -1,8 +1,9 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { InterruptedError, UsageError } from '../errors.js';
+import { printDocument, printText, tell } from '../output.js';
 import { select } from '../selection.js';
 import { printable } from '../printable.js';
-import { interruptible, openLog, printDocument, printText } from './execute.js';
+import { interruptible, openLog } from './execute.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
@@ -53,10 +54,10 @@ export const prune: CommandModule<object, Arguments> = {
     const { months, organizations } = select(args, new Date());
     const needs = { organizations: false, database: false };
     const config = await configure(args, needs);
-    const print = (line: string): void => {
-      process.stderr.write(`${line}\n`);
+    const line = (text: string): void => {
+      tell(`${text}\n`);
     };
-    const { log, flush } = await openLog(args, print);
+    const { log, flush } = await openLog(args, line);
     const interrupt = interruptible();
     try {
       const { prune: remove } = await import('../prune/prune.js');
@@ -70,11 +71,13 @@ export const prune: CommandModule<object, Arguments> = {
         signal: interrupt.signal,
         log,
         onWait: ({ month, organization }, holder) => {
-          print(printable(`${month}  ${organization}  waiting for ${holder}`));
+          line(printable(`${month}  ${organization}  waiting for ${holder}`));
         },
       });
-      if (args.json) printDocument(pruneToJson(report, args['dry-run']));
-      else printText(formatPrune(report, args['dry-run']));
+      interrupt.end();
+      await (args.json
+        ? printDocument(pruneToJson(report, args['dry-run']))
+        : printText(formatPrune(report, args['dry-run'])));
       if (interrupt.signal.aborted) throw new InterruptedError();
       if (report.failures.length > 0) process.exitCode = 1;
     } finally {

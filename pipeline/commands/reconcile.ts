@@ -1,8 +1,8 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { createLog } from '../log.js';
+import { printDocument, printText, tell } from '../output.js';
 import { select } from '../selection.js';
 import { configure } from './configure.js';
-import { printDocument, printText } from './execute.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -42,7 +42,9 @@ export const reconcile: CommandModule<object, Arguments> = {
     const { log } = await createLog({
       level: args['log-level'],
       file: undefined,
-      print: (line) => process.stderr.write(`${line}\n`),
+      print: (line) => {
+        tell(`${line}\n`);
+      },
       color: process.stderr.isTTY,
     });
     const { openResources } = await import('../resources.js');
@@ -61,8 +63,9 @@ export const reconcile: CommandModule<object, Arguments> = {
         provisionalDays: config.provisionalDays,
         signal,
       });
-      if (args.json) printDocument(reconciledToJson(results));
-      else printText(formatReconciled(results));
+      await (args.json
+        ? printDocument(reconciledToJson(results))
+        : printText(formatReconciled(results)));
       if (results.some(({ findings }) => findings.length > 0)) process.exitCode = 1;
     } finally {
       await resources.close();

@@ -45,10 +45,14 @@ export const status: CommandModule<object, Arguments> = {
           import('../staging/open.js'),
           import('../status/status-report.js'),
         ]);
-      const staging = await openStaging(config.staging, config.stagingOptions);
+      const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
       const secrets = openSecrets(config, { log, signal });
       try {
-        const loads = await readLoads(() => secrets.database(), log);
+        const loads = await readLoads(() => secrets.database(), {
+          log,
+          signal,
+          timeoutMs: config.timeoutMs,
+        });
         const { fault } = loads;
         const slices = await status({
           staging,

@@ -37,10 +37,14 @@ export interface PlanRequest {
 export async function makePlan(
   request: PlanRequest,
 ): Promise<{ slices: SlicePlan[]; notes: string[] }> {
-  const { config, selection, log } = request;
-  const staging = untouched(await openStaging(config.staging, config.stagingOptions));
+  const { config, selection, log, signal } = request;
+  const staging = untouched(
+    await openStaging(config.staging, { ...config.stagingOptions, signal: request.signal }),
+  );
   const secrets = openSecrets(config, request);
-  const loaded = once(() => openLoaded(() => secrets.database(), log));
+  const loaded = once(() =>
+    openLoaded(() => secrets.database(), { log, signal, timeoutMs: config.timeoutMs }),
+  );
   try {
     const extracts = selection.stages.includes('extract');
     const staged = extracts ? await stagedSlices(staging) : [];

@@ -1,10 +1,9 @@
-import type { DatabaseLocation } from '../../load/database.js';
+import type { DatabaseLocation, OpenOptions } from '../../load/database.js';
 import { holdsTables } from '../../load/history.js';
 import { isLoaded } from '../../load/load.js';
 import { openForReading } from '../../load/reading.js';
 import { findSource } from '../../load/source.js';
 import { InterruptedError, PipelineError } from '../errors.js';
-import type { Log } from '../log.js';
 import type { Slice } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
 
@@ -21,10 +20,10 @@ export interface LoadedSlices {
 /** Opens the database for reading; one that is not there yet holds nothing. */
 export async function openLoaded(
   locate: () => Promise<DatabaseLocation>,
-  log: Log,
+  options: OpenOptions,
 ): Promise<LoadedSlices> {
   const database = await orFault(async () => {
-    const opened = await openForReading(await locate(), log);
+    const opened = await openForReading(await locate(), options);
     if (opened === undefined || (await opened.ask(holdsTables))) return opened;
     await opened.close();
     return undefined;

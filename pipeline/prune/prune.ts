@@ -52,7 +52,10 @@ export interface PruneReport {
  */
 export async function prune(request: PruneRequest): Promise<PruneReport> {
   const { config, dryRun, log } = request;
-  const staging = await openStaging(config.staging, config.stagingOptions);
+  const staging = await openStaging(config.staging, {
+    ...config.stagingOptions,
+    signal: request.signal,
+  });
   const removed: PrunedExtraction[] = [];
   const failures: PruneFailure[] = [];
   const limit = pLimit(config.concurrency);

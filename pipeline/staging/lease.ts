@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { InterruptedError, throwIfInterrupted, TransientError } from '../errors.js';
+import { throwIfInterrupted, TransientError } from '../errors.js';
+import { pause } from '../waits.js';
 import type { Slice } from './layout.js';
 import { leaseKey } from './layout.js';
 import { holdLease } from './lease-hold.js';
@@ -84,14 +84,6 @@ export async function takeLease(
     `the lease on ${slice.month} of ${slice.organization} cannot be taken: others come and go in between`,
     { where: staging.location, next: 'run the same command again' },
   );
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(milliseconds, undefined, { signal });
-  } catch {
-    throw new InterruptedError();
-  }
 }
 
 type Judge = (found: FoundLease) => Verdict;

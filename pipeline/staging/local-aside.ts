@@ -1,7 +1,8 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import { lstat, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isGone, self } from './holder.js';
 import { ASIDE } from './layout.js';
+import { checkWay } from './local-files.js';
 import { isNotFound } from './local-errors.js';
 
 /** A file written aside that nobody has touched for so long, in milliseconds, belongs to nobody any more. */
@@ -15,16 +16,27 @@ export function asidePath(root: string): string {
   return join(root, ASIDE, [self.machine, self.pid, self.token, sequence].join('.'));
 }
 
-/** Removes what was written aside by processes of this machine that are gone, or a day ago by anybody. */
+const pattern = /^[A-Za-z0-9-]+\.\d+\.[0-9a-f]+\.\d+$/;
+
+/**
+ * Removes what was written aside by processes of this machine that are gone, or a day ago by anybody: files of
+ * {@link asidePath}'s names alone.
+ * @throws {ConfigurationError} when the folder is a link, which may lead anywhere.
+ */
 export async function sweep(root: string): Promise<void> {
   const folder = join(root, ASIDE);
+  await checkWay(root, join(folder, 'x'));
   const names = await readdir(folder).catch((cause: unknown) => {
     if (isNotFound(cause)) return [];
     throw cause;
   });
   for (const name of names) {
+    if (!pattern.test(name)) continue;
     const path = join(folder, name);
-    if (isLeftBehind(name) || (await isAbandoned(path))) await rm(path, { force: true });
+    const found = await orVanished(() => lstat(path));
+    if (found?.isFile() !== true) continue;
+    if (isLeftBehind(name) || Date.now() - found.mtimeMs > ABANDONED)
+      await orVanished(() => unlink(path));
   }
 }
 
@@ -34,11 +46,12 @@ function isLeftBehind(name: string): boolean {
   return isGone({ machine, pid: Number(pid), token });
 }
 
-async function isAbandoned(path: string): Promise<boolean> {
+/** Another process may sweep at the same time. */
+async function orVanished<T>(operation: () => Promise<T>): Promise<T | undefined> {
   try {
-    return Date.now() - (await stat(path)).mtimeMs > ABANDONED;
+    return await operation();
   } catch (cause) {
-    if (isNotFound(cause)) return false;
+    if (isNotFound(cause)) return undefined;
     throw cause;
   }
 }

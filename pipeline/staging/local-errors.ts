@@ -1,11 +1,5 @@
 import { ConfigurationError, PipelineError, TransientError } from '../errors.js';
-
-/** The system's code (`ENOENT`) of a failed file operation; `undefined` for anything else. */
-export function codeOf(cause: unknown): string | undefined {
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string'
-    ? cause.code
-    : undefined;
-}
+import { codeOf } from '../files.js';
 
 /** Whether a path leads nowhere: as in a bucket, a file on the way is no reason to fail. */
 export function isNotFound(cause: unknown): boolean {
@@ -52,6 +46,11 @@ function fileError(cause: unknown, where: string, verb: string): unknown {
     case 'ENOTEMPTY':
       return configuration(
         `cannot ${verb}: a file stands where a folder belongs, or the reverse`,
+        'choose another folder with --staging',
+      );
+    case 'ENOENT':
+      return configuration(
+        `cannot ${verb}: no folder can be made there, or something removes it again and again`,
         'choose another folder with --staging',
       );
     case 'EXDEV':

@@ -1,6 +1,31 @@
-import { link, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { attempt, codeOf } from './local-errors.js';
+import { link, lstat, open, rename, rmdir, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ConfigurationError } from '../errors.js';
+import { codeOf, isRegular, makeFolder, syncFolder, TRIES } from '../files.js';
+import { attempt, isNotFound } from './local-errors.js';
+
+/**
+ * Looks at the folders from the root down to a path, so that nothing is read, written or removed where a
+ * link leads: that may be anywhere. The root itself may be one.
+ * @throws {ConfigurationError} naming the link.
+ */
+export async function checkWay(root: string, path: string): Promise<void> {
+  const names = dirname(path).slice(root.length).split('/');
+  let folder = root;
+  for (const name of names.filter((part) => part !== '')) {
+    folder = join(folder, name);
+    try {
+      if (!(await lstat(folder)).isSymbolicLink()) continue;
+    } catch (cause) {
+      if (isNotFound(cause)) return;
+      throw cause;
+    }
+    throw new ConfigurationError('a link stands where a folder of the staging area belongs', {
+      where: folder,
+      next: 'put the folder itself there; only the staging area as a whole may be reached by a link',
+    });
+  }
+}
 
 /** Writes a new file and forces it to the disk. What `content` throws passes unchanged. */
 export async function writeDurably(
@@ -17,9 +42,6 @@ export async function writeDurably(
     await file.close();
   }
 }
-
-/** Times that a folder may vanish between its making and the first file in it. */
-const TRIES = 20;
 
 /**
  * Gives a file that was written aside its own name, and forces the name to the disk.
@@ -61,8 +83,10 @@ function ignoreVanished(cause: unknown): void {
   if (codeOf(cause) !== 'ENOENT') throw cause;
 }
 
-/** Removes a file, and the folders up to the root that are empty without it. */
+/** Removes a file, and the folders up to the root that are empty without it; a folder stays. */
 export async function removeFile(root: string, path: string): Promise<void> {
+  await checkWay(root, path);
+  if (!isRegular(await lstat(path), path)) return;
   await unlink(path);
   await syncFolder(dirname(path)).catch(ignoreVanished);
   for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder)) {
@@ -72,23 +96,5 @@ export async function removeFile(root: string, path: string): Promise<void> {
       // Not empty, gone already, a link or not ours to remove: an empty folder means nothing.
       return;
     }
-  }
-}
-
-/** Makes a folder and forces the names of the folders it had to make to the disk. */
-export async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true });
-  if (first === undefined) return;
-  for (let made = folder; made.length >= first.length; made = dirname(made))
-    await syncFolder(dirname(made));
-}
-
-/** Forces the names in a folder to the disk. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

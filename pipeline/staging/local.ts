@@ -1,10 +1,11 @@
 import type { FileHandle } from 'node:fs/promises';
-import { open, rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { makeFolder, openRegular } from '../files.js';
 import { checkKey } from './layout.js';
 import { asidePath, sweep } from './local-aside.js';
 import { attempt, isNotFound } from './local-errors.js';
-import { makeFolder, place, removeFile, writeDurably } from './local-files.js';
+import { checkWay, place, removeFile, writeDurably } from './local-files.js';
 import { listFolder } from './local-list.js';
 import type { ByteRange, Staging } from './staging.js';
 
@@ -36,13 +37,14 @@ export function localStaging(folder: string): Staging {
 
     async read(key, range) {
       const path = pathOf(key);
-      const file = await attempt('read', path, () => openFile(path));
+      const file = await attempt('read', path, () => openFile(root, path));
       return file === undefined ? undefined : bytesOf(file, path, range);
     },
 
     async write(key, content, { ifAbsent = false } = {}) {
       const path = pathOf(key);
       const aside = asidePath(root);
+      await attempt('write', path, () => checkWay(root, path));
       await attempt('write', aside, sweepOnce);
       await attempt('write', aside, () => makeFolder(dirname(aside)));
       try {
@@ -59,38 +61,21 @@ export function localStaging(folder: string): Staging {
         try {
           await removeFile(root, path);
         } catch (cause) {
-          // A folder is no file of the staging area, and unlink(2) may say so with either of two codes.
-          if (isNotFound(cause) || (await isFolder(path))) return;
-          throw cause;
+          if (!isNotFound(cause)) throw cause;
         }
       });
     },
   };
 }
 
-async function openFile(path: string): Promise<FileHandle | undefined> {
-  let file: FileHandle;
+async function openFile(root: string, path: string): Promise<FileHandle | undefined> {
   try {
-    file = await open(path, 'r');
+    await checkWay(root, path);
+    return await openRegular(path);
   } catch (cause) {
     if (isNotFound(cause)) return undefined;
     throw cause;
   }
-  try {
-    if ((await file.stat()).isFile()) return file;
-  } catch (cause) {
-    await file.close();
-    throw cause;
-  }
-  await file.close();
-  return undefined;
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
 }
 
 async function* bytesOf(

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
 import type { ServerSideEncryption } from '@aws-sdk/client-s3';
 import { HeadObjectCommand } from '@aws-sdk/client-s3';
 import { TransientError } from '../errors.js';
+import { pause } from '../waits.js';
 import type { Bucket } from './s3-bucket.js';
 import { failureOf } from './s3-errors.js';
 
@@ -67,7 +67,7 @@ export async function settled(
     if (repeated && placed !== 'conflict' && (await isOurs(bucket, key, headers))) return true;
     if (placed === 'exists') return false;
     if (placed === 'gone') break;
-    await pause(50 * 2 ** tries * Math.random());
+    await pause(50 * 2 ** tries * Math.random(), bucket.stop('write'));
   }
   throw new TransientError('somebody else is writing the same file', {
     where: `${bucket.location}/${key}`,

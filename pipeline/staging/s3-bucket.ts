@@ -1,7 +1,9 @@
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { S3Client } from '@aws-sdk/client-s3';
+import { TransientError } from '../errors.js';
 import { sdkAgents } from '../network.js';
 import { keepSecret } from '../printable.js';
+import { boundAnswers, graceAfter, longestCall, until, within } from '../waits.js';
 import { failureOf, s3Error } from './s3-errors.js';
 
 /** How the files of a bucket are written, and how long a silent connection is waited for. */
@@ -12,7 +14,11 @@ export interface S3Settings {
   kmsKeyId?: string | undefined;
   /** Milliseconds in which a connection must be made, and after which one that moves no byte is given up. Default 60,000. */
   timeoutMs?: number | undefined;
+  /** Stops what is asked of S3; what writes or removes may still end within `GRACE`. */
+  signal?: AbortSignal | undefined;
 }
+
+export type Verb = 'list' | 'read' | 'write' | 'remove';
 
 /** One prefix of one bucket, and the way to ask S3 about it. */
 export interface Bucket {
@@ -26,13 +32,24 @@ export interface Bucket {
   keyOf(name: string): string | undefined;
   /**
    * Sends a request. `verb` and `key` go into the error: "no right to `verb` the file", and where.
+   * @param bytes that the request sends, which may take their time.
    * @throws {ConfigurationError} when S3 refuses, {@link TransientError} when it stays unreachable or busy.
+   * @throws {InterruptedError} when the settings' signal is given.
    */
-  ask<T>(verb: string, key: string, request: (client: S3Client) => Promise<T>): Promise<T>;
+  ask<T>(
+    verb: Verb,
+    key: string,
+    request: (client: S3Client) => Promise<T>,
+    bytes?: number,
+  ): Promise<T>;
+  /** The signal that ends what S3 is asked to do. */
+  stop(verb: Verb): AbortSignal | undefined;
 }
 
 /** Where S3 is asked first when no region is set: it answers with the bucket's own. */
 const FIRST_REGION = 'us-east-1';
+
+const TIMEOUT = 60_000;
 
 /**
  * Opens a bucket with the SDK's own credentials, region and endpoint settings. Nothing is contacted
@@ -42,25 +59,42 @@ export function openBucket(name: string, prefix: string, settings: S3Settings): 
   const location = `s3://${name}${prefix === '' ? '' : `/${prefix}`}`;
   const start = prefix === '' ? '' : `${prefix}/`;
   let client: Promise<S3Client> | undefined;
+  const { signal, timeoutMs = TIMEOUT } = settings;
+  const late = signal === undefined ? undefined : graceAfter(signal);
+  const send = async <T>(request: (client: S3Client) => Promise<T>): Promise<T> => {
+    const current = await (client ??= makeClient(settings));
+    try {
+      return await request(current);
+    } catch (cause) {
+      const region = elsewhere(cause);
+      if (region === undefined || region === (await current.config.region())) throw cause;
+      const next = newClient(settings, region);
+      client = Promise.resolve(next);
+      return await request(next);
+    }
+  };
+  const stop = (verb: Verb): AbortSignal | undefined =>
+    verb === 'list' || verb === 'read' ? signal : late;
   return {
     name,
     location,
     settings,
     nameOf: (key) => start + key,
     keyOf: (found) => (found.startsWith(start) ? found.slice(start.length) : undefined),
-    async ask(verb, key, request) {
+    stop,
+    async ask(verb, key, request, bytes = 0) {
       const where = `${location}/${key}`;
+      const limit = longestCall(timeoutMs, bytes);
       try {
-        const current = await (client ??= makeClient(settings));
-        try {
-          return await request(current);
-        } catch (cause) {
-          const region = elsewhere(cause);
-          if (region === undefined || region === (await current.config.region())) throw cause;
-          const next = new S3Client({ ...configuration(settings), region });
-          client = Promise.resolve(next);
-          return await request(next);
-        }
+        return await within(
+          limit,
+          until(stop(verb), send(request)),
+          () =>
+            new TransientError(`S3 did not ${verb} the file within ${Math.round(limit / 1000)} s`, {
+              where,
+              next: 'check the network and run the same command again; --timeout SECONDS allows more',
+            }),
+        );
       } catch (cause) {
         // Only what was signed has been answered.
         if (failureOf(cause)?.status !== undefined) await keepCredentials(client);
@@ -81,17 +115,25 @@ async function keepCredentials(client: Promise<S3Client> | undefined): Promise<v
 }
 
 async function makeClient(settings: S3Settings): Promise<S3Client> {
-  const client = new S3Client(configuration(settings));
+  const client = newClient(settings);
   try {
     await client.config.region();
     return client;
   } catch (cause) {
     if (!(cause instanceof Error) || !cause.message.includes('Region is missing')) throw cause;
-    return new S3Client({ ...configuration(settings), region: FIRST_REGION });
+    return newClient(settings, FIRST_REGION);
   }
 }
 
-function configuration({ timeoutMs = 60_000 }: S3Settings): S3ClientConfig {
+function newClient(settings: S3Settings, region?: string): S3Client {
+  const client = new S3Client({
+    ...configuration(settings),
+    ...(region === undefined ? {} : { region }),
+  });
+  return boundAnswers(client, settings.timeoutMs ?? TIMEOUT);
+}
+
+function configuration({ timeoutMs = TIMEOUT }: S3Settings): S3ClientConfig {
   // Servers of one's own seldom have a DNS name for each bucket, and many refuse the SDK's newer checksums.
   const ownServer = process.env['AWS_ENDPOINT_URL_S3'] ?? process.env['AWS_ENDPOINT_URL'];
   const agents = sdkAgents(timeoutMs);

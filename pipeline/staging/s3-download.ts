@@ -1,18 +1,18 @@
-import { Readable } from 'node:stream';
-import { setTimeout as pause } from 'node:timers/promises';
+import { addAbortSignal, Readable } from 'node:stream';
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
-import { ConfigurationError, TransientError } from '../errors.js';
+import { ConfigurationError, throwIfInterrupted, TransientError } from '../errors.js';
+import { EndlessAnswerError, pause } from '../waits.js';
 import { readAll } from './bytes.js';
 import type { Bucket } from './s3-bucket.js';
-import { failureOf } from './s3-errors.js';
+import { failureOf, s3Error } from './s3-errors.js';
 import type { ByteRange } from './staging.js';
 
 /** Broken connections in a row, without one byte in between, after which a download is given up. */
 const FRUITLESS = 3;
 
 interface Part {
-  body: AsyncIterable<Uint8Array>;
+  body: Readable;
   end: number;
   etag: string | undefined;
 }
@@ -50,14 +50,18 @@ async function* resumed(
     const before = position;
     let failure: unknown;
     try {
-      for await (const chunk of part.body) {
+      for await (const chunk of stoppable(part.body, bucket.stop('read'))) {
         position += chunk.length;
         yield chunk;
       }
     } catch (cause) {
       failure = cause;
     }
+    throwIfInterrupted(bucket.stop('read'));
     if (position === first.end) return;
+    // What came too slowly would do so again.
+    if (failure instanceof EndlessAnswerError)
+      throw s3Error(failure, `${bucket.location}/${key}`, 'read');
     fruitless = position > before ? 0 : fruitless + 1;
     if (fruitless === FRUITLESS || position > first.end) {
       throw new TransientError(
@@ -69,7 +73,7 @@ async function* resumed(
         },
       );
     }
-    await pause(100 * 2 ** fruitless);
+    await pause(100 * 2 ** fruitless, bucket.stop('read'));
     const rest = await get(bucket, key, { start: position, end: first.end }, first.etag);
     if (typeof rest === 'string') throw changed(bucket, key);
     part = rest;
@@ -112,6 +116,7 @@ function partOf(
   const { Body: body, ContentLength: length, ContentRange: given, ETag: etag } = answer;
   const start = range?.start ?? 0;
   if (!(body instanceof Readable) || length === undefined) {
+    if (body instanceof Readable) body.destroy();
     throw unfit(bucket, key, 'the server does not say how long the file is');
   }
   if (range !== undefined && given?.startsWith(`bytes ${start}-`) !== true) {
@@ -133,6 +138,11 @@ function changed(bucket: Bucket, key: string): TransientError {
     where: `${bucket.location}/${key}`,
     next: 'run the same command again',
   });
+}
+
+/** A body whose reading ends with the signal. */
+function stoppable(body: Readable, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {
+  return signal === undefined ? body : addAbortSignal(signal, body);
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -1,6 +1,7 @@
 import { ConfigurationError, PipelineError, TransientError } from '../errors.js';
 import { PROXY_LOGIN, proxyLogin } from '../proxy.js';
 import { said } from '../printable.js';
+import { EndlessAnswerError } from '../waits.js';
 
 /** What an S3 request failed with: the error's name, and the HTTP status or the system's code if there is one. */
 export interface Failure {
@@ -42,6 +43,13 @@ export function s3Error(cause: unknown, where: string, verb: string): unknown {
   const failure = failureOf(cause);
   if (failure === undefined || cause instanceof PipelineError) return cause;
   if (failure.status === PROXY_LOGIN) return proxyLogin(where);
+  if (cause instanceof EndlessAnswerError) {
+    return new TransientError(`S3 answered without an end: ${cause.reason}`, {
+      where,
+      next: `check the network and AWS_ENDPOINT_URL_S3, then ${again}; --timeout SECONDS allows more`,
+      cause,
+    });
+  }
   const remedy = byName(failure, verb) ?? byCode(failure) ?? byStatus(failure, verb);
   if (remedy === undefined) return cause;
   return new remedy.kind(remedy.message, { where, next: remedy.next, cause });

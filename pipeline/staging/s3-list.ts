@@ -4,10 +4,13 @@ import { checkPrefix, isKey } from './layout.js';
 import type { Bucket } from './s3-bucket.js';
 import type { StagedFile } from './staging.js';
 
+/** Pages of one listing, each of up to 1,000 files: far more than a staging area holds. */
+const MOST_PAGES = 10_000;
+
 /**
  * Every file below a prefix, page by page to the last continuation token. Names that are no keys,
  * such as the empty `folder/` objects that consoles make, are no files of the staging area.
- * @throws {DataError} when a token does not lead on.
+ * @throws {DataError} when a token does not lead on, or there is always another one.
  * @throws {ConfigurationError} when the names come out of order, as a directory bucket lists them.
  */
 export async function* listBucket(bucket: Bucket, prefix: string): AsyncGenerator<StagedFile> {
@@ -40,6 +43,12 @@ export async function* listBucket(bucket: Bucket, prefix: string): AsyncGenerato
       });
     }
     if (token !== undefined) seen.add(token);
+    if (seen.size >= MOST_PAGES) {
+      throw new DataError(`the listing has no end after ${MOST_PAGES} pages`, {
+        where,
+        next: 'check the server behind AWS_ENDPOINT_URL_S3',
+      });
+    }
     for (const { Key: name, Size: size } of page.Contents ?? []) {
       if (name === undefined || size === undefined) continue;
       if (previous !== undefined && Buffer.from(previous).compare(Buffer.from(name)) >= 0) {

@@ -43,15 +43,19 @@ export async function beginMultipart(
 
   const send = async (number: number, bytes: Uint8Array): Promise<void> => {
     try {
-      const { ETag } = await bucket.ask('write', key, (client) =>
-        client.send(
-          new UploadPartCommand({
-            ...target,
-            PartNumber: number,
-            Body: bytes,
-            ContentLength: bytes.length,
-          }),
-        ),
+      const { ETag } = await bucket.ask(
+        'write',
+        key,
+        (client) =>
+          client.send(
+            new UploadPartCommand({
+              ...target,
+              PartNumber: number,
+              Body: bytes,
+              ContentLength: bytes.length,
+            }),
+          ),
+        bytes.length,
       );
       sent.push({ PartNumber: number, ETag });
     } catch (cause) {

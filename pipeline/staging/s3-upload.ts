@@ -48,16 +48,20 @@ function putObject(
   bytes: Uint8Array,
   ifAbsent: boolean,
 ): Promise<Attempt> {
-  return bucket.ask('write', key, (client) =>
-    client
-      .send(
-        new PutObjectCommand({
-          ...headers,
-          Body: bytes,
-          ContentLength: bytes.length,
-          ...(ifAbsent ? { IfNoneMatch: '*' } : {}),
-        }),
-      )
-      .then(() => written, refusal),
+  return bucket.ask(
+    'write',
+    key,
+    (client) =>
+      client
+        .send(
+          new PutObjectCommand({
+            ...headers,
+            Body: bytes,
+            ContentLength: bytes.length,
+            ...(ifAbsent ? { IfNoneMatch: '*' } : {}),
+          }),
+        )
+        .then(() => written, refusal),
+    bytes.length,
   );
 }

@@ -1,9 +1,8 @@
 import type { NewestLoad } from '../../load/history.js';
 import { newestLoads } from '../../load/history.js';
-import type { DatabaseLocation } from '../../load/database.js';
+import type { DatabaseLocation, OpenOptions } from '../../load/database.js';
 import { openForReading } from '../../load/reading.js';
-import { PipelineError } from '../errors.js';
-import type { Log } from '../log.js';
+import { InterruptedError, PipelineError } from '../errors.js';
 import type { Slice } from '../staging/layout.js';
 
 /** What the database says was loaded. */
@@ -15,9 +14,12 @@ export interface Loads {
 }
 
 /** Reads the load history; a database that is not there yet has none, one that fails comes back as a fault. */
-export async function readLoads(locate: () => Promise<DatabaseLocation>, log: Log): Promise<Loads> {
+export async function readLoads(
+  locate: () => Promise<DatabaseLocation>,
+  options: OpenOptions,
+): Promise<Loads> {
   try {
-    const database = await openForReading(await locate(), log);
+    const database = await openForReading(await locate(), options);
     if (database === undefined) return { fault: undefined, of: () => undefined };
     try {
       const loads = await database.ask(newestLoads);
@@ -28,7 +30,7 @@ export async function readLoads(locate: () => Promise<DatabaseLocation>, log: Lo
       await database.close();
     }
   } catch (error) {
-    if (!(error instanceof PipelineError)) throw error;
+    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
     return { fault: error, of: () => undefined };
   }
 }

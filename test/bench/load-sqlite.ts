@@ -40,7 +40,7 @@ export async function benchLoadSqlite(
   const ours = join(home, 'ours.sqlite');
   const peer = join(home, 'peer.sqlite');
   const blank = join(home, 'blank.sqlite');
-  await (await openDatabase({ kind: 'sqlite', file: blank }, silent)).close();
+  await (await openDatabase({ kind: 'sqlite', file: blank }, { log: silent })).close();
   // The shell fills columns by their place.
   const names = querySqlite(blank, "SELECT name FROM pragma_table_info('consumption')").map(
     ({ name }) => String(name),

@@ -22,7 +22,7 @@ export function startBenchServer(): Promise<TestServer> {
 /** Makes a database with the product's tables, and returns its address. */
 export async function createTables(server: TestServer): Promise<string> {
   const address = await server.createDatabase();
-  await (await openDatabase(parseDatabaseUrl(address), silent)).close();
+  await (await openDatabase(parseDatabaseUrl(address), { log: silent })).close();
   return address;
 }
 

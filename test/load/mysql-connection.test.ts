@@ -66,7 +66,7 @@ async function cipherOf(t: Context, url: string): Promise<unknown> {
 }
 
 async function refusal(t: ExecutionContext, url: string): Promise<string> {
-  const error = await t.throwsAsync(openDatabase(parseDatabaseUrl(url), silent), {
+  const error = await t.throwsAsync(openDatabase(parseDatabaseUrl(url), { log: silent }), {
     instanceOf: ConfigurationError,
   });
   const password = decodeURIComponent(new URL(url).password);
@@ -132,7 +132,7 @@ test.serial('the authorities may be PEM text, as in a secret', async (t) => {
   await server.query(url, 'FLUSH SSL');
   const location = parseDatabaseUrl(url);
   if (location.kind !== 'mysql') return t.fail();
-  const database = await openDatabase({ ...location, ssl: { ca, mode: 'verify-ca' } }, silent);
+  const database = await openDatabase({ ...location, ssl: { ca, mode: 'verify-ca' } }, { log: silent });
   t.teardown(() => database.close());
   t.is(database.dialect, 'mysql');
 });

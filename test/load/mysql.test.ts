@@ -54,7 +54,7 @@ async function withRights(server: TestServer, url: string, rights: string): Prom
 test('a process that was killed in the middle of migrating blocks nobody', async (t) => {
   const { server } = t.context;
   const url = await server.createDatabase();
-  await (await openDatabase(parseDatabaseUrl(url), silent)).close();
+  await (await openDatabase(parseDatabaseUrl(url), { log: silent })).close();
   const before = await server.query(url, 'SHOW CREATE TABLE consumption');
   // What such a process leaves: Knex's lock, and a step whose table is made but neither indexed nor recorded.
   await server.query(
@@ -134,7 +134,7 @@ test("somebody else's table of the same name is left alone", async (t) => {
     'CREATE TABLE customers (Reference INT)',
     'INSERT INTO customers VALUES (7)',
   );
-  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), silent), {
+  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), { log: silent }), {
     instanceOf: ConfigurationError,
     message: /table customers already, and it is not this pipeline's/,
   });
@@ -148,7 +148,7 @@ test('a database that a newer version upgraded is refused', async (t) => {
   const url = await server.createDatabase();
   await openFor(t, url);
   await server.query(url, "INSERT INTO pipeline_migrations (name, batch) VALUES ('999_later', 2)");
-  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), silent), {
+  await t.throwsAsync(openDatabase(parseDatabaseUrl(url), { log: silent }), {
     instanceOf: ConfigurationError,
     message: /newer version/,
   });
@@ -345,9 +345,9 @@ test('with binlog_format=STATEMENT all organizations of a month load, and take t
       { kept: 1, format: 'STATEMENT' },
     ]);
     const database = await openFor(t, url);
-    await probeRights(parseDatabaseUrl(url), silent);
+    await probeRights(parseDatabaseUrl(url), { log: silent });
     const facts = { bulk: localInfile === 1, statements: true };
-    t.like(await probeConnection(parseDatabaseUrl(url), silent), facts);
+    t.like(await probeConnection(parseDatabaseUrl(url), { log: silent }), facts);
     for (let time = 1; time <= 2; time++) {
       const outcomes = await Promise.all(
         slices.map((slice) => loadSlice(staging, database, { slice, force: true })),
@@ -368,7 +368,7 @@ test('with binlog_format=STATEMENT all organizations of a month load, and take t
   const url = await server.createDatabase();
   await server.query(url, "SET GLOBAL binlog_format = 'MIXED'");
   const database = await openFor(t, url);
-  t.like(await probeConnection(parseDatabaseUrl(url), silent), { statements: false });
+  t.like(await probeConnection(parseDatabaseUrl(url), { log: silent }), { statements: false });
   const context = { signal: new AbortController().signal, log: silent };
   await database.transact(october, context, async () => {
     await database.transact(slices[0]!, context, ({ trx }) => trx('customers').delete());
@@ -378,7 +378,7 @@ test('with binlog_format=STATEMENT all organizations of a month load, and take t
 test('a database that is opened for reading cannot be written', async (t) => {
   const { server } = t.context;
   const url = await server.createDatabase();
-  const reading = await openForReading(parseDatabaseUrl(url), silent);
+  const reading = await openForReading(parseDatabaseUrl(url), { log: silent });
   if (reading === undefined) return t.fail();
   t.teardown(() => reading.close());
   for (const sql of ['CREATE TABLE a (b INT)', 'DROP TABLE a', 'DELETE FROM a'])

@@ -27,7 +27,9 @@ const rows = (count: number): SliceContent => ({
 test('closed, a database is one plain file', async (t) => {
   const folder = await temporaryFolder(t);
   const staging = await temporaryStaging(t);
-  const database = await openDatabase(parseDatabaseUrl(`sqlite:${folder}/a.sqlite`), silent);
+  const database = await openDatabase(parseDatabaseUrl(`sqlite:${folder}/a.sqlite`), {
+    log: silent,
+  });
   await stageSlice(staging, october, rows(3));
   await loadSlice(staging, database);
   await database.close();
@@ -169,7 +171,7 @@ test('every decimal column has a companion that is a number, the text itself sta
 test('a file of the first version gets the companions, and keeps its rows', async (t) => {
   const file = join(await temporaryFolder(t), 'a.sqlite');
   const url = `sqlite:${file}`;
-  const database = await openDatabase(parseDatabaseUrl(url), silent);
+  const database = await openDatabase(parseDatabaseUrl(url), { log: silent });
   const staging = await temporaryStaging(t);
   await stageSlice(staging, october, rows(3));
   await loadSlice(staging, database);
@@ -196,7 +198,7 @@ test('what is no database file is refused and left as it is', async (t) => {
     ['absent/a.sqlite', /cannot be opened/],
   ] as const) {
     const error = await t.throwsAsync(
-      openDatabase(parseDatabaseUrl(`sqlite:${join(folder, file)}`), silent),
+      openDatabase(parseDatabaseUrl(`sqlite:${join(folder, file)}`), { log: silent }),
       { instanceOf: ConfigurationError, message },
     );
     t.is(error.where, `sqlite:${join(folder, file)}`);

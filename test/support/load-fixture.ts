@@ -28,7 +28,7 @@ export async function temporaryStaging(t: ExecutionContext): Promise<Staging> {
 
 /** Opens a database that is closed with the test. */
 export async function openFor(t: ExecutionContext, url: string): Promise<Database> {
-  const database = await openDatabase(parseDatabaseUrl(url), silent);
+  const database = await openDatabase(parseDatabaseUrl(url), { log: silent });
   t.teardown(() => database.close());
   return database;
 }

@@ -13,6 +13,8 @@ export async function openInChild(url: string): Promise<void> {
 }
 
 if (argv[1] === self) {
-  const database = await openDatabase(parseDatabaseUrl(env['OPEN_DATABASE'] ?? ''), silent);
+  const database = await openDatabase(parseDatabaseUrl(env['OPEN_DATABASE'] ?? ''), {
+    log: silent,
+  });
   await database.close();
 }

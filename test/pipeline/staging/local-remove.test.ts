@@ -1,4 +1,4 @@
-import { mkdir, readdir, symlink } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { localStaging } from '../../../pipeline/staging/local.js';
@@ -19,16 +19,13 @@ test('a folder goes with its last file, up to the root and no further', async (t
   t.deepEqual(await readdir(folder), ['.tmp']);
 });
 
-test('a link to a folder and what others keep in one stay', async (t) => {
-  const [folder, elsewhere] = [await temporaryFolder(t), await temporaryFolder(t)];
-  await symlink(elsewhere, join(folder, 'raw'));
+test('what others keep in a folder stays', async (t) => {
+  const folder = await temporaryFolder(t);
   await mkdir(join(folder, 'kept/by-others'), { recursive: true });
   const staging = localStaging(folder);
-  await staging.write('raw/file', Buffer.from('1'));
   await staging.write('kept/file', Buffer.from('1'));
-  await staging.remove('raw/file');
   await staging.remove('kept/file');
-  t.deepEqual((await readdir(folder)).sort(), ['.tmp', 'kept', 'raw']);
+  t.deepEqual((await readdir(folder)).sort(), ['.tmp', 'kept']);
   t.deepEqual(await readdir(join(folder, 'kept')), ['by-others']);
 });
 
@@ -36,7 +33,7 @@ test('a write arrives although others remove the last files around it', async (t
   const folder = await temporaryFolder(t);
   const areas = Array.from({ length: 8 }, () => localStaging(folder));
   const turns = async (staging: (typeof areas)[number], index: number): Promise<void> => {
-    for (let turn = 0; turn < 25; turn += 1) {
+    for (let turn = 0; turn < 500; turn += 1) {
       const key = `deep/er/still/${index}`;
       t.true(await staging.write(key, Buffer.from('x'), { ifAbsent: turn % 2 === 0 }));
       await staging.remove(key);

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import {
@@ -11,13 +11,14 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { ConfigurationError } from '../../../pipeline/errors.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
-import { breaking, bytesAt, keysOf, noise, pieces, stagingContract, textAt } from './contract.js';
+import { breaking, bytesAt, keysOf, noise, stagingContract, textAt } from './contract.js';
 
 stagingContract(test, async (t) => localStaging(await folderFor(t)));
 
@@ -91,8 +92,8 @@ test('a file is on the disk before its name, and its name before the write is do
   const synced = await recordSyncs(t, folder);
   await staging.write('a/b/file', Buffer.from('1'));
   const names = synced.map((path) => path.replace(/\.tmp\/.+/, '.tmp/aside'));
-  // The folder .tmp's own name, the content, the new folders' names from the inside out, the file's name.
-  t.deepEqual(names, ['', '.tmp/aside', 'a', '', 'a/b']);
+  // The folder .tmp's own name, the content, the new folders' names from the outside in, the file's name.
+  t.deepEqual(names, ['', '.tmp/aside', '', 'a', 'a/b']);
   synced.length = 0;
   await staging.remove('a/b/file');
   t.deepEqual(synced, ['a/b']);
@@ -139,27 +140,143 @@ test('no file stays open, however a read ends', async (t) => {
   t.is(openFiles(folder), 0);
 });
 
-test('links are followed, as a staging area whose raw folder lies elsewhere needs it', async (t) => {
-  const folder = await folderFor(t);
-  const elsewhere = await folderFor(t);
-  await writeFile(join(elsewhere, 'page'), 'linked');
-  await symlink(elsewhere, join(folder, 'raw'));
-  await symlink(join(folder, 'nowhere'), join(folder, 'broken'));
-  const staging = localStaging(folder);
+test('the staging area itself may be reached by a link, a folder or file in it may not', async (t) => {
+  const [folder, elsewhere] = [await folderFor(t), await folderFor(t)];
+  const link = join(elsewhere, 'staging');
+  await symlink(folder, link);
+  const staging = localStaging(link);
+  await staging.write('raw/page', Buffer.from('real'));
+  t.is(await textAt(staging, 'raw/page'), 'real');
   t.deepEqual(await keysOf(staging, ''), ['raw/page']);
-  t.is(await textAt(staging, 'raw/page'), 'linked');
-  await staging.write('raw/new', pieces(Buffer.from('new'), 1));
-  t.deepEqual(await readdir(elsewhere), ['new', 'page']);
+
+  await mkdir(join(elsewhere, 'moved'));
+  await writeFile(join(elsewhere, 'moved/page'), 'linked');
+  await symlink(join(elsewhere, 'moved'), join(folder, 'linked'));
+  await symlink(folder, join(folder, 'raw/circle'));
+  await symlink(join(folder, 'raw/page'), join(folder, 'raw/file-link'));
+  await symlink(join(folder, 'nowhere'), join(folder, 'dangling'));
+  const refused = async (where: string, work: Promise<unknown>): Promise<void> => {
+    const error = await t.throwsAsync(work, {
+      instanceOf: ConfigurationError,
+      message: /^a link /,
+    });
+    t.is(error.where, join(link, where));
+  };
+  for (const [where, key] of [
+    ['linked', 'linked/page'],
+    ['linked', 'linked/page/deeper'],
+    ['raw/circle', 'raw/circle/raw/page'],
+    ['dangling', 'dangling/page'],
+  ] as const) {
+    await refused(where, bytesAt(staging, key));
+    await refused(where, staging.write(key, Buffer.from('x')));
+    await refused(where, staging.remove(key));
+    await refused(where, keysOf(staging, `${where}/`));
+  }
+  await refused('raw/file-link', bytesAt(staging, 'raw/file-link'));
+  await refused('raw/file-link', staging.remove('raw/file-link'));
+  await t.throwsAsync(keysOf(staging, ''), { message: /^a link / });
+  t.deepEqual(await readdir(join(elsewhere, 'moved')), ['page']);
+  // What is written takes a link's place: the link's target stays as it is.
+  await staging.write('raw/file-link', Buffer.from('own'));
+  t.is(await textAt(staging, 'raw/page'), 'real');
+  t.is(await textAt(staging, 'raw/file-link'), 'own');
 });
 
-test('a link in a circle ends with an error', async (t) => {
+test('a FIFO, a socket or a device where a file belongs is named, and nobody waits for it', async (t) => {
   const folder = await folderFor(t);
-  await mkdir(join(folder, 'a'));
-  await symlink(folder, join(folder, 'a/again'));
-  await t.throwsAsync(keysOf(localStaging(folder), ''), {
+  const staging = localStaging(folder);
+  await staging.write('raw/page', Buffer.from('x'));
+  execFileSync('mkfifo', [join(folder, 'raw/fifo')]);
+  const server = createServer().listen(join(folder, 'raw/socket'));
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const kinds = [
+    ['raw/fifo', /^a FIFO /],
+    ['raw/socket', /^a socket /],
+  ] as const;
+  for (const [key, message] of kinds) {
+    const expected = { instanceOf: ConfigurationError, message };
+    const error = await t.throwsAsync(bytesAt(staging, key), expected);
+    t.is(error.where, join(folder, key));
+    await t.throwsAsync(staging.read(key, { start: 0, end: 1 }), expected);
+    await t.throwsAsync(keysOf(staging, key), expected);
+    await t.throwsAsync(staging.remove(key), expected);
+  }
+  await t.throwsAsync(keysOf(staging, 'raw/'), { message: /^a (FIFO|socket) / });
+  t.deepEqual(await keysOf(staging, 'raw/p'), ['raw/page'], 'what is beside it is still found');
+  const dev = localStaging('/dev');
+  await t.throwsAsync(bytesAt(dev, 'zero'), { message: /^a device / });
+});
+
+test('a device that takes the place of a file between the look and the opening is not read', async (t) => {
+  const folder = await folderFor(t);
+  const [path, fifo] = [join(folder, 'page'), join(folder, 'fifo')];
+  execFileSync('mkfifo', [fifo]);
+  // Two names that change places over and over, while the file is opened over and over.
+  await writeFile(path, 'x');
+  const script = `const { renameSync, linkSync, writeFileSync } = require('node:fs');
+    const [path, fifo] = ${JSON.stringify([path, fifo])};
+    writeFileSync(path + '.file', 'x');
+    for (;;) {
+      for (const from of [fifo, path + '.file']) {
+        try { linkSync(from, path + '.new'); renameSync(path + '.new', path); } catch (e) { process.exit(); }
+      }
+    }`;
+  const swapper = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+  const gone = once(swapper, 'exit');
+  const staging = localStaging(folder);
+  const seen = { file: 0, fifo: 0 };
+  while (seen.file < 200 || seen.fifo < 200) {
+    try {
+      t.is(await textAt(staging, 'page'), 'x');
+      seen.file += 1;
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error;
+      seen.fifo += 1;
+    }
+  }
+  swapper.kill('SIGKILL');
+  await gone;
+  t.true(seen.file >= 200 && seen.fifo >= 200);
+});
+
+test('where the system makes no folder, that is said', async (t) => {
+  const error = await t.throwsAsync(localStaging('/proc/x/y').write('a', Buffer.from('1')), {
     instanceOf: ConfigurationError,
-    message: /leads in a circle/,
+    message: /no folder can be made there.*ENOENT/,
   });
+  t.true(error.where?.startsWith('/proc/x/y'));
+});
+
+test('old files are removed from .tmp only where their names are our own', async (t) => {
+  const folder = await folderFor(t);
+  const elsewhere = await folderFor(t);
+  const long = new Date(Date.now() - 3 * 86_400_000);
+  const ours = 'other-machine.77.0123456789ab.1';
+  await mkdir(join(folder, '.tmp', 'other-machine.77.0123456789ab.2'), { recursive: true });
+  for (const name of [ours, 'notes.txt', 'a.1.b', 'x.1.2.3.4']) {
+    await writeFile(join(folder, '.tmp', name), 'old');
+    await utimes(join(folder, '.tmp', name), long, long);
+  }
+  await localStaging(folder).write('a', Buffer.from('1'));
+  t.deepEqual((await readdir(join(folder, '.tmp'))).sort(), [
+    'a.1.b',
+    'notes.txt',
+    'other-machine.77.0123456789ab.2',
+    'x.1.2.3.4',
+  ]);
+
+  await writeFile(join(elsewhere, ours), 'old');
+  await utimes(join(elsewhere, ours), long, long);
+  const linked = await folderFor(t);
+  await symlink(elsewhere, join(linked, '.tmp'));
+  const error = await t.throwsAsync(localStaging(linked).write('a', Buffer.from('1')), {
+    instanceOf: ConfigurationError,
+    message: /^a link stands where a folder/,
+  });
+  t.is(error.where, join(linked, '.tmp'));
+  t.deepEqual(await readdir(elsewhere), [ours]);
 });
 
 test('a file where a folder belongs, or the reverse, is said', async (t) => {

@@ -9,12 +9,21 @@ import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { startS3 } from '../../../fixtures/cloud/s3.js';
-import { ConfigurationError, TransientError } from '../../../pipeline/errors.js';
+import {
+  ConfigurationError,
+  DataError,
+  InterruptedError,
+  TransientError,
+} from '../../../pipeline/errors.js';
+import type { StagingOptions } from '../../../pipeline/staging/open.js';
 import { openStaging, parseStagingLocation } from '../../../pipeline/staging/open.js';
+import type { Bucket } from '../../../pipeline/staging/s3-bucket.js';
+import { listBucket } from '../../../pipeline/staging/s3-list.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import { awsFiles } from '../../support/aws-files.js';
+import { drip, flood, httpServer } from '../../support/hostile.js';
 import { startProxy } from '../../support/proxy.js';
-import { listed, textAt } from './contract.js';
+import { bytesAt, listed, textAt } from './contract.js';
 
 // The SDK takes its settings from the environment, which the tests change: one after the other.
 
@@ -28,6 +37,7 @@ async function openIn(
   t: ExecutionContext,
   settings: Record<string, string | undefined>,
   location = 's3://home/area',
+  options: StagingOptions = { timeoutMs: 5000 },
 ): Promise<Staging> {
   const home = await mkdtemp(join(tmpdir(), 'home-'));
   t.teardown(() => rm(home, { recursive: true, force: true }));
@@ -35,7 +45,7 @@ async function openIn(
   for (const [name, value] of Object.entries({ ...server.environment, ...settings })) {
     if (value !== undefined) process.env[name] = value;
   }
-  return openStaging(parseStagingLocation(location), { timeoutMs: 5000 });
+  return openStaging(parseStagingLocation(location), options);
 }
 
 test.serial(
@@ -154,4 +164,119 @@ test.serial('a server that is not there, or no server of S3, is said', async (t)
     instanceOf: ConfigurationError,
     message: /certificate|TLS/,
   });
+});
+
+const xml = { 'content-type': 'application/xml' };
+
+test.serial('an answer that drips or never ends is given up', async (t) => {
+  const begin = '<?xml version="1.0"?><ListBucketResult><IsTruncated>';
+  const dripping = await httpServer(t, ({ url }, response) => {
+    const isFile = url?.includes('list-type') !== true;
+    drip(response, isFile ? '' : begin, isFile ? { 'content-length': '1000' } : xml);
+  });
+  const slow = await openIn(t, { AWS_ENDPOINT_URL_S3: dripping }, 's3://home/area', {
+    timeoutMs: 200,
+  });
+  const late = {
+    instanceOf: TransientError,
+    message: /^S3 answered without an end: the answer did not end within 1(\.1)? s$/,
+  };
+  await t.throwsAsync(listed(slow, ''), late);
+  await t.throwsAsync(bytesAt(slow, 'file'), late);
+  const flooding = await httpServer(t, (_request, response) => {
+    flood(response, xml);
+  });
+  const long = await openIn(t, { AWS_ENDPOINT_URL_S3: flooding });
+  await t.throwsAsync(listed(long, ''), {
+    instanceOf: TransientError,
+    message: 'S3 answered without an end: the answer is longer than 32 MiB',
+  });
+});
+
+test.serial('an answer whose very head drips is given up', async (t) => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined).resume();
+    socket.write('HTTP/1.1 200 OK\r\nx-a: ');
+    const timer = setInterval(() => socket.write('a'), 50);
+    socket.once('close', () => {
+      clearInterval(timer);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const settings = { AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`, AWS_MAX_ATTEMPTS: '1' };
+  const staging = await openIn(t, settings, 's3://home/area', { timeoutMs: 300 });
+  const attempts = [
+    ['list', listed(staging, '')],
+    ['read', staging.read('a')],
+    ['write', staging.write('a', Buffer.from('1'))],
+    ['remove', staging.remove('a')],
+  ] as const;
+  await Promise.all(
+    attempts.map(([verb, work]) =>
+      t.throwsAsync(work, {
+        instanceOf: TransientError,
+        message: `S3 did not ${verb} the file within 6 s`,
+      }),
+    ),
+  );
+});
+
+test('a listing whose tokens lead on for ever is given up', async (t) => {
+  let pages = 0;
+  const bucket: Bucket = {
+    name: 'b',
+    location: 's3://b',
+    settings: {},
+    nameOf: (key) => key,
+    keyOf: (name) => name,
+    stop: () => undefined,
+    ask: <T>() =>
+      Promise.resolve({ IsTruncated: true, NextContinuationToken: `token ${++pages}` } as T),
+  };
+  await t.throwsAsync(listBucket(bucket, '').next(), {
+    instanceOf: DataError,
+    message: 'the listing has no end after 10000 pages',
+  });
+});
+
+test.serial('the signal ends what S3 is asked, a write after some grace', async (t) => {
+  let asked: () => void = () => undefined;
+  const silent = await httpServer(t, () => {
+    asked();
+  });
+  const file = await httpServer(t, (_request, response) => {
+    drip(response, 'x', { 'content-length': '1000000' });
+    asked();
+  });
+  const kinds: [string, (staging: Staging) => Promise<unknown>][] = [
+    [silent, (staging) => listed(staging, '')],
+    [silent, (staging) => staging.read('a')],
+    [silent, (staging) => staging.write('a', Buffer.from('1'))],
+    [silent, (staging) => staging.remove('a')],
+    [file, (staging) => bytesAt(staging, 'a')],
+  ];
+  for (const [url, work] of kinds) {
+    const stop = new AbortController();
+    const first = new Promise<void>((resolve) => (asked = resolve));
+    const staging = await openIn(t, { AWS_ENDPOINT_URL_S3: url }, 's3://home/area', {
+      timeoutMs: 3_600_000,
+      signal: stop.signal,
+    });
+    const ended = t.throwsAsync(work(staging), { instanceOf: InterruptedError });
+    await first;
+    stop.abort();
+    await ended;
+  }
+});
+
+test.serial('a stopped run still gives back what it holds', async (t) => {
+  const stop = new AbortController();
+  const staging = await openIn(t, {}, 's3://home/held', { signal: stop.signal });
+  await staging.write('lease', Buffer.from('1'));
+  stop.abort();
+  await t.throwsAsync(listed(staging, ''), { instanceOf: InterruptedError });
+  await staging.remove('lease');
+  t.deepEqual(await listed(await openIn(t, {}, 's3://home/held'), ''), []);
 });
