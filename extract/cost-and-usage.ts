@@ -131,7 +131,8 @@ export function costAndUsage(
   return followTokens(
     async (token) => {
       const command = new GetCostAndUsageCommand(requestOf(month, scope, query, token));
-      const output = await session.call(call, signal, ({ costExplorer }, options) =>
+      const page = { ...call, continued: token !== undefined };
+      const output = await session.call(page, signal, ({ costExplorer }, options) =>
         costExplorer.send(command, options),
       );
       onPaid();
