@@ -12,6 +12,8 @@ export interface Call {
   operation:
     'credentials' | 'AssumeRole' | 'GetCallerIdentity' | 'ListAccounts' | 'GetCostAndUsage';
   month?: Month;
+  /** Whether it asks for a page after the first. */
+  continued?: boolean;
 }
 
 /** The request that failed. */

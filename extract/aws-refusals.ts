@@ -87,9 +87,11 @@ export function refusal(
         { ...details, next: `check ${settingOf(access, 'billingViewArn')}` },
       );
     case 'BillExpirationException':
+      // Between two pages it is the answer begun that has gone, not yet the month.
+      if (call.continued === true) return refusedToken(details);
       return new ConfigurationError(`Cost Explorer no longer has the month: ${quote(cause)}`, {
         ...details,
-        next: `${HISTORY}; of a month among these, run again with --force, which begins at the first page`,
+        next: HISTORY,
       });
     case 'InvalidInputException':
       if (operation !== 'ListAccounts' || !isTokenRefusal(cause)) return undefined;

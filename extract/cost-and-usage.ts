@@ -225,7 +225,8 @@ export function costAndUsage(
   return followTokens(
     async (token, page) => {
       const command = new GetCostAndUsageCommand(requestOf(month, scope, query, token));
-      const output = await session.call(call, signal, ({ costExplorer }, options) =>
+      const page = { ...call, continued: token !== undefined };
+      const output = await session.call(page, signal, ({ costExplorer }, options) =>
         costExplorer.send(command, options),
       );
       onPaid();

@@ -1,3 +1,4 @@
+import { describeError } from './errors.js';
 import type { Log } from './log.js';
 import type { Slice } from './staging/layout.js';
 import type { LeaseOptions } from './staging/lease.js';
@@ -20,8 +21,11 @@ export async function leased<T>(
     return await work(AbortSignal.any([options.signal, lease.lost]));
   } finally {
     // A lease that cannot be removed runs out by itself: no reason to fail work that is done.
-    await lease.release().catch((err: unknown) => {
-      log.warn({ ...slice, err }, 'the lease could not be given back; it runs out by itself');
+    await lease.release().catch((error: unknown) => {
+      log.warn(
+        { ...slice },
+        `the lease could not be given back, and runs out by itself: ${describeError(error)}`,
+      );
     });
   }
 }

@@ -269,7 +269,7 @@ test.serial(
   async (t) => {
     const own = structuredClone(data);
     const month = monthData(own, 'oab', MONTH);
-    let estimated = (_request: number): boolean => false;
+    let estimated: (request: number) => boolean = () => false;
     const { run, manifest, requests } = await bench(t, {
       data: own,
       onRequest: () => {

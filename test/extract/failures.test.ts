@@ -123,15 +123,9 @@ const failures: Failure[] = [
   },
   {
     name: 'the report of the month expires between its pages',
-    fault: {
-      ...ce,
-      kind: 'error',
-      code: 'BillExpirationException',
-      message: 'The requested report expired.',
-      afterRequests: 2,
-    },
-    kind: ConfigurationError,
-    says: /no longer has the month: The requested report expired\. \(BillExpirationException\) .*the 13 before it.*with --force/,
+    fault: { ...ce, kind: 'error', code: 'BillExpirationException', afterRequests: 2 },
+    kind: TransientError,
+    says: /no longer honours the continuation token \[GetCostAndUsage, organization oab, 2026-10\]/,
   },
   {
     name: 'something that AWS may invent tomorrow',
@@ -315,6 +309,29 @@ test.serial('failure: a month whose report has expired, and another that has not
   t.false(requests('GetCostAndUsage').some(({ charged }) => charged));
   t.is((await run()).state, 'done');
 });
+
+test.serial(
+  'a report that expired between its pages is asked for afresh by the next run',
+  async (t) => {
+    const { run, cloud, requests, lines } = await bench(t);
+    const expired = {
+      service: 'cost-explorer',
+      kind: 'error',
+      code: 'BillExpirationException',
+    } as const;
+    cloud.faults.push({ ...expired, afterRequests: 2, times: 2 });
+    await t.throwsAsync(run(), { instanceOf: TransientError });
+    t.like(await run(), { state: 'done', customers: 131 });
+    t.true(lines.some((line) => line.includes('so the month is fetched afresh')));
+    const tokens = requests('GetCostAndUsage').map(({ token }) => token);
+    // Twice up to the third page, of which the second time only that one is asked for; then from the first on.
+    t.deepEqual(
+      tokens.slice(0, 5).map((token) => token !== undefined),
+      [false, true, true, true, false],
+    );
+    t.is(tokens[2], tokens[3]);
+  },
+);
 
 test.serial(
   'failure: Organizations that no longer honours its token, which helps next time',

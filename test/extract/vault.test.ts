@@ -184,9 +184,11 @@ test.serial(
     const opening = openVault(settings, log, controller.signal);
     await Promise.all([
       t.throwsAsync(opening, { instanceOf: InterruptedError }),
-      cloud.arrival(({ operation }) => operation === 'login').then(() => {
-        controller.abort();
-      }),
+      cloud
+        .arrival(({ operation }) => operation === 'login')
+        .then(() => {
+          controller.abort();
+        }),
     ]);
     // Whether the request has arrived by then or not: nobody ever answers it.
     await fails(t, openVault({ ...settings, timeoutMs: 100 }, log), /no answer in time/);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import { checkDifference } from '../../load/check-difference.js';
 import type { Database } from '../../load/database.js';
 import { DataError } from '../../pipeline/errors.js';
 import { formatAmount, parseAmount } from '../../pipeline/money.js';
@@ -52,6 +53,50 @@ async function amounts({ knex }: Database): Promise<string[]> {
   const found = (await knex('consumption').pluck('Amount')) as string[];
   return found.map((amount) => formatAmount(parseAmount(amount).units));
 }
+
+test('a usage type that its rows do not add up to is refused past the tolerance, by its name', (t) => {
+  const tolerance = parseAmount('0.01').units;
+  const check = (difference: string | null, by: 'service' | 'account'): void => {
+    const named =
+      by === 'service'
+        ? { service: 'Amazon S3', account: null }
+        : { service: null, account: '012345678901' };
+    const largest =
+      difference === null
+        ? null
+        : { usageType: 'Requests-Tier1', ...named, currency: 'USD', difference };
+    checkDifference(
+      {
+        month: october.month,
+        organization: october.organization,
+        awsTotal: { USD: '10' },
+        consumption: { totals: { USD: '10' }, pairs: { compared: 3, largest } },
+      },
+      tolerance,
+    );
+  };
+  for (const difference of [null, '0', '0.01', '-0.01', '0.009999999999999999'])
+    t.notThrows(() => {
+      check(difference, 'service');
+    }, String(difference));
+  for (const difference of ['0.010000000000000001', '-0.010000000000000001', '7']) {
+    for (const [by, name] of [
+      ['service', 'of "Amazon S3" in'],
+      ['account', 'of account 012345678901 in'],
+    ] as const) {
+      const error = t.throws(
+        () => {
+          check(difference, by);
+        },
+        { instanceOf: DataError },
+      );
+      t.is(
+        error.message,
+        `oab's usage type "Requests-Tier1" ${name} 2026-10 is not what its rows add up to: a difference of ${difference} USD, more than the tolerance of 0.01`,
+      );
+    }
+  }
+});
 
 for (const [kind, makeDatabase] of Object.entries(kinds)) {
   test(`${kind}: a difference up to the tolerance is loaded and kept in the history`, async (t) => {
