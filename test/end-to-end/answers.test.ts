@@ -218,7 +218,7 @@ test('a hostile value is named with its place before it is staged', async (t) =>
     [
       'cost-explorer',
       (text) => text.replaceAll(/"Amount":"[^"]*"/g, '"Amount":"99999999999999999999"'),
-      /the sum of UnblendedCost in USD does not fit DECIMAL\(38,18\) with group 2 \(.*\) \[GetCostAndUsage, organization oab, 2026-10, cost-and-usage page \d\]/,
+      /the sum of UnblendedCost in USD does not fit DECIMAL\(38,18\) with group \d \(.*\) \[GetCostAndUsage, organization oab, 2026-10, cost-and-usage page \d\]/,
     ],
     [
       'cost-explorer',

@@ -168,7 +168,7 @@ for (const [service, operation, wrong] of [
       ]) {
         cloud.faults.push({ service, kind: 'body', body, times: Infinity });
         const error = await t.throwsAsync(run(), { instanceOf: TransientError }, body);
-        t.true(error?.message.startsWith(`not an answer of ${operation}: `), error?.message);
+        t.true(error.message.startsWith(`not an answer of ${operation}: `), error.message);
         const file = service === 'organizations' ? '/accounts-' : '/cost-and-usage-';
         const keys = await keysOf(staging);
         t.false(keys.some((key) => key.includes(file) || key.endsWith('manifest.json')));
