@@ -225,8 +225,8 @@ export function costAndUsage(
   return followTokens(
     async (token, page) => {
       const command = new GetCostAndUsageCommand(requestOf(month, scope, query, token));
-      const page = { ...call, continued: token !== undefined };
-      const output = await session.call(page, signal, ({ costExplorer }, options) =>
+      const continued = { ...call, continued: token !== undefined };
+      const output = await session.call(continued, signal, ({ costExplorer }, options) =>
         costExplorer.send(command, options),
       );
       onPaid();
