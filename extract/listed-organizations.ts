@@ -40,6 +40,14 @@ async function entryOf({ name, ...listed }: ListedOrganization): Promise<Organiz
     );
     return { name, fault };
   }
+  const gov = [region, listed.roleArn].find((of) => of !== undefined && formats.isGovCloud(of));
+  if (gov !== undefined) {
+    const { message, next } = formats.GOV_CLOUD;
+    return {
+      name,
+      fault: new ConfigurationError(`organization ${name}: ${gov} ${message}`, { next }),
+    };
+  }
   const { roleArn: arn, roleSessionName: sessionName = SESSION_NAME, externalId } = listed;
   return {
     name,

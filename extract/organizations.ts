@@ -76,6 +76,13 @@ export function parseOrganizations(
       { where, next: formats.region.write },
     );
   }
+  if (formats.isGovCloud(region)) {
+    const { message, next } = formats.GOV_CLOUD;
+    throw new ConfigurationError(`the secret's key ${REGION} (${region}) ${message}`, {
+      where,
+      next,
+    });
+  }
   return [...names].sort().map((name) => readGroup(secret, name, region, where));
 }
 
@@ -129,6 +136,14 @@ function readGroup(
         formats[part].write,
       );
   }
+  const arn = values.get('roleArn');
+  if (arn !== undefined && formats.isGovCloud(arn)) {
+    const { message, next } = formats.GOV_CLOUD;
+    return fault(
+      `organization ${name}: the secret's key ${keyOf(name, 'roleArn')} ${message}`,
+      next,
+    );
+  }
   const value = (part: Part): string => values.get(part) ?? '';
   return {
     name,
@@ -140,13 +155,10 @@ function readGroup(
         accessKeyId: value('access_key_id'),
         secretAccessKey: value('secret_access_key'),
       },
-      role: values.has('roleArn')
-        ? {
-            arn: value('roleArn'),
-            sessionName: value('roleSessionName'),
-            externalId: values.get('externalId'),
-          }
-        : undefined,
+      role:
+        arn === undefined
+          ? undefined
+          : { arn, sessionName: value('roleSessionName'), externalId: values.get('externalId') },
       billingViewArn: values.get('billingViewArn'),
     },
   };

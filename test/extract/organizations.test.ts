@@ -187,6 +187,10 @@ test('no organization, or no region, fails as a whole', (t) => {
     instanceOf: ConfigurationError,
     message: /aws_region_name is missing/,
   });
+  t.throws(() => parseOrganizations({ ...rest, aws_region_name: 'us-gov-west-1' }, WHERE), {
+    instanceOf: ConfigurationError,
+    message: /aws_region_name \(us-gov-west-1\) is of AWS GovCloud, which has no Cost Explorer/,
+  });
   t.throws(() => parseOrganizations({ ...rest, aws_region_name: 'Paris' }, WHERE), {
     instanceOf: ConfigurationError,
     message: /aws_region_name names no AWS region/,

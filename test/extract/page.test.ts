@@ -6,7 +6,6 @@ import { addAmounts, emptyTally } from '../../extract/tally.js';
 import type { Totals } from '../../pipeline/money.js';
 import type { Page } from '../../extract/page.js';
 import { followTokens, serializeAnswer } from '../../extract/page.js';
-import { globalRegion } from '../../extract/session.js';
 import { DataError } from '../../pipeline/errors.js';
 
 const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
@@ -146,11 +145,4 @@ test('what is no answer is refused: truncated, not UTF-8, another shape', (t) =>
   ])
     t.throws(() => readCostPage(content, 'here'), { instanceOf: DataError });
   t.throws(() => readAccountsPage(bytes({ Accounts: 'none' }), 'here'), { instanceOf: DataError });
-});
-
-test('Organizations and Cost Explorer are signed for the region of their partition', (t) => {
-  for (const region of ['eu-west-3', 'us-east-1', 'ap-southeast-2'])
-    t.is(globalRegion(region), 'us-east-1');
-  for (const region of ['cn-north-1', 'cn-northwest-1'])
-    t.is(globalRegion(region), 'cn-northwest-1');
 });
