@@ -76,7 +76,7 @@ export function refusal(
         `the account of ${askerOf(access)} belongs to no organization`,
         {
           ...details,
-          next: `let ${settingOf(access, 'roleArn')} name a role of the organization's management account`,
+          next: `let ${settingOf(access, 'roleArn')} name a role of the organization's management account, or set ${settingOf(access, 'listAccounts')} to false`,
         },
       );
     case 'InvalidNextTokenException':

@@ -28,6 +28,9 @@ export const billingViewArn: Format = {
   write: 'write it as arn:aws:billing::123456789012:billingview/name',
 };
 
+/** Our own: whether the organization's accounts are listed. */
+export const listAccounts: Format = { pattern: /^(?:true|false)$/, write: 'write true or false' };
+
 /** Every region of every partition that the SDK knows, its `aws-global` and the like among them, and new ones. */
 export const region: Format = {
   pattern: /^(?:[a-z]{2,}(?:-[a-z]+)+-\d+|aws(?:-[a-z]+)*-global)$/,

@@ -13,6 +13,8 @@ export interface ListedOrganization {
   profile?: string | undefined;
   region?: string | undefined;
   billingViewArn?: string | undefined;
+  /** See {@link OrganizationAccess.listAccounts}; without it, true. */
+  listAccounts?: boolean | undefined;
 }
 
 /** The session's name, as CloudTrail shows it, where the list says no other. */
@@ -57,6 +59,7 @@ async function entryOf({ name, ...listed }: ListedOrganization): Promise<Organiz
       credentials: { kind: 'chain', profile },
       role: arn === undefined ? undefined : { arn, sessionName, externalId },
       billingViewArn: listed.billingViewArn,
+      listAccounts: listed.listAccounts ?? true,
     },
   };
 }

@@ -13,6 +13,11 @@ export interface OrganizationAccess {
   role: AccessRole | undefined;
   /** The billing view whose cost is asked for; `undefined`: the account's own, the primary one. */
   billingViewArn: string | undefined;
+  /**
+   * Whether Organizations is asked for the accounts; without, those that have cost are the customers, with
+   * the names that Cost Explorer tells: for whoever owns a view of some accounts alone.
+   */
+  listAccounts: boolean;
 }
 
 /** `keys`: of the Vault secret. `chain`: a profile of the shared AWS files, or the SDK's default chain. */
@@ -38,6 +43,7 @@ const parts = [
   'roleSessionName',
   'externalId',
   'billingViewArn',
+  'listAccounts',
 ] as const;
 type Part = (typeof parts)[number];
 
@@ -49,8 +55,8 @@ const keyOf = (name: string, part: Part): string => `aws_${name}_${part}`;
 
 /**
  * The organizations that the AWS secret describes, sorted by name. Their names come from the keys
- * `aws_<name>_access_key_id`, `_secret_access_key`, `_roleArn`, `_roleSessionName`, `_externalId` and
- * `_billingViewArn`. Without a role the keys are used directly. A name that lacks a key it needs, or has
+ * `aws_<name>_access_key_id`, `_secret_access_key`, `_roleArn`, `_roleSessionName`, `_externalId`,
+ * `_billingViewArn` and `_listAccounts`. Without a role the keys are used directly. A name that lacks a key it needs, or has
  * one that is empty or malformed, comes back with a fault that names the key.
  * @param where the secret's place, for errors.
  * @throws {ConfigurationError} when no organization at all can be read, or `aws_region_name` is missing.
@@ -128,7 +134,7 @@ function readGroup(
       `add them to the Vault secret${without}`,
     );
   }
-  for (const part of [...ofRole, 'billingViewArn'] as const) {
+  for (const part of [...ofRole, 'billingViewArn', 'listAccounts'] as const) {
     const value = values.get(part);
     if (value !== undefined && !formats[part].pattern.test(value))
       return fault(
@@ -160,12 +166,14 @@ function readGroup(
           ? undefined
           : { arn, sessionName: value('roleSessionName'), externalId: values.get('externalId') },
       billingViewArn: values.get('billingViewArn'),
+      listAccounts: values.get('listAccounts') !== 'false',
     },
   };
 }
 
 /** A key's text without the white space that pasting leaves around it; `undefined` when there is none. */
 function textOf(value: unknown): string | undefined {
-  const text = typeof value === 'string' ? value.trim() : '';
+  const text =
+    typeof value === 'boolean' ? String(value) : typeof value === 'string' ? value.trim() : '';
   return text === '' ? undefined : text;
 }

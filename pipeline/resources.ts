@@ -5,7 +5,7 @@ import type { Log } from './log.js';
 import type { Month } from './month.js';
 import { once } from './once.js';
 import { openSecrets } from './secrets.js';
-import type { Scope } from './scope.js';
+import type { OrganizationView } from './scope.js';
 import type { Stage } from './selection.js';
 import {
   manifestPrefix,
@@ -15,6 +15,7 @@ import {
 } from './staging/layout.js';
 import { openStaging } from './staging/open.js';
 import type { Staging } from './staging/staging.js';
+import type { OrganizationAccess } from '../extract/organizations.js';
 import type { OrganizationSource } from '../extract/organization-source.js';
 import type { Database } from '../load/database.js';
 import type { Transformers } from '../transform/transformers.js';
@@ -25,8 +26,8 @@ export interface Resources {
   /** The organizations that the stages can work on for the month, by name. */
   organizations(month: Month, stages: readonly Stage[]): Promise<readonly string[]>;
   source(organization: string): Promise<OrganizationSource>;
-  /** The billing view that the organization's cost is asked of, and its region. */
-  view(organization: string): Promise<Pick<Scope, 'billingViewArn' | 'region'>>;
+  /** The billing view that the organization's cost is asked of, and whether its accounts are listed. */
+  view(organization: string): Promise<OrganizationView>;
   /** Threads for the transform stage. */
   transformers(): Promise<Transformers>;
   database(): Promise<Database>;
@@ -83,9 +84,9 @@ export async function openResources(
     },
     async view(organization) {
       const entry = (await secrets.organizations()).find(({ name }) => name === organization);
-      if (entry === undefined || 'fault' in entry) return { billingViewArn: null, region: null };
-      const { billingViewArn = null, region } = entry.access;
-      return { billingViewArn, region };
+      return entry === undefined || 'fault' in entry
+        ? { billingViewArn: null, listAccounts: true }
+        : viewOf(entry);
     },
     transformers,
     database,
@@ -97,6 +98,12 @@ export async function openResources(
       await secrets.close();
     },
   };
+}
+
+/** The organization's own part of what is asked for. */
+export function viewOf({ access }: { access: OrganizationAccess }): OrganizationView {
+  const { billingViewArn = null, listAccounts } = access;
+  return { billingViewArn, listAccounts };
 }
 
 function loadSources() {

@@ -1,7 +1,7 @@
 import type { Figures } from '../../load/check-difference.js';
 import { checkDifference } from '../../load/check-difference.js';
 import type { AwsTotal } from '../../transform/aws-total.js';
-import { readAwsTotal } from '../../transform/aws-total.js';
+import { readAwsTotal, readServiceDifferences } from '../../transform/aws-total.js';
 import { chargesBatches } from '../../transform/charges.js';
 import { checkCharges, checkTally } from '../../transform/check-tally.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
@@ -70,12 +70,18 @@ export async function checkPages(
   const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const totals = tally === undefined ? undefined : formatTotals(tally.totals);
+  const services = await report.examine('AWS total', () =>
+    readServiceDifferences(extraction, tally?.services, signal),
+  );
   if (tally !== undefined && charged !== undefined && awsTotal !== undefined) {
     const where = `${staging.location}/${extractionPrefix(slice, manifest.extraction)}`;
     await report.examine(
       'AWS total',
       () => {
-        checkDifference(figuresOf(manifest, awsTotal, tally, charged), tolerance);
+        checkDifference(
+          { ...figuresOf(manifest, awsTotal, tally, charged), serviceDifferences: services },
+          tolerance,
+        );
       },
       where,
     );

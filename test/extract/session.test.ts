@@ -133,7 +133,14 @@ interface Signed {
 /** Where a session of a region asks, and which region it signs for: host and region by signing name. */
 async function asked(region: string): Promise<Record<string, [host: string, region: string]>> {
   const credentials = { kind: 'keys', accessKeyId: 'AKIA', secretAccessKey: 's' } as const;
-  const access = { name: 'x', region, credentials, role: undefined, billingViewArn: undefined };
+  const access = {
+    name: 'x',
+    region,
+    credentials,
+    role: undefined,
+    billingViewArn: undefined,
+    listAccounts: true,
+  };
   const session = openSession(access, { log: memoryLog().log });
   const found: Awaited<ReturnType<typeof asked>> = {};
   const look = ({ hostname, headers }: Signed): never => {
