@@ -13,7 +13,7 @@ import { addAccounts, addUnlisted } from '../../transform/customers.js';
 import type { StagedExtraction } from '../../transform/pages.js';
 import { accountsPages } from '../../transform/pages.js';
 import type { Stamp } from '../../transform/rows.js';
-import type { Units } from '../money.js';
+import type { ServiceDifference, Units } from '../money.js';
 import { difference, formatNamed, formatTotals } from '../money.js';
 import { billingPeriod } from '../month.js';
 import { extractionPrefix } from '../staging/layout.js';
@@ -48,6 +48,7 @@ export interface StagedFigures {
   aws: Layer;
   /** AWS's ungrouped total minus the rows' sums; undefined where either is not known. */
   difference: Readonly<Record<string, string>> | undefined;
+  serviceDifferences: readonly ServiceDifference[] | undefined;
 }
 
 /**
@@ -108,6 +109,7 @@ export async function checkPages(
         : undefined,
     aws: { name: 'AWS total', totals: awsTotal?.totals },
     difference: totals && awsTotal ? difference(awsTotal.totals, totals) : undefined,
+    serviceDifferences: services,
   };
 }
 
