@@ -26,7 +26,7 @@ async function regionsOf(extraction: StagedExtraction) {
   for await (const { length, columns } of consumptionBatches(extraction, stamp, tally, signal)) {
     for (let row = 0; row < length; row++) {
       const value = (name: string) =>
-        String(valueAt(columns[columnIndex('consumption', name)]!, row));
+        String(valueAt(columns[columnIndex('consumption', name)], row));
       rows.set(['Reference', 'Service', 'Category'].map(value).join('/'), value('Region'));
     }
   }
