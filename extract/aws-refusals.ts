@@ -36,9 +36,10 @@ function wrongSignature(cause: Error, { access, where }: FailedCall): PipelineEr
  */
 function regionHint(access: FailedCall['access']): string {
   const { region } = access;
-  // Only the commercial partition has regions to opt into, and that region.
-  if (/^(?:cn|eusc|us-iso[a-z]*|eu-iso[a-z]*|aws)-/.test(region) || region === 'us-east-1')
-    return '';
+  // Only the commercial partition has regions to opt into, and that region; no partition knows another's keys.
+  if (region === 'us-east-1' || region === 'aws-global') return '';
+  if (/^(?:cn|eusc|us-iso[a-z]*|eu-iso[a-z]*|aws-[a-z-]+)-/.test(region))
+    return `, or of another partition than the region ${region} (${settingOf(access, 'region')})`;
   return `, or the region ${region} is not enabled for this account; use us-east-1 (${settingOf(access, 'region')})`;
 }
 

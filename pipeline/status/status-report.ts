@@ -52,7 +52,7 @@ function differenceTexts(slice: SliceStatus): string[] {
     .filter(([, amount]) => amount !== '0')
     .map(
       ([currency, amount]) =>
-        `${month} ${organization}: AWS's total is ${amount} ${currency} more than the rows; ${describeServices(slice, currency)}`,
+        `${month} ${organization}: AWS's total minus the rows is ${amount} ${currency}; ${describeServices(slice, currency)}`,
     );
 }
 
