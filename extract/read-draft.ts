@@ -63,7 +63,9 @@ async function readScope(found: Found, wanted: WantedScope): Promise<Scope> {
     : plainScope;
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
   if (!sameScope(scope, wanted))
-    throw new DataError('it asked for another detail, metric, billing view or list of accounts', { where });
+    throw new DataError('it asked for another detail, metric, billing view or list of accounts', {
+      where,
+    });
   return scope;
 }
 

@@ -264,9 +264,9 @@ test.serial(
       /deleted or inactive, or the region eu-south-2 is not enabled for this account; use us-east-1 \(aws_region_name in the Vault secret\)$/,
     );
     t.regex(await says('us-east-1'), /deleted or inactive$/);
-  t.regex(
-    await says('eusc-de-east-1'),
-    /deleted or inactive, or of another partition than the region eusc-de-east-1 \(aws_region_name/,
-  );
+    t.regex(
+      await says('eusc-de-east-1'),
+      /deleted or inactive, or of another partition than the region eusc-de-east-1 \(aws_region_name/,
+    );
   },
 );
