@@ -26,7 +26,7 @@ export function denied(cause: Error, call: FailedCall, details: ErrorDetails): P
     case 'ListAccounts':
       return refused(
         `${asker} may not list the accounts`,
-        `allow ${granteeOf(access)} organizations:ListAccounts${orRole(access)}; it must belong to the organization's management account or to a delegated administrator`,
+        `allow ${granteeOf(access)} organizations:ListAccounts${orRole(access)}; it must belong to the organization's management account or to a delegated administrator; or set ${settingOf(access, 'listAccounts')} to false, and Cost Explorer tells the accounts that have cost`,
       );
     case 'GetCostAndUsage':
       return refused(

@@ -34,6 +34,19 @@ function wrongSignature(cause: Error, { access, where }: FailedCall): PipelineEr
   });
 }
 
+/**
+ * STS gives the same answer to every key in a region that an account has not opted into (AWS Account
+ * Management reference guide, "Enable or disable AWS Regions in your account"); us-east-1 cannot be disabled.
+ */
+function regionHint(access: FailedCall['access']): string {
+  const { region } = access;
+  // Only the commercial partition has regions to opt into, and that region; no partition knows another's keys.
+  if (region === 'us-east-1' || region === 'aws-global') return '';
+  if (/^(?:cn|eusc|us-iso[a-z]*|eu-iso[a-z]*|aws-[a-z-]+)-/.test(region))
+    return `, or of another partition than the region ${region} (${settingOf(access, 'region')})`;
+  return `, or the region ${region} is not enabled for this account; use us-east-1 (${settingOf(access, 'region')})`;
+}
+
 /** A refusal that a setting or a right would mend, or that belongs to one operation; `undefined` for any other. */
 export function refusal(
   cause: Error,
@@ -44,13 +57,14 @@ export function refusal(
   const name = nameOf(cause);
   if (wrongSignatures.has(name)) return wrongSignature(cause, call);
   if (unknownKeys.has(name)) {
+    const keys = access.credentials.kind === 'keys';
     return new ConfigurationError(
-      access.credentials.kind === 'keys'
+      keys
         ? 'AWS does not know the access key'
         : `AWS does not know the access key of ${credentialsOf(access)}`,
       {
         ...details,
-        next: `check ${access.credentials.kind === 'keys' ? `aws_${access.name}_access_key_id in the Vault secret` : 'it'}: the key may be deleted or inactive`,
+        next: `check ${keys ? `aws_${access.name}_access_key_id in the Vault secret` : 'it'}: the key may be deleted or inactive${name === 'InvalidClientTokenId' ? regionHint(access) : ''}`,
       },
     );
   }
@@ -67,7 +81,7 @@ export function refusal(
         `the account of ${askerOf(access)} belongs to no organization`,
         {
           ...details,
-          next: `let ${settingOf(access, 'roleArn')} name a role of the organization's management account`,
+          next: `let ${settingOf(access, 'roleArn')} name a role of the organization's management account, or set ${settingOf(access, 'listAccounts')} to false`,
         },
       );
     case 'InvalidNextTokenException':

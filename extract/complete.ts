@@ -1,6 +1,7 @@
 import { throwIfInterrupted } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
-import { formatNamed, formatTotals } from '../pipeline/money.js';
+import type { Units } from '../pipeline/money.js';
+import { formatNamed, formatTotals, serviceDifferences } from '../pipeline/money.js';
 import type { OnProgress } from '../pipeline/outcome.js';
 import type { Scope } from '../pipeline/scope.js';
 import type { Slice } from '../pipeline/staging/layout.js';
@@ -33,6 +34,11 @@ export interface ExtractTask {
   scope: Scope;
   /** Ask for the month's ungrouped total too: one more request. */
   awsTotal: boolean;
+  /**
+   * How far that may lie from the rows, in units of 10^-18 of the currency; beyond it, one more request asks
+   * which services make the difference.
+   */
+  tolerance: Units;
   /** Days after the month's end in which its figures are provisional. */
   provisionalDays: number;
   /** Fetch the month even if it is staged completely. */
@@ -74,6 +80,9 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
     recordTypes: draft.scope.byRecordType ? figuresOf(draft.recordTypes) : null,
     awsTotal: awsTotal?.totals ?? null,
     ...(awsTotal === undefined ? {} : { awsMetrics: awsTotal.metrics }),
+    ...(draft.chains.get('service')?.complete === true
+      ? { serviceDifferences: serviceDifferences(draft.awsByService, draft.rowsByService) }
+      : {}),
     estimated: draft.estimated,
   };
   const key = extractionManifestKey(slice, draft.name);
@@ -87,29 +96,16 @@ function figuresOf({ groups, totals, metrics }: Tally) {
 }
 
 /**
- * Fetches accounts and cost side by side. When one of them fails, the other stages the page that it
- * is waiting for, which may be paid for already, and stops.
+ * Fetches the accounts, then the cost: where they may not be listed, no page of cost is paid for.
  * @returns the answers of ListAccounts that this brought.
  */
 async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
-  if (draft.accountsComplete && openQuery(draft, task.awsTotal) === undefined) return 0;
+  const listed = draft.accountsComplete || !draft.scope.listAccounts;
+  if (listed && openQuery(draft, task) === undefined) return 0;
   const source = await task.source();
-  const failed = new AbortController();
-  const side = async (work: Promise<number>): Promise<number> => {
-    try {
-      return await work;
-    } catch (error) {
-      failed.abort();
-      throw error;
-    }
-  };
-  const [accounts, cost] = await Promise.allSettled([
-    side(fetchAccounts(task, draft, source)),
-    side(fetchCost(task, draft, source, failed.signal)),
-  ]);
-  if (accounts.status === 'rejected') throw accounts.reason;
-  if (cost.status === 'rejected') throw cost.reason;
-  return accounts.value;
+  const requests = listed ? 0 : await fetchAccounts(task, draft, source);
+  await fetchCost(task, draft, source);
+  return requests;
 }
 
 async function fetchAccounts(
@@ -117,7 +113,6 @@ async function fetchAccounts(
   draft: Draft,
   source: OrganizationSource,
 ): Promise<number> {
-  if (draft.accountsComplete) return 0;
   const { pages, requests } = await source.accounts(task.signal);
   for (const page of pages) await stageAccountsPage(task.staging, task.slice, draft, page);
   return requests;
@@ -126,25 +121,22 @@ async function fetchAccounts(
 /**
  * Asks one question after the other, since AWS goes on changing the month and a stop loses one page at
  * most.
- * @returns the staged pages of Cost Explorer.
  */
 async function fetchCost(
   task: ExtractTask,
   draft: Draft,
   source: OrganizationSource,
-  stop: AbortSignal,
-): Promise<number> {
+): Promise<void> {
   const { staging, slice, signal, onPaid } = task;
   for (;;) {
-    const query = openQuery(draft, task.awsTotal);
-    if (query === undefined) return paidPages(draft);
+    const query = openQuery(draft, task);
+    if (query === undefined) return;
     throwIfInterrupted(signal);
     const chain = chainOf(draft, query);
     const question = { month: slice.month, scope: draft.scope, query };
     for await (const page of source.costAndUsage(question, [...chain.tokens], signal, onPaid)) {
       await stageCostPage(staging, slice, draft, chain, page);
       task.onProgress(`page ${paidPages(draft)}, ${draft.rows.groups} groups`);
-      if (stop.aborted) return paidPages(draft);
     }
   }
 }

@@ -33,9 +33,9 @@ function isOpen(
 }
 
 /**
- * Whether AWS may have newer figures: these are provisional, and of an earlier day in UTC. Cost
- * Explorer refreshes its data at least once a day (AWS Cost Management user guide), so that a rerun of
- * the same day would pay for the same answer.
+ * Whether AWS may have newer figures worth their price: these are provisional, and of an earlier day in
+ * UTC. AWS refreshes them up to three times daily (AWS Cost Management user guide, "Best practices for
+ * the AWS Cost Explorer API"); a rerun of the same day mostly pays for what it has, and `--force` asks.
  */
 function isOutdated(
   task: Pick<ExtractTask, 'slice' | 'provisionalDays' | 'now'>,
@@ -132,7 +132,7 @@ async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft
     const page = paidPages(draft) + 1;
     log.info(
       { extraction, page },
-      openQuery(draft, false) === undefined
+      openQuery(draft, { awsTotal: false, tolerance: 0n }) === undefined
         ? 'finishing an unfinished extraction: its cost pages are complete'
         : `going on with an unfinished extraction at cost page ${page}`,
     );

@@ -34,7 +34,25 @@ export const billingViewArn: Format = {
   write: 'write it as arn:aws:billing::123456789012:billingview/name',
 };
 
+/** Our own: whether the organization's accounts are listed. */
+export const listAccounts: Format = { pattern: /^(?:true|false)$/, write: 'write true or false' };
+
+/** Every region of every partition that the SDK knows, its `aws-global` and the like among them, and new ones. */
 export const region: Format = {
-  pattern: /^[a-z]{2}(-[a-z]+)+-\d+$/,
+  pattern: /^(?:[a-z]{2,}(?:-[a-z]+)+-\d+|aws(?:-[a-z]+)*-global)$/,
   write: 'set it, for example to eu-west-1',
+};
+
+/**
+ * Whether a region, or a role's ARN, belongs to AWS GovCloud (US), which has no Cost Explorer: its cost is
+ * told by the commercial account that pays for it (AWS GovCloud user guide, "Billing and payment").
+ */
+export function isGovCloud(regionOrArn: string): boolean {
+  return /^(?:us-gov-|aws-us-gov-|arn:aws-us-gov:)/.test(regionOrArn);
+}
+
+/** What to do instead of asking GovCloud. */
+export const GOV_CLOUD = {
+  message: 'is of AWS GovCloud, which has no Cost Explorer',
+  next: "ask the commercial account that pays for GovCloud: take its keys and role, and a region such as us-east-1; GovCloud's cost is in its answers",
 };

@@ -13,6 +13,8 @@ export interface ListedOrganization {
   profile?: string | undefined;
   region?: string | undefined;
   billingViewArn?: string | undefined;
+  /** See {@link OrganizationAccess.listAccounts}; without it, true. */
+  listAccounts?: boolean | undefined;
 }
 
 /** The session's name, as CloudTrail shows it, where the list says no other. */
@@ -40,6 +42,14 @@ async function entryOf({ name, ...listed }: ListedOrganization): Promise<Organiz
     );
     return { name, fault };
   }
+  const gov = [region, listed.roleArn].find((of) => of !== undefined && formats.isGovCloud(of));
+  if (gov !== undefined) {
+    const { message, next } = formats.GOV_CLOUD;
+    return {
+      name,
+      fault: new ConfigurationError(`organization ${name}: ${gov} ${message}`, { next }),
+    };
+  }
   const { roleArn: arn, roleSessionName: sessionName = SESSION_NAME, externalId } = listed;
   return {
     name,
@@ -49,6 +59,7 @@ async function entryOf({ name, ...listed }: ListedOrganization): Promise<Organiz
       credentials: { kind: 'chain', profile },
       role: arn === undefined ? undefined : { arn, sessionName, externalId },
       billingViewArn: listed.billingViewArn,
+      listAccounts: listed.listAccounts ?? true,
     },
   };
 }

@@ -13,6 +13,11 @@ export interface OrganizationAccess {
   role: AccessRole | undefined;
   /** The billing view whose cost is asked for; `undefined`: the account's own, the primary one. */
   billingViewArn: string | undefined;
+  /**
+   * Whether Organizations is asked for the accounts; without, those that have cost are the customers, with
+   * the names that Cost Explorer tells: for whoever owns a view of some accounts alone.
+   */
+  listAccounts: boolean;
 }
 
 /** `keys`: of the Vault secret. `chain`: a profile of the shared AWS files, or the SDK's default chain. */
@@ -38,6 +43,7 @@ const parts = [
   'roleSessionName',
   'externalId',
   'billingViewArn',
+  'listAccounts',
 ] as const;
 type Part = (typeof parts)[number];
 
@@ -50,8 +56,8 @@ const keyOf = (name: string, part: Part): string => `aws_${name}_${part}`;
 
 /**
  * The organizations that the AWS secret describes, sorted by name. Their names come from the keys
- * `aws_<name>_access_key_id`, `_secret_access_key`, `_roleArn`, `_roleSessionName`, `_externalId` and
- * `_billingViewArn`. Without a role the keys are used directly. A name that lacks a key it needs, or has
+ * `aws_<name>_access_key_id`, `_secret_access_key`, `_roleArn`, `_roleSessionName`, `_externalId`,
+ * `_billingViewArn` and `_listAccounts`. Without a role the keys are used directly. A name that lacks a key it needs, or has
  * one that is empty or malformed, comes back with a fault that names the key.
  * @param where the secret's place, for errors.
  * @throws {ConfigurationError} when no organization at all can be read, or `aws_region_name` is missing.
@@ -76,6 +82,13 @@ export function parseOrganizations(
         : `the secret's key ${REGION} names no AWS region`,
       { where, next: formats.region.write },
     );
+  }
+  if (formats.isGovCloud(region)) {
+    const { message, next } = formats.GOV_CLOUD;
+    throw new ConfigurationError(`the secret's key ${REGION} (${region}) ${message}`, {
+      where,
+      next,
+    });
   }
   return [...names].sort().map((name) => readGroup(secret, name, region, where));
 }
@@ -132,6 +145,14 @@ function readGroup(
         format.write,
       );
   }
+  const arn = values.get('roleArn');
+  if (arn !== undefined && formats.isGovCloud(arn)) {
+    const { message, next } = formats.GOV_CLOUD;
+    return fault(
+      `organization ${name}: the secret's key ${keyOf(name, 'roleArn')} ${message}`,
+      next,
+    );
+  }
   const value = (part: Part): string => values.get(part) ?? '';
   return {
     name,
@@ -143,14 +164,12 @@ function readGroup(
         accessKeyId: value('access_key_id'),
         secretAccessKey: value('secret_access_key'),
       },
-      role: values.has('roleArn')
-        ? {
-            arn: value('roleArn'),
-            sessionName: value('roleSessionName'),
-            externalId: values.get('externalId'),
-          }
-        : undefined,
+      role:
+        arn === undefined
+          ? undefined
+          : { arn, sessionName: value('roleSessionName'), externalId: values.get('externalId') },
       billingViewArn: values.get('billingViewArn'),
+      listAccounts: values.get('listAccounts') !== 'false',
     },
   };
 }
@@ -163,6 +182,7 @@ function formatOf(part: Part): formats.Format {
 
 /** A key's text without the white space that pasting leaves around it; `undefined` when there is none. */
 function textOf(value: unknown): string | undefined {
-  const text = typeof value === 'string' ? value.trim() : '';
+  const text =
+    typeof value === 'boolean' ? String(value) : typeof value === 'string' ? value.trim() : '';
   return text === '' ? undefined : text;
 }

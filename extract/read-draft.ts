@@ -35,9 +35,9 @@ interface Found {
  */
 export async function readDraft(found: Found, wanted: WantedScope): Promise<Draft> {
   const draft = emptyDraft(found.name, await readScope(found, wanted));
-  // With the total, whether or not it is wanted now: what is staged of it was paid for.
+  // With total and services, whether or not it is wanted now: what is staged of them was paid for.
   const read = new Set<string>();
-  for (const query of queriesOf(draft.scope, true, draft.services)) {
+  for (const query of queriesOf(draft.scope, true, draft, () => true)) {
     read.add(query.name);
     const chain = chainOf(draft, query);
     await readChain(found, draft, chain);
@@ -63,7 +63,9 @@ async function readScope(found: Found, wanted: WantedScope): Promise<Scope> {
     : plainScope;
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
   if (!sameScope(scope, wanted))
-    throw new DataError('it asked for another detail, metric or billing view', { where });
+    throw new DataError('it asked for another detail, metric, billing view or list of accounts', {
+      where,
+    });
   return scope;
 }
 
@@ -94,6 +96,7 @@ function readStaged<P>(where: string, read: () => P): P {
 }
 
 async function readAccounts(found: Found, draft: Draft): Promise<void> {
+  if (!draft.scope.listAccounts) return;
   const files = staged(found, 'accounts');
   try {
     for (const [index, file] of files.entries()) {

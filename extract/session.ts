@@ -1,6 +1,7 @@
 import { CostExplorerClient } from '@aws-sdk/client-cost-explorer';
 import { OrganizationsClient } from '@aws-sdk/client-organizations';
 import { STSClient } from '@aws-sdk/client-sts';
+import { z } from 'zod';
 import { throwIfInterrupted, TransientError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { sdkAgents } from '../pipeline/network.js';
@@ -48,13 +49,21 @@ export interface Session {
   close(): void;
 }
 
+/** The rules by which a client of the SDK finds its endpoint. */
+type EndpointRules = (CostExplorerClient | OrganizationsClient)['config']['endpointProvider'];
+
 /**
- * The Region that Organizations and Cost Explorer are signed for, one in each partition, whatever
- * Region the secret names (AWS General Reference, endpoints of AWS Organizations and of Cost Explorer).
+ * The region that a service with one endpoint for each partition is signed for, whatever region is asked
+ * from. The SDK's rules tell it, but the SDK itself forgets it where AWS_ENDPOINT_URL names the endpoint.
  */
-export function globalRegion(region: string): string {
-  return region.startsWith('cn-') ? 'cn-northwest-1' : 'us-east-1';
+function globalRegion(rules: EndpointRules, region: string): string {
+  const { properties } = rules({ Region: region, UseFIPS: false, UseDualStack: false });
+  return endpointProperties.parse(properties).authSchemes[0].signingRegion;
 }
+
+const endpointProperties = z.object({
+  authSchemes: z.tuple([z.object({ signingRegion: z.string() })], z.unknown()),
+});
 
 export interface SessionOptions {
   log: Log;
@@ -118,13 +127,18 @@ export function openSession(
       ? obtain
       : explained({ operation: 'AssumeRole' }, (signal) => assumeRole(sts, role, log, signal)),
   );
-  const signed = {
-    ...settings,
-    region: globalRegion(region),
-    credentials: () => held.credentials(),
-  };
-  const organizations = bound(new OrganizationsClient(signed));
-  const costExplorer = bound(new CostExplorerClient(signed));
+  const signed = { ...settings, credentials: () => held.credentials() };
+  const inGlobalRegion = (client: () => { config: { endpointProvider: EndpointRules } }) => ({
+    ...signed,
+    // Its rules are the client's own, and so known once there is one.
+    region: () => Promise.resolve(globalRegion(client().config.endpointProvider, region)),
+  });
+  const organizations: OrganizationsClient = bound(
+    new OrganizationsClient(inGlobalRegion(() => organizations)),
+  );
+  const costExplorer: CostExplorerClient = bound(
+    new CostExplorerClient(inGlobalRegion(() => costExplorer)),
+  );
   const clients: Clients = { sts, organizations, costExplorer };
 
   const request: Session['call'] = async (call, signal, send) => {

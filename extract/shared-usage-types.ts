@@ -1,8 +1,21 @@
-import { sharedQueryName } from '../pipeline/staging/layout.js';
-import type { Query } from '../pipeline/staging/manifest.js';
+import type { RegionPart } from '../pipeline/staging/layout.js';
+import { regionQueryName, sharedQueryName } from '../pipeline/staging/layout.js';
+import type { Dimension, Query } from '../pipeline/staging/manifest.js';
+import { regionOf } from '../pipeline/staging/tables.js';
 
 /** Usage type → the services that AWS bills it for; none where it does not say. */
 export type ServicesOf = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Usage type → values of the dimension REGION under which AWS bills it. */
+export type RegionsOf = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** What the answers so far say of usage types. */
+export interface UsageTypeFacts {
+  readonly services: ServicesOf;
+  readonly regions: RegionsOf;
+  /** Of those that have several services and several regions: service → regions. */
+  readonly regionsByService: ReadonlyMap<string, RegionsOf>;
+}
 
 /**
  * The questions that tell the cost of usage types that several services share, or that AWS names no service
@@ -39,6 +52,65 @@ export function sharedQueries(services: ServicesOf): Query[] {
 }
 
 type Unnamed = Omit<Query, 'name'>;
+
+/**
+ * The questions that tell, by service, the regions of usage types that have several services and several
+ * regions: CloudFront's `EU-DataTransfer-Out-Bytes` is of edge locations, that of Amazon S3 is of eu-west-1.
+ */
+export function regionsByServiceQueries({ services, regions }: UsageTypeFacts): Query[] {
+  const some = [...regions].filter(([type]) => (services.get(type)?.size ?? 0) > 1);
+  return regionQueries('service', new Map(some));
+}
+
+/** Those that tell, by account, the regions of what has several even within one service. */
+export function regionsByAccountQueries({ regions, regionsByService }: UsageTypeFacts): Query[] {
+  const open = [...regions].map(([type, all]) => {
+    const byService = [...(regionsByService.get(type)?.values() ?? [])];
+    const several = byService.filter((of) => countRegions(of) > 1).flatMap((of) => [...of]);
+    return [type, byService.length === 0 ? all : new Set(several)] as const;
+  });
+  return regionQueries('account', new Map(open));
+}
+
+function countRegions(values: ReadonlySet<string>): number {
+  return new Set([...values].map(regionOf)).size;
+}
+
+/**
+ * A third dimension is fixed by a filter here too: one usage type, grouped by region; or one region,
+ * grouped by usage type. The values of REGION that are no regions count as one. No set of such questions
+ * is smaller, and there are never more of them than regions.
+ */
+function regionQueries(part: RegionPart, regions: RegionsOf): Query[] {
+  const beside: Dimension = part === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT';
+  const several = [...regions]
+    // Nothing tells whether Cost Explorer takes an empty value in a filter: it has no region then.
+    .filter(([type, of]) => type !== '' && countRegions(of) > 1)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  const cover = smallestCover(
+    new Map(several.map(([type, of]) => [type, [...new Set([...of].map(regionOf))].sort()])),
+  );
+  const byType = several
+    .filter(([type]) => cover.left.has(type))
+    .map(([type]): Unnamed => ({ groupBy: ['REGION', beside], filter: { USAGE_TYPE: [type] } }));
+  const byRegion = [...cover.right].sort().map((region): Unnamed => {
+    const here = several.flatMap(([type, of]) => {
+      const values = [...of].filter((value) => regionOf(value) === region);
+      return cover.left.has(type) || values.length === 0 ? [] : [{ type, values }];
+    });
+    return {
+      groupBy: ['USAGE_TYPE', beside],
+      filter: {
+        REGION: [...new Set(here.flatMap(({ values }) => values))].sort(),
+        USAGE_TYPE: here.map(({ type }) => type),
+      },
+    };
+  });
+  return [...byType, ...byRegion].map((query, index) => ({
+    name: regionQueryName(part, index + 1),
+    ...query,
+  }));
+}
 
 /**
  * The fewest vertices of a bipartite graph that touch every edge, by Kőnig's theorem: as many as a largest

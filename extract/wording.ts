@@ -27,7 +27,7 @@ export function granteeOf({ name, credentials, role }: OrganizationAccess): stri
 /** Where a value of the access is set. */
 export function settingOf(
   { name, credentials }: OrganizationAccess,
-  part: 'roleArn' | 'externalId' | 'billingViewArn' | 'region',
+  part: 'roleArn' | 'externalId' | 'billingViewArn' | 'listAccounts' | 'region',
 ): string {
   if (credentials.kind === 'chain')
     return `${part} of ${name} under "organizations" in the configuration file`;

@@ -9,7 +9,7 @@ type Sums = Readonly<Record<string, string>>;
 /** What a manifest says of a slice's sums. */
 export type Figures = Pick<
   TransformManifest,
-  'month' | 'organization' | 'scope' | 'awsTotal' | 'awsMetrics'
+  'month' | 'organization' | 'scope' | 'awsTotal' | 'awsMetrics' | 'serviceDifferences'
 > & {
   consumption: Pick<TransformManifest['consumption'], 'totals' | 'columns' | 'pairs'>;
   charges?: Pick<NonNullable<TransformManifest['charges']>, 'totals' | 'columns'> | undefined;
@@ -23,6 +23,33 @@ export function awsDifference({ awsTotal, consumption }: Figures): Sums | undefi
   return awsTotal === undefined || awsTotal === null
     ? undefined
     : difference(awsTotal, consumption.totals);
+}
+
+const BY_AWS = 'by AWS';
+
+/** Most services that a message names. */
+const NAMED = 5;
+
+/**
+ * In words, which services make a difference between AWS's total and the rows, the largest first.
+ * @param what `total`, or the name of a further metric.
+ */
+export function describeServices(
+  { serviceDifferences }: Pick<Figures, 'serviceDifferences'>,
+  currency: string,
+  what = 'total',
+): string {
+  if (serviceDifferences === undefined) return 'which services make it was not asked for';
+  const metric = what === 'total' ? 'UnblendedCost' : what;
+  const apart = serviceDifferences.filter(
+    (one) => one.metric === metric && one.currency === currency,
+  );
+  if (apart.length === 0) return "no service makes it: AWS's cost by service is what the rows say";
+  const named = apart
+    .slice(0, NAMED)
+    .map(({ service, difference: of }) => `${JSON.stringify(service)} (${of} ${currency})`);
+  const more = apart.length - named.length;
+  return `it is made by ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** A total, and what the rows of a table add up to. */
@@ -50,7 +77,7 @@ function* comparedTotals(figures: Figures): Generator<Compared> {
           tables: ofCharges,
         }
       : {
-          by: 'by AWS',
+          by: BY_AWS,
           said: awsTotal,
           metrics: awsMetrics,
           tables: [{ rows: 'its rows', table: consumption }, ...ofCharges],
@@ -78,9 +105,9 @@ function* comparedTotals(figures: Figures): Generator<Compared> {
  */
 export function checkDifference(figures: Figures, tolerance: Units): void {
   const { month, organization } = figures;
-  const fault = (what: string, apart: string): DataError =>
+  const fault = (what: string, apart: string, services = ''): DataError =>
     new DataError(
-      `${what}: a difference of ${apart}, more than the tolerance of ${formatAmount(tolerance)}`,
+      `${what}: a difference of ${apart}, more than the tolerance of ${formatAmount(tolerance)}${services}`,
       {
         next: `fetch the month again with "pipeline run --stage extract --force --month ${month} --organization ${organization}", or take the difference with --tolerance`,
       },
@@ -93,6 +120,7 @@ export function checkDifference(figures: Figures, tolerance: Units): void {
     throw fault(
       `${organization}'s ${what} of ${month} is ${amount(said)} ${by}, ${rows} add up to ${amount(sums)}`,
       amount(differences),
+      by === BY_AWS ? `; ${describeServices(figures, currency, what)}` : '',
     );
   }
   const largest = figures.consumption.pairs?.largest ?? null;

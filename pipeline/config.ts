@@ -6,7 +6,7 @@ import { describeError, PipelineError, UsageError } from './errors.js';
 import { readInput } from './files.js';
 import { authorities, proxyFaults } from './proxy.js';
 import { tagsOf } from './organization-tags.js';
-import type { Scope } from './scope.js';
+import type { OrganizationView, Scope } from './scope.js';
 import { keepSecret } from './printable.js';
 import { httpUrl, nameOf, settingsSchema, sources, wholeNumber } from './settings.js';
 import type { SettingValues } from './settings.js';
@@ -24,8 +24,8 @@ export interface Config {
   /** `suivi`: read the connection from the secret of that path. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'suivi'; path: string };
   parquet: SettingValues['parquet'];
-  /** What extract asks for; billing view and region are each organization's own. */
-  scope: Omit<Scope, 'billingViewArn' | 'region'>;
+  /** What extract asks for; billing view and list of accounts are each organization's own. */
+  scope: Omit<Scope, keyof OrganizationView>;
   awsTotal: boolean;
   /** Units of 10^-18 of the currency. */
   tolerance: SettingValues['tolerance'];

@@ -159,6 +159,57 @@ export function difference(
   return formatTotals(totals);
 }
 
+/** Sums by service, metric and currency. */
+export type ServiceTotals = Map<string, NamedTotals>;
+
+/** Adds an amount to the sum of its service, metric and currency. */
+export function addToService(
+  services: ServiceTotals,
+  service: string,
+  metric: string,
+  { currency, units }: { currency: string; units: Units },
+): void {
+  const named: NamedTotals = services.get(service) ?? new Map<string, Totals>();
+  services.set(service, named);
+  addToNamed(named, metric, currency, units);
+}
+
+/** What AWS says of a service more than its rows add up to (negative: less), as plain decimal. */
+export interface ServiceDifference {
+  service: string;
+  metric: string;
+  currency: string;
+  difference: string;
+}
+
+/** Where the two differ, the largest difference first. */
+export function serviceDifferences(said: ServiceTotals, found: ServiceTotals): ServiceDifference[] {
+  const apart: ServiceTotals = new Map();
+  for (const [sums, sign] of [
+    [said, 1n],
+    [found, -1n],
+  ] as const)
+    for (const [service, named] of sums)
+      for (const [metric, totals] of named)
+        for (const [currency, units] of totals)
+          addToService(apart, service, metric, { currency, units: sign * units });
+  const size = (units: Units): Units => (units < 0n ? -units : units);
+  return [...apart]
+    .flatMap(([service, named]) =>
+      [...named].flatMap(([metric, totals]) =>
+        [...totals].map(([currency, units]) => ({ service, metric, currency, units })),
+      ),
+    )
+    .filter(({ units }) => units !== 0n)
+    .sort((a, b) => {
+      if (size(a.units) !== size(b.units)) return size(a.units) > size(b.units) ? -1 : 1;
+      return `${a.service} ${a.metric} ${a.currency}` < `${b.service} ${b.metric} ${b.currency}`
+        ? -1
+        : 1;
+    })
+    .map(({ units, ...place }) => ({ ...place, difference: formatAmount(units) }));
+}
+
 /** The currencies of a difference that is larger than `tolerance`, to either side. */
 export function beyond(differences: Readonly<Record<string, string>>, tolerance: Units): string[] {
   return Object.entries(differences)

@@ -5,7 +5,7 @@ import type { Log } from './log.js';
 import type { Month } from './month.js';
 import { once } from './once.js';
 import { openSecrets } from './secrets.js';
-import type { Scope } from './scope.js';
+import type { OrganizationView } from './scope.js';
 import type { Stage } from './selection.js';
 import {
   manifestPrefix,
@@ -28,8 +28,8 @@ export interface Resources {
   /** @throws {PipelineError} when the secret or the configuration file lacks something for the organization. */
   admit(organization: string): Promise<void>;
   source(organization: string): Promise<OrganizationSource>;
-  /** The billing view that the organization's cost is asked of, and its region. */
-  view(organization: string): Promise<Pick<Scope, 'billingViewArn' | 'region'>>;
+  /** The billing view that the organization's cost is asked of, and whether its accounts are listed. */
+  view(organization: string): Promise<OrganizationView>;
   database(): Promise<Database>;
   /**
    * The same database for reading alone: nothing is made or upgraded.
@@ -103,9 +103,9 @@ export async function openResources(
     },
     async view(organization) {
       const entry = (await secrets.organizations()).find(({ name }) => name === organization);
-      if (entry === undefined || 'fault' in entry) return { billingViewArn: null, region: null };
-      const { billingViewArn = null, region } = entry.access;
-      return { billingViewArn, region };
+      return entry === undefined || 'fault' in entry
+        ? { billingViewArn: null, listAccounts: true }
+        : viewOf(entry);
     },
     database,
     reading,
@@ -117,6 +117,12 @@ export async function openResources(
       await secrets.close();
     },
   };
+}
+
+/** The organization's own part of what is asked for. */
+export function viewOf({ access }: { access: OrganizationAccess }): OrganizationView {
+  const { billingViewArn = null, listAccounts } = access;
+  return { billingViewArn, listAccounts };
 }
 
 function loadSources() {

@@ -26,9 +26,12 @@ export interface Scope {
   readonly byRecordType: boolean;
   /** ARN of the billing view that is asked; null: the organization's own cost. */
   readonly billingViewArn: string | null;
-  /** The organization's own region, for usage types whose region is unknown; no question depends on it. */
-  readonly region: string | null;
+  /** Whether the organization's accounts are listed; without, Cost Explorer's own names of them have to do. */
+  readonly listAccounts: boolean;
 }
+
+/** The part of a scope that is each organization's own. */
+export type OrganizationView = Pick<Scope, 'billingViewArn' | 'listAccounts'>;
 
 /** What extractions of versions without a choice asked for. */
 export const plainScope: Scope = {
@@ -36,12 +39,13 @@ export const plainScope: Scope = {
   metrics: [],
   byRecordType: false,
   billingViewArn: null,
-  region: null,
+  listAccounts: true,
 };
 
-/** A scope whose billing view may not be known, as where Vault cannot be asked: any will do. */
-export type WantedScope = Omit<Scope, 'billingViewArn' | 'region'> & {
+/** A scope of which an organization's own part may not be known, as where Vault cannot be asked: any will do. */
+export type WantedScope = Omit<Scope, keyof OrganizationView> & {
   billingViewArn: string | null | undefined;
+  listAccounts: boolean | undefined;
 };
 
 /** Whether what was asked for holds all that is wanted, in the wanted detail and view. */
@@ -50,6 +54,7 @@ export function covers(asked: Scope, wanted: WantedScope): boolean {
     asked.detail === wanted.detail &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
     (asked.byRecordType || !wanted.byRecordType) &&
+    (asked.listAccounts || wanted.listAccounts !== true) &&
     wanted.metrics.every((metric) => asked.metrics.includes(metric))
   );
 }
@@ -59,7 +64,7 @@ export function sameScope(asked: Scope, wanted: WantedScope): boolean {
   return (
     covers(asked, wanted) &&
     covers(
-      { ...plainScope, ...wanted, billingViewArn: null },
+      { ...plainScope, ...wanted, billingViewArn: null, listAccounts: wanted.listAccounts ?? true },
       { ...asked, billingViewArn: undefined },
     )
   );

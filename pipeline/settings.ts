@@ -88,6 +88,7 @@ export const organizationSchema = z
     profile: text.optional(),
     region: formatted(formats.region).optional(),
     billingViewArn: formatted(formats.billingViewArn).optional(),
+    listAccounts: z.boolean({ error: 'is neither true nor false' }).optional(),
     tag: tag.optional(),
   })
   .superRefine(({ roleArn, roleSessionName, externalId }, context) => {

@@ -142,6 +142,7 @@ async function perform(
         onPaid,
         scope: { ...config.scope, ...(await resources.view(slice.organization)) },
         awsTotal: config.awsTotal,
+        tolerance: config.tolerance,
         source: () => resources.source(slice.organization),
       });
     }

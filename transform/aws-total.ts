@@ -1,18 +1,24 @@
+import { isDeepStrictEqual } from 'node:util';
 import { DataError } from '../pipeline/errors.js';
-import type { NamedTotals, Totals, Units } from '../pipeline/money.js';
+import type { NamedTotals, ServiceDifference, ServiceTotals, Totals, Units } from '../pipeline/money.js';
 import {
   addTo,
   addToNamed,
+  addToService,
   formatNamed,
   formatTotals,
   parseAmount,
   sameNamed,
   sameTotals,
+  serviceDifferences,
 } from '../pipeline/money.js';
 import { currencyFault } from '../pipeline/staging/answers.js';
+import { costMetrics } from '../pipeline/scope.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
+import { scopeOf } from '../pipeline/staging/manifest.js';
+import { keyReader, valueOf } from './costs.js';
 import type { StagedExtraction } from './pages.js';
-import { totalPages } from './pages.js';
+import { costPages, totalPages } from './pages.js';
 
 /** AWS's own ungrouped cost of a month, currency → plain decimal. */
 export interface AwsTotal {
@@ -30,7 +36,7 @@ export async function readAwsTotal(
   extraction: StagedExtraction,
   signal: AbortSignal,
 ): Promise<AwsTotal | null> {
-  const { staging, slice, manifest } = extraction;
+  const { manifest } = extraction;
   const totals: Totals = new Map();
   const metrics: NamedTotals = new Map();
   let pages = 0;
@@ -51,8 +57,53 @@ export async function readAwsTotal(
       ? null
       : { totals: manifest.awsTotal, metrics: manifest.awsMetrics ?? {} };
   if (found === null ? said === null : said !== null && isSame(found, said)) return found;
-  throw new DataError(
-    `AWS's total as staged is ${JSON.stringify(found)}, its manifest says ${JSON.stringify(said)}`,
+  throw differs(extraction, 'total', found, said);
+}
+
+/** Whether AWS was asked for the month's cost by service alone. */
+export function hasServices({ manifest }: StagedExtraction): boolean {
+  return manifest.queries?.some(({ name }) => name === 'service') ?? false;
+}
+
+/**
+ * Which services' cost by AWS is not what their rows add up to, from AWS's staged answer by service alone;
+ * undefined where it was not asked for.
+ * @param rows what the rows add up to by service.
+ * @throws {DataError} when the staged answer is missing, altered, or says something else than the manifest.
+ */
+export async function readServiceDifferences(
+  extraction: StagedExtraction,
+  rows: ServiceTotals | undefined,
+  signal: AbortSignal,
+): Promise<ServiceDifference[] | undefined> {
+  if (rows === undefined) return undefined;
+  const said: ServiceTotals = new Map();
+  for await (const { where, content } of costPages(extraction, 'service', signal)) {
+    const serviceOf = keyReader(content, ['SERVICE'])('SERVICE');
+    const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+    for (const [index, group] of groups.entries()) {
+      const place = { where, row: index + 1 };
+      const service = serviceOf(group, place);
+      for (const metric of costMetrics(scopeOf(extraction.manifest))) {
+        const { units, unit: currency } = valueOf(group, metric, place);
+        addToService(said, service, metric, { currency, units });
+      }
+    }
+  }
+  const found = serviceDifferences(said, rows);
+  const { serviceDifferences: expected } = extraction.manifest;
+  if (isDeepStrictEqual(found, expected)) return found;
+  throw differs(extraction, 'cost by service', found, expected);
+}
+
+function differs(
+  { staging, slice, manifest }: StagedExtraction,
+  what: string,
+  found: unknown,
+  said: unknown,
+): DataError {
+  return new DataError(
+    `AWS's ${what} as staged is ${JSON.stringify(found)}, its manifest says ${JSON.stringify(said)}`,
     {
       where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
       next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,

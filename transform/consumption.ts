@@ -1,8 +1,11 @@
 import type { DataError } from '../pipeline/errors.js';
+import type { ServiceTotals } from '../pipeline/money.js';
+import { addToService } from '../pipeline/money.js';
 import type { Scope } from '../pipeline/scope.js';
 import { scopeOf } from '../pipeline/staging/manifest.js';
 import { consumption } from '../pipeline/staging/tables.js';
-import type { RowBatch } from './batch.js';
+import { hasServices } from './aws-total.js';
+import type { ColumnValues, RowBatch } from './batch.js';
 import { coded, constant, valueAt } from './batch.js';
 import type { FurtherColumn, RowTally } from './cost-columns.js';
 import { createCostColumns } from './cost-columns.js';
@@ -11,6 +14,8 @@ import type { CostPage, Group, Page, StagedExtraction } from './pages.js';
 import { costPages } from './pages.js';
 import type { PairDifference } from './pairs.js';
 import { comparePairs } from './pairs.js';
+import type { Regions } from './region.js';
+import { readRegions } from './region.js';
 import type { Place, Stamp } from './rows.js';
 import { batchOf, checkAccountId, checkLength, columnOf, rowFault } from './rows.js';
 import type { Readings, Subject } from './subjects.js';
@@ -24,6 +29,10 @@ import { readUsageTypes } from './usage-types.js';
 export interface ConsumptionTally extends RowTally {
   /** The rows by usage type beside AWS's own figures; null in the detail by service. */
   pairs: { compared: number; largest: PairDifference | null } | null;
+  /** Usage types with rows whose region is not known. */
+  severalRegions: Regions['several'];
+  /** The rows by service, where AWS was asked by service alone. */
+  services: ServiceTotals | undefined;
 }
 
 /** A tally of no rows. */
@@ -35,6 +44,8 @@ export function emptyTally(): ConsumptionTally {
     columns: new Map(),
     accounts: new Map(),
     pairs: null,
+    severalRegions: new Map(),
+    services: undefined,
   };
 }
 
@@ -51,8 +62,12 @@ export async function* consumptionBatches(
   const scope = scopeOf(extraction.manifest);
   const usageTypes =
     scope.detail === 'usage-type' ? await readUsageTypes(extraction, signal) : undefined;
+  const regions = usageTypes && (await readRegions(extraction, signal));
   const readings =
-    usageTypes === undefined ? serviceReadings() : usageTypeReadings(extraction, usageTypes);
+    usageTypes === undefined || regions === undefined
+      ? serviceReadings()
+      : usageTypeReadings(extraction, usageTypes, regions);
+  const byService: ServiceTotals | undefined = hasServices(extraction) ? new Map() : undefined;
   const accounts = createTerms(checkAccountId);
   const openCosts = createCostColumns(furtherColumns(scope), tally);
   const units = unitTerms();
@@ -68,6 +83,7 @@ export async function* consumptionBatches(
       const costs = openCosts(capacity);
       const usage = usageTypes && createUsageColumns(units, capacity);
       const codes = new Uint32Array(capacity);
+      const regionCodes = new Uint32Array(capacity);
       const rowSubjects: Subject[] = [];
       const place = { where: page.where, row: 0 };
       for (const { Groups = [], Estimated = false } of page.content.ResultsByTime) {
@@ -87,6 +103,8 @@ export async function* consumptionBatches(
           costs.add(group, Estimated, place);
           if (usage?.add(group, place) === true) tally.rounded++;
           codes[rowSubjects.length] = account.index;
+          if (subject.usage !== undefined)
+            regionCodes[rowSubjects.length] = subject.usage.regionIn(account.text, place).index;
           rowSubjects.push(subject);
         }
       }
@@ -104,9 +122,10 @@ export async function* consumptionBatches(
           });
         }
       }
+      if (byService !== undefined) addServices(byService, scope, rowSubjects, columns);
       yield batchOf(consumption, length, stamp, {
         Reference: coded(accounts.texts, rowAccounts),
-        ...subjectColumns(readings, rowSubjects),
+        ...subjectColumns(readings, rowSubjects, regionCodes.subarray(0, length)),
         SubCategory: constant('N/A'),
         ...(usage === undefined ? noUsage : usage.take(columns.Amount)),
         ...columns,
@@ -115,6 +134,8 @@ export async function* consumptionBatches(
   }
   for (const account of accounts.texts) tally.accounts.set(account, names.get(account) ?? '');
   if (usageTypes !== undefined) tally.pairs = comparePairs(usageTypes.pairs());
+  if (regions !== undefined) tally.severalRegions = regions.several;
+  tally.services = byService;
 }
 
 /** The columns of money beside Amount that are asked for. */
@@ -123,7 +144,33 @@ function furtherColumns({ detail, metrics }: Scope): FurtherColumn[] {
   return detail === 'usage-type' ? [...asked, ['DiscountedAmount', 'BlendedCost']] : asked;
 }
 
-function subjectColumns({ services, usageTypes, regions }: Readings, rows: readonly Subject[]) {
+/** Adds a page's rows to the sums of their services, by metric. */
+function addServices(
+  services: ServiceTotals,
+  scope: Scope,
+  rows: readonly Subject[],
+  columns: Readonly<Record<string, ColumnValues>>,
+): void {
+  const sources = new Map<string, ColumnValues | undefined>([
+    ['UnblendedCost', columns['Amount']],
+    ...furtherColumns(scope).map(([name, metric]) => [metric, columns[name]] as const),
+  ]);
+  for (const [metric, values] of sources) {
+    if (values === undefined) continue;
+    for (const [row, { service }] of rows.entries()) {
+      const units = valueAt(values, row);
+      const currency = String(valueAt(columns['Currency'] ?? constant(''), row));
+      if (typeof units === 'bigint')
+        addToService(services, service.text, metric, { currency, units });
+    }
+  }
+}
+
+function subjectColumns(
+  { services, usageTypes, regions }: Readings,
+  rows: readonly Subject[],
+  regionCodes: Uint32Array,
+) {
   const codes = (codeOf: (subject: Subject) => number): Uint32Array =>
     Uint32Array.from(rows, codeOf);
   const Service = coded(
@@ -133,10 +180,7 @@ function subjectColumns({ services, usageTypes, regions }: Readings, rows: reado
   if (usageTypes.texts.length === 0)
     return { Region: constant('N/A'), Service, Category: constant('N/A') };
   return {
-    Region: coded(
-      regions.texts,
-      codes(({ usage }) => usage?.region.index ?? 0),
-    ),
+    Region: coded(regions.texts, regionCodes),
     Service,
     Category: coded(
       usageTypes.texts,

@@ -13,6 +13,7 @@ const missing: Readonly<Record<Dimension, string>> = {
   LINKED_ACCOUNT: 'has no account id',
   USAGE_TYPE: 'has no usage type',
   RECORD_TYPE: 'has no charge type',
+  REGION: 'has no region',
 };
 
 /** Reads one dimension's value of a group. */

@@ -1,98 +1,92 @@
-/**
- * Short codes of regions as usage types begin with them (AWS Global Infrastructure documentation, "AWS
- * Region billing codes"; the codes of the China and GovCloud partitions by the Amazon S3 user guide,
- * "Understanding your AWS billing and usage reports"). `CPT` and `EUW1` are older forms.
- */
-const regions: Readonly<Record<string, string>> = {
-  USE1: 'us-east-1',
-  USE2: 'us-east-2',
-  USW1: 'us-west-1',
-  USW2: 'us-west-2',
-  CAN1: 'ca-central-1',
-  CAN2: 'ca-west-1',
-  MXC1: 'mx-central-1',
-  SAE1: 'sa-east-1',
-  AFS1: 'af-south-1',
-  CPT: 'af-south-1',
-  APE1: 'ap-east-1',
-  APE2: 'ap-east-2',
-  APN1: 'ap-northeast-1',
-  APN2: 'ap-northeast-2',
-  APN3: 'ap-northeast-3',
-  APS1: 'ap-southeast-1',
-  APS2: 'ap-southeast-2',
-  APS3: 'ap-south-1',
-  APS4: 'ap-southeast-3',
-  APS5: 'ap-south-2',
-  APS6: 'ap-southeast-4',
-  APS7: 'ap-southeast-5',
-  APS8: 'ap-southeast-6',
-  APS9: 'ap-southeast-7',
-  EU: 'eu-west-1',
-  EUW1: 'eu-west-1',
-  EUW2: 'eu-west-2',
-  EUW3: 'eu-west-3',
-  EUC1: 'eu-central-1',
-  EUC2: 'eu-central-2',
-  EUN1: 'eu-north-1',
-  EUS1: 'eu-south-1',
-  EUS2: 'eu-south-2',
-  ILC1: 'il-central-1',
-  MEC1: 'me-central-1',
-  MES1: 'me-south-1',
-  UGE1: 'us-gov-east-1',
-  UGW1: 'us-gov-west-1',
-  CNN1: 'cn-north-1',
-  CNW1: 'cn-northwest-1',
-};
+import type { RegionPart } from '../pipeline/staging/layout.js';
+import { regionOf } from '../pipeline/staging/tables.js';
+import { keyReader } from './costs.js';
+import type { StagedExtraction } from './pages.js';
+import { costPages } from './pages.js';
+import type { KeyOf } from './costs.js';
+import type { Dimension, Query } from '../pipeline/staging/manifest.js';
 
-/** What a short code looks like; `EU` and `CPT` are the exceptions. */
-const shortCode = /^[A-Z]{3}\d{1,2}$/;
+/** What AWS says of the regions of an extraction's usage types. */
+export interface Regions {
+  /** The region of a usage type of a service; where the account decides it, a function of the account. */
+  of(usageType: string, service: string): string | ((account: string) => string);
+  /** Usage types with rows whose region is not known, with those that an account used them in; none: none is told. */
+  readonly several: ReadonlyMap<string, ReadonlySet<string>>;
+}
 
-/** Some services, such as KMS, begin with the region itself. */
-const wholeCode = /^([a-z]{2}(?:-[a-z]+)+-\d)-/;
+const NONE = 'N/A';
+
+/** Usage type → service or account → regions. */
+type RegionsBy = Map<string, Map<string, Set<string>>>;
 
 /**
- * Services of the first hour: their usage types carry no prefix in us-east-1 ("USE1 (or no prefix)", the
- * same page of the S3 user guide; "optional Region prefix", DynamoDB developer guide, "Understanding your
- * AWS billing and usage reports"; for the others, the usage types of AWS's price lists of us-east-1).
+ * Reads the regions of the usage types. One that has several is told apart by the answers by service, then
+ * by those by account: a row's region is the only one that both leave; of several, none is told.
+ * @throws {DataError} when a page is missing, altered or wrong.
  */
-const firstHour = new Set([
-  'Amazon Elastic Compute Cloud - Compute',
-  'EC2 - Other',
-  'Amazon Simple Storage Service',
-  'Amazon DynamoDB',
-  'Amazon Relational Database Service',
-  'Amazon ElastiCache',
-  'Amazon Redshift',
-  'Amazon Elastic MapReduce',
-  'Amazon Elastic Load Balancing',
-  'Elastic Load Balancing',
-  'AmazonCloudWatch',
-  'Amazon Simple Queue Service',
-  'Amazon Simple Notification Service',
-]);
+export async function readRegions(
+  extraction: StagedExtraction,
+  signal: AbortSignal,
+): Promise<Regions> {
+  const all = new Map<string, Set<string>>();
+  const by: Record<RegionPart, RegionsBy> = { service: new Map(), account: new Map() };
+  const several = new Map<string, Set<string>>();
+  for (const query of extraction.manifest.queries ?? []) {
+    const part = /^usage-type-region(?:-(service|account)-\d+)?$/.exec(query.name);
+    if (part === null) continue;
+    const beside = part[1] as RegionPart | undefined;
+    for await (const { where, content } of costPages(extraction, query.name, signal)) {
+      const keyOf = keyReader(content, query.groupBy);
+      const valueOf = (dimension: Dimension) => reader(query, dimension, keyOf);
+      const [usageTypeOf, readRegion] = [valueOf('USAGE_TYPE'), valueOf('REGION')];
+      const besideOf = beside && keyOf(beside === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT');
+      const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+      for (const [index, group] of groups.entries()) {
+        const place = { where, row: index + 1 };
+        const usageType = usageTypeOf(group, place);
+        const region = regionOf(readRegion(group, place));
+        if (beside === undefined || besideOf === undefined) {
+          add(all, usageType, region);
+          continue;
+        }
+        const ofType = by[beside].get(usageType) ?? new Map<string, Set<string>>();
+        by[beside].set(usageType, ofType);
+        add(ofType, besideOf(group, place), region);
+      }
+    }
+  }
+  return {
+    several,
+    of(usageType, service) {
+      const regions = by.service.get(usageType)?.get(service) ?? all.get(usageType);
+      if (regions === undefined) {
+        several.set(usageType, new Set());
+        return NONE;
+      }
+      const [only, ...others] = regions;
+      if (only !== undefined && others.length === 0) return only;
+      return (account) => {
+        const here = by.account.get(usageType)?.get(account);
+        const [one, ...more] = [...regions].filter((region) => here?.has(region) ?? true);
+        if (one !== undefined && more.length === 0) return one;
+        for (const region of [one, ...more])
+          if (region !== undefined) add(several, usageType, region);
+        return NONE;
+      };
+    },
+  };
+}
 
-/** Usage types that stand for no usage, whatever the service. */
-const noUsage = new Set(['', 'NoUsageType', 'Dollar']);
+function add(of: Map<string, Set<string>>, key: string, value: string): void {
+  of.set(key, (of.get(key) ?? new Set()).add(value));
+}
 
-/** Their usage types begin with the continents of edge locations, `EU` among them. */
-const EDGE = 'Amazon CloudFront';
-
-/**
- * The region that a usage type belongs to, by its prefix: `EUW3-BoxUsage:m5.large` is of eu-west-3. Of
- * data transfer between two regions, `EUW3-USE1-AWS-Out-Bytes`, it is the first, where it is billed.
- * @param fallback for a prefix that looks like a region's and is unknown.
- * @returns `N/A` for a usage type without a region.
- */
-export function regionOf(usageType: string, service: string, fallback: string): string {
-  if (noUsage.has(usageType) || service === EDGE) return 'N/A';
-  const whole = wholeCode.exec(usageType)?.[1];
-  if (whole !== undefined) return whole;
-  const dash = usageType.indexOf('-');
-  const prefix = dash < 0 ? '' : usageType.slice(0, dash);
-  const known = Object.hasOwn(regions, prefix) ? regions[prefix] : undefined;
-  if (known !== undefined) return known;
-  if (shortCode.test(prefix)) return fallback;
-  return firstHour.has(service) && prefix !== 'Global' ? 'us-east-1' : 'N/A';
+/** Reads a dimension's value: a key of the group, or the only one by the question's filter. */
+export function reader(
+  { groupBy, filter }: Query,
+  dimension: Dimension,
+  keyOf: (dimension: Dimension) => KeyOf,
+): KeyOf {
+  const only = filter?.[dimension]?.[0];
+  return groupBy.includes(dimension) || only === undefined ? keyOf(dimension) : () => only;
 }

@@ -1,8 +1,9 @@
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
-import { costQuery, scopeOf } from '../pipeline/staging/manifest.js';
+import { costQuery } from '../pipeline/staging/manifest.js';
 import type { KeyOf } from './costs.js';
 import type { Group, StagedExtraction } from './pages.js';
-import { regionOf } from './region.js';
+import type { Regions } from './region.js';
+import { reader } from './region.js';
 import type { Place } from './rows.js';
 import { checkLength, columnOf, rowFault } from './rows.js';
 import type { Term, Terms } from './terms.js';
@@ -14,8 +15,9 @@ export interface Subject {
   /** 0, 1, 2 … in order of first appearance. */
   readonly index: number;
   readonly service: Term;
-  /** The usage type, and its region; `undefined` in the detail by service. */
-  readonly usage: { readonly type: Term; readonly region: Term } | undefined;
+  /** The usage type, and its region, which may be each account's own; `undefined` in the detail by service. */
+  readonly usage:
+    { readonly type: Term; readonly regionIn: (account: string, place: Place) => Term } | undefined;
 }
 
 /** How the groups of one question become rows. */
@@ -76,11 +78,14 @@ export function serviceReadings(): Readings {
  * The questions whose groups are the rows of the detail by usage type: by usage type and account, as far as
  * the usage type belongs to one service; and those about shared usage types.
  */
-export function usageTypeReadings({ manifest }: StagedExtraction, known: UsageTypes): Readings {
+export function usageTypeReadings(
+  { manifest }: StagedExtraction,
+  known: UsageTypes,
+  where: Regions,
+): Readings {
   const services = termsOf(columns.service);
   const usageTypes = termsOf(columns.category);
   const regions = termsOf(columns.region);
-  const fallback = scopeOf(manifest).region ?? 'N/A';
   // Service → usage type, by their indexes: a text of both could stand for two pairs.
   const subjects: Subject[][] = [];
   let count = 0;
@@ -90,15 +95,27 @@ export function usageTypeReadings({ manifest }: StagedExtraction, known: UsageTy
     const ofService = (subjects[service.index] ??= []);
     let subject = ofService[type.index];
     if (subject === undefined) {
-      const region = regions.of(regionOf(usageType, serviceName, fallback), place);
-      subject = { index: count++, service, usage: { type, region } };
+      subject = {
+        index: count++,
+        service,
+        usage: { type, regionIn: regionReader(where.of(usageType, serviceName), place) },
+      };
       ofService[type.index] = subject;
     }
     return subject;
   };
 
+  const regionReader = (region: ReturnType<Regions['of']>, place: Place) => {
+    if (typeof region === 'function')
+      return (account: string, here: Place): Term => regions.of(region(account), here);
+    const term = regions.of(region, place);
+    return () => term;
+  };
+
   const askedFor = new Set(
-    (manifest.queries ?? []).flatMap(({ filter }) => filter?.USAGE_TYPE ?? []),
+    (manifest.queries ?? []).flatMap(({ name, filter }) =>
+      name.startsWith('usage-type-shared-') ? (filter?.USAGE_TYPE ?? []) : [],
+    ),
   );
   const byAccount: Reading['subjects'] = (keyOf) => {
     const usageTypeOf = keyOf('USAGE_TYPE');
@@ -111,13 +128,10 @@ export function usageTypeReadings({ manifest }: StagedExtraction, known: UsageTy
     };
   };
   // Of the two dimensions one groups, and the other has a single value by the question's filter.
-  const shared = ({ groupBy, filter }: Query): Reading['subjects'] => {
+  const shared = (query: Query): Reading['subjects'] => {
     return (keyOf) => {
-      const reader = (dimension: Dimension): KeyOf => {
-        const only = filter?.[dimension]?.[0];
-        return groupBy.includes(dimension) || only === undefined ? keyOf(dimension) : () => only;
-      };
-      const [serviceOf, usageTypeOf] = [reader('SERVICE'), reader('USAGE_TYPE')];
+      const serviceOf = reader(query, 'SERVICE', keyOf);
+      const usageTypeOf = reader(query, 'USAGE_TYPE', keyOf);
       return (group, place) => subjectOf(serviceOf(group, place), usageTypeOf(group, place), place);
     };
   };

@@ -12,7 +12,7 @@ import { scopeOf, serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { version } from '../pipeline/version.js';
-import { readAwsTotal } from './aws-total.js';
+import { readAwsTotal, readServiceDifferences } from './aws-total.js';
 import { chargesBatches } from './charges.js';
 import { checkCharges, checkTally } from './check-tally.js';
 import type { ConsumptionTally } from './consumption.js';
@@ -133,6 +133,7 @@ async function makeTables(
     const charged = await writeCharges(task, extraction, stamp, exports);
     checkCharges(extraction, charged);
     const awsTotal = await readAwsTotal(extraction, signal);
+    const services = await readServiceDifferences(extraction, tally.services, signal);
     const totals = formatTotals(tally.totals);
     const named = new Map([...charged.accounts, ...tally.accounts]);
     const unlisted = [...named.keys()].filter((id) => !customers.has(id)).sort();
@@ -162,6 +163,7 @@ async function makeTables(
       awsTotal: awsTotal?.totals ?? null,
       difference: awsTotal === null ? null : difference(awsTotal.totals, totals),
       ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
+      ...(services === undefined ? {} : { serviceDifferences: services }),
       fetched: extraction.manifest.finished,
       customers: {
         rows: customers.size,
@@ -179,7 +181,7 @@ async function makeTables(
         : {}),
     };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
-    report(task, manifest, found);
+    report(task, manifest, found, tally.severalRegions);
     return manifest;
   } catch (error) {
     await exports.abort();
@@ -217,6 +219,9 @@ function figuresOf({ rows, rounded, totals, columns }: RowTally) {
   return { rows, totals: formatTotals(totals), columns: formatNamed(columns), rounded };
 }
 
+/** Most usage types that a warning names. */
+const NAMED = 10;
+
 /** Removes files of tables and formats that are not made any more; they would be older than the rest. */
 async function removeOthers(
   staging: Staging,
@@ -233,15 +238,25 @@ async function removeOthers(
 
 function report(
   { log }: TransformTask,
-  { customers, consumption }: TransformManifest,
+  { customers, consumption, scope }: TransformManifest,
   elsewhere: ReadonlyMap<string, ListedElsewhere>,
+  severalRegions: ConsumptionTally['severalRegions'],
 ): void {
   if (consumption.rounded > 0) {
     log.warn(
       `amounts with more than 18 fraction digits, rounded half to even: ${consumption.rounded}`,
     );
   }
-  if (customers.unlisted > 0) {
+  if (severalRegions.size > 0) {
+    const named = [...severalRegions].slice(0, NAMED).map(([usageType, regions]) => {
+      return `${JSON.stringify(usageType)} (${regions.size === 0 ? 'AWS tells none' : [...regions].sort().join(', ')})`;
+    });
+    const more = severalRegions.size - named.length;
+    log.warn(
+      `usage types of several regions within an account, whose rows have the Region N/A: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
+    );
+  }
+  if (customers.unlisted > 0 && scope?.listAccounts !== false) {
     log.info(
       `accounts with consumption that the organization does not list: ${customers.unlisted}`,
     );

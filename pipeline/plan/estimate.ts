@@ -1,8 +1,9 @@
 import type { Decision } from '../../extract/extract.js';
-import { openQuery, paidPages } from '../../extract/draft.js';
+import { emptyDraft, openQuery, paidPages } from '../../extract/draft.js';
 import { queriesOf } from '../../extract/queries.js';
 import type { Config } from '../config.js';
 import { DataError } from '../errors.js';
+import { plainScope } from '../scope.js';
 import type { StagedSlice } from '../staged.js';
 import type { Slice } from '../staging/layout.js';
 import { parsePageFile } from '../staging/layout.js';
@@ -13,9 +14,14 @@ import type { Staging } from '../staging/staging.js';
 /** Requests to Cost Explorer that a stage is going to make, as far as can be told beforehand. */
 export interface Estimate {
   requests: number;
+  /** Those beside them that are made only where AWS's total lies further from the rows than the tolerance. */
+  further: number;
   /** Whether there is an extraction to go by; without one, `requests` is the least possible. */
   known: boolean;
 }
+
+/** What takes no request. */
+export const noRequests: Estimate = { requests: 0, further: 0, known: true };
 
 type Asked = Pick<Config, 'scope' | 'awsTotal'>;
 
@@ -45,25 +51,27 @@ export function estimator(
       if (manifest === undefined) continue;
       if (scopeOf(manifest).detail === asked.scope.detail) return estimateBy(manifest, asked);
     }
-    return { requests: leastRequests(asked), known: false };
+    return { requests: leastRequests(asked), further: asked.awsTotal ? 1 : 0, known: false };
   };
 }
 
 /** At least a page for each question; what usage types share is known only from the first answers. */
 function leastRequests({ scope, awsTotal }: Asked): number {
-  return [...queriesOf(scope, awsTotal, new Map())].length;
+  return [...queriesOf(scope, awsTotal, emptyDraft('', plainScope), () => false)].length;
 }
 
 function estimateBy(manifest: ExtractionManifest, { scope, awsTotal }: Asked): Estimate {
-  const pages = { detail: 0, recordType: 0 };
+  const pages = { detail: 0, recordType: 0, service: 0 };
   for (const { file } of manifest.pages) {
     const operation = parsePageFile(file)?.operation;
     if (operation === 'record-type') pages.recordType++;
+    else if (operation === 'service') pages.service++;
     else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
   }
   const recordType = scope.byRecordType ? Math.max(1, pages.recordType) : 0;
   return {
     requests: pages.detail + recordType + (awsTotal ? 1 : 0),
+    further: awsTotal ? Math.max(1, pages.service) : 0,
     known: !scope.byRecordType || pages.recordType > 0,
   };
 }
@@ -82,26 +90,29 @@ async function readable(
   }
 }
 
-/**
- * What is left to ask for, of an extraction that takes so many requests in all.
- * @param awsTotal whether the month's ungrouped total is asked for too.
- */
-export function remaining(decision: Decision, whole: Estimate, awsTotal: boolean): Estimate {
+/** What is left to ask for, of an extraction that takes so many requests in all. */
+export function remaining(
+  decision: Decision,
+  whole: Estimate,
+  asked: Pick<Config, 'awsTotal' | 'tolerance'>,
+): Estimate {
   switch (decision.action) {
     case 'unchanged':
-      return { requests: 0, known: true };
+      return noRequests;
     case 'fetch':
       return whole;
     case 'resume': {
       const { draft } = decision;
-      const open = openQuery(draft, awsTotal);
-      if (open === undefined) return { requests: 0, known: true };
-      if (open.name === 'total') return { requests: 1, known: true };
-      const least = [...queriesOf(draft.scope, awsTotal, draft.services)].filter(
+      const open = openQuery(draft, asked);
+      if (open === undefined) return noRequests;
+      if (open.name === 'total') return { requests: 1, further: whole.further, known: true };
+      if (open.name === 'service') return { requests: 1, further: 0, known: true };
+      const least = [...queriesOf(draft.scope, asked.awsTotal, draft, () => false)].filter(
         ({ name }) => draft.chains.get(name)?.complete !== true,
       );
       return {
         requests: Math.max(least.length, whole.requests - paidPages(draft)),
+        further: whole.further,
         known: whole.known,
       };
     }

@@ -16,7 +16,7 @@ import { openStaging } from '../staging/open.js';
 
 /** Why the first fetch by usage type cannot be told beforehand. */
 const SHARED =
-  'usage types that several services share take further requests, and which those are is known only from the first answers; --max-requests bounds a run, and the next plan goes by what was fetched';
+  'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers; --max-requests bounds a run, and the next plan goes by what was fetched';
 
 export interface PlanRequest {
   config: Config;
@@ -59,7 +59,7 @@ export async function makePlan(
       staging,
       stages: selection.stages,
       faults: known.faults,
-      billingViews: known.billingViews,
+      views: known.views,
       estimate,
       loaded,
     };

@@ -1,6 +1,7 @@
 import { describeError, InterruptedError, PipelineError, UsageError } from '../errors.js';
-import { stagedOrganizations } from '../resources.js';
+import { stagedOrganizations, viewOf } from '../resources.js';
 import type { Resources } from '../resources.js';
+import type { OrganizationView } from '../scope.js';
 import type { Secrets } from '../secrets.js';
 import type { StagedSlice } from '../staged.js';
 import type { Staging } from '../staging/staging.js';
@@ -9,8 +10,8 @@ import type { Staging } from '../staging/staging.js';
 export interface Organizations extends Pick<Resources, 'staging' | 'organizations'> {
   /** What the secret or the configuration file lacks for an organization. */
   faults: ReadonlyMap<string, PipelineError>;
-  /** The billing view of each organization that is known of; null: its own cost. */
-  billingViews: ReadonlyMap<string, string | null>;
+  /** Each known organization's own part of what is asked for. */
+  views: ReadonlyMap<string, OrganizationView>;
   /** Why the names are the staging area's instead of the secret's, beside those of the configuration file. */
   note: string | undefined;
 }
@@ -28,13 +29,13 @@ export async function findOrganizations(
   notSetUp: PipelineError | undefined,
 ): Promise<Organizations> {
   const faults = new Map<string, PipelineError>();
-  const billingViews = new Map<string, string | null>();
+  const views = new Map<string, OrganizationView>();
   const found = notSetUp ?? (await attempt(secrets));
   const without = found instanceof PipelineError;
   const entries = without ? await secrets.listedOrganizations() : found;
   for (const entry of entries) {
     if ('fault' in entry) faults.set(entry.name, entry.fault);
-    else billingViews.set(entry.name, entry.access.billingViewArn ?? null);
+    else views.set(entry.name, viewOf(entry));
   }
   const known = [
     ...entries.map(({ name }) => name),
@@ -45,7 +46,7 @@ export async function findOrganizations(
   return {
     staging,
     faults,
-    billingViews,
+    views,
     note: without
       ? `the organizations are ${listed}those of which something is staged, since Vault cannot be asked: ${describeError(found)}`
       : undefined,
@@ -58,7 +59,7 @@ export function onlyStaged(staging: Staging): Organizations {
   return {
     staging,
     faults: new Map(),
-    billingViews: new Map(),
+    views: new Map(),
     note: undefined,
     organizations: (month, stages) =>
       stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests'),

@@ -10,6 +10,7 @@ import { stages } from '../selection.js';
 function totalOf(slices: readonly SlicePlan[]): Estimate {
   return {
     requests: slices.reduce((sum, { estimate }) => sum + estimate.requests, 0),
+    further: slices.reduce((sum, { estimate }) => sum + estimate.further, 0),
     known: slices.every(({ estimate }) => estimate.known),
   };
 }
@@ -24,8 +25,8 @@ export function formatPlan(
     month,
     organization,
     ...chosen.map((stage) => actionText(plans[stage])),
-    estimate.known ? String(estimate.requests) : `unknown, at least ${estimate.requests}`,
-    `${estimate.known ? '' : 'at least '}$${price(estimate.requests)}`,
+    `${estimate.known ? '' : 'unknown, '}${boundsText(estimate, String)}`,
+    boundsText(estimate, (requests) => `$${price(requests)}`),
   ]);
   const head = ['month', 'organization', ...chosen, 'requests', 'price'];
   const total = totalOf(slices);
@@ -42,7 +43,7 @@ export function formatPlan(
   return [
     formatTable(head, rows, ['requests', 'price']),
     '',
-    `total: ${total.known ? '' : 'at least '}${total.requests} Cost Explorer requests, $${price(total.requests)}`,
+    `total: ${total.known ? '' : 'at least '}${total.requests} Cost Explorer requests, $${price(total.requests)}${mostText(total)}`,
     ...notes.flatMap((note) => ['', `note: ${note}`]),
     ...reasons.flatMap((reason) => ['', reason]),
   ].join('\n');
@@ -67,8 +68,25 @@ export function planToJson(slices: readonly SlicePlan[], notes: readonly string[
   };
 }
 
-function estimateJson({ requests, known }: Estimate): Record<string, unknown> {
-  return { requests, requestsKnown: known, priceUsd: price(requests) };
+/** `4, at most 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
+function boundsText({ requests, further, known }: Estimate, text: (of: number) => string): string {
+  if (!known) return `at least ${text(requests)}`;
+  return further === 0 ? text(requests) : `${text(requests)}, at most ${text(requests + further)}`;
+}
+
+function mostText({ requests, further, known }: Estimate): string {
+  if (!known || further === 0) return '';
+  const most = requests + further;
+  return `; at most ${most}, $${price(most)}, where AWS's total differs from the rows`;
+}
+
+function estimateJson({ requests, further, known }: Estimate): Record<string, unknown> {
+  return {
+    requests,
+    requestsAtMost: known ? requests + further : null,
+    requestsKnown: known,
+    priceUsd: price(requests),
+  };
 }
 
 function actionText(plan: StagePlan | undefined): string {

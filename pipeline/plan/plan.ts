@@ -7,9 +7,10 @@ import type { Config } from '../config.js';
 import { InterruptedError, PipelineError } from '../errors.js';
 import { tagOf } from '../organization-tags.js';
 import type { Estimate } from './estimate.js';
-import { remaining } from './estimate.js';
+import { noRequests, remaining } from './estimate.js';
 import type { Log } from '../log.js';
 import type { LoadedSlices } from './plan-load.js';
+import type { OrganizationView } from '../scope.js';
 import type { Stage } from '../selection.js';
 import type { Slice } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
@@ -37,14 +38,17 @@ export interface PlanContext {
   force: boolean;
   /** What the secret or the configuration file lacks for an organization. */
   faults: ReadonlyMap<string, PipelineError>;
-  /** The billing view of each organization that is known of; null: its own cost. */
-  billingViews: ReadonlyMap<string, string | null>;
+  /** Each known organization's own part of the scope. */
+  views: ReadonlyMap<string, OrganizationView>;
   estimate: (slice: Slice) => Promise<Estimate>;
   /** Called only when the load stage has to be decided on. */
   loaded: () => Promise<LoadedSlices>;
   log: Log;
   now: () => Date;
 }
+
+/** Where Vault cannot be asked, any will do. */
+const unknownView = { billingViewArn: undefined, listAccounts: undefined };
 
 /** A staging area that stays as it is, whatever a stage's decision would tidy up in it. */
 export function untouched(staging: Staging): Staging {
@@ -58,7 +62,7 @@ export function untouched(staging: Staging): Staging {
 /** Asks each chosen stage what it would do, given what the stages before it would. */
 export async function planSlice(slice: Slice, context: PlanContext): Promise<SlicePlan> {
   const stages: SlicePlan['stages'] = {};
-  let estimate: Estimate = { requests: 0, known: true };
+  let estimate = noRequests;
   for (const stage of context.stages) {
     const before = Object.values(stages);
     if (before.some(({ action }) => action === 'fails' || action === 'skipped')) {
@@ -85,7 +89,7 @@ export async function planSlice(slice: Slice, context: PlanContext): Promise<Sli
 
 async function planExtract(
   slice: Slice,
-  { staging, force, config, faults, billingViews, estimate, log, now }: PlanContext,
+  { staging, force, config, faults, views, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
   const decision = await decideExtract({
     staging,
@@ -94,7 +98,7 @@ async function planExtract(
     provisionalDays: config.provisionalDays,
     log,
     now,
-    scope: { ...config.scope, billingViewArn: billingViews.get(slice.organization) },
+    scope: { ...config.scope, ...(views.get(slice.organization) ?? unknownView) },
   });
   const fault = faults.get(slice.organization);
   if (fault !== undefined && decision.action !== 'unchanged') throw fault;
@@ -103,7 +107,7 @@ async function planExtract(
       action: decision.action,
       ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
     },
-    estimate: remaining(decision, await estimate(slice), config.awsTotal),
+    estimate: remaining(decision, await estimate(slice), config),
   };
 }
 

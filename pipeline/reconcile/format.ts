@@ -119,6 +119,7 @@ export function reconciledToJson(results: readonly Reconciled[]): unknown {
         amount: totals ?? null,
       })),
       difference: result.difference ?? null,
+      serviceDifferences: result.serviceDifferences ?? null,
       customersWithoutCost: result.customersWithoutCost ?? null,
       findings: result.findings.map(({ layer, what, where, next }) => ({
         layer,

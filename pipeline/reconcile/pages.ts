@@ -1,7 +1,7 @@
 import type { Figures } from '../../load/check-difference.js';
 import { checkDifference } from '../../load/check-difference.js';
 import type { AwsTotal } from '../../transform/aws-total.js';
-import { readAwsTotal } from '../../transform/aws-total.js';
+import { readAwsTotal, readServiceDifferences } from '../../transform/aws-total.js';
 import { chargesBatches } from '../../transform/charges.js';
 import { checkCharges, checkTally } from '../../transform/check-tally.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
@@ -13,7 +13,7 @@ import { addAccounts, addUnlisted } from '../../transform/customers.js';
 import type { StagedExtraction } from '../../transform/pages.js';
 import { accountsPages } from '../../transform/pages.js';
 import type { Stamp } from '../../transform/rows.js';
-import type { Units } from '../money.js';
+import type { ServiceDifference, Units } from '../money.js';
 import { difference, formatNamed, formatTotals } from '../money.js';
 import { billingPeriod } from '../month.js';
 import { extractionPrefix } from '../staging/layout.js';
@@ -48,6 +48,7 @@ export interface StagedFigures {
   aws: Layer;
   /** AWS's ungrouped total minus the rows' sums; undefined where either is not known. */
   difference: Readonly<Record<string, string>> | undefined;
+  serviceDifferences: readonly ServiceDifference[] | undefined;
 }
 
 /**
@@ -70,12 +71,18 @@ export async function checkPages(
   const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const totals = tally === undefined ? undefined : formatTotals(tally.totals);
+  const services = await report.examine('AWS total', () =>
+    readServiceDifferences(extraction, tally?.services, signal),
+  );
   if (tally !== undefined && charged !== undefined && awsTotal !== undefined) {
     const where = `${staging.location}/${extractionPrefix(slice, manifest.extraction)}`;
     await report.examine(
       'AWS total',
       () => {
-        checkDifference(figuresOf(manifest, awsTotal, tally, charged), tolerance);
+        checkDifference(
+          { ...figuresOf(manifest, awsTotal, tally, charged), serviceDifferences: services },
+          tolerance,
+        );
       },
       where,
     );
@@ -102,6 +109,7 @@ export async function checkPages(
         : undefined,
     aws: { name: 'AWS total', totals: awsTotal?.totals },
     difference: totals && awsTotal ? difference(awsTotal.totals, totals) : undefined,
+    serviceDifferences: services,
   };
 }
 

@@ -1,6 +1,6 @@
 import type { ReadingDatabase } from '../../load/reading.js';
 import { DataError, throwIfInterrupted, UsageError } from '../errors.js';
-import type { Units } from '../money.js';
+import type { ServiceDifference, Units } from '../money.js';
 import type { Month } from '../month.js';
 import { checkDatabase, holdsLoads, loadedSlices, nothingStored } from './database.js';
 import { checkExports } from './exports.js';
@@ -35,6 +35,8 @@ export interface Reconciled extends Slice {
   layers: readonly Layer[];
   /** AWS's ungrouped total minus the sum; undefined when it was not asked for or cannot be read. */
   difference: Readonly<Record<string, string>> | undefined;
+  /** The services that make it; undefined when AWS was not asked for them. */
+  serviceDifferences: readonly ServiceDifference[] | undefined;
   customersWithoutCost: number | undefined;
   findings: readonly Finding[];
 }
@@ -111,6 +113,7 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
     provisional: undefined,
     layers: [],
     difference: undefined,
+    serviceDifferences: undefined,
     customersWithoutCost: undefined,
     findings: report.findings,
   };
@@ -142,6 +145,7 @@ async function reconcileSlice(
       stored.layer,
     ],
     difference: staged?.difference,
+    serviceDifferences: staged?.serviceDifferences,
     customersWithoutCost: stored.withoutCost,
     findings: report.findings,
   };

@@ -63,16 +63,23 @@ export type Operation = 'accounts' | QueryName;
 
 /**
  * The questions to Cost Explorer by name: cost by service and account; in the detail by usage type, usage
- * type by service, usage type by account, and one for each further question about usage types that
- * several services share; cost by charge type and account; the month's ungrouped total.
+ * type by service, usage type by account, one for each further question about usage types that several
+ * services share, usage type by region, and one for each further question about those of several regions;
+ * cost by charge type and account; the month's ungrouped total; cost by service alone.
  */
 export type QueryName =
   | 'cost-and-usage'
   | 'usage-type-service'
   | 'usage-type-account'
   | `usage-type-shared-${string}`
+  | 'usage-type-region'
+  | `usage-type-region-${RegionPart}-${string}`
   | 'record-type'
-  | 'total';
+  | 'total'
+  | 'service';
+
+/** What further questions about the regions of usage types group by beside them. */
+export type RegionPart = 'service' | 'account';
 
 /** File name, inside the extraction, of the `page`-th (from 1) answer of an operation. */
 export function pageFile(operation: Operation, page: number): string {
@@ -80,7 +87,7 @@ export function pageFile(operation: Operation, page: number): string {
 }
 
 const queryNames =
-  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|record-type|total';
+  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|record-type|total|service';
 const queryName = new RegExp(`^(?:${queryNames})$`);
 const pageName = new RegExp(`^(accounts|${queryNames})-(\\d{5,})\\.json$`);
 
@@ -98,6 +105,11 @@ export function parsePageFile(file: string): { operation: Operation; page: numbe
 /** Name of the `number`-th (from 1) question about shared usage types. */
 export function sharedQueryName(number: number): QueryName {
   return `usage-type-shared-${String(number).padStart(3, '0')}`;
+}
+
+/** Name of the `number`-th (from 1) question that tells the regions of usage types by service or account. */
+export function regionQueryName(part: RegionPart, number: number): QueryName {
+  return `usage-type-region-${part}-${String(number).padStart(3, '0')}`;
 }
 
 /** The file, inside the extraction, that says what is asked for; written before the first page. */

@@ -42,10 +42,10 @@ const scope: z.ZodType<Scope> = z.object({
   metrics: z.array(z.enum(furtherMetrics)),
   byRecordType: z.boolean(),
   billingViewArn: z.string().nullable(),
-  region: z.string().nullable(),
+  listAccounts: z.boolean(),
 });
 
-const dimension = z.enum(['SERVICE', 'LINKED_ACCOUNT', 'USAGE_TYPE', 'RECORD_TYPE']);
+const dimension = z.enum(['SERVICE', 'LINKED_ACCOUNT', 'USAGE_TYPE', 'RECORD_TYPE', 'REGION']);
 export type Dimension = z.infer<typeof dimension>;
 
 const query = z.object({
@@ -62,6 +62,19 @@ export type Query = z.infer<typeof query>;
 
 /** The only question of the detail by service; manifests older than the choice do not name it. */
 export const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
+
+/** The services whose cost by AWS is not what their rows add up to, the largest difference first. */
+const serviceDifferences = z
+  .array(
+    z.object({
+      service: z.string(),
+      metric: z.string(),
+      currency: z.string(),
+      /** AWS's cost of the service minus its rows. */
+      difference: z.string(),
+    }),
+  )
+  .optional();
 
 const extractionFields = z.object({
   format: z.literal(1),
@@ -91,6 +104,8 @@ const extractionFields = z.object({
   awsTotal: totals.nullable().optional(),
   /** The same by every other metric. */
   awsMetrics: namedTotals.optional(),
+  /** Present where AWS was asked by service alone, since its total lay too far from the rows. */
+  serviceDifferences,
   /** Whether AWS called any part of the answer estimated. */
   estimated: z.boolean(),
 });
@@ -150,7 +165,7 @@ export function scopeOf({ scope }: Pick<ExtractionManifest, 'scope'>): Scope {
  * Which questions a scope leads to, and their names. A page does not repeat its question's filter: a version
  * that derives other questions takes the next number, so that it does not go on with this one's pages.
  */
-const QUESTIONS = 1;
+const QUESTIONS = 2;
 
 const stagedScope = z.object({ questions: z.literal(QUESTIONS), scope });
 
@@ -193,6 +208,7 @@ const transformManifest = z.object({
   difference: totals.nullable().optional(),
   /** The same by every other metric that was asked for. */
   awsMetrics: namedTotals.optional(),
+  serviceDifferences,
   /** When the extraction was finished; manifests of older versions lack it. */
   fetched: instant.optional(),
   /** The tables' columns, see `tableColumns`; manifests of older versions lack it. */

@@ -61,7 +61,7 @@ function byName({ name, message, region }: Failure, verb: string): Remedy | unde
     return {
       kind,
       message: `the KMS key cannot be used (${name})`,
-      next: 'check --s3-kms-key-id, the state of the key and its policy',
+      next: 'check --s3-kms-key, the state of the key and its policy',
     };
   }
   switch (name) {

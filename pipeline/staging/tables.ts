@@ -125,6 +125,14 @@ const estimated: Column = {
   description: "AWS's own flag: the month's figures may still change",
 };
 
+/**
+ * What the column Region holds for a value of Cost Explorer's dimension REGION: a region's code, those of
+ * local zones too, or `N/A` for any other word, such as `global` and `NoRegion`.
+ */
+export function regionOf(value: string): string {
+  return /^[a-z]{2,}(?:-[a-z]+)+-\d+(?:-[a-z0-9]+)*$/.test(value) ? value : 'N/A';
+}
+
 /** The script's twelve columns come first, in its order: who reads them by place reads these too. */
 export const consumption: readonly Column[] = [
   reference,
@@ -133,7 +141,7 @@ export const consumption: readonly Column[] = [
     type: 'string',
     length: 64,
     description:
-      "Region of the usage type's prefix; the organization's own where the prefix is unknown; `N/A` without a region, and in the detail by service",
+      'The region as Cost Explorer tells it of the usage type, in the service and account where it has several; `N/A` without a region, where an account used it in several, and in the detail by service',
   },
   {
     name: 'Service',

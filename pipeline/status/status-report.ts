@@ -1,3 +1,4 @@
+import { describeServices } from '../../load/check-difference.js';
 import type { PipelineError } from '../errors.js';
 import { describeError } from '../errors.js';
 import { amountOf, errorToJson, formatTable } from '../report.js';
@@ -39,7 +40,20 @@ export function formatStatus(
       (fault) => `${slice.month} ${slice.organization} cannot be read: ${describeError(fault)}`,
     ),
   );
-  return [formatTable(head, rows, ['rows', 'amount', 'difference']), ...faults].join('\n');
+  const table = formatTable(head, rows, ['rows', 'amount', 'difference']);
+  return [table, ...slices.flatMap(differenceTexts), ...faults].join('\n');
+}
+
+/** Which services make a difference that was too large when the month was fetched. */
+function differenceTexts(slice: SliceStatus): string[] {
+  const { month, organization, difference = {} } = slice;
+  if (slice.serviceDifferences === undefined) return [];
+  return Object.entries(difference)
+    .filter(([, amount]) => amount !== '0')
+    .map(
+      ([currency, amount]) =>
+        `${month} ${organization}: AWS's total minus the rows is ${amount} ${currency}; ${describeServices(slice, currency)}`,
+    );
 }
 
 /** The same as one JSON document; amounts stay decimal texts, instants ISO 8601. */
@@ -62,6 +76,7 @@ export function statusToJson(
       rows: slice.rows ?? null,
       amount: slice.totals ?? null,
       difference: slice.difference ?? null,
+      serviceDifferences: slice.serviceDifferences ?? null,
       stale: slice.stale,
       errors: slice.faults.map(errorToJson),
     })),

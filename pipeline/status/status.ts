@@ -37,6 +37,8 @@ export interface SliceStatus extends Slice {
   totals: Readonly<Record<string, string>> | undefined;
   /** AWS's ungrouped total minus the rows; `undefined`: AWS was not asked for it. */
   difference: Readonly<Record<string, string>> | undefined;
+  /** The services that make it; `undefined`: AWS was not asked for them. */
+  serviceDifferences: ExtractionManifest['serviceDifferences'];
   /** What was made from something older than what the stage before it has now. */
   stale: ('transform' | 'load')[];
   /** Why something that is staged cannot be read. */
@@ -112,6 +114,7 @@ async function sliceStatus(
     rows: manifest?.groups,
     totals: manifest?.totals,
     difference: differenceOf(manifest),
+    serviceDifferences: manifest?.serviceDifferences,
     stale,
     faults,
   };

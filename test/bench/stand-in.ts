@@ -40,6 +40,7 @@ export async function startStandIn(
     sessionSeconds: undefined,
     accountsPerPage: 20,
     groupsPerPage: 250,
+    globalRegion: 'us-east-1',
   };
 
   const answer = async (request: HttpRequest): Promise<HttpAnswer> => {

@@ -111,6 +111,7 @@ test.serial("the token of the role's session is cut out of what AWS gives back",
       },
       role: { arn: 'arn:aws:iam::123456789012:role/x', sessionName: 'xx', externalId: undefined },
       billingViewArn: undefined,
+      listAccounts: true,
     },
     { log },
   );

@@ -20,6 +20,7 @@ const access: OrganizationAccess = {
   credentials: { kind: 'keys', accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret' },
   role: undefined,
   billingViewArn: undefined,
+  listAccounts: true,
 };
 const role = {
   arn: 'arn:aws:iam::123456789012:role/billing',

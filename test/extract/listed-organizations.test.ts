@@ -24,15 +24,23 @@ test.serial('an organization takes what is listed, and defaults for the rest', a
     credentials: { kind: 'chain', profile: undefined },
     role: undefined,
     billingViewArn: undefined,
+    listAccounts: true,
   });
   const billingViewArn = 'arn:aws:billing::000123456789:billingview/x';
-  const listed = { roleArn: ROLE, profile: 'paris', externalId: 'a-b', billingViewArn };
+  const listed = {
+    roleArn: ROLE,
+    profile: 'paris',
+    externalId: 'a-b',
+    billingViewArn,
+    listAccounts: false,
+  };
   t.deepEqual(await accessOf(listed), {
     name: 'newco',
     region: 'eu-west-3',
     credentials: { kind: 'chain', profile: 'paris' },
     role: { arn: ROLE, sessionName: 'aws-billing-pipeline', externalId: 'a-b' },
     billingViewArn,
+    listAccounts: false,
   });
   t.is((await accessOf({ roleArn: ROLE, roleSessionName: 'me' })).role?.sessionName, 'me');
 });

@@ -50,6 +50,7 @@ test('an organization has its own four values and the shared region; pasted whit
         externalId: undefined,
       },
       billingViewArn: undefined,
+      listAccounts: true,
     },
   });
 });
@@ -111,6 +112,7 @@ test('an organization that names no role uses its keys themselves', (t) => {
       credentials: { kind: 'keys', accessKeyId: 'AKIAOAB', secretAccessKey: 'hidden-oab' },
       role: undefined,
       billingViewArn: VIEW,
+      listAccounts: true,
     },
   });
 });
@@ -187,6 +189,10 @@ test('no organization, or no region, fails as a whole', (t) => {
   t.throws(() => parseOrganizations(rest, WHERE), {
     instanceOf: ConfigurationError,
     message: /aws_region_name is missing/,
+  });
+  t.throws(() => parseOrganizations({ ...rest, aws_region_name: 'us-gov-west-1' }, WHERE), {
+    instanceOf: ConfigurationError,
+    message: /aws_region_name \(us-gov-west-1\) is of AWS GovCloud, which has no Cost Explorer/,
   });
   t.throws(() => parseOrganizations({ ...rest, aws_region_name: 'Paris' }, WHERE), {
     instanceOf: ConfigurationError,

@@ -6,7 +6,6 @@ import { addAmounts, emptyTally } from '../../extract/tally.js';
 import type { Totals } from '../../pipeline/money.js';
 import type { Page } from '../../extract/page.js';
 import { followTokens, serializeAnswer } from '../../extract/page.js';
-import { globalRegion } from '../../extract/session.js';
 import { DataError, TransientError } from '../../pipeline/errors.js';
 import { parseMonth } from '../../pipeline/month.js';
 
@@ -426,10 +425,3 @@ for (const [what, account, says] of [
     t.is(error.where, 'page 2');
   });
 }
-
-test('Organizations and Cost Explorer are signed for the region of their partition', (t) => {
-  for (const region of ['eu-west-3', 'us-east-1', 'ap-southeast-2'])
-    t.is(globalRegion(region), 'us-east-1');
-  for (const region of ['cn-north-1', 'cn-northwest-1'])
-    t.is(globalRegion(region), 'cn-northwest-1');
-});

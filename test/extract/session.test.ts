@@ -1,11 +1,23 @@
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
+import { ListAccountsCommand } from '@aws-sdk/client-organizations';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { holdCredentials } from '../../extract/credentials.js';
+import { listedOrganizations } from '../../extract/listed-organizations.js';
 import type { OrganizationSource } from '../../extract/organization-source.js';
-import { DataError, TransientError } from '../../pipeline/errors.js';
-import { beforeWrites, bench, keysOf, setEnvironment } from '../support/extract.js';
+import { openSession } from '../../extract/session.js';
+import {
+  ConfigurationError,
+  DataError,
+  describeError,
+  TransientError,
+} from '../../pipeline/errors.js';
+import { root } from '../support/cli.js';
+import { beforeWrites, bench, keysOf, memoryLog, setEnvironment } from '../support/extract.js';
 
 const expired = { kind: 'error', code: 'ExpiredTokenException' } as const;
 
@@ -192,5 +204,159 @@ test.serial(
     await t.throwsAsync(run(), { instanceOf: DataError, message: /same continuation token/ });
     t.is(asked, 2);
     t.is((await keysOf(staging)).filter((key) => key.includes('/cost-and-usage-')).length, 1);
+  },
+);
+
+/** Every region of the SDK's own partition data, pseudo-regions such as aws-global too. */
+async function regionsOfSdk(): Promise<string[]> {
+  const lib = 'dist-es/submodules/client/util-endpoints/lib/aws/partitions.js';
+  const text = await readFile(join(root, 'node_modules/@aws-sdk/core', lib), 'utf8');
+  return [...text.matchAll(/"([a-z0-9-]+)": \{\s+"description"/g)].map(([, region = '']) => region);
+}
+
+/** Of the SDK's own request, what the test looks at. */
+interface Signed {
+  hostname: string;
+  headers: Record<string, string>;
+}
+
+/** Where a session of a region asks, and which region it signs for: host and region by signing name. */
+async function asked(region: string): Promise<Record<string, [host: string, region: string]>> {
+  const credentials = { kind: 'keys', accessKeyId: 'AKIA', secretAccessKey: 's' } as const;
+  const access = {
+    name: 'x',
+    region,
+    credentials,
+    role: undefined,
+    billingViewArn: undefined,
+    listAccounts: true,
+  };
+  const session = openSession(access, { log: memoryLog().log });
+  const found: Awaited<ReturnType<typeof asked>> = {};
+  const look = ({ hostname, headers }: Signed): never => {
+    const scope = /Credential=AKIA\/\d+\/([^/]+)\/([^/]+)/.exec(headers['authorization'] ?? '');
+    found[scope?.[2] ?? ''] = [hostname, scope?.[1] ?? ''];
+    throw new Error('seen');
+  };
+  const place = { step: 'deserialize', priority: 'low' } as const;
+  const { signal } = new AbortController();
+  await session
+    .call({ operation: 'ListAccounts' }, signal, ({ organizations }) => {
+      organizations.middlewareStack.add(
+        () =>
+          ({ request }) =>
+            look(request as Signed),
+        place,
+      );
+      return organizations.send(new ListAccountsCommand());
+    })
+    .catch(() => undefined);
+  await session
+    .call({ operation: 'GetCostAndUsage' }, signal, ({ costExplorer }) => {
+      costExplorer.middlewareStack.add(
+        () =>
+          ({ request }) =>
+            look(request as Signed),
+        place,
+      );
+      return costExplorer.send(
+        new GetCostAndUsageCommand({
+          TimePeriod: { Start: '2026-10-01', End: '2026-11-01' },
+          Granularity: 'MONTHLY',
+          Metrics: ['UnblendedCost'],
+        }),
+      );
+    })
+    .catch(() => undefined);
+  session.close();
+  return found;
+}
+
+test.serial(
+  'Cost Explorer and Organizations are asked where the SDK says, in every partition',
+  async (t) => {
+    t.deepEqual(await asked('eu-west-3'), {
+      organizations: ['organizations.us-east-1.amazonaws.com', 'us-east-1'],
+      ce: ['ce.us-east-1.amazonaws.com', 'us-east-1'],
+    });
+    t.deepEqual(await asked('eusc-de-east-1'), {
+      organizations: ['organizations.eusc-de-east-1.amazonaws.eu', 'eusc-de-east-1'],
+      ce: ['ce.eusc-de-east-1.api.amazonwebservices.eu', 'eusc-de-east-1'],
+    });
+    t.deepEqual((await asked('cn-north-1'))['ce'], [
+      'ce.cn-northwest-1.amazonaws.com.cn',
+      'cn-northwest-1',
+    ]);
+    t.deepEqual((await asked('us-iso-west-1'))['ce'], [
+      'ce.us-iso-east-1.c2s.ic.gov',
+      'us-iso-east-1',
+    ]);
+    t.deepEqual((await asked('us-isob-east-1'))['ce'], [
+      'ce.us-isob-east-1.sc2s.sgov.gov',
+      'us-isob-east-1',
+    ]);
+    // Behind an endpoint of one's own the region stays the partition's.
+    setEnvironment(t, { AWS_ENDPOINT_URL: 'http://127.0.0.1:9' });
+    t.deepEqual(await asked('eusc-de-east-1'), {
+      organizations: ['127.0.0.1', 'eusc-de-east-1'],
+      ce: ['127.0.0.1', 'eusc-de-east-1'],
+    });
+    t.deepEqual((await asked('ap-southeast-7'))['ce'], ['127.0.0.1', 'us-east-1']);
+  },
+);
+
+test.serial(
+  'every region that the SDK knows is taken, but GovCloud, before anything is asked',
+  async (t) => {
+    const regions = await regionsOfSdk();
+    t.true(regions.length > 40);
+    t.true(regions.includes('eusc-de-east-1'));
+    for (const region of [...regions, 'nz-north-1']) {
+      const [entry] = await listedOrganizations([{ name: 'x', region }]);
+      const fault = entry !== undefined && 'fault' in entry ? describeError(entry.fault) : '';
+      if (region.includes('gov'))
+        t.regex(fault, /GovCloud, .* commercial account that pays/, region);
+      else t.is(fault, '', region);
+    }
+  },
+);
+
+test.serial('an organization of the European Sovereign Cloud is fetched', async (t) => {
+  const globalRegion = 'eusc-de-east-1';
+  const { run, data, cloud } = await bench(t, { globalRegion });
+  const used = structuredClone(data.secret);
+  t.teardown(() => Object.assign(data.secret, used));
+  await t.throwsAsync(run(), { message: /refused the signature/ });
+  data.secret['aws_region_name'] = globalRegion;
+  t.like(await run(), { state: 'done', customers: 131 });
+  t.true(cloud.requests.some(({ operation, ok }) => operation === 'AssumeRole' && ok));
+});
+
+test.serial(
+  'an access key that STS does not know may be one of a region that is not enabled',
+  async (t) => {
+    const { run, cloud, data } = await bench(t);
+    const used = structuredClone(data.secret);
+    t.teardown(() => Object.assign(data.secret, used));
+    cloud.faults.push({
+      service: 'sts',
+      kind: 'error',
+      status: 403,
+      code: 'InvalidClientTokenId',
+      times: Infinity,
+    });
+    const says = async (region: string): Promise<string> => {
+      data.secret['aws_region_name'] = region;
+      return describeError(await t.throwsAsync(run(), { instanceOf: ConfigurationError }));
+    };
+    t.regex(
+      await says('eu-south-2'),
+      /deleted or inactive, or the region eu-south-2 is not enabled for this account; use us-east-1 \(aws_region_name in the Vault secret\)$/,
+    );
+    t.regex(await says('us-east-1'), /deleted or inactive$/);
+    t.regex(
+      await says('eusc-de-east-1'),
+      /deleted or inactive, or of another partition than the region eusc-de-east-1 \(aws_region_name/,
+    );
   },
 );

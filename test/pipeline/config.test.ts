@@ -202,6 +202,11 @@ for (const [what, organizations, says] of [
     /"organizations\.1\.billingViewArn".*: is malformed/,
   ],
   ['a malformed region', [{ name: 'a', region: 'hunter2' }], /"organizations\.0\.region"/],
+  [
+    'no choice about the list of accounts',
+    [{ name: 'a', listAccounts: 'hunter2' }],
+    /"organizations\.0\.listAccounts".*: is neither true nor false/,
+  ],
   ['a tag that is too long', [{ name: 'a', tag: 'hunter2'.repeat(10) }], /organizations\.0\.tag/],
   [
     'an external id without role',

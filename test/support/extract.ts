@@ -14,6 +14,7 @@ import { startCloud } from '../../fixtures/cloud/cloud.js';
 import type { CloudData } from '../../fixtures/demo/data.js';
 import { demoData } from '../../fixtures/demo/data.js';
 import type { RunLog } from '../../pipeline/log.js';
+import { parseAmount } from '../../pipeline/money.js';
 import { parseMonth } from '../../pipeline/month.js';
 import type { Outcome } from '../../pipeline/outcome.js';
 import { plainScope } from '../../pipeline/scope.js';
@@ -135,6 +136,7 @@ export async function bench(
         source: () => open(changes?.slice?.organization),
         scope: plainScope,
         awsTotal: true,
+        tolerance: parseAmount('0.01').units,
         provisionalDays: 10,
         force: false,
         signal: new AbortController().signal,

@@ -16,7 +16,10 @@ test('a line break in a name does not make one subject of two', (t) => {
   const usageTypes = {
     servicesOf: (type: string) => servicesOf.get(type),
   } as unknown as UsageTypes;
-  const { list } = usageTypeReadings(extraction, usageTypes);
+  const { list } = usageTypeReadings(extraction, usageTypes, {
+    of: () => 'N/A',
+    several: new Map(),
+  });
   const subjectOf = (usageType: string) =>
     list[0]!.subjects(() => () => usageType)({}, { where: 'page', row: 1 })!;
   const textsOf = ({ index, service, usage }: ReturnType<typeof subjectOf>) => [

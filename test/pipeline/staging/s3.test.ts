@@ -312,7 +312,7 @@ const refusals = [
   [403, 'SignatureDoesNotMatch', /does not accept the AWS credentials/, /AWS_SECRET_ACCESS_KEY/],
   [301, 'PermanentRedirect', /lies in another region/, /AWS_REGION/],
   [400, 'AuthorizationHeaderMalformed', /lies in another region/, /AWS_REGION/],
-  [400, 'KMS.DisabledException', /the KMS key cannot be used/, /--s3-kms-key-id/],
+  [400, 'KMS.DisabledException', /the KMS key cannot be used/, /--s3-kms-key,/],
   [501, 'NotImplemented', /S3 refuses to read the file: NotImplemented \(501\)/, /server behind/],
   [400, 'InvalidRequest', /S3 refuses to read the file: InvalidRequest \(400\)/, /--staging/],
 ] as const;
