@@ -2,7 +2,8 @@
  * Imports run one way: cli → commands → run → the three stages → staging and the small value modules.
  * The stages never import each other; only the demo command and the tests may see the stand-in cloud.
  */
-const values = '^pipeline/(month|money|scope|errors|log|version|outcome|provisional|waits|files)\\.ts$';
+const values =
+  '^pipeline/(month|money|scope|errors|log|version|outcome|provisional|waits|files)\\.ts$';
 const rule = (name, from, to) => ({ name, severity: 'error', from, to });
 
 module.exports = {
