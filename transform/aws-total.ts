@@ -1,6 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DataError } from '../pipeline/errors.js';
-import type { NamedTotals, ServiceDifference, ServiceTotals, Totals, Units } from '../pipeline/money.js';
+import type {
+  NamedTotals,
+  ServiceDifference,
+  ServiceTotals,
+  Totals,
+  Units,
+} from '../pipeline/money.js';
 import {
   addTo,
   addToNamed,

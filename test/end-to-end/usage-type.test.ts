@@ -168,7 +168,10 @@ test('a plan tells the requests of the detail, and a stopped run pays for nothin
   const select = [...detail, '--organization', 'oab', '--by-record-type'];
   const first = await run('plan', ...select);
   t.regex(first.stdout, /unknown, at least 5 +at least \$0\.05/);
-  t.regex(first.stdout, /note: usage types of several services, or of several regions, take further requests/);
+  t.regex(
+    first.stdout,
+    /note: usage types of several services, or of several regions, take further requests/,
+  );
   const limit = ['--max-requests', '5'];
   let code: number | null = 1;
   for (let runs = 0; code === 1 && runs < 20; runs++) {

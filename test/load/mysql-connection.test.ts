@@ -132,7 +132,10 @@ test.serial('the authorities may be PEM text, as in a secret', async (t) => {
   await server.query(url, 'FLUSH SSL');
   const location = parseDatabaseUrl(url);
   if (location.kind !== 'mysql') return t.fail();
-  const database = await openDatabase({ ...location, ssl: { ca, mode: 'verify-ca' } }, { log: silent });
+  const database = await openDatabase(
+    { ...location, ssl: { ca, mode: 'verify-ca' } },
+    { log: silent },
+  );
   t.teardown(() => database.close());
   t.is(database.dialect, 'mysql');
 });
