@@ -155,11 +155,11 @@ test.serial(
         (place) => exact.get(place) !== joined.get(place),
       ).length;
     }
+    const docs = await readFile(join(root, 'docs/usage-types.md'), 'utf8');
+    t.true(docs.includes(`${wrongRows} of ${rows.length} rows`), `${wrongRows} of ${rows.length}`);
     const readme = await readFile(join(root, 'README.md'), 'utf8');
-    t.true(
-      readme.includes(`${wrongRows} of ${rows.length} rows`),
-      `${wrongRows} of ${rows.length}`,
-    );
+    const [wrong, all] = [wrongRows, rows.length].map((count) => count.toLocaleString('en'));
+    t.true(readme.includes(`${wrong} of the demo's ${all} rows`));
   },
 );
 
