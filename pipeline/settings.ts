@@ -167,7 +167,7 @@ export const sources: readonly Source[] = [
   {
     path: 'vault.skipVerify',
     env: 'VAULT_SKIP_VERIFY',
-    meaning: "`true` or `1`: Vault's certificate is not checked, which every run warns of",
+    meaning: "Vault's certificate is not checked; every run warns of it",
   },
   { path: 'staging', flag: 'staging', env: 'PIPELINE_STAGING' },
   {

@@ -274,6 +274,12 @@ test('the two first commands are scripts of the package, and a second demo asks 
   t.regex(await demo(), /12 done; [1-9]/);
   t.regex(await demo(), /12 unchanged; 0 Cost Explorer requests, \$0\.00/);
   t.regex(readme.replaceAll(/\s+/g, ' '), /The demo run again asks AWS for 0 pages/);
+  const [staging, database] = [join(folder, 'staging'), `sqlite:${join(folder, 'billing.sqlite')}`];
+  const layers = await pipeline(
+    ['reconcile', '--staging', staging, '--database', database, '--tolerance', '0'],
+    { cwd: folder },
+  );
+  t.regex(layers.stdout, /every layer agrees; 4 checked/);
 });
 
 test('every configuration file is accepted', async (t) => {
