@@ -39,6 +39,7 @@ export async function generate(): Promise<Map<string, string>> {
   const parts = new Map<string, string>([
     ['settings', settingsTable(commands)],
     ['flags', flagsTable(commands)],
+    ['athena', athenaStatement()],
     ...tableNames.map((table) => [table, columnsTable(table, tables[table])] as const),
     ...Object.entries(samples).map(([name, sample]) => [name, block(sample)] as const),
   ]);
@@ -98,6 +99,24 @@ function columnsTable(table: string, columns: readonly Column[]): string {
     return [name, `${typeNames[type]}${size}${nullable === true ? ', null' : ''}`, description];
   });
   return markdownTable([[table, 'type', 'what it is'], ...rows]);
+}
+
+const athenaTypes: Record<Column['type'], string> = {
+  string: 'string',
+  decimal: 'decimal(38,18)',
+  date: 'date',
+  timestamp: 'timestamp',
+  boolean: 'boolean',
+};
+
+function athenaStatement(): string {
+  const columns = tables.consumption.map(({ name, type }) => `  ${name} ${athenaTypes[type]}`);
+  return `\`\`\`sql
+CREATE EXTERNAL TABLE consumption (
+${columns.join(',\n')}
+) PARTITIONED BY (month string)
+STORED AS PARQUET LOCATION 's3://bucket/prefix/parquet/consumption/';
+\`\`\``;
 }
 
 /** A flag's explanation ends with its default where it has one. */
