@@ -217,7 +217,12 @@ test('the commands do what they say, and the statements read what they loaded', 
   t.true(tried.length >= 15);
   for (const { file, command } of tried) {
     const [, , ...words] = command.split(/\s+/);
-    const env = { ...cloud.environment, ...s3.environment };
+    const env = {
+      ...cloud.environment,
+      ...s3.environment,
+      // Another staging area: loaded beside the first, not over it.
+      ...(command.includes('s3://') ? { PIPELINE_DATABASE: 'sqlite:s3.sqlite' } : {}),
+    };
     // npx starts slowly: that it finds the command is tried on the README's.
     const { stdout } =
       file === 'README.md'
