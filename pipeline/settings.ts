@@ -167,21 +167,53 @@ export interface Source {
   readonly path: string;
   readonly flag?: string;
   readonly env?: string;
+  /** What it means, where no flag's help tells it: the text of the documentation. */
+  readonly meaning?: string;
+  /** What holds where it is not set, and the schema has no default for it. */
+  readonly unset?: string;
 }
 
 /** Where each setting may come from besides the configuration file. */
 export const sources: readonly Source[] = [
-  { path: 'vault.address', env: 'VAULT_ADDR' },
-  { path: 'vault.roleId', env: 'VAULT_ROLE_ID' },
-  { path: 'vault.secretId', env: 'VAULT_SECRET_ID' },
-  { path: 'vault.loginPath', env: 'VAULT_LOGIN_PATH' },
-  { path: 'vault.awsSecretPath', env: 'VAULT_AWS_SECRET_PATH' },
-  { path: 'vault.suiviSecretPath', env: 'VAULT_SUIVI_SECRET_PATH' },
-  { path: 'vault.namespace', env: 'VAULT_NAMESPACE' },
-  { path: 'vault.caCert', env: 'VAULT_CACERT' },
-  { path: 'vault.skipVerify', env: 'VAULT_SKIP_VERIFY' },
+  { path: 'vault.address', env: 'VAULT_ADDR', meaning: "Vault's address" },
+  { path: 'vault.roleId', env: 'VAULT_ROLE_ID', meaning: 'AppRole role id' },
+  { path: 'vault.secretId', env: 'VAULT_SECRET_ID', meaning: 'AppRole secret id' },
+  {
+    path: 'vault.loginPath',
+    env: 'VAULT_LOGIN_PATH',
+    meaning: 'Where AppRole logs in: a path, or its full URL',
+  },
+  {
+    path: 'vault.awsSecretPath',
+    env: 'VAULT_AWS_SECRET_PATH',
+    meaning: 'The AWS secret: its path, or its full URL',
+    unset: 'none: Vault is not asked for organizations',
+  },
+  {
+    path: 'vault.suiviSecretPath',
+    env: 'VAULT_SUIVI_SECRET_PATH',
+    meaning: 'The secret of the MySQL database: its path, or its full URL',
+    unset: 'none',
+  },
+  { path: 'vault.namespace', env: 'VAULT_NAMESPACE', meaning: 'Vault namespace', unset: 'none' },
+  {
+    path: 'vault.caCert',
+    env: 'VAULT_CACERT',
+    meaning: 'File of a private CA in PEM',
+    unset: "the system's CAs",
+  },
+  {
+    path: 'vault.skipVerify',
+    env: 'VAULT_SKIP_VERIFY',
+    meaning: "Vault's certificate is not checked; every run warns of it",
+  },
   { path: 'staging', flag: 'staging', env: 'PIPELINE_STAGING' },
-  { path: 'database', flag: 'database', env: 'PIPELINE_DATABASE' },
+  {
+    path: 'database',
+    flag: 'database',
+    env: 'PIPELINE_DATABASE',
+    unset: 'the database of `vault.suiviSecretPath` if that is set, else `sqlite:billing.sqlite`',
+  },
   { path: 'parquet', flag: 'parquet' },
   { path: 'concurrency', flag: 'concurrency' },
   { path: 'wait', flag: 'wait' },
@@ -191,12 +223,23 @@ export const sources: readonly Source[] = [
   { path: 'byRecordType', flag: 'by-record-type' },
   { path: 'awsTotal', flag: 'aws-total' },
   { path: 'tolerance', flag: 'tolerance' },
-  { path: 'maxRequests', flag: 'max-requests' },
+  { path: 'maxRequests', flag: 'max-requests', unset: 'no limit' },
   { path: 's3.sse', flag: 's3-sse' },
-  { path: 's3.kmsKeyId', flag: 's3-kms-key' },
-  { path: 'provisionalDays' },
-  { path: 'tags' },
-  { path: 'organizations' },
+  { path: 's3.kmsKeyId', flag: 's3-kms-key', unset: "the bucket's" },
+  {
+    path: 'provisionalDays',
+    meaning: "Days after a month's end (UTC) in which its figures are provisional",
+  },
+  {
+    path: 'tags',
+    meaning: "Tag of an organization's rows: a mapping of name to Tag",
+    unset: '`aws` for every organization',
+  },
+  {
+    path: 'organizations',
+    meaning: 'Organizations besides those of the AWS secret: a list, see below',
+    unset: 'none',
+  },
 ];
 
 /** How a user knows a setting: `--staging, PIPELINE_STAGING or "staging"`. */

@@ -3,7 +3,6 @@ import type { Row } from './row.js';
 import { isReached } from './row.js';
 import { bench, groups } from './bench.js';
 import { benchChart } from './chart.js';
-import { withSection } from './readme.js';
 import { benchTable } from './table.js';
 
 /** The whole bench on a month so small that its times say nothing: what counts are its comparisons. */
@@ -54,11 +53,4 @@ test('table and chart show what was measured, and what was not', (t) => {
   t.is(chart.match(/<rect /g)?.length, 1);
   // Half of the axis is the target: three quarters of the target are three eighths of it.
   t.regex(chart, /width="135\.0"/);
-});
-
-test('the section replaces the one before, and nothing else', (t) => {
-  const readme =
-    'before\n<!-- bench: written by npm run bench -- --write -->\n\nold\n\n<!-- bench: end -->\nafter\n';
-  t.is(withSection(readme, 'new'), readme.replace('old', 'new'));
-  t.throws(() => withSection('no markers', 'new'), { message: /markers/ });
 });

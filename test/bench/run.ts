@@ -4,15 +4,15 @@ import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
+import { withSection } from '../docs/sections.js';
 import { root } from '../support/cli.js';
 import { bench, groups } from './bench.js';
 import { benchChart } from './chart.js';
 import { fortyPages } from './extract.js';
-import { withSection } from './readme.js';
 import { sizes } from './size.js';
 import { benchTable } from './table.js';
 
-/** `npm run bench`: the table of the README, measured on this machine. */
+/** `npm run bench`: the table of docs/performance.md, measured on this machine. */
 const args = await yargs(hideBin(process.argv))
   .scriptName('npm run bench --')
   .options({
@@ -27,7 +27,7 @@ const args = await yargs(hideBin(process.argv))
     write: {
       type: 'boolean',
       default: false,
-      describe: 'Put table and chart into the README and test/bench/bench.svg',
+      describe: 'Put table and chart into docs/performance.md',
     },
   })
   .strict()
@@ -47,11 +47,11 @@ const rows = await bench({
 const table = benchTable(rows);
 process.stdout.write(`${table}\n`);
 if (args.write) {
-  const file = join(root, 'README.md');
+  const file = join(root, 'docs/performance.md');
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`;
-  const section = `![Measured ratios beside their targets](test/bench/bench.svg)\n\n${table}\n\nMedians of ${args.rounds} alternating runs on one machine (${machine}).`;
-  const text = withSection(await readFile(file, 'utf8'), section);
+  const section = `![Measured ratios beside their targets](performance.svg)\n\n${table}\n\nMedians of ${args.rounds} alternating runs on one machine (${machine}).`;
+  const text = withSection(await readFile(file, 'utf8'), 'bench', section);
   const style = await resolveConfig(file);
   await writeFile(file, await format(text, { ...style, parser: 'markdown' }));
-  await writeFile(join(root, 'test/bench/bench.svg'), benchChart(rows));
+  await writeFile(join(root, 'docs/performance.svg'), benchChart(rows));
 }

@@ -59,7 +59,7 @@ export async function measureStaging(rounds: number): Promise<StagingFigures[]> 
   return [folder, bucket];
 }
 
-/** The figures as the README's table. */
+/** The figures as the table of docs/performance.md. */
 export function stagingTable(figures: readonly StagingFigures[]): string {
   const rows = figures.map(({ place, seconds, requests }) => {
     const sorted = seconds.toSorted((a, b) => a - b);

@@ -98,7 +98,7 @@ test('a usage type of which AWS names no service is asked for by service and acc
   ]);
 });
 
-test("the README's figures of the demo month are these", async (t) => {
+test("the documentation's figures of the demo month are these", async (t) => {
   const month = parseMonth('2026-10');
   const found = new Map<string, Set<string>>();
   for (const { usageType, service } of monthData(demoData({ months: [month] }), 'oab', month).items)
@@ -106,10 +106,17 @@ test("the README's figures of the demo month are these", async (t) => {
   const shared = [...found.values()].filter((of) => of.size > 1);
   const all = new Set(shared.flatMap((of) => [...of])).size;
   const questions = sharedQueries(found).length;
-  const readme = (await readFile(join(root, 'README.md'), 'utf8')).replaceAll(/\s+/g, ' ');
-  for (const text of [
-    `${questions} for the ${shared.length} shared usage types, of ${all} services, that \`oab\` has`,
-    `would take ${shared.length} questions for \`oab\`'s demo month, by service alone ${all}, the mix ${questions}.`,
-  ])
-    t.true(readme.includes(text), text);
+  for (const [file, text] of [
+    [
+      'usage-types.md',
+      `${questions} for the ${shared.length} shared usage types, of ${all} services, that \`oab\` has`,
+    ],
+    [
+      'decisions.md',
+      `would take ${shared.length} questions for \`oab\`'s demo month, by service alone ${all}, the mix ${questions}.`,
+    ],
+  ] as const) {
+    const told = (await readFile(join(root, 'docs', file), 'utf8')).replaceAll(/\s+/g, ' ');
+    t.true(told.includes(text), text);
+  }
 });

@@ -1,0 +1,192 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { format, resolveConfig } from 'prettier';
+import { formatAmount } from '../../pipeline/money.js';
+import { settingsSchema, sources } from '../../pipeline/settings.js';
+import type { Source } from '../../pipeline/settings.js';
+import type { Column } from '../../pipeline/staging/tables.js';
+import { tableNames, tables } from '../../pipeline/staging/tables.js';
+import { root } from '../support/cli.js';
+import type { Flags } from './help.js';
+import { commandFlags } from './help.js';
+import { picture, pictureText } from './picture.js';
+import type { Sample } from './samples.js';
+import { makeSamples, withoutTimes } from './samples.js';
+import { sectionNames, withSection } from './sections.js';
+
+/** What writes the generated parts, as their markers say. */
+const COMMAND = 'npm run docs';
+const PICTURE = 'docs/demo.svg';
+
+/** README and docs, by path from the checkout's folder. */
+export async function markdownFiles(): Promise<string[]> {
+  const docs = await readdir(join(root, 'docs'));
+  return [
+    'README.md',
+    ...docs.filter((file) => file.endsWith('.md')).map((file) => `docs/${file}`),
+  ];
+}
+
+/**
+ * Every file with generated parts as it should be, by path from the checkout's folder. Where only times
+ * differ from what stands there, it stays.
+ * @throws {Error} when a marker names a part that nothing makes, or nothing shows a part that is made.
+ */
+export async function generate(): Promise<Map<string, string>> {
+  const commands = await commandFlags(tmpdir());
+  const { demo, parts: samples } = await makeSamples();
+  const parts = new Map<string, string>([
+    ['settings', settingsTable(commands)],
+    ['flags', flagsTable(commands)],
+    ['athena', athenaStatement()],
+    ...tableNames.map((table) => [table, columnsTable(table, tables[table])] as const),
+    ...Object.entries(samples).map(([name, sample]) => [name, block(sample)] as const),
+  ]);
+  const shown = new Set<string>();
+  const files = new Map<string, string>();
+  for (const file of await markdownFiles()) {
+    const old = await readFile(join(root, file), 'utf8');
+    const names = sectionNames(old, COMMAND);
+    if (names.length === 0) continue;
+    const text = names.reduce((made, name) => {
+      const part = parts.get(name);
+      if (part === undefined) throw new Error(`${file}: nothing makes the part "${name}"`);
+      shown.add(name);
+      return withSection(made, name, part);
+    }, old);
+    const style = await resolveConfig(join(root, file));
+    const fresh = await format(text, { ...style, parser: 'markdown' });
+    files.set(file, withoutTimes(fresh) === withoutTimes(old) ? old : fresh);
+  }
+  const unused = [...parts.keys()].filter((name) => !shown.has(name));
+  if (unused.length > 0) throw new Error(`no file shows ${unused.join(', ')}`);
+  files.set(PICTURE, await currentPicture(demo));
+  return files;
+}
+
+/** The picture that is there, when it is drawn as today and says the same apart from times; else a new one. */
+async function currentPicture({ command, output }: Sample): Promise<string> {
+  const old = await readFile(join(root, PICTURE), 'utf8').catch(() => '');
+  const [typed = '', ...lines] = pictureText(old);
+  const says = `${lines.join('\n')}\n`;
+  const isSame = typed === `$ ${command}` && withoutTimes(says) === withoutTimes(output);
+  return isSame && picture(command, says) === old ? old : picture(command, output);
+}
+
+function block({ command, output }: Sample): string {
+  return `\`\`\`console\n$ ${command}\n${output.trimEnd()}\n\`\`\``;
+}
+
+function markdownTable(rows: readonly (readonly string[])[]): string {
+  const [head = [], ...body] = rows;
+  return [head, head.map(() => '---'), ...body]
+    .map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+    .join('\n');
+}
+
+const typeNames: Record<Column['type'], string> = {
+  string: 'string',
+  decimal: 'decimal(38,18)',
+  date: 'date',
+  timestamp: 'timestamp, UTC, ms',
+  boolean: 'boolean',
+};
+
+function columnsTable(table: string, columns: readonly Column[]): string {
+  const rows = columns.map(({ name, type, length, nullable, description }) => {
+    const size = length === undefined ? '' : `(${length})`;
+    return [name, `${typeNames[type]}${size}${nullable === true ? ', null' : ''}`, description];
+  });
+  return markdownTable([[table, 'type', 'what it is'], ...rows]);
+}
+
+const athenaTypes: Record<Column['type'], string> = {
+  string: 'string',
+  decimal: 'decimal(38,18)',
+  date: 'date',
+  timestamp: 'timestamp',
+  boolean: 'boolean',
+};
+
+function athenaStatement(): string {
+  const columns = tables.consumption.map(({ name, type }) => `  ${name} ${athenaTypes[type]}`);
+  return `\`\`\`sql
+CREATE EXTERNAL TABLE consumption (
+${columns.join(',\n')}
+) PARTITIONED BY (month string)
+STORED AS PARQUET LOCATION 's3://bucket/prefix/parquet/consumption/';
+\`\`\``;
+}
+
+/** A flag's explanation ends with its default where it has one. */
+const ofDefault = / \(default:? ([^)]*)\)/;
+
+function settingsTable(commands: ReadonlyMap<string, Flags>): string {
+  const help = new Map([...commands.values()].flatMap((flags) => [...flags]));
+  // The run's own words come before those of the commands that read a flag in another way.
+  for (const [flag, text] of commands.get('run') ?? []) help.set(flag, text);
+  const rows = sources.map((source) => {
+    const { path, flag, env, meaning } = source;
+    const text = flag === undefined ? meaning : help.get(flag);
+    if (text === undefined) throw new Error(`nothing says what the setting ${path} means`);
+    return [
+      code(path),
+      flag === undefined ? '' : code(`--${flag}`),
+      env === undefined ? '' : code(env),
+      defaultOf(source, ofDefault.exec(text)?.[1]),
+      text.replace(ofDefault, ''),
+    ];
+  });
+  const head = ['in the file', 'flag', 'environment', 'default', 'what it means'];
+  return markdownTable([head, ...rows]);
+}
+
+/**
+ * @param told the default that the flag's explanation tells.
+ * @throws {Error} when the schema has another one.
+ */
+function defaultOf({ path, unset }: Source, told: string | undefined): string {
+  const declared = path
+    .split('.')
+    .reduce<unknown>(
+      (value, key) => (value as Record<string, unknown> | undefined)?.[key],
+      settingsSchema.parse({}),
+    );
+  const text =
+    typeof declared === 'bigint'
+      ? formatAmount(declared)
+      : ['string', 'number'].includes(typeof declared)
+        ? String(declared)
+        : undefined;
+  if (told !== undefined && text !== undefined && told.split(' ')[0] !== text)
+    throw new Error(`${path}: its flag tells the default ${told}, and it is ${text}`);
+  if (unset !== undefined) return unset;
+  if (told !== undefined) return /^\S+$/.test(told) ? code(told) : told;
+  if (text !== undefined) return code(text);
+  if (typeof declared === 'boolean') return declared ? 'yes' : 'no';
+  return declared === undefined ? '' : 'none';
+}
+
+/** The flags that are no settings: what a command works on, and what it prints. */
+function flagsTable(commands: ReadonlyMap<string, Flags>): string {
+  const settings = new Set(sources.map(({ flag }) => flag));
+  const rows = new Map<string, string[]>();
+  for (const [command, flags] of commands) {
+    for (const [flag, text] of flags) {
+      if (settings.has(flag)) continue;
+      const row = `${flag}\n${text}`;
+      rows.set(row, [...(rows.get(row) ?? []), command]);
+    }
+  }
+  const cells = [...rows].map(([row, of]) => {
+    const [flag = '', text = ''] = row.split('\n');
+    return [code(`--${flag}`), of.length === commands.size ? 'all' : of.join(', '), text];
+  });
+  cells.sort(([a = ''], [b = '']) => (a < b ? -1 : a > b ? 1 : 0));
+  return markdownTable([['flag', 'of', 'what it means'], ...cells]);
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}
