@@ -1,5 +1,5 @@
-import type { sdkAgents } from '../pipeline/network.js';
-import { keepSecret } from '../pipeline/printable.js';
+import type { sdkAgents } from '../pipeline/shared/network.js';
+import { keepSecret } from '../pipeline/shared/printable.js';
 import type { CredentialOrigin } from './organizations.js';
 
 /** What requests are signed with. */

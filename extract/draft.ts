@@ -1,18 +1,39 @@
-import { DataError, TransientError } from '../pipeline/errors.js';
-import { sha256Of } from '../pipeline/staging/bytes.js';
-import type { Scope } from '../pipeline/scope.js';
+import { DataError, TransientError } from '../pipeline/shared/errors.js';
+import type { NamedTotals, ServiceTotals, Totals, Units } from '../pipeline/shared/money.js';
+import {
+  PRECISION,
+  SCALE,
+  addTo,
+  addToNamed,
+  addToService,
+  beyond,
+  difference,
+  fits,
+  formatNamed,
+  formatTotals,
+} from '../pipeline/shared/money.js';
+import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
+import { plainScope, sameScope } from '../pipeline/shared/scope.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
-import { extractionPrefix, pageFile } from '../pipeline/staging/layout.js';
+import {
+  SCOPE,
+  extractionPrefix,
+  pageFile,
+  parsePageFile,
+  scopeKey,
+} from '../pipeline/staging/layout.js';
 import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
+import { parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import type { ServiceTotals, Units } from '../pipeline/money.js';
-import { addToService, beyond, difference, formatNamed, formatTotals } from '../pipeline/money.js';
-import type { Amounts, CostGroup, CostPage } from './cost-and-usage.js';
-import type { Page } from './page.js';
-import { wrongAnswer } from './page.js';
-import { queriesOf } from './queries.js';
-import type { Tally } from './tally.js';
-import { addAmounts, emptyTally } from './tally.js';
+import { readAll, sha256Of } from '../pipeline/staging/staging.js';
+import type { Amounts, CostGroup, CostPage, Page } from './organization-source.js';
+import {
+  parsePageContent,
+  readAccountsPage,
+  readCostPage,
+  wrongAnswer,
+} from './organization-source.js';
+import { metricsOf, queriesOf } from './questions.js';
 
 export type ListedPage = ExtractionManifest['pages'][number];
 
@@ -274,4 +295,177 @@ function listed(operation: Operation, page: number, { content, rows }: Page): Li
 /** Rows of all pages together. */
 export function rowsOf(pages: readonly ListedPage[]): number {
   return pages.reduce((sum, page) => sum + page.rows, 0);
+}
+
+/** A stopped run's extraction, by the names and sizes of its files. */
+interface Found {
+  staging: Staging;
+  slice: Slice;
+  name: string;
+  files: ReadonlyMap<string, number>;
+}
+
+/**
+ * Reads what a stopped run staged. Accounts cost nothing: unless all of them are there, their pages
+ * are removed and listed anew.
+ * @throws {DataError} when it asked for something else, or the cost pages have a gap, are damaged, or go
+ * on after a last page.
+ */
+export async function readDraft(found: Found, wanted: WantedScope): Promise<Draft> {
+  const draft = emptyDraft(found.name, await readScope(found, wanted));
+  // With total and services, whether or not it is wanted now: what is staged of them was paid for.
+  const read = new Set<string>();
+  for (const query of queriesOf(draft.scope, true, draft, () => true)) {
+    read.add(query.name);
+    const chain = chainOf(draft, query);
+    await readChain(found, draft, chain);
+    // The questions about shared usage types are known from the whole answers to those before.
+    if (query.name.startsWith('usage-type-') && !chain.complete) break;
+  }
+  const stray = [...found.files.keys()].find((key) => isStray(found, key, read));
+  if (stray !== undefined) {
+    const where = `${found.staging.location}/${stray}`;
+    throw new DataError('a staged page answers none of the questions', { where });
+  }
+  await readAccounts(found, draft);
+  return draft;
+}
+
+async function readScope(found: Found, wanted: WantedScope): Promise<Scope> {
+  const { staging, slice, name, files } = found;
+  const key = scopeKey(slice, name);
+  const where = `${staging.location}/${key}`;
+  // Versions without a choice left no such file.
+  const scope = files.has(key)
+    ? parseScope(parsePageContent(await contentOf(found, SCOPE, where), where))
+    : plainScope;
+  if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
+  if (!sameScope(scope, wanted))
+    throw new DataError('it asked for another detail, metric, billing view or list of accounts', {
+      where,
+    });
+  return scope;
+}
+
+async function readChain(found: Found, draft: Draft, chain: Chain): Promise<void> {
+  const { query } = chain;
+  const metrics = metricsOf(draft.scope, query);
+  for (const [index, file] of staged(found, query.name).entries()) {
+    const where = placeOf(found, file);
+    checkPlace(chain.complete, query.name, index, file, where);
+    const content = await contentOf(found, file, where);
+    const asked = { month: found.slice.month, groupBy: query.groupBy, metrics, page: index + 1 };
+    addCostPage(
+      draft,
+      chain,
+      readStaged(where, () => readCostPage(content, where, asked)),
+    );
+  }
+}
+
+/** A staged page that is no answer is damaged, and waiting does not mend it. */
+function readStaged<P>(where: string, read: () => P): P {
+  try {
+    return read();
+  } catch (cause) {
+    if (!(cause instanceof TransientError)) throw cause;
+    throw new DataError(cause.message, { where, cause });
+  }
+}
+
+async function readAccounts(found: Found, draft: Draft): Promise<void> {
+  if (!draft.scope.listAccounts) return;
+  const files = staged(found, 'accounts');
+  try {
+    for (const [index, file] of files.entries()) {
+      const where = placeOf(found, file);
+      checkPlace(draft.accountsComplete, 'accounts', index, file, where);
+      const content = await contentOf(found, file, where);
+      addAccountsPage(
+        draft,
+        readStaged(where, () => readAccountsPage(content, where)),
+      );
+    }
+    draft.accountsComplete &&= rowsOf(draft.accounts) > 0;
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    draft.accountsComplete = false;
+  }
+  if (draft.accountsComplete) return;
+  draft.accounts.length = 0;
+  for (const file of files) await found.staging.remove(prefixOf(found) + file);
+}
+
+function prefixOf({ slice, name }: Found): string {
+  return extractionPrefix(slice, name);
+}
+
+function placeOf(found: Found, file: string): string {
+  return `${found.staging.location}/${prefixOf(found)}${file}`;
+}
+
+/** Whether a key is a page of the extraction that belongs to no question that was read. */
+function isStray(found: Found, key: string, read: ReadonlySet<string>): boolean {
+  if (!key.startsWith(prefixOf(found))) return false;
+  const operation = parsePageFile(key.slice(prefixOf(found).length))?.operation;
+  return operation !== undefined && operation !== 'accounts' && !read.has(operation);
+}
+
+/** Names of an operation's staged files, in order. */
+function staged(found: Found, operation: Operation): string[] {
+  const prefix = prefixOf(found);
+  return [...found.files.keys()]
+    .filter((key) => key.startsWith(prefix))
+    .map((key) => key.slice(prefix.length))
+    .filter((file) => parsePageFile(file)?.operation === operation)
+    .sort();
+}
+
+function checkPlace(
+  complete: boolean,
+  operation: Operation,
+  index: number,
+  file: string,
+  where: string,
+): void {
+  if (complete || file !== pageFile(operation, index + 1)) {
+    throw new DataError('the staged pages do not follow one another', { where });
+  }
+}
+
+async function contentOf(found: Found, file: string, where: string): Promise<Uint8Array> {
+  const content = await found.staging.read(prefixOf(found) + file);
+  if (content === undefined) throw new DataError('a staged page has gone', { where });
+  return readAll(content);
+}
+
+/** How many groups there are, and what they add up to. */
+export interface Tally {
+  groups: number;
+  /** UnblendedCost per currency. */
+  totals: Totals;
+  /** The other cost metrics. */
+  metrics: NamedTotals;
+}
+
+export function emptyTally(): Tally {
+  return { groups: 0, totals: new Map(), metrics: new Map() };
+}
+
+/**
+ * Adds one group's costs. Quantities are left out: their units differ from group to group.
+ * @throws {DataError} when a sum gets more digits than a database's.
+ */
+export function addAmounts(tally: Tally, amounts: Amounts): void {
+  tally.groups++;
+  for (const [metric, { units, unit }] of amounts) {
+    if (metric === 'UsageQuantity') continue;
+    if (metric === 'UnblendedCost') addTo(tally.totals, unit, units);
+    else addToNamed(tally.metrics, metric, unit, units);
+    const totals = metric === 'UnblendedCost' ? tally.totals : tally.metrics.get(metric);
+    if (fits(totals?.get(unit) ?? 0n)) continue;
+    throw new DataError(
+      `the sum of ${metric} in ${unit} does not fit DECIMAL(${PRECISION},${SCALE})`,
+    );
+  }
 }

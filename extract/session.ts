@@ -1,20 +1,17 @@
 import { CostExplorerClient } from '@aws-sdk/client-cost-explorer';
 import { OrganizationsClient } from '@aws-sdk/client-organizations';
-import { STSClient } from '@aws-sdk/client-sts';
+import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { z } from 'zod';
-import { throwIfInterrupted, TransientError } from '../pipeline/errors.js';
-import type { Log } from '../pipeline/log.js';
-import { sdkAgents } from '../pipeline/network.js';
-import { boundAnswers, longestCall, until, within } from '../pipeline/waits.js';
-import type { Call } from './aws-call.js';
-import { AGAIN, isExpiredSession } from './aws-call.js';
-import { awsError } from './aws-errors.js';
-import type { RequestBudget } from './budget.js';
-import { requestBudget } from './budget.js';
-import type { RequestSettings } from './credentials.js';
+import { TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
+import type { Log } from '../pipeline/shared/log.js';
+import { sdkAgents } from '../pipeline/shared/network.js';
+import { keepSecret } from '../pipeline/shared/printable.js';
+import { boundAnswers, longestCall, until, within } from '../pipeline/shared/waits.js';
+import type { Call } from './aws-errors.js';
+import { AGAIN, awsError, isExpiredSession } from './aws-errors.js';
+import type { Credentials, RequestSettings } from './credentials.js';
 import { credentialSource, holdCredentials } from './credentials.js';
-import type { OrganizationAccess } from './organizations.js';
-import { assumeRole } from './role.js';
+import type { AccessRole, OrganizationAccess } from './organizations.js';
 
 /** How long a request may stay without an answer, in milliseconds. */
 const TIMEOUT = 60_000;
@@ -181,5 +178,80 @@ export function openSession(
     close() {
       for (const client of [sts, organizations, costExplorer]) client.destroy();
     },
+  };
+}
+
+/** Counts a run's requests to Cost Explorer over all organizations, and refuses those past its limit. */
+export interface RequestBudget {
+  /**
+   * Sends a request that AWS charges for, however often it is tried. One that fails is not charged,
+   * and so not counted; while one is on its way it is.
+   * @throws {TransientError} instead of sending it, when it would exceed the limit.
+   */
+  spend<T>(where: string, send: () => Promise<T>): Promise<T>;
+}
+
+/** A budget for one run; without a limit it refuses nothing. */
+export function requestBudget(limit = Infinity): RequestBudget {
+  let count = 0;
+  return {
+    async spend(where, send) {
+      if (count >= limit) {
+        throw new TransientError(
+          `the run's limit of ${limit} Cost Explorer requests is reached: what is staged so far is kept`,
+          { where, next: 'run again to go on, with a higher --max-requests where it is too low' },
+        );
+      }
+      count += 1;
+      try {
+        return await send();
+      } catch (error) {
+        count -= 1;
+        throw error;
+      }
+    },
+  };
+}
+
+const assumed = z.object({
+  AccessKeyId: z.string().min(1),
+  SecretAccessKey: z.string().min(1),
+  SessionToken: z.string().min(1),
+  Expiration: z.date(),
+});
+
+/**
+ * Assumes a role, for as long as the role's own default.
+ * @throws what STS answers; {TransientError} when it answers without credentials.
+ */
+export async function assumeRole(
+  sts: STSClient,
+  { arn, sessionName, externalId }: AccessRole,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<Credentials> {
+  const { Credentials: found } = await sts.send(
+    new AssumeRoleCommand({
+      RoleArn: arn,
+      RoleSessionName: sessionName,
+      ...(externalId === undefined ? {} : { ExternalId: externalId }),
+    }),
+    signal === undefined ? {} : { abortSignal: signal },
+  );
+  const parsed = assumed.safeParse(found);
+  if (!parsed.success) {
+    throw new TransientError('AWS answered without credentials', {
+      where: arn,
+      next: 'run the same command again',
+    });
+  }
+  const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = parsed.data;
+  keepSecret(AccessKeyId, SecretAccessKey, SessionToken);
+  log.debug({ roleArn: arn, expiration: Expiration }, 'role assumed');
+  return {
+    accessKeyId: AccessKeyId,
+    secretAccessKey: SecretAccessKey,
+    sessionToken: SessionToken,
+    expiration: Expiration,
   };
 }

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { ConfigurationError, InterruptedError } from '../pipeline/errors.js';
-import { agentFor } from '../pipeline/network.js';
+import { ConfigurationError, InterruptedError } from '../pipeline/shared/errors.js';
+import { agentFor } from '../pipeline/shared/network.js';
 
 /** How Vault is talked to. */
 export interface TransportSettings {

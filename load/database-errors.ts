@@ -1,13 +1,13 @@
 import type { Knex } from 'knex';
-import type { ErrorDetails } from '../pipeline/errors.js';
+import type { ErrorDetails } from '../pipeline/shared/errors.js';
 import {
   ConfigurationError,
   DataError,
   InterruptedError,
   PipelineError,
   TransientError,
-} from '../pipeline/errors.js';
-import { said } from '../pipeline/printable.js';
+} from '../pipeline/shared/errors.js';
+import { said } from '../pipeline/shared/printable.js';
 
 /** Codes of our own: a statement of which no byte moved in time, and one that a stopped run gave up. */
 export const SILENT = 'PIPELINE_SILENT';

@@ -1,11 +1,11 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { isMonth } from '../pipeline/month.js';
-import type { Detail } from '../pipeline/scope.js';
-import { details } from '../pipeline/scope.js';
+import { isMonth } from '../pipeline/shared/month.js';
+import type { Detail } from '../pipeline/shared/scope.js';
+import { details } from '../pipeline/shared/scope.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import { tableNames } from '../pipeline/staging/tables.js';
-import { instantOf } from './values.js';
+import { instantOf } from './driver.js';
 
 /** The table that keeps every load there ever was, one row per load and slice. */
 export const LOADS = 'pipeline_loads';

@@ -1,24 +1,30 @@
 import type { Knex } from 'knex';
-import { DataError, throwIfInterrupted } from '../pipeline/errors.js';
-import type { Log } from '../pipeline/log.js';
-import type { Units } from '../pipeline/money.js';
-import type { OnProgress, Outcome } from '../pipeline/outcome.js';
-import { isProvisional } from '../pipeline/provisional.js';
+import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
+import type { Log } from '../pipeline/shared/log.js';
+import type { Units } from '../pipeline/shared/money.js';
+import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
+import { isProvisional } from '../pipeline/shared/provisional.js';
+import { version } from '../pipeline/shared/version.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
 import { scopeOf } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
-import { version } from '../pipeline/version.js';
-import { awsDifference, checkDifference } from './check-difference.js';
-import { checkSums, emptySums, expectedSums, tallied } from './check-sums.js';
+import {
+  awsDifference,
+  checkDifference,
+  checkSums,
+  emptySums,
+  expectedSums,
+  tallied,
+} from './checks.js';
 import type { Database, LoadTransaction } from './driver.js';
+import { instantText } from './driver.js';
 import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
 import { readCoded } from './read-parquet.js';
-import { countListed, countSlice, deleteSlice } from './slice-rows.js';
+import { countListed, countSlice, deleteSlice } from './schema.js';
 import type { Source } from './source.js';
 import { checkFiles, findSource } from './source.js';
-import { instantText } from './values.js';
 
 export interface LoadTask {
   staging: Staging;

@@ -2,7 +2,9 @@ import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import type { Knex } from 'knex';
 import mysql from 'mysql2';
-import { graceAfter, GRACE } from '../pipeline/waits.js';
+import type { Log } from '../pipeline/shared/log.js';
+import { said } from '../pipeline/shared/printable.js';
+import { GRACE, graceAfter } from '../pipeline/shared/waits.js';
 import { INTERRUPTED, SILENT } from './database-errors.js';
 
 type ClientClass = typeof Knex.Client;
@@ -96,4 +98,12 @@ export function patientClient({ timeoutMs, signal }: Patience): ClientClass {
       return Promise.resolve();
     }
   };
+}
+
+/** Sends what Knex would print to the run's log; failures are thrown anyway, so that nothing of it is more than a detail. */
+export function knexLog(log: Log): Knex.Logger {
+  const detail = (message: unknown): void => {
+    log.debug({ knex: said(String(message)) }, 'message of the database library');
+  };
+  return { warn: detail, error: detail, debug: detail, deprecate: detail };
 }

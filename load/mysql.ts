@@ -1,27 +1,25 @@
+import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { connect, isIP } from 'node:net';
 import knexModule from 'knex';
 import type { Knex } from 'knex';
 import mysql from 'mysql2';
 import { z } from 'zod';
-import { ConfigurationError } from '../pipeline/errors.js';
-import { readInput } from '../pipeline/files.js';
-import type { Log } from '../pipeline/log.js';
-import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
+import { ConfigurationError, TransientError } from '../pipeline/shared/errors.js';
+import { readInput } from '../pipeline/shared/files.js';
+import type { Log } from '../pipeline/shared/log.js';
+import { addTo, addToNamed, parseAmount } from '../pipeline/shared/money.js';
+import { pause } from '../pipeline/shared/waits.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import { ahead } from './ahead.js';
-import { rowInserter } from './batch-insert.js';
-import { bulkLoader } from './bulk-mysql.js';
-import { emptySums } from './check-sums.js';
+import { emptySums } from './checks.js';
 import { isClosed, transaction, translated } from './database-errors.js';
 import type { Database, LoadTransaction, MysqlLocation, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
-import { knexLog } from './knex-log.js';
 import type { Patience } from './mysql-client.js';
-import { patientClient } from './mysql-client.js';
-import { isOutdated, migrate } from './migrate.js';
-import { lockName, withLock } from './named-lock.js';
-import { sliceKey } from './slice-rows.js';
+import { knexLog, patientClient } from './mysql-client.js';
+import { bulkLoader, rowInserter } from './mysql-rows.js';
+import { ahead } from './read-parquet.js';
+import { isOutdated, migrate, sliceKey } from './schema.js';
 
 /** Milliseconds in which a connection is made and the login is through, at the most. */
 const CONNECT_TIMEOUT = 15_000;
@@ -297,4 +295,61 @@ async function sumSlice(
     }
   }
   return found;
+}
+
+/** A lock's name, at most 64 characters, unique on the server. */
+export function lockName(database: string, purpose: string): string {
+  const hash = createHash('sha256').update(`${database}\0${purpose}`).digest('hex').slice(0, 40);
+  return `pipeline ${hash}`;
+}
+
+/** Milliseconds between two looks at a lock that another process holds. */
+const LOOK_AGAIN = 250;
+
+/** Connections of Knex's pool, which its types leave open. */
+interface ConnectionPool {
+  acquireConnection(): Promise<object>;
+  releaseConnection(connection: object): Promise<void>;
+}
+
+const held = z.tuple([z.tuple([z.object({ held: z.number().nullable() })])]).rest(z.unknown());
+
+/**
+ * Runs `work` while this connection holds a named lock of the server, which ends with the
+ * connection at the latest: a killed process leaves none behind.
+ */
+export async function withLock<T>(
+  knex: Knex,
+  name: string,
+  { signal, log }: { signal: AbortSignal; log: Log },
+  work: (connection: object) => Promise<T>,
+): Promise<T> {
+  const pool = knex.client as ConnectionPool;
+  const connection = await pool.acquireConnection();
+  const ask = async (sql: string): Promise<boolean> => {
+    const answer: unknown = await knex.raw(sql, [name]).connection(connection);
+    return held.parse(answer)[0][0].held === 1;
+  };
+  try {
+    const start = Date.now();
+    // The waiting is done here, not in the server: so it is no silence of the server, and ends with the signal.
+    while (!(await ask('SELECT GET_LOCK(?, 0) AS held'))) {
+      if (Date.now() - start > LONGEST_WAIT) {
+        throw new TransientError('another process has been loading the same data for too long', {
+          next: 'see whether it still works, then run the same command again',
+        });
+      }
+      log.debug('waiting for another process that loads the same data');
+      await pause(LOOK_AGAIN, signal);
+    }
+    try {
+      return await work(connection);
+    } finally {
+      await ask('SELECT RELEASE_LOCK(?) AS held').catch((error: unknown) => {
+        log.debug({ error: String(error) }, 'the lock ended with its connection');
+      });
+    }
+  } finally {
+    await pool.releaseConnection(connection);
+  }
 }

@@ -1,7 +1,8 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { ConfigurationError } from '../pipeline/errors.js';
-import type { TableName } from '../pipeline/staging/layout.js';
+import { ConfigurationError } from '../pipeline/shared/errors.js';
+import { billingPeriod } from '../pipeline/shared/month.js';
+import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import { DECIMAL, tableNames, tables } from '../pipeline/staging/tables.js';
 import type { Dialect } from './driver.js';
@@ -235,4 +236,73 @@ function defineLoads(builder: Knex.CreateTableBuilder, dialect: Dialect): void {
   builder.text('Differences').nullable();
   define('Detail', 'string', 16).nullable();
   define('BillingViewArn', 'string', 255).nullable();
+}
+
+const MIGRATIONS = 'pipeline_migrations';
+
+const names = z.array(z.string());
+
+/**
+ * Whether steps are still to be done.
+ * @throws {ConfigurationError} when a newer version has upgraded the database.
+ */
+export async function isOutdated(knex: Knex, dialect: Dialect): Promise<boolean> {
+  if (!(await knex.schema.hasTable(MIGRATIONS))) return true;
+  const done = names.parse(await knex(MIGRATIONS).pluck('name'));
+  const known = migrations(dialect).map(({ name }) => name);
+  const unknown = done.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new ConfigurationError(
+      `a newer version has upgraded this database (step ${unknown} is unknown here)`,
+      { next: 'use that version, or a database of its own' },
+    );
+  }
+  return known.some((name) => !done.includes(name));
+}
+
+/**
+ * Does the steps that are still to be done. The caller holds a lock that ends with its connection,
+ * so that Knex's own lock, a row that outlives a killed process, is always stale here and freed.
+ */
+export async function migrate(knex: Knex, dialect: Dialect): Promise<void> {
+  const steps = migrations(dialect);
+  const settings: Knex.MigratorConfig = {
+    tableName: MIGRATIONS,
+    // MySQL commits at every DDL statement: a transaction around them would only pretend.
+    disableTransactions: dialect === 'mysql',
+    migrationSource: {
+      getMigrations: () => Promise.resolve([...steps]),
+      getMigrationName: (step: (typeof steps)[number]) => step.name,
+      getMigration: (step: (typeof steps)[number]) => Promise.resolve(step),
+    },
+  };
+  await knex.migrate.forceFreeMigrationsLock(settings);
+  await knex.migrate.latest(settings);
+}
+
+const counted = z.tuple([z.object({ rows: z.coerce.number() })]);
+
+/** The columns that tell a slice's rows from all others. */
+export function sliceKey(slice: Slice): { BillingPeriod: string; Organization: string } {
+  return { BillingPeriod: billingPeriod(slice.month), Organization: slice.organization };
+}
+
+/** Removes every row of the slice. */
+export async function deleteSlice(knex: Knex, table: TableName, slice: Slice): Promise<void> {
+  await knex(table).where(sliceKey(slice)).delete();
+}
+
+/** Accounts of the slice that the organization listed, not those that only Cost Explorer knew. */
+export async function countListed(knex: Knex, slice: Slice): Promise<number> {
+  const answer: unknown = await knex('customers')
+    .where(sliceKey(slice))
+    .whereNot({ Status: 'unlisted' })
+    .count({ rows: '*' });
+  return counted.parse(answer)[0].rows;
+}
+
+/** Rows of the slice in a table. */
+export async function countSlice(knex: Knex, table: TableName, slice: Slice): Promise<number> {
+  const answer: unknown = await knex(table).where(sliceKey(slice)).count({ rows: '*' });
+  return counted.parse(answer)[0].rows;
 }

@@ -1,10 +1,10 @@
-import { DataError } from '../pipeline/errors.js';
-import { digest, sha256Of } from '../pipeline/staging/bytes.js';
+import { DataError } from '../pipeline/shared/errors.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExportedFile, TransformManifest } from '../pipeline/staging/manifest.js';
 import { readTransformManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
+import { digest, sha256Of } from '../pipeline/staging/staging.js';
 
 /** What is to be loaded: the slice's manifest and its files of the standard profile. */
 export interface Source {

@@ -1,24 +1,23 @@
 import { createRequire } from 'node:module';
+import { setImmediate } from 'node:timers/promises';
 import knexModule from 'knex';
 import type { Knex } from 'knex';
 import Libsql from 'libsql';
 import { z } from 'zod';
-import { DataError } from '../pipeline/errors.js';
-import type { Log } from '../pipeline/log.js';
-import type { Units } from '../pipeline/money.js';
-import { addTo, addToNamed, parseAmount } from '../pipeline/money.js';
+import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
+import type { Log } from '../pipeline/shared/log.js';
+import type { Units } from '../pipeline/shared/money.js';
+import { addTo, addToNamed, parseAmount } from '../pipeline/shared/money.js';
+import { pause } from '../pipeline/shared/waits.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import { emptySums } from './check-sums.js';
-import { translated } from './database-errors.js';
-import type { Database, LoadTransaction, Sums } from './driver.js';
+import { emptySums, sumTexts } from './checks.js';
+import { transaction, translated } from './database-errors.js';
+import type { CodedRows, Database, LoadTransaction, Sums } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
-import { knexLog } from './knex-log.js';
-import { insertSqliteRows } from './insert-sqlite.js';
-import { isOutdated, migrate } from './migrate.js';
-import { sliceKey } from './slice-rows.js';
-import type { Lock } from './sqlite-lock.js';
-import { prepareLock, whileFree, writing } from './sqlite-lock.js';
-import { sumTexts } from './sum-texts.js';
+import { knexLog } from './mysql-client.js';
+import type { WrittenColumn } from './read-parquet.js';
+import { createWriter, textAt } from './read-parquet.js';
+import { columnNames, isOutdated, migrate, sliceKey } from './schema.js';
 
 type ClientClass = typeof Knex.Client;
 
@@ -181,4 +180,150 @@ function unitsOf(amount: string, table: TableName): Units {
   throw new DataError(`${table} in the database holds the amount ${amount}`, {
     next: 'look for a trigger or another program that alters the table',
   });
+}
+
+const pragma = z.tuple([z.object({ user_version: z.int() })]);
+
+/** Knex's pool, which its types leave open. */
+interface ConnectionPool {
+  acquireConnection(): Promise<Libsql.Database>;
+  releaseConnection(connection: Libsql.Database): Promise<void>;
+}
+
+/** A statement that takes SQLite's only write lock, inside a transaction of the only connection. */
+export type Lock = Libsql.Statement;
+
+/**
+ * It writes a number that is there already. It is prepared once and run again and again, since a
+ * statement of libsql that found the file locked stays in progress until it is run again or
+ * collected, and no transaction can be committed meanwhile.
+ */
+export async function prepareLock(knex: Knex): Promise<Lock> {
+  const [{ user_version: version }] = pragma.parse(await knex.raw('PRAGMA user_version'));
+  const pool = knex.client as ConnectionPool;
+  const connection = await pool.acquireConnection();
+  const lock = connection.prepare(`PRAGMA user_version = ${version}`);
+  await pool.releaseConnection(connection);
+  return lock;
+}
+
+interface Context {
+  signal: AbortSignal;
+  log: Log;
+}
+
+/** Runs `work` in a transaction that holds SQLite's only write lock from its beginning. */
+export async function writing<T>(
+  knex: Knex,
+  lock: Lock,
+  context: Context,
+  work: (trx: Knex.Transaction) => Promise<T>,
+): Promise<T> {
+  try {
+    return await transaction(knex, {}, async (trx) => {
+      // BEGIN alone takes no lock, and so never fails.
+      await whileFree(context, () => Promise.resolve(lock.run()));
+      return work(trx);
+    });
+  } catch (error) {
+    // After a failed COMMIT the transaction may still be open; otherwise there is nothing to roll back.
+    await knex.raw('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+/**
+ * Tries again, leaving room for other work, as long as another process holds the file's lock.
+ * @param longest milliseconds after which the lock's failure is thrown.
+ * @throws {InterruptedError} as soon as the signal is given.
+ */
+export async function whileFree<T>(
+  { signal, log }: Context,
+  step: () => Promise<T>,
+  longest = LONGEST_WAIT,
+): Promise<T> {
+  const start = Date.now();
+  for (;;) {
+    try {
+      return await step();
+    } catch (error) {
+      const busy = String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY');
+      if (!busy || Date.now() - start > longest) throw error;
+    }
+    throwIfInterrupted(signal);
+    log.debug('waiting for another process that writes to the file');
+    await pause(50, signal);
+  }
+}
+
+/** Rows of one statement: more make it no faster. SQLite takes 32,766 values in one. */
+const ROWS = 500;
+
+/** A client of Knex inside a transaction, which its types leave open. */
+interface TransactionClient {
+  acquireConnection(): Promise<Libsql.Database>;
+}
+
+type Bound = string | number | null;
+
+/**
+ * Adds rows to SQLite, letting other work of the process go on between two pieces. Statements are
+ * prepared on Knex's connection itself, once for many runs: a value that all rows of a piece hold is
+ * bound once, and Knex would have every value bound row by row, and parse every statement anew.
+ */
+export async function insertSqliteRows(
+  trx: Knex.Transaction,
+  table: TableName,
+  pieces: AsyncIterable<CodedRows>,
+): Promise<void> {
+  const connection = await (trx.client as TransactionClient).acquireConnection();
+  const write = createWriter(table, { dialect: 'sqlite', nothing: null });
+  const prepare = preparer(connection, table);
+  let line = 1;
+  for await (const rows of pieces) {
+    const written = write(rows);
+    const fields = written.filter(({ codes }) => codes !== undefined);
+    const constants = written.filter(({ codes }) => codes === undefined);
+    const common = constants.map((column) => textAt(column, 0));
+    for (let start = 0; start < rows.length; start += ROWS) {
+      const end = Math.min(start + ROWS, rows.length);
+      const values: Bound[] = [line, ...common];
+      for (let row = start; row < end; row++) {
+        for (const field of fields) values.push(textAt(field, row));
+      }
+      prepare(written, end - start).run(values);
+      line += end - start;
+    }
+    await setImmediate();
+  }
+}
+
+/** Makes statements that differ in their rows and in which of the columns all rows share. */
+function preparer(connection: Libsql.Database, table: TableName) {
+  const known = new Map<string, Libsql.Statement>();
+  return (written: readonly WrittenColumn<null>[], rows: number): Libsql.Statement => {
+    const shape = `${rows} ${written.map(({ codes }) => (codes === undefined ? 1 : 0)).join('')}`;
+    let statement = known.get(shape);
+    if (statement === undefined) {
+      known.set(shape, (statement = connection.prepare(insertSql(table, written, rows))));
+    }
+    return statement;
+  };
+}
+
+/** `?1` is the first row's line, `?2` and on are the values that all rows share, then come the rows' own. */
+function insertSql(
+  table: TableName,
+  written: readonly WrittenColumn<null>[],
+  rows: number,
+): string {
+  let next = 2;
+  const shared = written.map(({ codes }) => (codes === undefined ? next++ : undefined));
+  const row = (index: number): string => {
+    const values = shared.map((parameter) => `?${parameter ?? next++}`);
+    return `(${values.join(',')},?1+${index})`;
+  };
+  const names = columnNames(table).map((name) => `"${name}"`);
+  const values = Array.from({ length: rows }, (_, index) => row(index));
+  return `INSERT INTO "${table}" (${names.join(', ')}) VALUES ${values.join(',')}`;
 }

@@ -1,20 +1,20 @@
 #!/usr/bin/env node
-import { hideBin } from 'yargs/helpers';
 import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
+import { check } from './commands/check.js';
 import { demo } from './commands/demo.js';
-import { prune } from './commands/prune.js';
 import { printFailure } from './commands/execute.js';
 import { onlyUsable } from './commands/options.js';
-import { reconcile } from './commands/reconcile.js';
-import { check } from './commands/check.js';
 import { plan } from './commands/plan.js';
+import { prune } from './commands/prune.js';
+import { reconcile } from './commands/reconcile.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
-import { describeError, InterruptedError, UsageError } from './errors.js';
-import { printed, tell, told, watchChannels } from './output.js';
-import { printable, printableLines, withoutSecrets } from './printable.js';
-import { version } from './version.js';
+import { InterruptedError, UsageError, describeError } from './shared/errors.js';
+import { printed, tell, told, watchChannels } from './shared/output.js';
+import { printable, printableLines, withoutSecrets } from './shared/printable.js';
+import { version } from './shared/version.js';
 
 // The SDK warns on Node 20 at every start; the README says which Node to take instead.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';

@@ -1,17 +1,23 @@
 import type { Dimension } from '../pipeline/staging/manifest.js';
 import { scopeOf } from '../pipeline/staging/manifest.js';
 import { charges } from '../pipeline/staging/tables.js';
-import type { RowBatch } from './batch.js';
-import { coded } from './batch.js';
+import type { RowBatch, RowTally, Stamp } from './columns.js';
+import {
+  batchOf,
+  checkAccountId,
+  checkLength,
+  coded,
+  columnOf,
+  countGroups,
+  createCostColumns,
+  createPairs,
+  createTerms,
+  keyReader,
+  rowFault,
+} from './columns.js';
 import { addNames } from './consumption.js';
-import type { RowTally } from './cost-columns.js';
-import { createCostColumns } from './cost-columns.js';
-import { countGroups, keyReader } from './costs.js';
-import type { StagedExtraction } from './pages.js';
-import { costPages } from './pages.js';
-import type { Stamp } from './rows.js';
-import { batchOf, checkAccountId, checkLength, columnOf, rowFault } from './rows.js';
-import { createPairs, createTerms } from './terms.js';
+import type { StagedExtraction } from './staged-pages.js';
+import { costPages } from './staged-pages.js';
 
 const groupBy: readonly Dimension[] = ['RECORD_TYPE', 'LINKED_ACCOUNT'];
 const recordType = columnOf('charges', 'RecordType');

@@ -1,16 +1,14 @@
-import type { StagedWriter } from '../pipeline/staging/bytes.js';
-import { openWriter } from '../pipeline/staging/bytes.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportKey } from '../pipeline/staging/layout.js';
 import type { ExportedFile } from '../pipeline/staging/manifest.js';
-import type { Staging } from '../pipeline/staging/staging.js';
+import type { StagedWriter, Staging } from '../pipeline/staging/staging.js';
+import { openWriter } from '../pipeline/staging/staging.js';
 import { tables } from '../pipeline/staging/tables.js';
-import type { RowBatch } from './batch.js';
+import type { RowBatch } from './columns.js';
 import { openCsv } from './csv.js';
-import type { OpenExport, TableExport } from './export.js';
 import { openParquet } from './parquet.js';
-import type { Written } from './written.js';
-import { checkWritten } from './written.js';
+import type { OpenExport, TableExport, Written } from './table-export.js';
+import { checkWritten } from './table-export.js';
 
 /** Every export file of a slice, written side by side and made visible together. */
 export interface Exports {

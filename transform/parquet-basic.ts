@@ -1,9 +1,9 @@
 import parquetjs from 'parquetjs-lite';
-import { formatAmount } from '../pipeline/money.js';
+import { formatAmount } from '../pipeline/shared/money.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
-import { valueAt } from './batch.js';
-import type { OpenExport } from './export.js';
-import { createCounter } from './written.js';
+import { valueAt } from './columns.js';
+import type { OpenExport } from './table-export.js';
+import { createCounter } from './table-export.js';
 
 /** Rows of a row group: the writer keeps each of them as objects until the group is full. */
 const ROW_GROUP = 20_000;

@@ -1,12 +1,10 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import type { RowBatch } from './batch.js';
-import type { OpenExport } from './export.js';
-import { gatherCodes } from './parquet-codes.js';
-import { gatherDecimals } from './parquet-decimals.js';
+import type { RowBatch } from './columns.js';
 import type { Compress } from './parquet-encoder.js';
-import { schemaOf } from './parquet-schema.js';
-import { createCounter } from './written.js';
-import { loadZstd } from './zstd.js';
+import { loadZstd, schemaOf } from './parquet-encoder.js';
+import { gatherCodes, gatherDecimals } from './parquet-encodings.js';
+import type { OpenExport } from './table-export.js';
+import { createCounter } from './table-export.js';
 
 /**
  * Rows of a row group: enough for dictionaries to pay, each of which holds every account again, and for

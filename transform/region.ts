@@ -1,10 +1,10 @@
 import type { RegionPart } from '../pipeline/staging/layout.js';
-import { regionOf } from '../pipeline/staging/tables.js';
-import { keyReader } from './costs.js';
-import type { StagedExtraction } from './pages.js';
-import { costPages } from './pages.js';
-import type { KeyOf } from './costs.js';
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
+import { regionOf } from '../pipeline/staging/tables.js';
+import type { KeyOf } from './columns.js';
+import { keyReader } from './columns.js';
+import type { StagedExtraction } from './staged-pages.js';
+import { costPages } from './staged-pages.js';
 
 /** What AWS says of the regions of an extraction's usage types. */
 export interface Regions {

@@ -1,37 +1,36 @@
 import pLimit from 'p-limit';
-import { ConfigurationError, throwIfInterrupted } from '../pipeline/errors.js';
-import type { Log } from '../pipeline/log.js';
-import { difference, formatNamed, formatTotals } from '../pipeline/money.js';
-import { billingPeriod } from '../pipeline/month.js';
-import type { OnProgress, Outcome } from '../pipeline/outcome.js';
-import { isProvisional } from '../pipeline/provisional.js';
+import { ConfigurationError, throwIfInterrupted } from '../pipeline/shared/errors.js';
+import type { Log } from '../pipeline/shared/log.js';
+import { difference, formatNamed, formatTotals } from '../pipeline/shared/money.js';
+import { billingPeriod } from '../pipeline/shared/month.js';
+import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
+import { isProvisional } from '../pipeline/shared/provisional.js';
+import { version } from '../pipeline/shared/version.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
-import { scopeOf, serializeManifest } from '../pipeline/staging/manifest.js';
+import { readTransformManifest, scopeOf, serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
-import { version } from '../pipeline/version.js';
-import { readAwsTotal, readServiceDifferences } from './aws-total.js';
 import { chargesBatches } from './charges.js';
-import { checkCharges, checkTally } from './check-tally.js';
+import { checkCharges, checkTally, readAwsTotal, readServiceDifferences } from './checks.js';
+import type { RowTally, Stamp } from './columns.js';
+import { columnOf } from './columns.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
-import type { RowTally } from './cost-columns.js';
-import { currentExtraction } from './current.js';
-import type { Customers } from './customers.js';
-import { addAccounts, addUnlisted, customersBatch } from './customers.js';
-import type { ListedElsewhere } from './elsewhere.js';
-import { findsTheSame, lookElsewhere } from './elsewhere.js';
+import type { Customers, ListedElsewhere } from './customers.js';
+import {
+  addAccounts,
+  addUnlisted,
+  customersBatch,
+  findsTheSame,
+  lookElsewhere,
+} from './customers.js';
 import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
-import type { StagedExtraction } from './pages.js';
-import { accountsPages } from './pages.js';
-import type { Stamp } from './rows.js';
-import { columnOf } from './rows.js';
-import type { Recipe } from './unchanged.js';
-import { findUnchanged } from './unchanged.js';
-import { emptyWritten } from './written.js';
+import type { StagedExtraction } from './staged-pages.js';
+import { accountsPages, currentExtraction } from './staged-pages.js';
+import { emptyWritten } from './table-export.js';
 
 export interface TransformTask {
   staging: Staging;
@@ -281,4 +280,50 @@ function outcomeOf(
     rows: manifest.consumption.rows,
     totals: manifest.consumption.totals,
   };
+}
+
+/** What the tables of a slice are made from. */
+export interface Recipe {
+  extraction: string;
+  /** sha256 of the extraction's manifest. */
+  source: string;
+  tag: string;
+  tables: readonly TableName[];
+  formats: readonly ExportFormat[];
+}
+
+/**
+ * The slice's transform manifest if its files are there and were made by the same recipe, so that making
+ * them again would change nothing; else `undefined`.
+ */
+export async function findUnchanged(
+  staging: Staging,
+  slice: Slice,
+  recipe: Recipe,
+): Promise<TransformManifest | undefined> {
+  const manifest = (await readTransformManifest(staging, slice))?.manifest;
+  if (
+    manifest === undefined ||
+    manifest.extraction !== recipe.extraction ||
+    manifest.source !== recipe.source ||
+    manifest.tag !== recipe.tag ||
+    // An older version's manifest lacks it, or names other columns.
+    manifest.columns !== tableColumns()
+  )
+    return undefined;
+  const files = tableNames.flatMap((table) => manifest[table]?.files ?? []);
+  const wanted = recipe.formats.flatMap((format) =>
+    recipe.tables.map((table) => exportKey(format, table, slice)),
+  );
+  if (wanted.length !== files.length || !wanted.every((key) => files.some((f) => f.key === key)))
+    return undefined;
+  for (const file of files) {
+    if ((await sizeOf(staging, file.key)) !== file.bytes) return undefined;
+  }
+  return manifest;
+}
+
+async function sizeOf(staging: Staging, key: string): Promise<number | undefined> {
+  for await (const file of staging.list(key)) if (file.key === key) return file.size;
+  return undefined;
 }

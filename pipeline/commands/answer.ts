@@ -1,5 +1,5 @@
-import type { Log, LogLevel } from '../log.js';
-import { printDocument, printText, tell } from '../output.js';
+import type { Log, LogLevel } from '../shared/log.js';
+import { printDocument, printText, tell } from '../shared/output.js';
 import { interruptible, openLog } from './execute.js';
 
 /** What a command that looks and tells has found. */

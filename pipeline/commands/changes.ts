@@ -1,12 +1,12 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import type { Config } from '../config.js';
-import type { OrganizationChanges } from '../changes/changes.js';
-import { DataError, UsageError } from '../errors.js';
-import type { Month } from '../month.js';
-import type { Selection } from '../selection.js';
-import { select } from '../selection.js';
-import { print, printDocument, tell } from '../output.js';
-import { printable, printableLines } from '../printable.js';
+import type { Config } from '../config/config.js';
+import type { Selection } from '../config/selection.js';
+import { select } from '../config/selection.js';
+import type { OrganizationChanges } from '../inspect/restatements.js';
+import { DataError, UsageError } from '../shared/errors.js';
+import type { Month } from '../shared/month.js';
+import { print, printDocument, tell } from '../shared/output.js';
+import { printable, printableLines } from '../shared/printable.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
@@ -49,7 +49,7 @@ export const changes: CommandModule<object, Arguments> = {
     const points = await checkUsage(args, selection);
     const config = await configure(args, { organizations: false, database: false });
     const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
-      await import('../changes/changes-report.js');
+      await import('../inspect/restatements-report.js');
     const found = await find(config, selection, points);
     if (args.json) {
       await printDocument(changesToJson(points.month, found));
@@ -83,7 +83,7 @@ async function checkUsage(
     throw new UsageError('the changes of one month at a time', { next: 'give one --month' });
   if (json && csv)
     throw new UsageError('--json does not go with --csv', { next: 'use one or the other' });
-  const { parseMoment } = await import('../changes/moment.js');
+  const { parseMoment } = await import('../inspect/restatements.js');
   const points = {
     month,
     since: since === undefined ? undefined : parseMoment(since),
@@ -100,8 +100,8 @@ async function find(
   points: Points,
 ): Promise<OrganizationChanges[]> {
   const { openStaging } = await import('../staging/open.js');
-  const { stagedOrganizations } = await import('../resources.js');
-  const { findChanges } = await import('../changes/changes.js');
+  const { stagedOrganizations } = await import('../run/resources.js');
+  const { findChanges } = await import('../inspect/restatements.js');
   const staging = await openStaging(config.staging, config.stagingOptions);
   const staged = await stagedOrganizations(staging, points.month, 'raw');
   if (staged.length === 0) {

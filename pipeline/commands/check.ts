@@ -1,9 +1,9 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import type { CheckLine, Checklist } from '../check/check-lines.js';
-import type { Config, Flags } from '../config.js';
-import { UsageError } from '../errors.js';
-import { lastCompleteMonth } from '../month.js';
-import { select } from '../selection.js';
+import type { Config, Flags } from '../config/config.js';
+import { select } from '../config/selection.js';
+import type { CheckLine, Checklist } from '../inspect/checklist.js';
+import { UsageError } from '../shared/errors.js';
+import { lastCompleteMonth } from '../shared/month.js';
 import type { Answer } from './answer.js';
 import { answer } from './answer.js';
 import { configure } from './configure.js';
@@ -41,11 +41,11 @@ export const check: CommandModule<object, Arguments> = {
   async handler(args) {
     const { organizations } = select({ organization: args.organization }, new Date());
     await answer(args, async ({ log, signal }) => {
-      const { checklist, formatChecklist } = await import('../check/check-lines.js');
+      const { checklist, formatChecklist } = await import('../inspect/checklist.js');
       const list = checklist();
       const config = await checkSettings(args, list);
       if (config !== undefined) {
-        const { check } = await import('../check/check.js');
+        const { check } = await import('../inspect/checklist.js');
         const paidMonth = args.paid ? lastCompleteMonth(new Date()) : undefined;
         await check({ config, organizations, paidMonth, log, signal }, list);
       }

@@ -1,4 +1,4 @@
-import type { Config, Flags, Needs } from '../config.js';
+import type { Config, Flags, Needs } from '../config/config.js';
 
 /**
  * Settles a command's settings from its flags, the environment and the configuration file. What validates
@@ -6,7 +6,7 @@ import type { Config, Flags, Needs } from '../config.js';
  * @throws {UsageError} naming every setting that is wrong or missing.
  */
 export async function configure(flags: Flags, needs: Needs): Promise<Config> {
-  const { readConfigFile, resolveConfig } = await import('../config.js');
+  const { readConfigFile, resolveConfig } = await import('../config/config.js');
   const named = typeof flags['config'] === 'string' ? flags['config'] : undefined;
   return resolveConfig(flags, process.env, await readConfigFile(named), needs);
 }

@@ -1,9 +1,9 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { describeError, UsageError } from '../errors.js';
-import { select } from '../selection.js';
-import { printText } from '../output.js';
+import { select } from '../config/selection.js';
+import { UsageError, describeError } from '../shared/errors.js';
+import { printText } from '../shared/output.js';
 import { execute } from './execute.js';
 import { settingOptions } from './options.js';
 
@@ -34,8 +34,8 @@ export const demo: CommandModule<object, Arguments> = {
   async handler(args) {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
-    const { resolveConfig } = await import('../config.js');
-    const { quoted } = await import('../failures.js');
+    const { resolveConfig } = await import('../config/config.js');
+    const { quoted } = await import('../run/summary.js');
     const selection = select({}, new Date());
     const folder = resolve(args.folder);
     await claim(folder);

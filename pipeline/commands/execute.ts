@@ -1,12 +1,12 @@
 import { fstatSync, statSync } from 'node:fs';
-import type { Config } from '../config.js';
-import type { Resume } from '../failures.js';
-import { describeError, InterruptedError, UsageError } from '../errors.js';
-import type { LogLevel } from '../log.js';
-import { createLog } from '../log.js';
-import { isDocumentPrinted, printDocument, printText, tell } from '../output.js';
-import type { RunReport } from '../run.js';
-import type { Selection } from '../selection.js';
+import type { Config } from '../config/config.js';
+import type { Selection } from '../config/selection.js';
+import type { RunReport } from '../run/runner.js';
+import type { Resume } from '../run/summary.js';
+import { InterruptedError, UsageError, describeError } from '../shared/errors.js';
+import type { LogLevel } from '../shared/log.js';
+import { createLog } from '../shared/log.js';
+import { isDocumentPrinted, printDocument, printText, tell } from '../shared/output.js';
 
 export interface Execution {
   config: Config;
@@ -28,7 +28,7 @@ export interface Execution {
  * @throws {PipelineError} when no task could be begun.
  */
 export async function execute({ config, selection, args, resume }: Execution): Promise<RunReport> {
-  const { createProgress } = await import('../progress.js');
+  const { createProgress } = await import('../run/progress.js');
   const progress = createProgress(process.stderr);
   const { log, flush } = await openLog(args, progress.print);
   const interrupt = interruptible();
@@ -37,8 +37,8 @@ export async function execute({ config, selection, args, resume }: Execution): P
     if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level'])) {
       progress.line("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
     }
-    const { run } = await import('../run.js');
-    const { formatReport, reportToJson } = await import('../report.js');
+    const { run } = await import('../run/runner.js');
+    const { formatReport, reportToJson } = await import('../run/summary.js');
     const report = await run({
       config,
       selection,
@@ -71,7 +71,7 @@ export async function execute({ config, selection, args, resume }: Execution): P
 /** Gives a program the failure of a command as its one document, unless the command has printed a result. */
 export async function printFailure(error: unknown): Promise<void> {
   if (isDocumentPrinted()) return;
-  const { errorToJson } = await import('../report.js');
+  const { errorToJson } = await import('../run/summary.js');
   // Where it cannot be printed either, the first failure is the one to tell.
   await printDocument({ error: errorToJson(error) }).catch(() => undefined);
 }

@@ -1,7 +1,7 @@
-import { UsageError } from '../errors.js';
-import { logLevels } from '../log.js';
-import { furtherMetrics } from '../scope.js';
-import { stages } from '../selection.js';
+import { stages } from '../config/selection.js';
+import { UsageError } from '../shared/errors.js';
+import { logLevels } from '../shared/log.js';
+import { furtherMetrics } from '../shared/scope.js';
 
 /** Flags that choose what a command works on. A repeatable flag takes one value each time. */
 export const selectionOptions = {

@@ -1,7 +1,7 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import type { Config, Flags, Needs } from '../config.js';
-import { UsageError } from '../errors.js';
-import { select } from '../selection.js';
+import type { Config, Flags, Needs } from '../config/config.js';
+import { select } from '../config/selection.js';
+import { UsageError } from '../shared/errors.js';
 import { answer } from './answer.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
@@ -43,8 +43,8 @@ export const plan: CommandModule<object, Arguments> = {
     });
     await answer(args, async ({ log, signal }) => {
       const [{ makePlan }, report] = await Promise.all([
-        import('../plan/make-plan.js'),
-        import('../plan/plan-report.js'),
+        import('../inspect/run-plan.js'),
+        import('../inspect/run-plan.js'),
       ]);
       const request = { config, selection, force: args.force, notSetUp, log, signal };
       const { slices, notes } = await makePlan({ ...request, now: () => new Date() });

@@ -1,10 +1,10 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { InterruptedError, UsageError } from '../errors.js';
-import { printDocument, printText, tell } from '../output.js';
-import { select } from '../selection.js';
-import { printable } from '../printable.js';
-import { interruptible, openLog } from './execute.js';
+import { select } from '../config/selection.js';
+import { InterruptedError, UsageError } from '../shared/errors.js';
+import { printDocument, printText, tell } from '../shared/output.js';
+import { printable } from '../shared/printable.js';
 import { configure } from './configure.js';
+import { interruptible, openLog } from './execute.js';
 import { selectionOptions, settingOptions } from './options.js';
 
 const options = {
@@ -60,8 +60,8 @@ export const prune: CommandModule<object, Arguments> = {
     const { log, flush } = await openLog(args, line);
     const interrupt = interruptible();
     try {
-      const { prune: remove } = await import('../prune/prune.js');
-      const { formatPrune, pruneToJson } = await import('../prune/prune-report.js');
+      const { prune: remove } = await import('../inspect/pruning.js');
+      const { formatPrune, pruneToJson } = await import('../inspect/pruning.js');
       const report = await remove({
         config,
         keep,

@@ -1,7 +1,7 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { createLog } from '../log.js';
-import { printDocument, printText, tell } from '../output.js';
-import { select } from '../selection.js';
+import { select } from '../config/selection.js';
+import { createLog } from '../shared/log.js';
+import { printDocument, printText, tell } from '../shared/output.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
 
@@ -47,9 +47,9 @@ export const reconcile: CommandModule<object, Arguments> = {
       },
       color: process.stderr.isTTY,
     });
-    const { openResources } = await import('../resources.js');
-    const { reconcile: check } = await import('../reconcile/reconcile.js');
-    const { formatReconciled, reconciledToJson } = await import('../reconcile/format.js');
+    const { openResources } = await import('../run/resources.js');
+    const { reconcile: check } = await import('../inspect/reconciliation.js');
+    const { formatReconciled, reconciledToJson } = await import('../inspect/reconciliation.js');
     // Nothing is written, so that an interrupt may simply end the process.
     const { signal } = new AbortController();
     const resources = await openResources(config, { log, signal });

@@ -1,8 +1,8 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
+import { select } from '../config/selection.js';
 import { configure } from './configure.js';
-import { selectionOptions, settingOptions, settingWords } from './options.js';
 import { execute } from './execute.js';
-import { select } from '../selection.js';
+import { selectionOptions, settingOptions, settingWords } from './options.js';
 
 const options = {
   ...selectionOptions,
@@ -49,7 +49,7 @@ export const run: CommandModule<object, Arguments> = {
     };
     const config = await configure(args, needs);
     const flags = settingWords(args);
-    const { resumeCommand } = await import('../failures.js');
+    const { resumeCommand } = await import('../run/summary.js');
     await execute({
       config,
       selection,

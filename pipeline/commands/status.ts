@@ -1,6 +1,6 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
-import { describeError } from '../errors.js';
-import { select } from '../selection.js';
+import { select } from '../config/selection.js';
+import { describeError } from '../shared/errors.js';
 import { answer } from './answer.js';
 import { configure } from './configure.js';
 import { selectionOptions, settingOptions } from './options.js';
@@ -39,11 +39,11 @@ export const status: CommandModule<object, Arguments> = {
     await answer(args, async ({ log, signal }) => {
       const [{ status }, { readLoads }, { openSecrets }, { openStaging }, report] =
         await Promise.all([
-          import('../status/status.js'),
-          import('../status/loads.js'),
-          import('../secrets.js'),
+          import('../inspect/slice-status.js'),
+          import('../inspect/slice-status.js'),
+          import('../run/resources.js'),
           import('../staging/open.js'),
-          import('../status/status-report.js'),
+          import('../inspect/slice-status.js'),
         ]);
       const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
       const secrets = openSecrets(config, { log, signal });

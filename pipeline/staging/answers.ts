@@ -1,5 +1,5 @@
-import type { Month } from '../month.js';
-import { timePeriod } from '../month.js';
+import type { Month } from '../shared/month.js';
+import { timePeriod } from '../shared/month.js';
 import type { TableName } from './layout.js';
 import type { Dimension } from './manifest.js';
 import type { Column } from './tables.js';

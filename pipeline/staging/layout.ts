@@ -1,7 +1,7 @@
-import { DataError, UsageError } from '../errors.js';
-import type { Month } from '../month.js';
-import { isMonth } from '../month.js';
-import { printable } from '../printable.js';
+import { DataError, UsageError } from '../shared/errors.js';
+import type { Month } from '../shared/month.js';
+import { isMonth } from '../shared/month.js';
+import { printable } from '../shared/printable.js';
 
 /** Every key of the staging area is built here, and taken apart here. */
 

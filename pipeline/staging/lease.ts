@@ -1,20 +1,12 @@
-import { throwIfInterrupted, TransientError } from '../errors.js';
-import { pause } from '../waits.js';
+import { z } from 'zod';
+import { TransientError, describeError, throwIfInterrupted } from '../shared/errors.js';
+import type { Log } from '../shared/log.js';
+import { pause } from '../shared/waits.js';
+import { isGone, self } from './holder.js';
 import type { Slice } from './layout.js';
-import { leaseKey } from './layout.js';
-import { holdLease } from './lease-hold.js';
-import type { Lease } from './lease-hold.js';
-import type { FoundLease, Verdict } from './lease-record.js';
-import {
-  describeLease,
-  findLeases,
-  leaseJudge,
-  newRecord,
-  serializeRecord,
-} from './lease-record.js';
+import { leaseKey, leasePrefix, parseLeaseKey } from './layout.js';
 import type { Staging } from './staging.js';
-
-export type { Lease } from './lease-hold.js';
+import { readAll } from './staging.js';
 
 /**
  * One process at a time works on a slice. A lease is a file with a number; whoever creates a number
@@ -124,4 +116,208 @@ async function tryTake(
     throw error;
   }
   return { lease: holdLease(staging, slice, { key, number, since: now, taken, seconds }) };
+}
+
+const record = z.object({
+  machine: z.string(),
+  pid: z.int(),
+  token: z.string(),
+  since: z.iso.datetime(),
+  expires: z.iso.datetime(),
+});
+
+/** Who holds a lease, since when, and until when if it is not renewed. */
+export type LeaseRecord = z.infer<typeof record>;
+
+/** A lease's file. */
+export interface FoundLease {
+  key: string;
+  number: number;
+  text: string;
+  /** `undefined`: the file cannot be read. */
+  lease: LeaseRecord | undefined;
+}
+
+/** A lease of this process that ends after some seconds. */
+export function newRecord(since: Date, now: Date, seconds: number): LeaseRecord {
+  const expires = new Date(now.getTime() + seconds * 1000);
+  return { ...self, since: since.toISOString(), expires: expires.toISOString() };
+}
+
+export function serializeRecord(lease: LeaseRecord): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(lease)}\n`);
+}
+
+/** Every lease file of a slice. */
+export async function findLeases(staging: Staging, slice: Slice): Promise<FoundLease[]> {
+  const found: FoundLease[] = [];
+  for await (const { key } of staging.list(leasePrefix(slice))) {
+    const number = parseLeaseKey(key)?.number;
+    const content = number === undefined ? undefined : await staging.read(key);
+    if (number === undefined || content === undefined) continue;
+    const text = new TextDecoder().decode(await readAll(content));
+    found.push({ key, number, text, lease: parseRecord(text) });
+  }
+  return found;
+}
+
+function parseRecord(text: string): LeaseRecord | undefined {
+  try {
+    return record.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The holder, for people. */
+export function describeLease({ key, lease }: FoundLease): string {
+  return lease === undefined
+    ? `an unreadable lease, ${key}`
+    : `process ${lease.pid} on ${lease.machine}, since ${lease.since}`;
+}
+
+/** `doubtful`: the file's times cannot be right, or have run out; watching it will tell. */
+export type Verdict = 'held' | 'doubtful' | 'dead';
+
+export interface Clocks {
+  /** This machine's time, in milliseconds since 1970, which may be wrong. */
+  now: () => number;
+  /** Milliseconds on a clock that only goes on. */
+  elapsed: () => number;
+}
+
+const system: Clocks = { now: () => Date.now(), elapsed: () => performance.now() };
+
+/**
+ * Makes a function that judges leases of `seconds`, and remembers what it has seen of them. Clocks of
+ * two machines differ, so times alone prove no death: a lease that looks run out, ends later than any
+ * lease can, or cannot be read is watched for half its length, in which a living holder renews it twice.
+ */
+export function leaseJudge(
+  seconds: number,
+  clocks: Clocks = system,
+): (found: FoundLease) => Verdict {
+  const seen = new Map<string, { text: string; at: number; renewed: boolean }>();
+  return ({ key, text, lease }) => {
+    if (lease !== undefined && isGone(lease)) return 'dead';
+    let sight = seen.get(key);
+    if (sight?.text !== text) {
+      sight = { text, at: clocks.elapsed(), renewed: sight !== undefined };
+      seen.set(key, sight);
+    }
+    const left = lease === undefined ? 0 : Date.parse(lease.expires) - clocks.now();
+    if (left > 0 && left <= 2 * seconds * 1000) return 'held';
+    if (clocks.elapsed() - sight.at >= (seconds * 1000) / 2) return 'dead';
+    return sight.renewed ? 'held' : 'doubtful';
+  };
+}
+
+export interface Lease {
+  /** Aborts when the lease was lost: it could not be renewed, or another process took it over. */
+  readonly lost: AbortSignal;
+  /** Gives the slice free. */
+  release(): Promise<void>;
+}
+
+/** The lease file that this process has created. */
+export interface TakenLease {
+  key: string;
+  number: number;
+  since: Date;
+  /** When it was written, by `performance.now()`. */
+  taken: number;
+  /** How long it is valid without being renewed. */
+  seconds: number;
+}
+
+/** Renews a lease four times in its length, until it is released or lost. */
+export function holdLease(
+  staging: Staging,
+  slice: Slice,
+  { key, number, since, taken, seconds }: TakenLease,
+): Lease {
+  const lost = new AbortController();
+  const isOurs = ({ lease }: FoundLease): boolean =>
+    lease?.token === self.token && lease.since === since.toISOString();
+  let renewed = taken;
+  let failure: unknown;
+  let renewing: Promise<void> | undefined;
+
+  const lose = (reason: string): void => {
+    clearInterval(timer);
+    lost.abort(
+      new TransientError(`the lease on ${slice.month} of ${slice.organization} ${reason}`, {
+        where: staging.location,
+        next: 'run the same command again',
+        cause: failure,
+      }),
+    );
+  };
+  const renew = async (): Promise<void> => {
+    const found = await findLeases(staging, slice);
+    if (lost.signal.aborted) return;
+    const higher = found.find((other) => other.number > number);
+    if (higher !== undefined || !found.some((own) => own.number === number && isOurs(own))) {
+      const by = higher === undefined ? '' : `: ${describeLease(higher)}`;
+      lose(`was taken over by another run${by}`);
+      return;
+    }
+    const at = performance.now();
+    await staging.write(key, serializeRecord(newRecord(since, new Date(), seconds)));
+    renewed = at;
+  };
+  const timer = setInterval(
+    () => {
+      // Also while a renewal hangs: from now on others may take the lease over.
+      if (performance.now() - renewed >= seconds * 1000) {
+        lose('could not be renewed in time');
+        return;
+      }
+      renewing ??= renew()
+        .catch((cause: unknown) => {
+          failure = cause;
+        })
+        .finally(() => {
+          renewing = undefined;
+        });
+    },
+    (seconds * 1000) / 4,
+  );
+  timer.unref();
+
+  return {
+    lost: lost.signal,
+    async release() {
+      clearInterval(timer);
+      await renewing;
+      const own = (found: FoundLease): boolean => found.number === number && isOurs(found);
+      if (lost.signal.aborted && !(await findLeases(staging, slice)).some(own)) return;
+      await staging.remove(key);
+    },
+  };
+}
+
+/**
+ * Does work while holding the slice's lease. The work's own signal also aborts when the lease is lost,
+ * with the loss as its reason.
+ * @throws {TransientError} when another run holds the slice.
+ */
+export async function leased<T>(
+  staging: Staging,
+  slice: Slice,
+  { log, ...options }: LeaseOptions & { log: Log },
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const lease = await takeLease(staging, slice, options);
+  try {
+    return await work(AbortSignal.any([options.signal, lease.lost]));
+  } finally {
+    // A lease that cannot be removed runs out by itself: no reason to fail work that is done.
+    await lease.release().catch((error: unknown) => {
+      log.warn(
+        { ...slice },
+        `the lease could not be given back, and runs out by itself: ${describeError(error)}`,
+      );
+    });
+  }
 }

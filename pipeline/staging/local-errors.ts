@@ -1,5 +1,5 @@
-import { ConfigurationError, PipelineError, TransientError } from '../errors.js';
-import { codeOf } from '../files.js';
+import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
+import { codeOf } from '../shared/files.js';
 
 /** Whether a path leads nowhere: as in a bucket, a file on the way is no reason to fail. */
 export function isNotFound(cause: unknown): boolean {

@@ -1,13 +1,13 @@
+import type { Dirent, Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { rm } from 'node:fs/promises';
+import { link, lstat, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { makeFolder, openRegular } from '../files.js';
-import { checkKey } from './layout.js';
-import { asidePath, sweep } from './local-aside.js';
+import { ConfigurationError } from '../shared/errors.js';
+import { TRIES, codeOf, isRegular, makeFolder, openRegular, syncFolder } from '../shared/files.js';
+import { isGone, self } from './holder.js';
+import { ASIDE, checkKey, checkPrefix, isKey } from './layout.js';
 import { attempt, isNotFound } from './local-errors.js';
-import { checkWay, place, removeFile, writeDurably } from './local-files.js';
-import { listFolder } from './local-list.js';
-import type { ByteRange, Staging } from './staging.js';
+import type { ByteRange, StagedFile, Staging } from './staging.js';
 
 /** Bytes of a file that are read at once. */
 const CHUNK = 256 * 1024;
@@ -97,5 +97,208 @@ async function* bytesOf(
     }
   } finally {
     await file.close();
+  }
+}
+
+/**
+ * Every file below a prefix, in the order in which a bucket lists them.
+ * @throws {ConfigurationError} when a link, a FIFO or a device is among them or on the way to them.
+ */
+export async function* listFolder(root: string, prefix: string): AsyncGenerator<StagedFile> {
+  checkPrefix(prefix);
+  const base = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+  await attempt('list', join(root, base), () => checkWay(root, join(root, base, 'x')));
+  yield* walk(root, base, prefix);
+}
+
+async function* walk(root: string, base: string, prefix: string): AsyncGenerator<StagedFile> {
+  for (const { name, size } of await entriesOf(root, base, prefix)) {
+    const key = base + name;
+    if (size === undefined) {
+      if (key.startsWith(prefix)) yield* walk(root, key, prefix);
+    } else if (key.startsWith(prefix)) yield { key, size };
+  }
+}
+
+interface Entry {
+  /** A folder's name ends with the slash: so it sorts where its files belong. */
+  name: string;
+  /** Length of a file; `undefined` for a folder. */
+  size: number | undefined;
+}
+
+async function entriesOf(root: string, base: string, prefix: string): Promise<Entry[]> {
+  const folder = join(root, base);
+  const found = await attempt('list', folder, () =>
+    readdir(folder, { withFileTypes: true }).catch((cause: unknown): Dirent[] => {
+      if (isNotFound(cause)) return [];
+      throw cause;
+    }),
+  );
+  const entries: Entry[] = [];
+  for (const entry of found) {
+    const key = base + entry.name;
+    if (!isKey(key) || !key.startsWith(prefix)) continue;
+    if (entry.isDirectory()) {
+      entries.push({ name: `${entry.name}/`, size: undefined });
+      continue;
+    }
+    const path = join(folder, entry.name);
+    const stats = await attempt('list', path, () =>
+      lstat(path).catch((cause: unknown): Stats | undefined => {
+        if (isNotFound(cause)) return undefined;
+        throw cause;
+      }),
+    );
+    if (stats === undefined) continue;
+    if (isRegular(stats, path)) entries.push({ name: entry.name, size: stats.size });
+    else entries.push({ name: `${entry.name}/`, size: undefined });
+  }
+  return entries.sort((a, b) => Buffer.from(a.name).compare(Buffer.from(b.name)));
+}
+
+/**
+ * Looks at the folders from the root down to a path, so that nothing is read, written or removed where a
+ * link leads: that may be anywhere. The root itself may be one.
+ * @throws {ConfigurationError} naming the link.
+ */
+export async function checkWay(root: string, path: string): Promise<void> {
+  const names = dirname(path).slice(root.length).split('/');
+  let folder = root;
+  for (const name of names.filter((part) => part !== '')) {
+    folder = join(folder, name);
+    try {
+      if (!(await lstat(folder)).isSymbolicLink()) continue;
+    } catch (cause) {
+      if (isNotFound(cause)) return;
+      throw cause;
+    }
+    throw new ConfigurationError('a link stands where a folder of the staging area belongs', {
+      where: folder,
+      next: 'put the folder itself there; only the staging area as a whole may be reached by a link',
+    });
+  }
+}
+
+/** Writes a new file and forces it to the disk. What `content` throws passes unchanged. */
+export async function writeDurably(
+  path: string,
+  content: Uint8Array | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const file = await attempt('write', path, () => open(path, 'wx'));
+  try {
+    for await (const chunk of content instanceof Uint8Array ? [content] : content) {
+      await attempt('write', path, () => file.writeFile(chunk));
+    }
+    await attempt('write', path, () => file.sync());
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Gives a file that was written aside its own name, and forces the name to the disk.
+ * @returns false only with `ifAbsent`, when the name is taken.
+ */
+export async function place(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
+  const folder = dirname(path);
+  return attempt('write', path, async () => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await makeFolder(folder);
+        const placed = await tryPlace(aside, path, ifAbsent);
+        if (placed) await syncFolder(folder).catch(ignoreVanished);
+        return placed;
+      } catch (cause) {
+        // Whoever removes the last file of a folder removes the folder with it.
+        if (codeOf(cause) !== 'ENOENT' || tries === TRIES) throw cause;
+      }
+    }
+  });
+}
+
+async function tryPlace(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
+  if (!ifAbsent) {
+    await rename(aside, path);
+    return true;
+  }
+  try {
+    await link(aside, path);
+    return true;
+  } catch (cause) {
+    if (codeOf(cause) === 'EEXIST') return false;
+    throw cause;
+  }
+}
+
+/** Passes over the failure that a file or folder has been removed in the meantime. */
+function ignoreVanished(cause: unknown): void {
+  if (codeOf(cause) !== 'ENOENT') throw cause;
+}
+
+/** Removes a file, and the folders up to the root that are empty without it; a folder stays. */
+export async function removeFile(root: string, path: string): Promise<void> {
+  await checkWay(root, path);
+  if (!isRegular(await lstat(path), path)) return;
+  await unlink(path);
+  await syncFolder(dirname(path)).catch(ignoreVanished);
+  for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder)) {
+    try {
+      await rmdir(folder);
+    } catch {
+      // Not empty, gone already, a link or not ours to remove: an empty folder means nothing.
+      return;
+    }
+  }
+}
+
+/** A file written aside that nobody has touched for so long, in milliseconds, belongs to nobody any more. */
+const ABANDONED = 24 * 60 * 60 * 1000;
+
+let sequence = 0;
+
+/** A path of its own to write a file aside at. */
+export function asidePath(root: string): string {
+  sequence += 1;
+  return join(root, ASIDE, [self.machine, self.pid, self.token, sequence].join('.'));
+}
+
+const pattern = /^[A-Za-z0-9-]+\.\d+\.[0-9a-f]+\.\d+$/;
+
+/**
+ * Removes what was written aside by processes of this machine that are gone, or a day ago by anybody: files of
+ * {@link asidePath}'s names alone.
+ * @throws {ConfigurationError} when the folder is a link, which may lead anywhere.
+ */
+export async function sweep(root: string): Promise<void> {
+  const folder = join(root, ASIDE);
+  await checkWay(root, join(folder, 'x'));
+  const names = await readdir(folder).catch((cause: unknown) => {
+    if (isNotFound(cause)) return [];
+    throw cause;
+  });
+  for (const name of names) {
+    if (!pattern.test(name)) continue;
+    const path = join(folder, name);
+    const found = await orVanished(() => lstat(path));
+    if (found?.isFile() !== true) continue;
+    if (isLeftBehind(name) || Date.now() - found.mtimeMs > ABANDONED)
+      await orVanished(() => unlink(path));
+  }
+}
+
+function isLeftBehind(name: string): boolean {
+  const [machine, pid, token] = name.split('.');
+  if (machine === undefined || pid === undefined || token === undefined) return false;
+  return isGone({ machine, pid: Number(pid), token });
+}
+
+/** Another process may sweep at the same time. */
+async function orVanished<T>(operation: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await operation();
+  } catch (cause) {
+    if (isNotFound(cause)) return undefined;
+    throw cause;
   }
 }

@@ -1,15 +1,14 @@
 import { z } from 'zod';
-import { DataError } from '../errors.js';
-import { parseAmount } from '../money.js';
-import { isMonth } from '../month.js';
-import type { Scope } from '../scope.js';
-import { details, furtherMetrics, plainScope } from '../scope.js';
-import { readAll } from './bytes.js';
+import { DataError } from '../shared/errors.js';
+import { parseAmount } from '../shared/money.js';
+import { isMonth } from '../shared/month.js';
+import type { Scope } from '../shared/scope.js';
+import { details, furtherMetrics, plainScope } from '../shared/scope.js';
 import type { Operation, QueryName, Slice } from './layout.js';
 import {
+  MANIFEST,
   extractionManifestKey,
   isQueryName,
-  MANIFEST,
   pageFile,
   parseExtractionKey,
   parsePageFile,
@@ -17,6 +16,7 @@ import {
   transformManifestKey,
 } from './layout.js';
 import type { Staging } from './staging.js';
+import { readAll } from './staging.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.int().nonnegative();

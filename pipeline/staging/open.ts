@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.js';
+import { UsageError } from '../shared/errors.js';
 import { isKey } from './layout.js';
 import { localStaging } from './local.js';
 import type { S3Settings } from './s3-bucket.js';

@@ -1,7 +1,7 @@
-import { ConfigurationError, PipelineError, TransientError } from '../errors.js';
-import { PROXY_LOGIN, proxyLogin } from '../proxy.js';
-import { said } from '../printable.js';
-import { EndlessAnswerError } from '../waits.js';
+import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
+import { PROXY_LOGIN, proxyLogin } from '../shared/network.js';
+import { said } from '../shared/printable.js';
+import { EndlessAnswerError } from '../shared/waits.js';
 
 /** What an S3 request failed with: the error's name, and the HTTP status or the system's code if there is one. */
 export interface Failure {

@@ -1,5 +1,5 @@
-import { PRECISION, SCALE } from '../money.js';
-import { furtherMetrics } from '../scope.js';
+import { PRECISION, SCALE } from '../shared/money.js';
+import { furtherMetrics } from '../shared/scope.js';
 import type { TableName } from './layout.js';
 
 /**

@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { once } from '../../pipeline/run/resources.js';
 import { localStaging } from '../../pipeline/staging/local.js';
-import { once } from '../../pipeline/once.js';
 import type { Rounds } from './alternate.js';
 import { benchCommand } from './command.js';
 import type { ExtractPlan } from './extract.js';

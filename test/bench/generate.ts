@@ -2,10 +2,10 @@ import { generateAccounts } from '../../fixtures/demo/accounts.js';
 import type { DemoAccount } from '../../fixtures/demo/model.js';
 import type { Random } from '../../fixtures/demo/random.js';
 import { createRandom } from '../../fixtures/demo/random.js';
-import type { Totals } from '../../pipeline/money.js';
-import { addTo, formatAmount, formatTotals } from '../../pipeline/money.js';
-import { timePeriod } from '../../pipeline/month.js';
-import { sha256Of } from '../../pipeline/staging/bytes.js';
+import type { Totals } from '../../pipeline/shared/money.js';
+import { addTo, formatAmount, formatTotals } from '../../pipeline/shared/money.js';
+import { timePeriod } from '../../pipeline/shared/month.js';
+import { version } from '../../pipeline/shared/version.js';
 import type { Slice } from '../../pipeline/staging/layout.js';
 import {
   extractionManifestKey,
@@ -15,7 +15,7 @@ import {
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
-import { version } from '../../pipeline/version.js';
+import { sha256Of } from '../../pipeline/staging/staging.js';
 import type { Amount } from './amounts.js';
 import { drawAmount } from './amounts.js';
 import { metrics } from './metrics.js';

@@ -1,5 +1,5 @@
 import { DuckDBInstance } from '@duckdb/node-api';
-import { billingPeriod, parseMonth } from '../../pipeline/month.js';
+import { billingPeriod, parseMonth } from '../../pipeline/shared/month.js';
 import type { Column } from '../../pipeline/staging/tables.js';
 import { consumption } from '../../pipeline/staging/tables.js';
 import { literal } from '../support/duckdb.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { startS3 } from '../../fixtures/cloud/s3.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline } from '../support/cli.js';
 
 /** What a whole run of the demo month takes with its staging area in one place. */

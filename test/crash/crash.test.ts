@@ -1,16 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { startS3 } from '../../fixtures/cloud/s3.js';
 import { demoData } from '../../fixtures/demo/data.js';
 import { createRandom } from '../../fixtures/demo/random.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { temporaryFolder } from '../support/cli.js';
-import type { Command, Kill } from '../support/crash.js';
-import { createArrivals, drawKill, needlesslyPaid, runKilled, runWhole } from '../support/crash.js';
 import type { DatabasePlace, Result, StagedPlace } from '../support/crash-place.js';
 import {
   bucketPlace,
@@ -19,6 +17,8 @@ import {
   resultOf,
   sqlitePlace,
 } from '../support/crash-place.js';
+import type { Command, Kill } from '../support/crash.js';
+import { createArrivals, drawKill, needlesslyPaid, runKilled, runWhole } from '../support/crash.js';
 import type { TestServer } from '../support/mariadb.js';
 import { openServer } from '../support/mariadb.js';
 

@@ -1,19 +1,18 @@
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import mysql from 'mysql2/promise';
 import type { Cloud, Fault } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
-import type { S3Fault } from '../../fixtures/cloud/s3-faults.js';
-import { slowDown } from '../../fixtures/cloud/s3-faults.js';
+import type { S3Fault } from '../../fixtures/cloud/s3-wire.js';
+import { slowDown } from '../../fixtures/cloud/s3-wire.js';
 import type { S3Server } from '../../fixtures/cloud/s3.js';
 import { startS3 } from '../../fixtures/cloud/s3.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import type { Finished } from '../support/cli.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
-import { needlesslyPaid } from '../support/crash.js';
 import type { DatabasePlace, Result, StagedPlace } from '../support/crash-place.js';
 import {
   bucketPlace,
@@ -22,6 +21,7 @@ import {
   resultOf,
   sqlitePlace,
 } from '../support/crash-place.js';
+import { needlesslyPaid } from '../support/crash.js';
 import { startServer } from '../support/mariadb.js';
 import { clockJumpsBy, clockOffBy } from '../support/shift-clock.js';
 import { smallDisk } from '../support/small-disk.js';

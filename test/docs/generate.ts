@@ -1,10 +1,10 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
-import { formatAmount } from '../../pipeline/money.js';
-import { settingsSchema, sources } from '../../pipeline/settings.js';
-import type { Source } from '../../pipeline/settings.js';
+import type { Source } from '../../pipeline/config/settings.js';
+import { settingsSchema, sources } from '../../pipeline/config/settings.js';
+import { formatAmount } from '../../pipeline/shared/money.js';
 import type { Column } from '../../pipeline/staging/tables.js';
 import { tableNames, tables } from '../../pipeline/staging/tables.js';
 import { root } from '../support/cli.js';

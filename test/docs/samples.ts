@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData, monthData, restate } from '../../fixtures/demo/data.js';
-import { charge, costs, units } from '../../fixtures/demo/line-item.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { charge, costs, units } from '../../fixtures/demo/model.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline } from '../support/cli.js';
 import { clockOffBy } from '../support/shift-clock.js';
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { world } from '../support/world.js';
 
 const months = ['2026-08', '2026-09', '2026-10'].map(parseMonth);

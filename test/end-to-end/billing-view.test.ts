@@ -1,7 +1,7 @@
 import test from 'ava';
 import { demoData, organizationData } from '../../fixtures/demo/data.js';
 import { expectedTotal } from '../../fixtures/demo/truth.js';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { month, world } from '../support/world.js';
 
 interface Report {

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { querySqlite } from '../support/sqlite.js';
 

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import type { CloudData, LineItem } from '../../fixtures/demo/data.js';
@@ -10,8 +10,8 @@ import {
   organizationData,
   restate,
 } from '../../fixtures/demo/data.js';
-import type { ServiceTotals } from '../../pipeline/money.js';
-import { addToService, parseAmount, serviceDifferences } from '../../pipeline/money.js';
+import type { ServiceTotals } from '../../pipeline/shared/money.js';
+import { addToService, parseAmount, serviceDifferences } from '../../pipeline/shared/money.js';
 import { querySqlite } from '../support/sqlite.js';
 import { month, world } from '../support/world.js';
 

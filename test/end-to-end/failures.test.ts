@@ -1,11 +1,11 @@
-import { appendFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Cloud, CloudOptions } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import type { Finished } from '../support/cli.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { querySqlite } from '../support/sqlite.js';

@@ -9,8 +9,8 @@ import {
   expectedCustomers,
   expectedTotal,
 } from '../../fixtures/demo/truth.js';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import type { TestServer } from '../support/mariadb.js';

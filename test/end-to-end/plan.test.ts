@@ -2,7 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseAmount } from '../../pipeline/money.js';
+import { parseAmount } from '../../pipeline/shared/money.js';
 import { month, world } from '../support/world.js';
 
 interface Plan {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 
 const month = parseMonth('2026-10');

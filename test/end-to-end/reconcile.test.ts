@@ -1,13 +1,13 @@
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { startCloud } from '../../fixtures/cloud/cloud.js';
+import type { ExecutionContext } from 'ava';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
+import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
 import { expectedTotal } from '../../fixtures/demo/truth.js';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import type { Finished } from '../support/cli.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { folderPlace } from '../support/crash-place.js';

@@ -1,18 +1,18 @@
+import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import type { LineItem } from '../../fixtures/demo/data.js';
 import { demoData, monthData, restate } from '../../fixtures/demo/data.js';
-import { formatAmount } from '../../pipeline/money.js';
-import { plainScope } from '../../pipeline/scope.js';
-import { billingPeriod } from '../../pipeline/month.js';
+import { formatAmount } from '../../pipeline/shared/money.js';
+import { billingPeriod } from '../../pipeline/shared/month.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import { columnIndex, regionOf } from '../../pipeline/staging/tables.js';
-import { valueAt } from '../../transform/batch.js';
+import { valueAt } from '../../transform/columns.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
-import type { StagedExtraction } from '../../transform/pages.js';
-import { bench, MONTH } from '../support/extract.js';
+import type { StagedExtraction } from '../../transform/staged-pages.js';
+import { MONTH, bench } from '../support/extract.js';
 import { querySqlite } from '../support/sqlite.js';
 import { world } from '../support/world.js';
-import { join } from 'node:path';
 
 const scope = { ...plainScope, detail: 'usage-type' } as const;
 const slice = { month: MONTH, organization: 'oab' };

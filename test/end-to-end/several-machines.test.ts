@@ -4,7 +4,7 @@ import test from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { startS3 } from '../../fixtures/cloud/s3.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { localStaging } from '../../pipeline/staging/local.js';
 import { s3Staging } from '../../pipeline/staging/s3.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';

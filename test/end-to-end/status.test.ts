@@ -1,9 +1,9 @@
 import { readdir, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { expectedTotal } from '../../fixtures/demo/truth.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { formatAmount } from '../../pipeline/money.js';
+import { expectedTotal } from '../../fixtures/demo/truth.js';
+import { formatAmount } from '../../pipeline/shared/money.js';
 import { openServer } from '../support/mariadb.js';
 import { month, world } from '../support/world.js';
 

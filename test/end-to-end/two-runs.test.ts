@@ -1,15 +1,15 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { startS3 } from '../../fixtures/cloud/s3.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { leaseKey, leasePrefix, parseExtractionKey } from '../../pipeline/staging/layout.js';
-import { newRecord, serializeRecord } from '../../pipeline/staging/lease-record.js';
+import { newRecord, serializeRecord } from '../../pipeline/staging/lease.js';
 import { localStaging } from '../../pipeline/staging/local.js';
 import { s3Staging } from '../../pipeline/staging/s3.js';
 import type { Staging } from '../../pipeline/staging/staging.js';

@@ -7,14 +7,14 @@ import type { LineItem } from '../../fixtures/demo/data.js';
 import { demoData, monthData, restate } from '../../fixtures/demo/data.js';
 import { costMetrics } from '../../fixtures/demo/model.js';
 import { expectedSums } from '../../fixtures/demo/truth.js';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline, root, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import type { TestServer } from '../support/mariadb.js';
 import { openServer } from '../support/mariadb.js';
-import { querySqlite } from '../support/sqlite.js';
 import { scriptsJoin } from '../support/scripts-join.js';
+import { querySqlite } from '../support/sqlite.js';
 import { world } from '../support/world.js';
 
 const month = parseMonth('2026-10');

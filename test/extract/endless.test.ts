@@ -1,13 +1,11 @@
 import test from 'ava';
-import { costAndUsage } from '../../extract/cost-and-usage.js';
-import { listAccounts } from '../../extract/accounts.js';
+import type { Page } from '../../extract/organization-source.js';
+import { costAndUsage, followTokens, listAccounts } from '../../extract/organization-source.js';
 import type { OrganizationAccess } from '../../extract/organizations.js';
-import type { Page } from '../../extract/page.js';
-import { followTokens } from '../../extract/page.js';
 import { openSession } from '../../extract/session.js';
-import { DataError, InterruptedError, TransientError } from '../../pipeline/errors.js';
-import { parseMonth } from '../../pipeline/month.js';
-import { plainScope } from '../../pipeline/scope.js';
+import { DataError, InterruptedError, TransientError } from '../../pipeline/shared/errors.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import { costQuery } from '../../pipeline/staging/manifest.js';
 import { drip, flood, httpServer } from '../support/hostile.js';
 import { silent } from '../support/load-fixture.js';

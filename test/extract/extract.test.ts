@@ -1,25 +1,25 @@
 import type { GetCostAndUsageCommandOutput } from '@aws-sdk/client-cost-explorer';
 import test from 'ava';
-import type { Asked } from '../../extract/cost-and-usage.js';
-import { costAndUsage, readCostPage } from '../../extract/cost-and-usage.js';
-import { requestOf, totalQuery } from '../../extract/queries.js';
-import { costQuery } from '../../pipeline/staging/manifest.js';
+import { addAmounts, emptyTally } from '../../extract/draft.js';
+import type { Asked } from '../../extract/organization-source.js';
+import { costAndUsage, readCostPage } from '../../extract/organization-source.js';
+import { requestOf, totalQuery } from '../../extract/questions.js';
 import type { Session } from '../../extract/session.js';
-import { addAmounts, emptyTally } from '../../extract/tally.js';
 import { monthData } from '../../fixtures/demo/data.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
-import { DataError, TransientError } from '../../pipeline/errors.js';
-import { formatAmount, formatTotals, parseAmount } from '../../pipeline/money.js';
-import type { Scope } from '../../pipeline/scope.js';
-import { plainScope } from '../../pipeline/scope.js';
-import { sha256Of } from '../../pipeline/staging/bytes.js';
+import { DataError, TransientError } from '../../pipeline/shared/errors.js';
+import { formatAmount, formatTotals, parseAmount } from '../../pipeline/shared/money.js';
+import type { Scope } from '../../pipeline/shared/scope.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
+import { costQuery } from '../../pipeline/staging/manifest.js';
+import { sha256Of } from '../../pipeline/staging/staging.js';
 import {
-  bench,
-  beforeWrites,
-  data,
-  keysOf,
   MONTH,
   OTHER_MONTH,
+  beforeWrites,
+  bench,
+  data,
+  keysOf,
   textOf,
 } from '../support/extract.js';
 

@@ -3,19 +3,19 @@ import type { Fault } from '../../fixtures/cloud/cloud.js';
 import { monthData, organizationData } from '../../fixtures/demo/data.js';
 import {
   ConfigurationError,
-  describeError,
   InterruptedError,
   TransientError,
-} from '../../pipeline/errors.js';
-import { parseMonth } from '../../pipeline/month.js';
-import { plainScope } from '../../pipeline/scope.js';
+  describeError,
+} from '../../pipeline/shared/errors.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import { transform } from '../../transform/transform.js';
 import { literal, query } from '../support/duckdb.js';
 import {
+  OTHER_MONTH,
   bench,
   data,
   keysOf,
-  OTHER_MONTH,
   secretsOf,
   setEnvironment,
   textOf,

@@ -1,8 +1,7 @@
 import test from 'ava';
-import type { ListedOrganization } from '../../extract/listed-organizations.js';
-import { listedOrganizations } from '../../extract/listed-organizations.js';
-import type { OrganizationAccess } from '../../extract/organizations.js';
-import { describeError } from '../../pipeline/errors.js';
+import type { ListedOrganization, OrganizationAccess } from '../../extract/organizations.js';
+import { listedOrganizations } from '../../extract/organizations.js';
+import { describeError } from '../../pipeline/shared/errors.js';
 import { awsFiles } from '../support/aws-files.js';
 import { setEnvironment } from '../support/extract.js';
 

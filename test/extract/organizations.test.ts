@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { OrganizationEntry } from '../../extract/organizations.js';
 import { parseOrganizations } from '../../extract/organizations.js';
-import { ConfigurationError, describeError } from '../../pipeline/errors.js';
+import { ConfigurationError, describeError } from '../../pipeline/shared/errors.js';
 
 const WHERE = 'https://vault.example.com/v1/secret/data/aws';
 

@@ -1,13 +1,15 @@
 import test from 'ava';
-import { readAccountsPage } from '../../extract/accounts.js';
-import type { Asked, CostPage } from '../../extract/cost-and-usage.js';
-import { readCostPage } from '../../extract/cost-and-usage.js';
-import { addAmounts, emptyTally } from '../../extract/tally.js';
-import type { Totals } from '../../pipeline/money.js';
-import type { Page } from '../../extract/page.js';
-import { followTokens, serializeAnswer } from '../../extract/page.js';
-import { DataError, TransientError } from '../../pipeline/errors.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { addAmounts, emptyTally } from '../../extract/draft.js';
+import type { Asked, CostPage, Page } from '../../extract/organization-source.js';
+import {
+  followTokens,
+  readAccountsPage,
+  readCostPage,
+  serializeAnswer,
+} from '../../extract/organization-source.js';
+import { DataError, TransientError } from '../../pipeline/shared/errors.js';
+import type { Totals } from '../../pipeline/shared/money.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 
 const period = { TimePeriod: { Start: '2026-10-01', End: '2026-11-01' } };
 const asked: Asked = {

@@ -1,6 +1,10 @@
 import test from 'ava';
-import { ConfigurationError, InterruptedError, TransientError } from '../../pipeline/errors.js';
-import { bench, beforeWrites, keysOf, textOf } from '../support/extract.js';
+import {
+  ConfigurationError,
+  InterruptedError,
+  TransientError,
+} from '../../pipeline/shared/errors.js';
+import { beforeWrites, bench, keysOf, textOf } from '../support/extract.js';
 
 /** How a run ends that is killed: a write that never comes to pass, and nothing after it. */
 class Killed extends TransientError {}

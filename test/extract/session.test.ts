@@ -4,18 +4,18 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
 import { ListAccountsCommand } from '@aws-sdk/client-organizations';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { holdCredentials } from '../../extract/credentials.js';
-import { listedOrganizations } from '../../extract/listed-organizations.js';
 import type { OrganizationSource } from '../../extract/organization-source.js';
+import { listedOrganizations } from '../../extract/organizations.js';
 import { openSession } from '../../extract/session.js';
 import {
   ConfigurationError,
   DataError,
-  describeError,
   TransientError,
-} from '../../pipeline/errors.js';
+  describeError,
+} from '../../pipeline/shared/errors.js';
 import { root } from '../support/cli.js';
 import { beforeWrites, bench, keysOf, memoryLog, setEnvironment } from '../support/extract.js';
 

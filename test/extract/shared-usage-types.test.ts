@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
-import { sharedQueries, smallestCover } from '../../extract/shared-usage-types.js';
+import { sharedQueries, smallestCover } from '../../extract/questions.js';
 import { demoData, monthData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { root } from '../support/cli.js';
 
 /** Usage type → services, few enough of both to be shared often. */

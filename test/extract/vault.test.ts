@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { parseOrganizations } from '../../extract/organizations.js';
 import type { VaultSettings } from '../../extract/vault.js';
 import { openVault } from '../../extract/vault.js';
@@ -15,10 +15,10 @@ import type { Cloud, CloudOptions } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import {
   ConfigurationError,
-  describeError,
   InterruptedError,
   TransientError,
-} from '../../pipeline/errors.js';
+  describeError,
+} from '../../pipeline/shared/errors.js';
 import { selfSignedCertificate } from '../support/certificate.js';
 import { data, memoryLog, setEnvironment } from '../support/extract.js';
 

@@ -1,6 +1,6 @@
 import test from 'ava';
-import type { CodedRows } from '../../load/coded.js';
-import { decodeRows, sliceRows, valueAt } from '../../load/coded.js';
+import type { CodedRows } from '../../load/driver.js';
+import { decodeRows, sliceRows, valueAt } from '../../load/driver.js';
 
 const rows: CodedRows = {
   length: 4,

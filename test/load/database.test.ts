@@ -1,9 +1,8 @@
+import { inspect } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
-import { inspect } from 'node:util';
-import { ConfigurationError, describeError, UsageError } from '../../pipeline/errors.js';
-import { parseDatabaseUrl } from '../../load/database.js';
-import { parseSuiviSecret } from '../../load/suivi.js';
+import { parseDatabaseUrl, parseSuiviSecret } from '../../load/database.js';
+import { ConfigurationError, UsageError, describeError } from '../../pipeline/shared/errors.js';
 
 const server = {
   kind: 'mysql',

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { checkDifference } from '../../load/check-difference.js';
+import type { ExecutionContext } from 'ava';
+import { checkDifference } from '../../load/checks.js';
 import type { Database } from '../../load/database.js';
-import { DataError } from '../../pipeline/errors.js';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
+import { DataError } from '../../pipeline/shared/errors.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { transformManifestKey } from '../../pipeline/staging/layout.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';

@@ -1,24 +1,28 @@
-import anyTest from 'ava';
-import type { TestFn } from 'ava';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { inspect } from 'node:util';
+import anyTest from 'ava';
+import type { TestFn } from 'ava';
 import mysql from 'mysql2/promise';
+import {
+  openDatabase,
+  openForReading,
+  parseDatabaseUrl,
+  probeConnection,
+  probeRights,
+} from '../../load/database.js';
 import {
   ConfigurationError,
   DataError,
-  describeError,
   PipelineError,
   TransientError,
-} from '../../pipeline/errors.js';
-import type { Outcome } from '../../pipeline/outcome.js';
+  describeError,
+} from '../../pipeline/shared/errors.js';
+import type { Outcome } from '../../pipeline/shared/outcome.js';
 import type { Slice } from '../../pipeline/staging/layout.js';
 import { exportKey } from '../../pipeline/staging/layout.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
-import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
-import { probeConnection, probeRights } from '../../load/probe.js';
-import { openForReading } from '../../load/reading.js';
 import { loadSlice, openFor, silent, temporaryStaging } from '../support/load-fixture.js';
 import type { TestServer } from '../support/mariadb.js';
 import { startServer } from '../support/mariadb.js';

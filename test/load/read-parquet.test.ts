@@ -1,19 +1,19 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import test from 'ava';
 import fc from 'fast-check';
 import { parquetMetadata } from 'hyparquet';
 import { ByteWriter } from 'hyparquet-writer';
 import { writeMetadata } from 'hyparquet-writer/src/metadata.js';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { DataError } from '../../pipeline/errors.js';
-import { furtherMetrics } from '../../pipeline/scope.js';
-import { formatAmount } from '../../pipeline/money.js';
-import { sha256Of } from '../../pipeline/staging/bytes.js';
+import { readParquet } from '../../load/read-parquet.js';
+import { DataError } from '../../pipeline/shared/errors.js';
+import { formatAmount } from '../../pipeline/shared/money.js';
+import { furtherMetrics } from '../../pipeline/shared/scope.js';
 import type { TableName } from '../../pipeline/staging/layout.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { sha256Of } from '../../pipeline/staging/staging.js';
 import type { Value } from '../../pipeline/staging/tables.js';
-import { readParquet } from '../../load/read-parquet.js';
 import { temporaryFolder, temporaryStaging } from '../support/load-fixture.js';
 import { completeRow, october, parquetFile } from '../support/staged-slice.js';
 

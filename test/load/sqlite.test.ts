@@ -1,13 +1,17 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import Libsql from 'libsql';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ConfigurationError, InterruptedError, TransientError } from '../../pipeline/errors.js';
-import { formatAmount } from '../../pipeline/money.js';
+import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
+import {
+  ConfigurationError,
+  InterruptedError,
+  TransientError,
+} from '../../pipeline/shared/errors.js';
+import { formatAmount } from '../../pipeline/shared/money.js';
 import type { TableName } from '../../pipeline/staging/layout.js';
 import { tables } from '../../pipeline/staging/tables.js';
-import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
 import {
   loadSlice,
   openFor,

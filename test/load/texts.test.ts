@@ -1,9 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { decimalTexts } from '../../load/decimal-texts.js';
-import { sumTexts } from '../../load/sum-texts.js';
-import { DataError } from '../../pipeline/errors.js';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
+import { sumTexts } from '../../load/checks.js';
+import { decimalTexts } from '../../load/read-parquet.js';
+import { DataError } from '../../pipeline/shared/errors.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 
 const limit = 10n ** 38n - 1n;
 const tenDigits = 10n ** 8n;

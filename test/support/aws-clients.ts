@@ -11,8 +11,8 @@ import type { Cloud, CloudOptions } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import type { CloudData, DemoOrganization } from '../../fixtures/demo/data.js';
 import { demoData, organizationData } from '../../fixtures/demo/data.js';
-import type { Month } from '../../pipeline/month.js';
-import { parseMonth } from '../../pipeline/month.js';
+import type { Month } from '../../pipeline/shared/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 
 /** The SDK's own clients; without retries by default, so that a test sees each answer of the stand-in. */
 

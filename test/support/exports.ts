@@ -1,5 +1,5 @@
-import { digest } from '../../pipeline/staging/bytes.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { digest } from '../../pipeline/staging/staging.js';
 
 /** Every Parquet and CSV file of a staging area: key → sha256. */
 export async function exportsOf(staging: Staging): Promise<Record<string, string>> {

@@ -1,6 +1,5 @@
-import { addTo, formatTotals, parseAmount } from '../../pipeline/money.js';
-import { plainScope } from '../../pipeline/scope.js';
-import { sha256Of } from '../../pipeline/staging/bytes.js';
+import { addTo, formatTotals, parseAmount } from '../../pipeline/shared/money.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import type { Operation, Slice } from '../../pipeline/staging/layout.js';
 import {
   extractionManifestKey,
@@ -10,6 +9,7 @@ import {
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { sha256Of } from '../../pipeline/staging/staging.js';
 
 /** Answers to stage: an object is staged as JSON, a text as it is. */
 export interface Answers {

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { takeLease } from '../../pipeline/staging/lease.js';
 import { openStaging, parseStagingLocation } from '../../pipeline/staging/open.js';
-import { parseMonth } from '../../pipeline/month.js';
 
 /**
  * A process that takes the lease on October of `oab` again and again, and says when it has it and when

@@ -1,14 +1,14 @@
-import type { ExecutionContext } from 'ava';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { Database } from '../../load/database.js';
 import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
 import type { LoadTask } from '../../load/load.js';
 import { load } from '../../load/load.js';
-import { parseAmount } from '../../pipeline/money.js';
-import type { Outcome } from '../../pipeline/outcome.js';
+import { parseAmount } from '../../pipeline/shared/money.js';
+import type { Outcome } from '../../pipeline/shared/outcome.js';
 import { localStaging } from '../../pipeline/staging/local.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { october } from './staged-slice.js';

@@ -1,14 +1,14 @@
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import { addTo, formatTotals } from '../../pipeline/money.js';
-import type { Totals } from '../../pipeline/money.js';
-import { parseMonth } from '../../pipeline/month.js';
-import { sha256Of } from '../../pipeline/staging/bytes.js';
+import type { Totals } from '../../pipeline/shared/money.js';
+import { addTo, formatTotals } from '../../pipeline/shared/money.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import type { Slice, TableName } from '../../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../../pipeline/staging/layout.js';
 import type { ExportedFile, TransformManifest } from '../../pipeline/staging/manifest.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { sha256Of } from '../../pipeline/staging/staging.js';
 import type { Column, Value } from '../../pipeline/staging/tables.js';
 import { DECIMAL, tables } from '../../pipeline/staging/tables.js';
 

@@ -1,9 +1,9 @@
-import { parseMonth } from '../../pipeline/month.js';
-import type { Outcome } from '../../pipeline/outcome.js';
-import { readAll } from '../../pipeline/staging/bytes.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
+import type { Outcome } from '../../pipeline/shared/outcome.js';
 import type { ExportFormat, Slice, TableName } from '../../pipeline/staging/layout.js';
 import { exportKey } from '../../pipeline/staging/layout.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { readAll } from '../../pipeline/staging/staging.js';
 import type { TransformTask } from '../../transform/transform.js';
 import { transform } from '../../transform/transform.js';
 

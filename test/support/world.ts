@@ -2,7 +2,7 @@ import type { ExecutionContext } from 'ava';
 import type { Cloud, CloudOptions } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import type { Finished } from './cli.js';
 import { pipeline, temporaryFolder } from './cli.js';
 

@@ -1,13 +1,12 @@
 import test from 'ava';
-import { DataError } from '../../pipeline/errors.js';
-import { readTransformManifest } from '../../pipeline/staging/manifest.js';
-import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
-import { sha256Of } from '../../pipeline/staging/bytes.js';
+import { DataError } from '../../pipeline/shared/errors.js';
 import { extractionManifestKey, extractionPrefix } from '../../pipeline/staging/layout.js';
-import { serializeManifest } from '../../pipeline/staging/manifest.js';
+import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
+import { readTransformManifest, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { sha256Of } from '../../pipeline/staging/staging.js';
 import { tables } from '../../pipeline/staging/tables.js';
-import { checkWritten, createCounter } from '../../transform/written.js';
+import { checkWritten, createCounter } from '../../transform/table-export.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { temporaryStaging } from '../support/load-fixture.js';
 import { run, slice, snapshot } from '../support/transform.js';

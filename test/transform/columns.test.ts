@@ -1,16 +1,15 @@
+import { readFile } from 'node:fs/promises';
 import test from 'ava';
 import fc from 'fast-check';
-import { readFile } from 'node:fs/promises';
-import { openWriter } from '../../pipeline/staging/bytes.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { openWriter } from '../../pipeline/staging/staging.js';
 import type { Column, Value } from '../../pipeline/staging/tables.js';
-import type { ColumnValues, RowBatch } from '../../transform/batch.js';
-import { coded, constant, valueAt } from '../../transform/batch.js';
+import type { ColumnValues, RowBatch } from '../../transform/columns.js';
+import { addSums, coded, constant, valueAt } from '../../transform/columns.js';
 import { openCsv } from '../../transform/csv.js';
 import { createDecimals } from '../../transform/decimals.js';
-import type { OpenExport } from '../../transform/export.js';
 import { openParquet } from '../../transform/parquet.js';
-import { addSums } from '../../transform/sums.js';
+import type { OpenExport } from '../../transform/table-export.js';
 import { literal, query } from '../support/duckdb.js';
 import { temporaryStaging } from '../support/staging.js';
 

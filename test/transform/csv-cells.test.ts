@@ -2,7 +2,7 @@ import test from 'ava';
 import { parse } from 'csv-parse/sync';
 import { stringify } from 'csv-stringify/sync';
 import fc from 'fast-check';
-import { headerRecord, textCell } from '../../transform/csv-cells.js';
+import { headerRecord, textCell } from '../../transform/csv.js';
 
 const characters = fc.constantFrom(...Array.from('aZ09 .()@+_-=,;"\'\t\r\n|/:é＝\u00a0\uFEFF#'));
 const texts = fc.string({ unit: characters, maxLength: 8 });

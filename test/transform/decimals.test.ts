@@ -1,9 +1,15 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { DataError } from '../../pipeline/errors.js';
-import { formatAmount, parseAmount } from '../../pipeline/money.js';
-import { createDecimals, WIDTH } from '../../transform/decimals.js';
-import { compareInt128, createSum, setInt128, toBigint } from '../../transform/int128.js';
+import { DataError } from '../../pipeline/shared/errors.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import {
+  WIDTH,
+  compareInt128,
+  createDecimals,
+  createSum,
+  setInt128,
+  toBigint,
+} from '../../transform/decimals.js';
 
 const largest = 10n ** 38n - 1n;
 

@@ -1,9 +1,9 @@
-import test from 'ava';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import test from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData, organizationData } from '../../fixtures/demo/data.js';
-import { parseMonth } from '../../pipeline/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
 import { extractionPrefix } from '../../pipeline/staging/layout.js';
 import { readTransformManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';

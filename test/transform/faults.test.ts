@@ -1,19 +1,19 @@
-import test from 'ava';
 import { readdir } from 'node:fs/promises';
-import type { PipelineError } from '../../pipeline/errors.js';
+import test from 'ava';
+import type { PipelineError } from '../../pipeline/shared/errors.js';
 import {
   ConfigurationError,
   DataError,
   InterruptedError,
   TransientError,
-} from '../../pipeline/errors.js';
-import { parseMonth } from '../../pipeline/month.js';
-import { plainScope } from '../../pipeline/scope.js';
-import { digest } from '../../pipeline/staging/bytes.js';
+} from '../../pipeline/shared/errors.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import { extractionManifestKey } from '../../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
 import { readExtractionManifest, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { digest } from '../../pipeline/staging/staging.js';
 import { literal, query } from '../support/duckdb.js';
 import type { Answers } from '../support/extraction.js';
 import { chargesAnswer, costAnswer, group, makeExtraction } from '../support/extraction.js';

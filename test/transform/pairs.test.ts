@@ -1,5 +1,5 @@
 import test from 'ava';
-import { comparePairs } from '../../transform/pairs.js';
+import { comparePairs } from '../../transform/usage-types.js';
 
 const pair = {
   usageType: 'EUW3-DataTransfer-Out-Bytes',

@@ -1,6 +1,6 @@
 import test from 'ava';
-import type { StagedExtraction } from '../../transform/pages.js';
-import { usageTypeReadings } from '../../transform/subjects.js';
+import { usageTypeReadings } from '../../transform/consumption.js';
+import type { StagedExtraction } from '../../transform/staged-pages.js';
 import type { UsageTypes } from '../../transform/usage-types.js';
 
 test('a line break in a name does not make one subject of two', (t) => {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { createPairs, createTerms } from '../../transform/terms.js';
+import { createPairs, createTerms } from '../../transform/columns.js';
 
 const place = { where: 'file', row: 1 };
 

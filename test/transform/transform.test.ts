@@ -1,6 +1,6 @@
-import test from 'ava';
 import { readFile } from 'node:fs/promises';
-import { DataError } from '../../pipeline/errors.js';
+import test from 'ava';
+import { DataError } from '../../pipeline/shared/errors.js';
 import { exportKey, transformManifestKey } from '../../pipeline/staging/layout.js';
 import { readTransformManifest, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';

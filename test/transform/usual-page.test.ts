@@ -1,7 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { costPage } from '../../transform/pages.js';
-import { isUsualCostPage } from '../../transform/usual-page.js';
+import { costPage, isUsualCostPage } from '../../transform/staged-pages.js';
 import { costAnswer, group } from '../support/extraction.js';
 
 const usual = costAnswer([group('Tax', '000000000012', '1'), group('EC2', '000000000012', '-2')], {

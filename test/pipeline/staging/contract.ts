@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { ExecutionContext, TestFn } from 'ava';
 import fc from 'fast-check';
-import { DataError } from '../../../pipeline/errors.js';
-import { openWriter, readAll } from '../../../pipeline/staging/bytes.js';
+import { DataError } from '../../../pipeline/shared/errors.js';
 import type { StagedFile, Staging } from '../../../pipeline/staging/staging.js';
+import { openWriter, readAll } from '../../../pipeline/staging/staging.js';
 
 /** Opens an empty staging area of its own for a test. */
 export type OpenStaging = (t: ExecutionContext) => Promise<Staging>;

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { DataError, UsageError } from '../../../pipeline/errors.js';
-import { parseMonth } from '../../../pipeline/month.js';
+import { DataError, UsageError } from '../../../pipeline/shared/errors.js';
+import { parseMonth } from '../../../pipeline/shared/month.js';
 import {
   checkKey,
   checkPrefix,

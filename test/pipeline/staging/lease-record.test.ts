@@ -1,7 +1,7 @@
 import test from 'ava';
 import { self } from '../../../pipeline/staging/holder.js';
-import { leaseJudge } from '../../../pipeline/staging/lease-record.js';
-import type { FoundLease, LeaseRecord } from '../../../pipeline/staging/lease-record.js';
+import type { FoundLease, LeaseRecord } from '../../../pipeline/staging/lease.js';
+import { leaseJudge } from '../../../pipeline/staging/lease.js';
 
 const SECONDS = 60;
 const START = Date.UTC(2026, 10, 1);

@@ -4,11 +4,11 @@ import type { FileHandle } from 'node:fs/promises';
 import { chmod, mkdir, mkdtemp, open, readdir, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { ConfigurationError, TransientError } from '../../../pipeline/errors.js';
-import { openWriter } from '../../../pipeline/staging/bytes.js';
+import type { ExecutionContext } from 'ava';
+import { ConfigurationError, TransientError } from '../../../pipeline/shared/errors.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
+import { openWriter } from '../../../pipeline/staging/staging.js';
 import { bytesAt, keysOf, listed, noise, pieces, same, textAt } from './contract.js';
 
 // These tests change what the whole process may do, one after the other, in a process of their own.

@@ -14,9 +14,9 @@ import {
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { ConfigurationError } from '../../../pipeline/errors.js';
+import type { ExecutionContext } from 'ava';
+import { ConfigurationError } from '../../../pipeline/shared/errors.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
 import { breaking, bytesAt, keysOf, noise, stagingContract, textAt } from './contract.js';
 

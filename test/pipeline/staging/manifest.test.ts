@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { DataError } from '../../../pipeline/errors.js';
-import { parseMonth } from '../../../pipeline/month.js';
+import type { ExecutionContext } from 'ava';
+import { DataError } from '../../../pipeline/shared/errors.js';
+import { parseMonth } from '../../../pipeline/shared/month.js';
 import {
   extractionManifestKey,
   extractionPrefix,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
-import { UsageError } from '../../../pipeline/errors.js';
+import { UsageError } from '../../../pipeline/shared/errors.js';
 import { openStaging, parseStagingLocation } from '../../../pipeline/staging/open.js';
 
 test('a folder is taken as it is written', (t) => {

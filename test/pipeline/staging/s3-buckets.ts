@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { TestFn } from 'ava';
-import type { S3Fault } from '../../../fixtures/cloud/s3-faults.js';
-import type { S3Operation } from '../../../fixtures/cloud/s3-request.js';
+import type { S3Fault, S3Operation } from '../../../fixtures/cloud/s3-wire.js';
 import type { S3Request, S3Server } from '../../../fixtures/cloud/s3.js';
 import { startS3 } from '../../../fixtures/cloud/s3.js';
 import type { StagingOptions } from '../../../pipeline/staging/open.js';

@@ -2,23 +2,23 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
-import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { startS3 } from '../../../fixtures/cloud/s3.js';
 import {
   ConfigurationError,
   DataError,
   InterruptedError,
   TransientError,
-} from '../../../pipeline/errors.js';
+} from '../../../pipeline/shared/errors.js';
 import type { StagingOptions } from '../../../pipeline/staging/open.js';
 import { openStaging, parseStagingLocation } from '../../../pipeline/staging/open.js';
 import type { Bucket } from '../../../pipeline/staging/s3-bucket.js';
-import { listBucket } from '../../../pipeline/staging/s3-list.js';
+import { listBucket } from '../../../pipeline/staging/s3.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import { awsFiles } from '../../support/aws-files.js';
 import { drip, flood, httpServer } from '../../support/hostile.js';

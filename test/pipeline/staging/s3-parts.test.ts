@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { Part } from '../../../pipeline/staging/s3-parts.js';
-import { MOST_PARTS, parts, partSize } from '../../../pipeline/staging/s3-parts.js';
+import type { S3PartsPart } from '../../../pipeline/staging/s3-transfer.js';
+import { MOST_PARTS, partSize, parts } from '../../../pipeline/staging/s3-transfer.js';
 import { noise, same } from './contract.js';
 
 const MIB = 1024 * 1024;
@@ -25,7 +25,7 @@ test('parts are the content, cut where they should be, whatever the pieces', asy
     const source = async function* (): AsyncGenerator<Uint8Array> {
       for (const piece of content) yield await Promise.resolve(piece);
     };
-    const cut: Part[] = [];
+    const cut: S3PartsPart[] = [];
     for await (const part of parts(source(), sizeOf)) cut.push(part);
     t.true(same(Buffer.concat(cut.map(({ bytes }) => bytes)), Buffer.concat(content)));
     for (const [index, { number, bytes, last }] of cut.entries()) {

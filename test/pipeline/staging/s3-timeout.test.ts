@@ -1,5 +1,5 @@
 import test from 'ava';
-import { TransientError } from '../../../pipeline/errors.js';
+import { TransientError } from '../../../pipeline/shared/errors.js';
 import { bytesAt, listed, noise, same } from './contract.js';
 import { startBuckets } from './s3-buckets.js';
 

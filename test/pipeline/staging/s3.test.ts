@@ -1,8 +1,8 @@
 import test from 'ava';
-import { conflict, slowDown } from '../../../fixtures/cloud/s3-faults.js';
-import { ConfigurationError, DataError, TransientError } from '../../../pipeline/errors.js';
-import { openWriter, readAll } from '../../../pipeline/staging/bytes.js';
+import { conflict, slowDown } from '../../../fixtures/cloud/s3-wire.js';
+import { ConfigurationError, DataError, TransientError } from '../../../pipeline/shared/errors.js';
 import { s3Staging } from '../../../pipeline/staging/s3.js';
+import { openWriter, readAll } from '../../../pipeline/staging/staging.js';
 import {
   breaking,
   bytesAt,

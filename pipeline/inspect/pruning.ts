@@ -1,0 +1,211 @@
+import pLimit from 'p-limit';
+import type { Config } from '../config/config.js';
+import { errorToJson, formatTable } from '../run/summary.js';
+import { DataError, UsageError, describeError, throwIfInterrupted } from '../shared/errors.js';
+import type { Log } from '../shared/log.js';
+import type { Month } from '../shared/month.js';
+import type { StagedExtraction } from '../staging/extractions.js';
+import { listExtractions, stagedSlices } from '../staging/extractions.js';
+import type { Slice } from '../staging/layout.js';
+import { extractionManifestKey } from '../staging/layout.js';
+import { leased } from '../staging/lease.js';
+import { readTransformManifest } from '../staging/manifest.js';
+import { openStaging } from '../staging/open.js';
+import type { Staging } from '../staging/staging.js';
+
+export interface PruneRequest {
+  config: Pick<Config, 'staging' | 'stagingOptions' | 'concurrency' | 'waitSeconds'>;
+  /** How many of the newest finished extractions of each month and organization stay, at least 1. */
+  keep: number;
+  /** `undefined`: every staged one. */
+  months: readonly Month[] | undefined;
+  organizations: readonly string[] | undefined;
+  /** Only tell what would be removed. */
+  dryRun: boolean;
+  signal: AbortSignal;
+  log: Log;
+  onWait: (slice: Slice, holder: string) => void;
+}
+
+/** An extraction that was removed, or would be. */
+export interface PrunedExtraction extends Slice {
+  extraction: string;
+  files: number;
+  bytes: number;
+}
+
+export interface PruneFailure extends Slice {
+  error: unknown;
+}
+
+/** Both by month and organization. */
+export interface PruneReport {
+  removed: readonly PrunedExtraction[];
+  failures: readonly PruneFailure[];
+}
+
+/**
+ * Removes the extractions that nothing needs any more, of each month and organization while holding its
+ * lease. A failure stops only its own month and organization.
+ * @throws {DataError} when nothing is staged for the chosen months.
+ * @throws {UsageError} when a chosen organization is not among what is staged for them.
+ */
+export async function prune(request: PruneRequest): Promise<PruneReport> {
+  const { config, dryRun, log } = request;
+  const staging = await openStaging(config.staging, {
+    ...config.stagingOptions,
+    signal: request.signal,
+  });
+  const removed: PrunedExtraction[] = [];
+  const failures: PruneFailure[] = [];
+  const limit = pLimit(config.concurrency);
+  const pruneOne = async (slice: Slice): Promise<void> => {
+    try {
+      await pruneSlice(staging, slice, request, (extraction) => {
+        log.info({ ...extraction, dryRun }, 'extraction pruned');
+        removed.push(extraction);
+      });
+    } catch (error) {
+      log.debug({ ...slice, err: error }, 'prune failed');
+      failures.push({ ...slice, error });
+    }
+  };
+  const slices = await slicesOf(staging, request);
+  await Promise.all(slices.map((slice) => limit(() => pruneOne(slice))));
+  const place = ({ month, organization }: Slice): number =>
+    slices.findIndex((slice) => slice.month === month && slice.organization === organization);
+  const byPlace = (a: Slice, b: Slice): number => place(a) - place(b);
+  return { removed: removed.sort(byPlace), failures: failures.sort(byPlace) };
+}
+
+async function slicesOf(
+  staging: Staging,
+  { months, organizations }: Pick<PruneRequest, 'months' | 'organizations'>,
+): Promise<Slice[]> {
+  const ofMonths = (await stagedSlices(staging, months)).map(({ slice }) => slice);
+  if (ofMonths.length === 0) {
+    throw new DataError(
+      `nothing is staged${months === undefined ? '' : ` for ${months.join(', ')}`}`,
+      {
+        where: staging.location,
+        next: 'name another folder or bucket with --staging, or other months',
+      },
+    );
+  }
+  const known = [...new Set(ofMonths.map(({ organization }) => organization))].sort();
+  const unknown = organizations?.filter((name) => !known.includes(name)) ?? [];
+  if (unknown.length > 0) {
+    throw new UsageError(`nothing is staged of an organization ${unknown.join(', ')}`, {
+      next: `choose among ${known.join(', ')}`,
+    });
+  }
+  return ofMonths.filter(({ organization }) => organizations?.includes(organization) ?? true);
+}
+
+async function pruneSlice(
+  staging: Staging,
+  slice: Slice,
+  { config, keep, dryRun, signal, log, onWait }: PruneRequest,
+  onRemoved: (extraction: PrunedExtraction) => void,
+): Promise<void> {
+  const tell = ({ name, files }: StagedExtraction): void => {
+    const bytes = files.reduce((sum, { size }) => sum + size, 0);
+    onRemoved({ ...slice, extraction: name, files: files.length, bytes });
+  };
+  throwIfInterrupted(signal);
+  const seen = await superfluous(staging, slice, keep);
+  if (dryRun) seen.forEach(tell);
+  if (dryRun || seen.length === 0) return;
+  const options = {
+    waitSeconds: config.waitSeconds,
+    signal,
+    log,
+    onWait: (holder: string) => {
+      onWait(slice, holder);
+    },
+  };
+  await leased(staging, slice, options, async (held) => {
+    // Looked at once more: another run may have staged or transformed something before the lease was ours.
+    for (const extraction of await superfluous(staging, slice, keep)) {
+      await removeExtraction(staging, slice, extraction, held);
+      tell(extraction);
+    }
+  });
+}
+
+/**
+ * The slice's extractions that nothing needs: older than the current one, and neither among the newest
+ * finished ones that stay nor what the tables were made from. An unfinished one that is older than the
+ * current one is never gone on with; a newer one may be.
+ */
+async function superfluous(
+  staging: Staging,
+  slice: Slice,
+  keep: number,
+): Promise<StagedExtraction[]> {
+  const extractions = await listExtractions(staging, slice);
+  const finished = extractions.filter((extraction) => extraction.finished);
+  const current = finished.at(-1);
+  const stay = finished.slice(-keep);
+  const old = extractions.filter(
+    (extraction) =>
+      current !== undefined && extraction.name < current.name && !stay.includes(extraction),
+  );
+  if (old.length === 0) return [];
+  const transformed = (await readTransformManifest(staging, slice))?.manifest.extraction;
+  return old.filter(({ name }) => name !== transformed);
+}
+
+/** The manifest goes first: without it, what a crash leaves of the extraction does not exist. */
+async function removeExtraction(
+  staging: Staging,
+  slice: Slice,
+  { name, files }: StagedExtraction,
+  signal: AbortSignal,
+): Promise<void> {
+  const manifest = extractionManifestKey(slice, name);
+  const pages = files.map(({ key }) => key).filter((key) => key !== manifest);
+  for (const key of [manifest, ...pages]) {
+    throwIfInterrupted(signal);
+    await staging.remove(key);
+  }
+}
+
+/** What was removed, or would be, as people read it: a table, its sum, and each failure. */
+export function formatPrune({ removed, failures }: PruneReport, dryRun: boolean): string {
+  const head = ['month', 'organization', 'extraction', 'files', 'bytes'];
+  const rows = removed.map(({ month, organization, extraction, files, bytes }) => [
+    month,
+    organization,
+    extraction,
+    String(files),
+    String(bytes),
+  ]);
+  const extractions = removed.length === 1 ? '1 extraction' : `${removed.length} extractions`;
+  const { files, bytes } = sums(removed);
+  return [
+    ...(rows.length === 0 ? [] : [formatTable(head, rows, ['files', 'bytes']), '']),
+    `${dryRun ? 'would remove' : 'removed'} ${extractions}, ${files} files, ${bytes} bytes`,
+    ...failures.flatMap(({ month, organization, error }) => [
+      '',
+      `${month} ${organization} prune failed: ${describeError(error)}`,
+    ]),
+  ].join('\n');
+}
+
+/** The same as one JSON document. */
+export function pruneToJson({ removed, failures }: PruneReport, dryRun: boolean): unknown {
+  return {
+    dryRun,
+    ...sums(removed),
+    extractions: removed,
+    failures: failures.map(({ error, ...slice }) => ({ ...slice, error: errorToJson(error) })),
+  };
+}
+
+function sums(removed: PruneReport['removed']): { files: number; bytes: number } {
+  return {
+    files: removed.reduce((sum, { files }) => sum + files, 0),
+    bytes: removed.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}

@@ -1,0 +1,362 @@
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import { checkSums, emptySums, expectedSums } from '../../load/checks.js';
+import { transaction } from '../../load/database-errors.js';
+import type { ReadingDatabase } from '../../load/database.js';
+import type { Dialect, Sums } from '../../load/driver.js';
+import { LOADS, newestLoad } from '../../load/history.js';
+import type { StoredRow } from '../../load/read-parquet.js';
+import { NULL, readParquet, readRows, storedTexts } from '../../load/read-parquet.js';
+import { isOutdated } from '../../load/schema.js';
+import { ConfigurationError, DataError } from '../shared/errors.js';
+import { addTo, addToNamed, formatTotals, parseAmount } from '../shared/money.js';
+import type { Month } from '../shared/month.js';
+import { isMonth } from '../shared/month.js';
+import type { Slice, TableName } from '../staging/layout.js';
+import type { Staging } from '../staging/staging.js';
+import type { Batch } from '../staging/tables.js';
+import { columnIndex, furtherMoney, tableNames, tables } from '../staging/tables.js';
+import type { ExportedFigures } from './reconcile-exports.js';
+import type { Layer, Report } from './reconcile-findings.js';
+import { flagsOf } from './reconcile-findings.js';
+
+/** What the database holds of a slice. */
+export interface StoredFigures {
+  layer: Layer;
+  /** Customers without a row of consumption: normal. */
+  withoutCost: number;
+}
+
+interface Stored extends Sums {
+  references: Set<string>;
+}
+
+/**
+ * Reads the slice's rows from the database, all from one state of it, and compares each with the
+ * Parquet files; looks for cost without a customer.
+ */
+export async function checkDatabase(
+  staging: Staging,
+  database: ReadingDatabase,
+  report: Report,
+  exported: ExportedFigures | undefined,
+): Promise<StoredFigures> {
+  const settings: Knex.TransactionConfig =
+    database.dialect === 'mysql' ? { isolationLevel: 'repeatable read' } : {};
+  return database.ask((knex) =>
+    transaction(knex, settings, async (trx) => {
+      const current = await isCurrent(trx, database, report, exported);
+      const stored: Record<TableName, Stored> = {
+        customers: empty(),
+        consumption: empty(),
+        charges: empty(),
+      };
+      for (const table of tableNames) {
+        const rows = tallied(table, readRows(trx, table, report.slice), stored[table]);
+        const isIntact = current?.intact.includes(table) ?? false;
+        const isEmpty = current !== undefined && current.source.files[table] === undefined;
+        if (current !== undefined && (isIntact || isEmpty)) {
+          await compareTable(staging, database, report, current, table, rows);
+        } else {
+          while ((await rows.next()).done !== true);
+          if (current !== undefined) {
+            const { manifest } = current.source;
+            await report.examine(
+              'database',
+              () => {
+                checkSums(`${table} in the database`, manifest, table, stored[table]);
+              },
+              `${database.location} ${table}`,
+            );
+          }
+        }
+      }
+      const { customers, consumption } = stored;
+      findStrays(database, report, stored);
+      return {
+        layer: {
+          name: 'database' as const,
+          customers: customers.rows,
+          rows: consumption.rows,
+          totals: formatTotals(consumption.totals),
+        },
+        withoutCost: without(customers.references, consumption.references).length,
+      };
+    }),
+  );
+}
+
+/** What a database without tables holds of a slice. */
+export function nothingStored({ location }: ReadingDatabase, report: Report): StoredFigures {
+  reportUnloaded(location, report);
+  return { layer: { name: 'database' }, withoutCost: 0 };
+}
+
+function reportUnloaded(where: string, report: Report): void {
+  report.add('database', 'the month of this organization is staged, but not loaded', {
+    where,
+    next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
+  });
+}
+
+/** What is exported, if the database is to hold just that; otherwise the report says what to do. */
+async function isCurrent(
+  trx: Knex,
+  database: ReadingDatabase,
+  report: Report,
+  exported: ExportedFigures | undefined,
+): Promise<ExportedFigures | undefined> {
+  const newest = await newestLoad(trx, report.slice);
+  if (newest === undefined) {
+    reportUnloaded(database.location, report);
+    return undefined;
+  }
+  if (exported === undefined) return undefined;
+  const { sha256, manifest } = exported.source;
+  if (newest.Source === sha256 && newest.Extraction === manifest.extraction) return exported;
+  report.add(
+    'database',
+    `the newest load is of extraction ${newest.Extraction}, and what is staged now (${manifest.extraction}) is not loaded`,
+    {
+      where: database.location,
+      next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
+    },
+  );
+  return undefined;
+}
+
+function empty(): Stored {
+  return { ...emptySums(), references: new Set() };
+}
+
+/** Passes stored rows on, counting them; what is no amount is left to the comparison of the rows. */
+async function* tallied(
+  table: TableName,
+  pieces: AsyncIterable<StoredRow[]>,
+  stored: Stored,
+): AsyncGenerator<StoredRow[], void, undefined> {
+  const position = (name: string): number => columnIndex(table, name);
+  const reference = position('Reference');
+  const amount = table === 'customers' ? -1 : position('Amount');
+  const currency = table === 'customers' ? -1 : position('Currency');
+  const further = furtherMoney(table).map((name) => [name, position(name)] as const);
+  for await (const piece of pieces) {
+    for (const { texts } of piece) {
+      stored.rows++;
+      stored.references.add(texts[reference] ?? '');
+      if (amount < 0) continue;
+      const units = unitsOf(texts[amount] ?? '');
+      if (units !== undefined) addTo(stored.totals, texts[currency] ?? '', units);
+      for (const [name, index] of further) {
+        const value = texts[index] ?? NULL;
+        const sum = value === NULL ? undefined : unitsOf(value);
+        if (sum !== undefined) addToNamed(stored.columns, name, texts[currency] ?? '', sum);
+      }
+    }
+    yield piece;
+  }
+}
+
+function unitsOf(text: string): bigint | undefined {
+  try {
+    return parseAmount(text).units;
+  } catch (error) {
+    if (error instanceof DataError) return undefined;
+    throw error;
+  }
+}
+
+async function compareTable(
+  staging: Staging,
+  { dialect, location }: ReadingDatabase,
+  report: Report,
+  { source }: ExportedFigures,
+  table: TableName,
+  rows: AsyncGenerator<StoredRow[], void, undefined>,
+): Promise<void> {
+  const file = source.files[table];
+  const { rows: expected } = expectedSums(source.manifest, table);
+  const batches = file === undefined ? noBatches() : readParquet(staging, file, table, expected);
+  const found = await compareRows(table, dialect, batches, rows);
+  const kinds = [
+    [found.missing, 'staged and missing in the database'],
+    [found.foreign, 'in the database and not staged'],
+    [found.altered, 'other values in the database than staged'],
+  ] as const;
+  for (const [kind, what] of kinds) {
+    if (kind.rows === 0) continue;
+    const count = `${kind.rows} ${kind.rows === 1 ? 'row' : 'rows'}`;
+    report.add('database', `${table}: ${count} ${what}, first ${kind.first}`, {
+      where: `${location} ${table}`,
+      next: `find out who changes the table, then run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
+    });
+  }
+}
+
+/** The rows of a table that was not made. */
+async function* noBatches(): AsyncGenerator<Batch, void, undefined> {
+  // Nothing to hand out.
+}
+
+function without(references: Set<string>, others: Set<string>): string[] {
+  return [...references].filter((reference) => !others.has(reference));
+}
+
+function findStrays(
+  database: ReadingDatabase,
+  report: Report,
+  { customers, consumption }: Record<TableName, Stored>,
+): void {
+  const strays = without(consumption.references, customers.references);
+  if (strays.length === 0) return;
+  report.add(
+    'database',
+    `cost without a customer: ${strays.length} ${strays.length === 1 ? 'account' : 'accounts'}, first ${strays[0] ?? ''}`,
+    {
+      where: `${database.location} customers`,
+      next: `run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
+    },
+  );
+}
+
+const loaded = z.array(
+  z.object({
+    Month: z.string().refine(isMonth, 'is not a month'),
+    Organization: z.string(),
+  }),
+);
+
+/**
+ * Whether the database holds the tables; the first load makes them.
+ * @throws {ConfigurationError} when they are another version's.
+ */
+export async function holdsLoads(database: ReadingDatabase): Promise<boolean> {
+  return database.ask(async (knex) => {
+    if (!(await isOutdated(knex, database.dialect))) return true;
+    if (!(await knex.schema.hasTable(LOADS))) return false;
+    throw new ConfigurationError("the database's tables are an older version's", {
+      where: database.location,
+      next: 'run "pipeline run --stage load", which upgrades them, then this again',
+    });
+  });
+}
+
+/** The months' slices that were ever loaded. */
+export async function loadedSlices(
+  database: ReadingDatabase,
+  months: readonly Month[],
+): Promise<Slice[]> {
+  const answer: unknown = await database.ask((knex) =>
+    knex(LOADS)
+      .whereIn('Month', [...months])
+      .distinct('Month', 'Organization'),
+  );
+  return loaded
+    .parse(answer)
+    .map(({ Month: month, Organization: organization }) => ({ month, organization }));
+}
+
+/** Rows of one kind of difference: how many, and the first of them in words. */
+export interface Kind {
+  rows: number;
+  first: string;
+}
+
+export interface RowDifferences {
+  /** Staged, but not in the database. */
+  missing: Kind;
+  /** In the database, but not staged. */
+  foreign: Kind;
+  /** In both, with another value. */
+  altered: Kind;
+}
+
+/**
+ * Compares staged rows with stored ones, line by line and value by value; both come in order, a piece
+ * at a time.
+ * @param stored pieces that are never empty.
+ */
+export async function compareRows(
+  table: TableName,
+  dialect: Dialect,
+  batches: AsyncIterable<Batch>,
+  stored: AsyncIterator<readonly StoredRow[], void, undefined>,
+): Promise<RowDifferences> {
+  const found: RowDifferences = { missing: none(), foreign: none(), altered: none() };
+  let piece: readonly StoredRow[] = [];
+  let at = 0;
+  const refill = async (): Promise<void> => {
+    const next = await stored.next();
+    if (next.done === true) return;
+    piece = next.value;
+    at = 0;
+  };
+  let line = 0;
+  for await (const batch of batches) {
+    const columns = storedTexts(table, batch, dialect);
+    for (let row = 0; row < batch.length; row++) {
+      line++;
+      const texts = columns.map((column) => column[row] ?? NULL);
+      for (;;) {
+        if (at === piece.length) await refill();
+        const candidate = piece[at];
+        if (candidate === undefined || candidate.line > line) {
+          add(found.missing, () => describe(table, { line, texts }));
+          break;
+        }
+        at++;
+        if (candidate.line === line) {
+          compare(table, texts, candidate, found.altered);
+          break;
+        }
+        add(found.foreign, () => describe(table, candidate));
+      }
+    }
+  }
+  for (;;) {
+    if (at === piece.length) await refill();
+    const candidate = piece[at++];
+    if (candidate === undefined) return found;
+    add(found.foreign, () => describe(table, candidate));
+  }
+}
+
+function none(): Kind {
+  return { rows: 0, first: '' };
+}
+
+function add(kind: Kind, describeRow: () => string): void {
+  if (kind.rows++ === 0) kind.first = describeRow();
+}
+
+function compare(
+  table: TableName,
+  staged: readonly string[],
+  { line, texts }: StoredRow,
+  altered: Kind,
+): void {
+  const index = staged.findIndex((text, column) => text !== texts[column]);
+  if (index < 0) return;
+  add(altered, () => {
+    const name = tables[table][index]?.name ?? '';
+    return `${describe(table, { line, texts: staged })}: ${name} is ${quote(texts[index])} instead of ${quote(staged[index])}`;
+  });
+}
+
+function quote(text: string | undefined): string {
+  return text === undefined || text === NULL ? 'null' : JSON.stringify(text.slice(0, 80));
+}
+
+/** What a row's cost is for, by table. */
+const subjects: Readonly<Record<TableName, readonly string[]>> = {
+  customers: [],
+  consumption: ['Service', 'Category'],
+  charges: ['RecordType'],
+};
+
+function describe(table: TableName, { line, texts }: StoredRow): string {
+  const value = (name: string): string => texts[columnIndex(table, name)] ?? '';
+  const subject = subjects[table].map(value).filter((text) => text !== 'N/A');
+  const amount = table === 'customers' ? [] : [`${value('Amount')} ${value('Currency')}`];
+  return [`line ${line}`, `account ${value('Reference')}`, ...subject, ...amount].join(', ');
+}

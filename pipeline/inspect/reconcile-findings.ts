@@ -1,0 +1,62 @@
+import { DataError } from '../shared/errors.js';
+import type { Slice } from '../staging/layout.js';
+
+/** The forms that a month's cost takes on its way, in order. */
+export const layerNames = ['AWS total', 'staged pages', 'Parquet', 'CSV', 'database'] as const;
+export type LayerName = (typeof layerNames)[number];
+
+/** What one layer holds of a slice; undefined where it has no such figure or cannot be read. */
+export interface Layer {
+  name: LayerName;
+  customers?: number | undefined;
+  /** Rows of consumption; groups in the staged pages. */
+  rows?: number | undefined;
+  /** Currency → exact sum. */
+  totals?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Something that does not agree: what, where, and what to do next. */
+export interface Finding extends Slice {
+  layer: LayerName;
+  what: string;
+  where?: string | undefined;
+  next?: string | undefined;
+}
+
+/** Collects what is found about one slice. */
+export interface Report {
+  readonly slice: Slice;
+  readonly findings: Finding[];
+  add(layer: LayerName, what: string, details: { where?: string; next?: string }): void;
+  /**
+   * Does a check; data that is wrong becomes a finding and `undefined`, any other failure is thrown.
+   * @param place what was checked, for a failure that does not say it itself.
+   */
+  examine<T>(layer: LayerName, check: () => Promise<T> | T, place?: string): Promise<T | undefined>;
+}
+
+export function createReport(slice: Slice): Report {
+  const findings: Finding[] = [];
+  return {
+    slice,
+    findings,
+    add(layer, what, details) {
+      findings.push({ ...slice, layer, what, ...details });
+    },
+    async examine(layer, check, place) {
+      try {
+        return await check();
+      } catch (error) {
+        if (!(error instanceof DataError)) throw error;
+        const { message: what, where = place, next } = error;
+        findings.push({ ...slice, layer, what, where, next });
+        return undefined;
+      }
+    },
+  };
+}
+
+/** The flags that name a slice, for a command to run next. */
+export function flagsOf({ month, organization }: Slice): string {
+  return `--month ${month} --organization ${organization}`;
+}

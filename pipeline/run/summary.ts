@@ -1,0 +1,223 @@
+import Table from 'cli-table3';
+import { stages } from '../config/selection.js';
+import { InterruptedError, PipelineError, describeError } from '../shared/errors.js';
+import type { Month } from '../shared/month.js';
+import { printable } from '../shared/printable.js';
+import type { RunReport } from './runner.js';
+import type { TaskReport } from './task.js';
+import { costOf, price, requestsOf } from './task.js';
+
+const plainBorders = {
+  'top': '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  'bottom': '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  'left': '',
+  'left-mid': '',
+  'mid': '',
+  'mid-mid': '',
+  'right': '',
+  'right-mid': '',
+  'middle': '  ',
+};
+
+/** A table for people: no borders, numbers to the right. */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: readonly string[],
+): string {
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((name) => (right.includes(name) ? 'right' : 'left')),
+    chars: plainBorders,
+    style: { 'head': [], 'border': [], 'padding-left': 0, 'padding-right': 0 },
+  });
+  table.push(...rows.map((row) => row.map(printable)));
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+/** The run's result as people read it: a table, its price, and each failure with the command that resumes it. */
+export function formatReport(report: RunReport, resume: Resume): string {
+  const rows = report.tasks.map(
+    ({ month, organization, stage, state, outcome, requests, seconds }) => [
+      month,
+      organization,
+      stage,
+      state,
+      outcome === undefined ? '' : String(outcome.customers),
+      outcome === undefined ? '' : String(outcome.rows),
+      outcome === undefined ? '' : amountOf(outcome.totals),
+      outcome === undefined ? '' : outcome.provisional ? 'provisional' : 'final',
+      outcome === undefined && requests === 0 ? '' : String(requests),
+      seconds.toFixed(1),
+    ],
+  );
+  const head = [
+    'month',
+    'organization',
+    'stage',
+    'state',
+    'customers',
+    'rows',
+    'amount',
+    'figures',
+    'requests',
+    'seconds',
+  ];
+  const table = formatTable(head, rows, ['customers', 'rows', 'amount', 'requests', 'seconds']);
+  const failures = describeFailures(report.tasks, resume);
+  return [table, '', summaryLine(report), ...failures.flatMap((failure) => ['', failure])].join(
+    '\n',
+  );
+}
+
+function summaryLine(report: RunReport): string {
+  const count = (state: TaskReport['state']): number =>
+    report.tasks.filter((task) => task.state === state).length;
+  const counts = (['done', 'unchanged', 'failed', 'skipped'] as const)
+    .filter((state) => count(state) > 0)
+    .map((state) => `${count(state)} ${state}`);
+  return `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`;
+}
+
+/** The run's result as one JSON document; amounts stay decimal texts. */
+export function reportToJson(report: RunReport, resume: Resume): unknown {
+  return {
+    runId: report.runId,
+    version: report.version,
+    started: report.started.toISOString(),
+    seconds: rounded(report.seconds),
+    interrupted: report.interrupted,
+    requests: requestsOf(report.tasks),
+    priceUsd: price(requestsOf(report.tasks)),
+    tasks: report.tasks.map((task) => ({
+      month: task.month,
+      organization: task.organization,
+      stage: task.stage,
+      state: task.state,
+      ...(task.outcome === undefined
+        ? {}
+        : {
+            extraction: task.outcome.extraction,
+            customers: task.outcome.customers,
+            rows: task.outcome.rows,
+            amount: task.outcome.totals,
+            provisional: task.outcome.provisional,
+          }),
+      requests: task.requests,
+      seconds: rounded(task.seconds),
+      ...(task.state === 'failed'
+        ? { error: errorToJson(task.error), resume: resume([task]) }
+        : {}),
+    })),
+  };
+}
+
+/** An error as JSON: its class, message, place and next step. */
+export function errorToJson(error: unknown): Record<string, unknown> {
+  if (!(error instanceof PipelineError)) return { class: 'Error', message: describeError(error) };
+  return {
+    class: error.name,
+    message: error.message,
+    ...(error.where === undefined ? {} : { where: error.where }),
+    ...(error.next === undefined ? {} : { next: error.next }),
+  };
+}
+
+/** Totals as people read them: each sum with its currency. */
+export function amountOf(totals: Readonly<Record<string, string>>): string {
+  const sums = Object.entries(totals).map(([currency, amount]) => `${amount} ${currency}`);
+  return sums.length === 0 ? '0' : sums.join(', ');
+}
+
+function rounded(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}
+
+/** The command that goes on with failed tasks of one stage: that stage and the chosen ones after it. */
+export type Resume = (tasks: readonly TaskReport[]) => string;
+
+/** The same, for a run of these stages with these flags. */
+export function resumeCommand(chosen: readonly string[], flags: readonly string[]): Resume {
+  return (tasks) => {
+    const [first] = tasks;
+    const rest = stages.slice(first === undefined ? 0 : stages.indexOf(first.stage));
+    const words = [
+      'pipeline',
+      'run',
+      ...rest.filter((stage) => chosen.includes(stage)).flatMap((stage) => ['--stage', stage]),
+      ...unique(tasks.map(({ month }) => month)).flatMap((month) => ['--month', month]),
+      ...unique(tasks.map(({ organization }) => organization)).flatMap((name) => [
+        '--organization',
+        name,
+      ]),
+      ...flags,
+    ];
+    return quoted(words);
+  };
+}
+
+/**
+ * Each failure with the command that resumes it. A failure that befell the same organizations in one month
+ * after the other, as a limit or an interruption does in a long range, is told once.
+ */
+export function describeFailures(tasks: readonly TaskReport[], resume: Resume): string[] {
+  return groups(tasks.filter(({ state }) => state === 'failed')).map((group) => {
+    const [first] = group;
+    if (first === undefined) return '';
+    const what = first.error instanceof InterruptedError ? 'was interrupted' : 'failed';
+    const subject = `${period(group)} ${unique(group.map(({ organization }) => organization)).join(', ')}`;
+    return `${subject} ${first.stage} ${what}: ${group.length === 1 ? describeError(first.error) : withoutPlace(first.error)}\n  resume with: ${resume(group)}`;
+  });
+}
+
+/** Failures of one stage and one text together, if they are those of several months times some organizations. */
+function groups(failed: readonly TaskReport[]): TaskReport[][] {
+  const byText = new Map<string, TaskReport[]>();
+  for (const task of failed) {
+    const text = `${task.stage} ${withoutPlace(task.error)}`;
+    const group = byText.get(text) ?? [];
+    byText.set(text, group);
+    group.push(task);
+  }
+  return [...byText.values()].flatMap((group) => {
+    const months = unique(group.map(({ month }) => month));
+    const organizations = unique(group.map(({ organization }) => organization));
+    const isProduct = months.length * organizations.length === group.length;
+    return isProduct && months.length > 1 ? [group] : group.map((task) => [task]);
+  });
+}
+
+/** What happened and what to do, without the place, which differs from task to task. */
+function withoutPlace(error: unknown): string {
+  if (!(error instanceof PipelineError)) return describeError(error);
+  return `${error.message}${error.next === undefined ? '' : `; ${error.next}`}`;
+}
+
+function period(tasks: readonly TaskReport[]): string {
+  const months = unique<Month>(tasks.map(({ month }) => month));
+  const [first = '', last = first] = [months[0], months.at(-1)];
+  return months.length < 3 ? months.join(', ') : `${first} … ${last} (${months.length} months)`;
+}
+
+function unique<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
+}
+
+/** Words as a shell reads them back. */
+export function quoted(words: readonly string[]): string {
+  return words.map(quote).join(' ');
+}
+
+function quote(word: string): string {
+  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

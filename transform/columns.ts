@@ -1,0 +1,449 @@
+import { DataError } from '../pipeline/shared/errors.js';
+import type { NamedTotals, ParsedAmount, Totals } from '../pipeline/shared/money.js';
+import { PRECISION, SCALE, addTo, fits, parseAmount } from '../pipeline/shared/money.js';
+import type { FurtherMetric, Metric } from '../pipeline/shared/scope.js';
+import { furtherMetrics } from '../pipeline/shared/scope.js';
+import { accountIdFault, currencyFault, textFault } from '../pipeline/staging/answers.js';
+import type { Dimension } from '../pipeline/staging/manifest.js';
+import type { Column, Value } from '../pipeline/staging/tables.js';
+import type { Decimals, DecimalsBuilder, Int128Sum } from './decimals.js';
+import { WIDTH, createDecimals, createSum } from './decimals.js';
+import type { CostPage, Group } from './staged-pages.js';
+
+/** A column with the same value in every row of its batch. */
+export interface Constant {
+  readonly kind: 'constant';
+  readonly value: Value;
+}
+
+/**
+ * A column of values that rows repeat: row `r` holds `distinct[codes[r]]`. Batches of one table may share
+ * the list, which may grow but never changes what it holds; it is then encoded and quoted once for them all.
+ */
+export interface Coded {
+  readonly kind: 'coded';
+  readonly distinct: readonly Value[];
+  readonly codes: Uint32Array;
+}
+
+/** A column that holds the same value in every row. */
+export function constant(value: Value): Constant {
+  return { kind: 'constant', value };
+}
+
+/** A column of repeated values: a constant where all rows have the same one. */
+export function coded(distinct: readonly Value[], codes: Uint32Array): Coded | Constant {
+  const [first = 0] = codes;
+  if (codes.length > 0 && codes.every((code) => code === first)) {
+    return constant(distinct[first] ?? null);
+  }
+  return { kind: 'coded', distinct, codes };
+}
+
+/**
+ * The values of a column of a batch, in the form that costs its maker and its writers the least: a
+ * constant, codes of repeated values, amounts as they were read, or any values one by one.
+ */
+export type ColumnValues = Constant | Coded | Decimals | readonly Value[];
+
+/** Rows of a table, column by column in the declared order. A plain `Batch` is one too. */
+export interface RowBatch {
+  readonly length: number;
+  readonly columns: readonly ColumnValues[];
+}
+
+/** Whether the values are given one by one. */
+export function isList(values: ColumnValues): values is readonly Value[] {
+  return Array.isArray(values);
+}
+
+/** The value of a row; the slow way, for writers that take rows one at a time. */
+export function valueAt(values: ColumnValues | undefined, row: number): Value {
+  if (values === undefined) return null;
+  if (isList(values)) return values[row] ?? null;
+  switch (values.kind) {
+    case 'constant':
+      return values.value;
+    case 'coded':
+      return values.distinct[values.codes[row] ?? -1] ?? null;
+    case 'decimals':
+      return values.units(row);
+  }
+}
+
+export { columnOf } from '../pipeline/staging/answers.js';
+
+/** What every row of a slice carries. */
+export interface Stamp {
+  tag: string;
+  /** `YYYY-MM-DD`. */
+  billingPeriod: string;
+  organization: string;
+}
+
+/** Where a row of the staged files stands. */
+export interface Place {
+  /** The file, as people find it. */
+  where: string;
+  /** Its number in the file, from 1. */
+  row: number;
+}
+
+/** What is wrong with one row of a staged file. */
+export function rowFault({ where, row }: Place, message: string): DataError {
+  return new DataError(`row ${row} ${message}`, {
+    where,
+    next: 'fetch the month again with "pipeline run --stage extract --force"; if it stays so, report it',
+  });
+}
+
+/**
+ * Refuses a text that the column cannot hold, see {@link textFault}.
+ * @throws {DataError} naming the column and the row.
+ */
+export function checkLength(column: Column, text: string, row: Place): string {
+  const fault = textFault(column, text);
+  if (fault !== undefined) throw rowFault(row, fault);
+  return text;
+}
+
+/** Rows of a table from its columns by name; the stamp's columns are added. */
+export function batchOf(
+  table: readonly Column[],
+  length: number,
+  stamp: Stamp,
+  values: Readonly<Record<string, ColumnValues>>,
+): RowBatch {
+  const all: typeof values = {
+    Tag: constant(stamp.tag),
+    BillingPeriod: constant(stamp.billingPeriod),
+    Organization: constant(stamp.organization),
+    ...values,
+  };
+  return {
+    length,
+    columns: table.map(({ name }) => {
+      const column = all[name];
+      if (column === undefined) throw new Error(`no value is known for the column ${name}`);
+      return column;
+    }),
+  };
+}
+
+/**
+ * Refuses what is no account id as AWS gives it: 12 digits, leading zeros kept.
+ * @throws {DataError} naming the row.
+ */
+export function checkAccountId(id: string, row: Place): void {
+  const fault = accountIdFault(id);
+  if (fault !== undefined) throw rowFault(row, fault);
+}
+
+/** What rows add up to, filled while they are made. */
+export interface RowTally {
+  rows: number;
+  /** Amounts with more than 18 fraction digits, rounded half to even. */
+  rounded: number;
+  /** The column Amount per currency. */
+  totals: Totals;
+  /** The other columns of money that hold any value. */
+  columns: NamedTotals;
+  /** Every account with rows → the name that Cost Explorer gives it, '' without one. */
+  accounts: Map<string, string>;
+}
+
+/** The columns of a page's rows that hold money, its currency and whether AWS calls it estimated. */
+export interface CostColumns {
+  /**
+   * Appends a row.
+   * @throws {DataError} naming file and row of a group that lacks a cost, or has it in two currencies.
+   */
+  add(group: Group, estimated: boolean, place: Place): void;
+  /** The currency of the row that was added last. */
+  readonly currency: string;
+  /** The columns since the last call, by name; they are counted and added up in the tally. */
+  take(): Readonly<Record<string, ColumnValues>> & { Amount: Decimals };
+}
+
+/** A further column of money, and the metric that fills it. */
+export type FurtherColumn = readonly [name: string, metric: FurtherMetric];
+
+const flags = [false, true] as const;
+
+/** @param capacity Rows of a page to make room for. */
+export function createCostColumns(
+  further: readonly FurtherColumn[],
+  tally: RowTally,
+): (capacity: number) => CostColumns {
+  const currencies = createTerms((text, place) => {
+    const fault = currencyFault(text);
+    if (fault !== undefined) throw rowFault(place, fault);
+  });
+  return (capacity) => {
+    const amounts = createDecimals(capacity);
+    const others = further.map(([name, metric]) => ({
+      name,
+      metric,
+      values: createDecimals(capacity),
+    }));
+    const codes = { currency: new Uint32Array(capacity), estimated: new Uint32Array(capacity) };
+    let rows = 0;
+    let currency = '';
+    let last: Place | undefined;
+    return {
+      get currency() {
+        return currency;
+      },
+      add(group, estimated, place) {
+        const { amount, unit } = textOf(group, 'UnblendedCost', place);
+        if (addAmount(amounts, amount, place)) tally.rounded++;
+        const term = currencies.of(unit, place);
+        currency = term.text;
+        for (const { metric, values } of others) {
+          const cost = textOf(group, metric, place);
+          if (cost.unit !== unit) {
+            throw rowFault(
+              place,
+              `has its ${metric} in ${cost.unit}, its UnblendedCost in ${unit}`,
+            );
+          }
+          if (addAmount(values, cost.amount, place)) tally.rounded++;
+        }
+        codes.currency[rows] = term.index;
+        codes.estimated[rows] = estimated ? 1 : 0;
+        last = place;
+        rows++;
+      },
+      take() {
+        const Currency = coded(currencies.texts, codes.currency.subarray(0, rows));
+        const Amount = amounts.take();
+        const columns: Record<string, ColumnValues> = Object.fromEntries(
+          furtherMetrics.map((metric) => [metric, constant(null)]),
+        );
+        addColumnSums(tally, 'Amount', Amount, Currency, rows);
+        for (const { name, values } of others) {
+          const taken = values.take();
+          columns[name] = taken;
+          addColumnSums(tally, name, taken, Currency, rows);
+        }
+        tally.rows += rows;
+        checkFit(tally, last);
+        const Estimated = coded(flags, codes.estimated.subarray(0, rows));
+        return { ...columns, Amount, Currency, Estimated };
+      },
+    };
+  };
+}
+
+/** @throws {DataError} naming the file with whose rows a sum gets more digits than a database's. */
+function checkFit({ totals, columns }: RowTally, last: Place | undefined): void {
+  for (const [name, sums] of [['Amount', totals] as const, ...columns]) {
+    for (const [currency, sum] of sums) {
+      if (fits(sum) || last === undefined) continue;
+      throw new DataError(
+        `the sum of ${name} in ${currency} up to row ${last.row} does not fit DECIMAL(${PRECISION},${SCALE})`,
+        {
+          where: last.where,
+          next: 'fetch the month again with "pipeline run --stage extract --force"; if it stays so, report it',
+        },
+      );
+    }
+  }
+}
+
+const missing: Readonly<Record<Dimension, string>> = {
+  SERVICE: 'has no service',
+  LINKED_ACCOUNT: 'has no account id',
+  USAGE_TYPE: 'has no usage type',
+  RECORD_TYPE: 'has no charge type',
+  REGION: 'has no region',
+};
+
+/** Reads one dimension's value of a group. */
+export type KeyOf = (group: Group, place: Place) => string;
+
+/**
+ * How a page's groups tell a dimension's value: their keys stand in the order of the request's GroupBy,
+ * which the answer repeats.
+ */
+export function keyReader(
+  { GroupDefinitions = [] }: CostPage,
+  groupBy: readonly Dimension[],
+): (dimension: Dimension) => KeyOf {
+  const order: readonly (string | undefined)[] =
+    GroupDefinitions.length === 0 ? groupBy : GroupDefinitions.map(({ Key }) => Key);
+  return (dimension) => {
+    const position = order.indexOf(dimension);
+    return ({ Keys = [] }, place) => {
+      const key = Keys[position];
+      if (key === undefined) throw rowFault(place, missing[dimension]);
+      return key;
+    };
+  };
+}
+
+/** The groups of a page. */
+export function countGroups({ ResultsByTime }: CostPage): number {
+  return ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0);
+}
+
+/**
+ * A group's value by a metric, as AWS writes it.
+ * @throws {DataError} naming file and row of a group that lacks it.
+ */
+export function textOf(
+  { Metrics }: Group,
+  metric: Metric,
+  place: Place,
+): { amount: string; unit: string } {
+  const { Amount: amount, Unit: unit = metric === 'UsageQuantity' ? 'N/A' : undefined } =
+    Metrics?.[metric] ?? {};
+  if (amount === undefined) throw rowFault(place, `has no ${metric}`);
+  if (unit === undefined) throw rowFault(place, `has an ${metric} without its unit`);
+  return { amount, unit };
+}
+
+/** The same, as an exact amount. */
+export function valueOf(
+  group: Group,
+  metric: Metric,
+  place: Place,
+): ParsedAmount & { unit: string } {
+  const { amount, unit } = textOf(group, metric, place);
+  return { ...exactly(() => parseAmount(amount), place), unit };
+}
+
+/**
+ * Appends an amount to a column.
+ * @returns whether digits past the 18th were dropped.
+ * @throws {DataError} naming file and row of what is no amount.
+ */
+export function addAmount(decimals: DecimalsBuilder, text: string, place: Place): boolean {
+  return exactly(() => decimals.add(text), place);
+}
+
+function exactly<T>(read: () => T, place: Place): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof DataError) throw rowFault(place, `has a wrong amount: ${cause.message}`);
+    throw cause;
+  }
+}
+
+/** A text that many rows repeat, such as a service, kept once. */
+export interface Term {
+  readonly text: string;
+  /** 0, 1, 2 … in order of first appearance. */
+  readonly index: number;
+}
+
+/** The distinct texts of a column: each is checked, and held, once however many rows have it. */
+export interface Terms {
+  of(text: string, place: Place): Term;
+  /** Every text so far, by its index. */
+  readonly texts: readonly string[];
+}
+
+/** @param check Throws when a text met for the first time is wrong. */
+export function createTerms(check: (text: string, place: Place) => void): Terms {
+  const known = new Map<string, number>();
+  const texts: string[] = [];
+  const terms: Term[] = [];
+  /** Rows are ordered: mostly the text is the last row's, or the one that followed it before. */
+  let last = -1;
+  return {
+    texts,
+    of(text, place) {
+      if (texts[last] !== text) {
+        last = last + 1 < texts.length ? last + 1 : 0;
+        if (texts[last] !== text) last = known.get(text) ?? -1;
+      }
+      let term = terms[last];
+      if (term === undefined) {
+        check(text, place);
+        last = texts.length;
+        known.set(text, last);
+        texts.push(text);
+        terms.push((term = { text, index: last }));
+      }
+      return term;
+    },
+  };
+}
+
+type Indexed = Pick<Term, 'index'>;
+
+/**
+ * Remembers pairs of terms: returns false for one that it has seen before. One bit a pair, so that
+ * millions of rows take a few MiB where a set of strings would take hundreds.
+ */
+export function createPairs(): (first: Indexed, second: Indexed) => boolean {
+  const seen: Uint32Array[] = [];
+  return (first, second) => {
+    const word = second.index >>> 5;
+    const bit = 1 << (second.index & 31);
+    let words = seen[first.index] ?? new Uint32Array(1);
+    if (word >= words.length) {
+      const grown = new Uint32Array(Math.max(word + 1, words.length * 2));
+      grown.set(words);
+      words = grown;
+    }
+    seen[first.index] = words;
+    const before = words[word] ?? 0;
+    words[word] = before | bit;
+    return (before & bit) === 0;
+  };
+}
+
+/** Adds a batch's amounts to the exact sum of each one's currency; rows without an amount add nothing. */
+export function addSums(
+  totals: Totals,
+  amounts: ColumnValues,
+  currencies: ColumnValues,
+  rows: number,
+): void {
+  if (isList(amounts) || amounts.kind !== 'decimals') {
+    if (!isList(amounts) && amounts.kind === 'constant' && amounts.value === null) return;
+    for (let row = 0; row < rows; row++) {
+      const units = valueAt(amounts, row);
+      if (typeof units === 'bigint') addTo(totals, String(valueAt(currencies, row)), units);
+    }
+    return;
+  }
+  const { buffer, byteOffset, byteLength } = amounts.bytes;
+  const view = new DataView(buffer, byteOffset, byteLength);
+  const sums = new Map<string, Int128Sum>();
+  let current = '';
+  let sum: Int128Sum | undefined;
+  for (let row = 0; row < rows; row++) {
+    const currency = valueAt(currencies, row);
+    if (sum === undefined || currency !== current) {
+      current = String(currency);
+      sum = sums.get(current) ?? createSum();
+      sums.set(current, sum);
+    }
+    sum.add(view, row * WIDTH);
+  }
+  for (const [name, total] of sums) addTo(totals, name, total.total());
+}
+
+/**
+ * Adds a column of money to the sums of its table: Amount to the totals, any other to those of its name, if
+ * it holds any value.
+ */
+export function addColumnSums(
+  sums: { totals: Totals; columns: NamedTotals },
+  name: string,
+  values: ColumnValues,
+  currencies: ColumnValues,
+  rows: number,
+): void {
+  if (name === 'Amount') {
+    addSums(sums.totals, values, currencies, rows);
+    return;
+  }
+  const totals: Totals = sums.columns.get(name) ?? new Map<string, bigint>();
+  addSums(totals, values, currencies, rows);
+  if (totals.size > 0) sums.columns.set(name, totals);
+}
