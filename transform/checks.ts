@@ -142,7 +142,7 @@ export async function readServiceDifferences(
   const said: ServiceTotals = new Map();
   for await (const { where, content } of costPages(extraction, 'service', signal)) {
     const serviceOf = keyReader(content, ['SERVICE'])('SERVICE');
-    const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+    const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
     for (const [index, group] of groups.entries()) {
       const place = { where, row: index + 1 };
       const service = serviceOf(group, place);

@@ -40,7 +40,7 @@ export async function readRegions(
       const valueOf = (dimension: Dimension) => reader(query, dimension, keyOf);
       const [usageTypeOf, readRegion] = [valueOf('USAGE_TYPE'), valueOf('REGION')];
       const besideOf = beside && keyOf(beside === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT');
-      const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
+      const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
       for (const [index, group] of groups.entries()) {
         const place = { where, row: index + 1 };
         const usageType = usageTypeOf(group, place);
