@@ -5,29 +5,6 @@ import { formatAmount } from '../pipeline/shared/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { Batch, Column, Value } from '../pipeline/staging/tables.js';
 
-/** How the server's certificate is checked, by the names of MySQL's clients; both check its chain. */
-export type TlsMode = 'verify-ca' | 'verify-identity';
-
-/** A MySQL or MariaDB database. */
-export interface MysqlLocation {
-  kind: 'mysql';
-  host: string;
-  port: number;
-  user: string;
-  password: string;
-  database: string;
-  /**
-   * Asks for TLS. `ca`: the certificate authorities to trust instead of Node's own, as a file's name or as PEM
-   * text; `mode`: `verify-identity` where it is not given, which also checks the certificate's host name.
-   */
-  ssl?: { ca?: string; mode?: TlsMode };
-  /** Whether a server without TLS may be given the password under the RSA key that it names itself. */
-  getServerPublicKey?: true;
-}
-
-/** Where the tables lie. */
-export type DatabaseLocation = MysqlLocation | { kind: 'sqlite'; file: string };
-
 /** The two kinds of SQL that the stage speaks. */
 export type Dialect = 'mysql' | 'sqlite';
 

@@ -1,6 +1,4 @@
 import type { ListedOrganization } from '../../extract/organizations.js';
-import type { DatabaseLocation } from '../../load/database.js';
-import { parseDatabaseUrl } from '../../load/database.js';
 import { PipelineError, UsageError, describeError } from '../shared/errors.js';
 import { readInput } from '../shared/files.js';
 import { authorities, proxyFaults } from '../shared/network.js';
@@ -9,6 +7,8 @@ import type { OrganizationView, Scope } from '../shared/scope.js';
 import { parseOrganizationName } from '../staging/layout.js';
 import type { StagingLocation, StagingOptions } from '../staging/open.js';
 import { parseStagingLocation } from '../staging/open.js';
+import type { DatabaseLocation } from './database-address.js';
+import { parseDatabaseUrl } from './database-address.js';
 import type { SettingValues } from './settings.js';
 import { httpUrl, nameOf, settingsSchema, sources, wholeNumber } from './settings.js';
 import { vaultEndpoint, vaultPath } from './vault-address.js';

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { OrganizationAccess, OrganizationEntry } from '../../extract/organizations.js';
-import type { DatabaseLocation, OpenOptions } from '../../load/database.js';
+import type { OpenOptions } from '../../load/database.js';
 import { probeConnection, probeRights } from '../../load/database.js';
+import type { DatabaseLocation } from '../config/database-address.js';
 import type { Config } from '../config/config.js';
 import type { Secrets } from '../run/resources.js';
 import { openSecrets } from '../run/resources.js';

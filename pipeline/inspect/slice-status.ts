@@ -1,10 +1,11 @@
 import pLimit from 'p-limit';
 import { describeServices } from '../../load/checks.js';
-import type { DatabaseLocation, OpenOptions } from '../../load/database.js';
+import type { OpenOptions } from '../../load/database.js';
 import { openForReading } from '../../load/database.js';
 import type { NewestLoad } from '../../load/history.js';
 import { newestLoads } from '../../load/history.js';
 import { findSource } from '../../load/source.js';
+import type { DatabaseLocation } from '../config/database-address.js';
 import { amountOf, errorToJson, formatTable } from '../run/summary.js';
 import { DataError, InterruptedError, PipelineError, describeError } from '../shared/errors.js';
 import { difference } from '../shared/money.js';

@@ -2,9 +2,10 @@ import type { OrganizationSource } from '../../extract/organization-source.js';
 import type { OrganizationAccess, OrganizationEntry } from '../../extract/organizations.js';
 import { requestBudget } from '../../extract/session.js';
 import type { VaultSession } from '../../extract/vault.js';
-import type { Database, DatabaseLocation, ReadingDatabase } from '../../load/database.js';
+import type { Database, ReadingDatabase } from '../../load/database.js';
 import type { Config } from '../config/config.js';
 import type { Stage } from '../config/selection.js';
+import type { DatabaseLocation } from '../config/database-address.js';
 import { ConfigurationError, UsageError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
@@ -197,7 +198,7 @@ export function openSecrets(
     }),
     database: once(async () => {
       if (config.database.kind === 'url') return config.database.location;
-      const { parseSuiviSecret } = await import('../../load/database.js');
+      const { parseSuiviSecret } = await import('../config/database-address.js');
       const secret = await (await login()).read(config.database.path);
       const location = parseSuiviSecret(secret, config.database.path);
       if (location.kind === 'mysql') keepSecret(location.password);

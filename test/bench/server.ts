@@ -1,4 +1,5 @@
-import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
+import { openDatabase } from '../../load/database.js';
+import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
 import { columnNames } from '../../load/schema.js';
 import { silent } from '../support/load-fixture.js';
 import type { TestServer } from '../support/mariadb.js';

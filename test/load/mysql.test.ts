@@ -5,13 +5,8 @@ import { inspect } from 'node:util';
 import anyTest from 'ava';
 import type { TestFn } from 'ava';
 import mysql from 'mysql2/promise';
-import {
-  openDatabase,
-  openForReading,
-  parseDatabaseUrl,
-  probeConnection,
-  probeRights,
-} from '../../load/database.js';
+import { openDatabase, openForReading, probeConnection, probeRights } from '../../load/database.js';
+import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
 import {
   ConfigurationError,
   DataError,

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import Libsql from 'libsql';
-import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
+import { openDatabase } from '../../load/database.js';
+import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
 import {
   ConfigurationError,
   InterruptedError,

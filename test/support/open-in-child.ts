@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process';
 import { argv, env } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { openDatabase, parseDatabaseUrl } from '../../load/database.js';
+import { openDatabase } from '../../load/database.js';
+import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
 import { silent } from './load-fixture.js';
 
 const self = fileURLToPath(import.meta.url);

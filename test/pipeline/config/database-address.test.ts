@@ -1,8 +1,8 @@
 import { inspect } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
-import { parseDatabaseUrl, parseSuiviSecret } from '../../load/database.js';
-import { ConfigurationError, UsageError, describeError } from '../../pipeline/shared/errors.js';
+import { parseDatabaseUrl, parseSuiviSecret } from '../../../pipeline/config/database-address.js';
+import { ConfigurationError, UsageError, describeError } from '../../../pipeline/shared/errors.js';
 
 const server = {
   kind: 'mysql',
