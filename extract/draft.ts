@@ -13,7 +13,7 @@ import {
   formatTotals,
 } from '../pipeline/shared/money.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
-import { plainScope, sameScope } from '../pipeline/shared/scope.js';
+import { sameScope } from '../pipeline/shared/scope.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import {
   SCOPE,
@@ -335,10 +335,9 @@ async function readScope(found: Found, wanted: WantedScope): Promise<Scope> {
   const { staging, slice, name, files } = found;
   const key = scopeKey(slice, name);
   const where = `${staging.location}/${key}`;
-  // Versions without a choice left no such file.
   const scope = files.has(key)
     ? parseScope(parsePageContent(await contentOf(found, SCOPE, where), where))
-    : plainScope;
+    : undefined;
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
   if (!sameScope(scope, wanted))
     throw new DataError('it asked for another detail, metric, billing view or list of accounts', {

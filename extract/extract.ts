@@ -17,7 +17,7 @@ import {
 import type { Slice } from '../pipeline/staging/layout.js';
 import { extractionManifestKey, scopeKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
-import { scopeOf, serializeManifest, serializeScope } from '../pipeline/staging/manifest.js';
+import { serializeManifest, serializeScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { RefusedTokenError } from './aws-errors.js';
 import type { Draft, Tally } from './draft.js';
@@ -85,8 +85,8 @@ export async function decide(task: DecisionTask): Promise<Decision> {
   const found = await survey(staging, slice);
   if (!task.force) {
     const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined && !covers(scopeOf(manifest), task.scope)) {
-      const { detail, metrics, byRecordType } = scopeOf(manifest);
+    if (manifest !== undefined && !covers(manifest.scope, task.scope)) {
+      const { detail, metrics, byRecordType } = manifest.scope;
       log.warn(
         { extraction: manifest.extraction, detail, metrics, byRecordType },
         'the month was asked for otherwise before, and what is not asked for now goes with the next transform',
@@ -234,7 +234,7 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
     ...figuresOf(draft.rows),
     recordTypes: draft.scope.byRecordType ? figuresOf(draft.recordTypes) : null,
     awsTotal: awsTotal?.totals ?? null,
-    ...(awsTotal === undefined ? {} : { awsMetrics: awsTotal.metrics }),
+    awsMetrics: awsTotal?.metrics ?? {},
     ...(draft.chains.get('service')?.complete === true
       ? { serviceDifferences: serviceDifferences(draft.awsByService, draft.rowsByService) }
       : {}),

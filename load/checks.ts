@@ -14,7 +14,6 @@ import {
 } from '../pipeline/shared/money.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
-import { scopeOf } from '../pipeline/staging/manifest.js';
 import { columnIndex, furtherMoney } from '../pipeline/staging/tables.js';
 import type { CodedColumn, CodedRows, Sums } from './driver.js';
 import { sliceRows, valueAt } from './driver.js';
@@ -35,9 +34,7 @@ export type Figures = Pick<
  * asked for.
  */
 export function awsDifference({ awsTotal, consumption }: Figures): CheckDifferenceSums | undefined {
-  return awsTotal === undefined || awsTotal === null
-    ? undefined
-    : difference(awsTotal, consumption.totals);
+  return awsTotal === null ? undefined : difference(awsTotal, consumption.totals);
 }
 
 const BY_AWS = 'by AWS';
@@ -79,16 +76,16 @@ interface Compared {
 }
 
 function* comparedTotals(figures: Figures): Generator<Compared> {
-  const { awsTotal, awsMetrics = {}, consumption, charges } = figures;
-  const { detail } = scopeOf(figures);
+  const { awsTotal, awsMetrics, consumption, charges } = figures;
+  const { detail } = figures.scope;
   const ofCharges = charges === undefined ? [] : [{ rows: 'its charges', table: charges }];
   // Without AWS's own total, the two tables are still to tell the same cost.
   const { by, said, metrics, tables } =
-    awsTotal === undefined || awsTotal === null
+    awsTotal === null
       ? {
           by: 'by its rows',
           said: consumption.totals,
-          metrics: consumption.columns ?? {},
+          metrics: consumption.columns,
           tables: ofCharges,
         }
       : {
@@ -100,7 +97,7 @@ function* comparedTotals(figures: Figures): Generator<Compared> {
   for (const { rows, table } of tables) {
     yield { what: 'total', by, said, rows, sums: table.totals };
     for (const [metric, ofMetric] of Object.entries(metrics)) {
-      const columns = table.columns ?? {};
+      const { columns } = table;
       const sums =
         columns[metric] ??
         (metric === 'BlendedCost' && detail === 'usage-type' && table === consumption

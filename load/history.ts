@@ -35,8 +35,8 @@ export interface LoadRecord {
   Started: string;
   Finished: string;
   Version: string;
-  /** How finely the rows tell the cost; null in loads of versions without a choice. */
-  Detail: Detail | null;
+  /** How finely the rows tell the cost. */
+  Detail: Detail;
   /** The billing view that tells the cost; null: the organization's own. */
   BillingViewArn: string | null;
 }
@@ -70,9 +70,8 @@ const loads = z.array(
     Extraction: z.string(),
     Source: z.string(),
     Finished: z.string(),
-    /** Absent from the tables of older versions, which are only read here. */
-    Detail: z.enum(details).nullish(),
-    BillingViewArn: z.string().nullish(),
+    Detail: z.enum(details),
+    BillingViewArn: z.string().nullable(),
   }),
 );
 
@@ -104,8 +103,8 @@ export async function newestLoads(knex: Knex): Promise<NewestLoad[]> {
     extraction: load.Extraction,
     source: load.Source,
     finished: instantOf(load.Finished),
-    detail: load.Detail ?? 'service',
-    billingViewArn: load.BillingViewArn ?? null,
+    detail: load.Detail,
+    billingViewArn: load.BillingViewArn,
   }));
 }
 

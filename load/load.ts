@@ -7,7 +7,6 @@ import { isProvisional } from '../pipeline/shared/provisional.js';
 import { version } from '../pipeline/shared/version.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
-import { scopeOf } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames } from '../pipeline/staging/tables.js';
 import {
@@ -106,8 +105,8 @@ export async function load(task: LoadTask): Promise<Outcome> {
       Started: instantText(dialect, started.getTime()),
       Finished: instantText(dialect, task.now().getTime()),
       Version: version,
-      Detail: scopeOf(manifest).detail,
-      BillingViewArn: scopeOf(manifest).billingViewArn,
+      Detail: manifest.scope.detail,
+      BillingViewArn: manifest.scope.billingViewArn,
     });
     return outcome('done');
   });
@@ -159,7 +158,7 @@ async function checkCollapse(
       what: 'listed accounts',
       loaded: await countListed(trx, slice),
       // Who no longer asks for the list has given it up by name.
-      found: scopeOf(manifest).listAccounts ? customers.rows - customers.unlisted : Infinity,
+      found: manifest.scope.listAccounts ? customers.rows - customers.unlisted : Infinity,
     },
     {
       what: 'rows of charges',

@@ -4,7 +4,7 @@ import { ConfigurationError } from '../pipeline/shared/errors.js';
 import { billingPeriod } from '../pipeline/shared/month.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { Column } from '../pipeline/staging/tables.js';
-import { DECIMAL, tableNames, tables } from '../pipeline/staging/tables.js';
+import { DECIMAL, tables } from '../pipeline/staging/tables.js';
 import type { Dialect } from './driver.js';
 import { LOADS } from './history.js';
 
@@ -25,27 +25,6 @@ const indexes: Record<TableName, readonly (readonly string[])[]> = {
   charges: [joinKey],
 };
 
-const loadColumns = [
-  'Id',
-  'Run',
-  'Month',
-  'Organization',
-  'Extraction',
-  'CustomerRows',
-  'ConsumptionRows',
-  'Amount',
-  'Currency',
-  'Totals',
-  'Source',
-  'Started',
-  'Finished',
-  'Version',
-  'Difference',
-  'Differences',
-  'Detail',
-  'BillingViewArn',
-];
-
 /**
  * SQLite's companion of a decimal column: the exact text as a number, which compares, sorts and adds up as one
  * (to some 15 digits). It is computed when it is read, and takes no room.
@@ -53,8 +32,6 @@ const loadColumns = [
 export function numberColumn(decimal: string): string {
   return `${decimal}Number`;
 }
-
-const loadDecimals = ['Amount', 'Difference'];
 
 /** The names of a table's columns in the database, in order. */
 export function columnNames(table: TableName): string[] {
@@ -78,48 +55,30 @@ export function migrations(dialect: Dialect): readonly Step[] {
       name: `001_${LOADS}`,
       down,
       up: async (knex: Knex): Promise<void> => {
-        await createTable(knex, LOADS, loadColumns, (builder) => {
-          defineLoads(builder, dialect);
+        const columns = ['Id', ...loadColumns.map(({ name }) => name)];
+        await createTable(knex, LOADS, columns, dialect, (builder) => {
+          builder.increments('Id');
+          defineColumns(builder, loadColumns, dialect);
+          defineNumbers(builder, loadColumns, dialect);
         });
         await addIndex(knex, LOADS, ['Month', 'Organization']);
       },
     },
-    ...(dialect === 'sqlite' ? [{ name: '001_numbers', down, up: addNumbers }] : []),
   ];
 }
-
-/** Adds the companions that the tables lack: without them, `Amount > 100` compares texts, and is wrong. */
-async function addNumbers(knex: Knex): Promise<void> {
-  const decimals: [string, readonly string[]][] = [
-    ...tableNames.map((table): [string, string[]] => [
-      table,
-      tables[table].filter(({ type }) => type === 'decimal').map(({ name }) => name),
-    ]),
-    [LOADS, loadDecimals],
-  ];
-  for (const [table, columns] of decimals) {
-    // Knex's own look into the table leaves computed columns out.
-    const found = existing.parse(await knex.raw('SELECT name FROM pragma_table_xinfo(?)', [table]));
-    for (const column of columns) {
-      const name = numberColumn(column);
-      if (found.some((one) => one.name === name)) continue;
-      await knex.raw(
-        'ALTER TABLE ?? ADD COLUMN ?? REAL GENERATED ALWAYS AS (CAST(?? AS REAL)) VIRTUAL',
-        [table, name, column],
-      );
-    }
-  }
-}
-
-const existing = z.array(z.object({ name: z.string() }));
 
 function tableStep(name: string, table: TableName, dialect: Dialect): Step {
   return {
     name,
     down,
     up: async (knex: Knex): Promise<void> => {
-      await createTable(knex, table, columnNames(table), (builder) => {
-        defineTable(builder, table, dialect);
+      await createTable(knex, table, columnNames(table), dialect, (builder) => {
+        defineColumns(builder, tables[table], dialect);
+        const line = builder.integer(LINE).notNullable();
+        if (dialect === 'mysql') line.comment(lineDescription);
+        // The key's order makes a slice one contiguous range of an InnoDB table.
+        builder.primary(['BillingPeriod', 'Organization', LINE]);
+        defineNumbers(builder, tables[table], dialect);
       });
       for (const columns of indexes[table]) await addIndex(knex, table, columns);
     },
@@ -138,10 +97,18 @@ async function createTable(
   knex: Knex,
   table: string,
   columns: readonly string[],
+  dialect: Dialect,
   define: (builder: Knex.CreateTableBuilder) => void,
 ): Promise<void> {
-  if (await knex.schema.hasTable(table)) await checkColumns(knex, table, columns);
-  else await knex.schema.createTable(table, define);
+  if (await knex.schema.hasTable(table)) return checkColumns(knex, table, columns);
+  await knex.schema.createTable(table, (builder) => {
+    if (dialect === 'mysql') {
+      builder.engine('InnoDB');
+      builder.charset('utf8mb4');
+      builder.collate('utf8mb4_bin');
+    }
+    define(builder);
+  });
 }
 
 async function checkColumns(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
@@ -165,41 +132,54 @@ async function addIndex(knex: Knex, table: string, columns: readonly string[]): 
   }
 }
 
-function useUtf8(builder: Knex.CreateTableBuilder, dialect: Dialect): void {
-  if (dialect !== 'mysql') return;
-  builder.engine('InnoDB');
-  builder.charset('utf8mb4');
-  builder.collate('utf8mb4_bin');
-}
+/** A column of a database's table; one without a length is a text of any. */
+type DatabaseColumn = Pick<Column, 'name' | 'length' | 'nullable'> & {
+  type: Column['type'] | 'integer' | 'text';
+  description?: string;
+};
 
-function defineTable(builder: Knex.CreateTableBuilder, table: TableName, dialect: Dialect): void {
-  useUtf8(builder, dialect);
-  for (const column of tables[table]) {
+const loadColumns: readonly DatabaseColumn[] = [
+  { name: 'Run', type: 'string', length: 64 },
+  { name: 'Month', type: 'string', length: 7 },
+  { name: 'Organization', type: 'string', length: 64 },
+  { name: 'Extraction', type: 'string', length: 64 },
+  { name: 'CustomerRows', type: 'integer' },
+  { name: 'ConsumptionRows', type: 'integer' },
+  { name: 'Amount', type: 'decimal', nullable: true },
+  { name: 'Currency', type: 'string', length: 16, nullable: true },
+  { name: 'Totals', type: 'text' },
+  { name: 'Source', type: 'string', length: 64 },
+  { name: 'Started', type: 'timestamp' },
+  { name: 'Finished', type: 'timestamp' },
+  { name: 'Version', type: 'string', length: 32 },
+  { name: 'Difference', type: 'decimal', nullable: true },
+  { name: 'Differences', type: 'text', nullable: true },
+  { name: 'Detail', type: 'string', length: 16 },
+  { name: 'BillingViewArn', type: 'string', length: 255, nullable: true },
+];
+
+function defineColumns(
+  builder: Knex.CreateTableBuilder,
+  columns: readonly DatabaseColumn[],
+  dialect: Dialect,
+): void {
+  for (const column of columns) {
     const defined = defineColumn(builder, column, dialect);
-    describe(defined, column.description, dialect);
+    if (dialect === 'mysql' && column.description !== undefined)
+      defined.comment(column.description);
     if (column.nullable === true) defined.nullable();
     else defined.notNullable();
   }
-  describe(builder.integer(LINE).notNullable(), lineDescription, dialect);
-  // The key's order makes a slice one contiguous range of an InnoDB table.
-  builder.primary(['BillingPeriod', 'Organization', LINE]);
-}
-
-function describe(
-  column: Knex.ColumnBuilder,
-  description: string,
-  dialect: Dialect,
-): Knex.ColumnBuilder {
-  return dialect === 'mysql' ? column.comment(description) : column;
 }
 
 function defineColumn(
   builder: Knex.TableBuilder,
-  column: Pick<Column, 'name' | 'type' | 'length'>,
+  { name, type, length }: DatabaseColumn,
   dialect: Dialect,
 ): Knex.ColumnBuilder {
-  const { name, type, length } = column;
   if (type === 'string') return builder.string(name, length ?? 255);
+  if (type === 'integer') return builder.integer(name);
+  if (type === 'text') return builder.text(name);
   // SQLite has no exact decimal and no dates; in a column of those types it would make numbers of the texts.
   if (dialect === 'sqlite') return type === 'boolean' ? builder.integer(name) : builder.text(name);
   switch (type) {
@@ -214,28 +194,19 @@ function defineColumn(
   }
 }
 
-function defineLoads(builder: Knex.CreateTableBuilder, dialect: Dialect): void {
-  useUtf8(builder, dialect);
-  builder.increments('Id');
-  const define = (name: string, type: Column['type'], length?: number): Knex.ColumnBuilder =>
-    defineColumn(builder, { name, type, ...(length === undefined ? {} : { length }) }, dialect);
-  define('Run', 'string', 64).notNullable();
-  define('Month', 'string', 7).notNullable();
-  define('Organization', 'string', 64).notNullable();
-  define('Extraction', 'string', 64).notNullable();
-  builder.integer('CustomerRows').notNullable();
-  builder.integer('ConsumptionRows').notNullable();
-  define('Amount', 'decimal').nullable();
-  define('Currency', 'string', 16).nullable();
-  builder.text('Totals').notNullable();
-  define('Source', 'string', 64).notNullable();
-  define('Started', 'timestamp').notNullable();
-  define('Finished', 'timestamp').notNullable();
-  define('Version', 'string', 32).notNullable();
-  define('Difference', 'decimal').nullable();
-  builder.text('Differences').nullable();
-  define('Detail', 'string', 16).nullable();
-  define('BillingViewArn', 'string', 255).nullable();
+/** Gives SQLite's decimals their companions: without them, `Amount > 100` compares texts, and is wrong. */
+function defineNumbers(
+  builder: Knex.CreateTableBuilder,
+  columns: readonly DatabaseColumn[],
+  dialect: Dialect,
+): void {
+  if (dialect !== 'sqlite') return;
+  for (const { name, type } of columns)
+    if (type === 'decimal')
+      builder.specificType(
+        numberColumn(name),
+        `REAL GENERATED ALWAYS AS (CAST(\`${name}\` AS REAL)) VIRTUAL`,
+      );
 }
 
 const MIGRATIONS = 'pipeline_migrations';

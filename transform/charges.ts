@@ -1,5 +1,4 @@
 import type { Dimension } from '../pipeline/staging/manifest.js';
-import { scopeOf } from '../pipeline/staging/manifest.js';
 import { charges } from '../pipeline/staging/tables.js';
 import type { RowBatch, RowTally, Stamp } from './columns.js';
 import {
@@ -32,7 +31,7 @@ export async function* chargesBatches(
   tally: RowTally,
   signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
-  const { metrics } = scopeOf(extraction.manifest);
+  const { metrics } = extraction.manifest.scope;
   const openCosts = createCostColumns(
     metrics.map((metric) => [metric, metric]),
     tally,

@@ -22,7 +22,6 @@ import { costMetrics } from '../pipeline/shared/scope.js';
 import { currencyFault } from '../pipeline/staging/answers.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
-import { scopeOf } from '../pipeline/staging/manifest.js';
 import type { RowTally } from './columns.js';
 import { keyReader, valueOf } from './columns.js';
 import type { StagedExtraction } from './staged-pages.js';
@@ -41,7 +40,11 @@ export function checkTally(extraction: StagedExtraction, tally: RowTally): void 
 
 /** The same for the rows of charges; there are none where they were not asked for. */
 export function checkCharges(extraction: StagedExtraction, tally: RowTally): void {
-  check(extraction, extraction.manifest.recordTypes ?? { groups: 0, totals: {} }, tally);
+  check(
+    extraction,
+    extraction.manifest.recordTypes ?? { groups: 0, totals: {}, metrics: {} },
+    tally,
+  );
 }
 
 function check(
@@ -69,10 +72,10 @@ function check(
 /** The metrics that were counted, by the columns that show them: BlendedCost may be two. */
 function columnsOf(
   manifest: ExtractionManifest,
-  { metrics = {} }: Counted,
+  { metrics }: Counted,
   hasDiscounted: boolean,
 ): Record<string, Record<string, string>> {
-  const asked = scopeOf(manifest).metrics.flatMap((metric) => {
+  const asked = manifest.scope.metrics.flatMap((metric) => {
     const sums = metrics[metric];
     return sums === undefined ? [] : [[metric, sums] as const];
   });
@@ -115,16 +118,14 @@ export async function readAwsTotal(
   const found =
     pages === 0 ? null : { totals: formatTotals(totals), metrics: formatNamed(metrics) };
   const said =
-    manifest.awsTotal == null
-      ? null
-      : { totals: manifest.awsTotal, metrics: manifest.awsMetrics ?? {} };
+    manifest.awsTotal === null ? null : { totals: manifest.awsTotal, metrics: manifest.awsMetrics };
   if (found === null ? said === null : said !== null && isSame(found, said)) return found;
   throw differs(extraction, 'total', found, said);
 }
 
 /** Whether AWS was asked for the month's cost by service alone. */
 export function hasServices({ manifest }: StagedExtraction): boolean {
-  return manifest.queries?.some(({ name }) => name === 'service') ?? false;
+  return manifest.queries.some(({ name }) => name === 'service');
 }
 
 /**
@@ -146,7 +147,7 @@ export async function readServiceDifferences(
     for (const [index, group] of groups.entries()) {
       const place = { where, row: index + 1 };
       const service = serviceOf(group, place);
-      for (const metric of costMetrics(scopeOf(extraction.manifest))) {
+      for (const metric of costMetrics(extraction.manifest.scope)) {
         const { units, unit: currency } = valueOf(group, metric, place);
         addToService(said, service, metric, { currency, units });
       }

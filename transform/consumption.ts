@@ -3,7 +3,7 @@ import type { ServiceTotals } from '../pipeline/shared/money.js';
 import { addToService } from '../pipeline/shared/money.js';
 import type { Scope } from '../pipeline/shared/scope.js';
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
-import { costQuery, scopeOf } from '../pipeline/staging/manifest.js';
+import { costQuery } from '../pipeline/staging/manifest.js';
 import { consumption } from '../pipeline/staging/tables.js';
 import { hasServices } from './checks.js';
 import type {
@@ -80,7 +80,7 @@ export async function* consumptionBatches(
   tally: ConsumptionTally,
   signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
-  const scope = scopeOf(extraction.manifest);
+  const scope = extraction.manifest.scope;
   const usageTypes =
     scope.detail === 'usage-type' ? await readUsageTypes(extraction, signal) : undefined;
   const regions = usageTypes && (await readRegions(extraction, signal));
@@ -363,7 +363,7 @@ export function usageTypeReadings(
   };
 
   const askedFor = new Set(
-    (manifest.queries ?? []).flatMap(({ name, filter }) =>
+    manifest.queries.flatMap(({ name, filter }) =>
       name.startsWith('usage-type-shared-') ? (filter?.USAGE_TYPE ?? []) : [],
     ),
   );
@@ -385,7 +385,7 @@ export function usageTypeReadings(
       return (group, place) => subjectOf(serviceOf(group, place), usageTypeOf(group, place), place);
     };
   };
-  const list = (manifest.queries ?? []).flatMap((query): Reading[] => {
+  const list = manifest.queries.flatMap((query): Reading[] => {
     if (query.name === 'usage-type-account') return [{ query, subjects: byAccount }];
     return query.name.startsWith('usage-type-shared-') ? [{ query, subjects: shared(query) }] : [];
   });

@@ -31,7 +31,7 @@ export async function readRegions(
   const all = new Map<string, Set<string>>();
   const by: Record<RegionPart, RegionsBy> = { service: new Map(), account: new Map() };
   const several = new Map<string, Set<string>>();
-  for (const query of extraction.manifest.queries ?? []) {
+  for (const query of extraction.manifest.queries) {
     const part = /^usage-type-region(?:-(service|account)-\d+)?$/.exec(query.name);
     if (part === null) continue;
     const beside = part[1] as RegionPart | undefined;

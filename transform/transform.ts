@@ -9,7 +9,7 @@ import { version } from '../pipeline/shared/version.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
-import { readTransformManifest, scopeOf, serializeManifest } from '../pipeline/staging/manifest.js';
+import { readTransformManifest, serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { chargesBatches } from './charges.js';
@@ -79,7 +79,7 @@ export async function decide(
   const { manifest, source } = await currentExtraction(staging, slice);
   const formats: ExportFormat[] = ['parquet', 'csv'];
   if (task.parquet === 'basic') formats.push('parquet-basic');
-  const names: readonly TableName[] = scopeOf(manifest).byRecordType
+  const names: readonly TableName[] = manifest.scope.byRecordType
     ? tableNames
     : tableNames.filter((table) => table !== 'charges');
   const { extraction } = manifest;
@@ -158,10 +158,10 @@ async function makeTables(
       tag,
       estimated: extraction.manifest.estimated,
       columns: tableColumns(),
-      scope: scopeOf(extraction.manifest),
+      scope: extraction.manifest.scope,
       awsTotal: awsTotal?.totals ?? null,
       difference: awsTotal === null ? null : difference(awsTotal.totals, totals),
-      ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
+      awsMetrics: awsTotal?.metrics ?? {},
       ...(services === undefined ? {} : { serviceDifferences: services }),
       fetched: extraction.manifest.finished,
       customers: {
@@ -255,7 +255,7 @@ function report(
       `usage types of several regions within an account, whose rows have the Region N/A: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
     );
   }
-  if (customers.unlisted > 0 && scope?.listAccounts !== false) {
+  if (customers.unlisted > 0 && scope.listAccounts) {
     log.info(
       `accounts with consumption that the organization does not list: ${customers.unlisted}`,
     );
@@ -307,7 +307,7 @@ export async function findUnchanged(
     manifest.extraction !== recipe.extraction ||
     manifest.source !== recipe.source ||
     manifest.tag !== recipe.tag ||
-    // An older version's manifest lacks it, or names other columns.
+    // A version with other columns.
     manifest.columns !== tableColumns()
   )
     return undefined;

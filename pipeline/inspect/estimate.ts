@@ -8,7 +8,7 @@ import type { StagedSlice } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { parsePageFile } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { readExtractionManifest, scopeOf } from '../staging/manifest.js';
+import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
 /** Requests to Cost Explorer that a stage is going to make, as far as can be told beforehand. */
@@ -49,7 +49,7 @@ export function estimator(
     for (const { slice, extraction } of newestFirst) {
       const manifest = await readable(staging, slice, extraction);
       if (manifest === undefined) continue;
-      if (scopeOf(manifest).detail === asked.scope.detail) return estimateBy(manifest, asked);
+      if (manifest.scope.detail === asked.scope.detail) return estimateBy(manifest, asked);
     }
     return { requests: leastRequests(asked), further: asked.awsTotal ? 1 : 0, known: false };
   };

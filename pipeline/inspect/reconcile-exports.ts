@@ -126,7 +126,7 @@ function forced(command: string): string {
 
 function furtherOf({ consumption, charges }: TransformManifest): FurtherFigures {
   const { rows = 0, totals = {}, columns = {} } = charges ?? {};
-  return { columns: consumption.columns ?? {}, charges: { rows, totals, columns } };
+  return { columns: consumption.columns, charges: { rows, totals, columns } };
 }
 
 function isSameFurther(pages: FurtherFigures, manifest: TransformManifest): boolean {

@@ -20,7 +20,6 @@ import { difference, formatNamed, formatTotals } from '../shared/money.js';
 import { billingPeriod } from '../shared/month.js';
 import { extractionPrefix } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { scopeOf } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './reconcile-findings.js';
 
@@ -126,14 +125,13 @@ function figuresOf(
   tally: ConsumptionTally,
   charged: RowTally,
 ): Figures {
-  const { month, organization } = manifest;
-  const scope = scopeOf(manifest);
+  const { month, organization, scope } = manifest;
   return {
     month,
     organization,
     scope,
     awsTotal: awsTotal?.totals ?? null,
-    ...(awsTotal === null ? {} : { awsMetrics: awsTotal.metrics }),
+    awsMetrics: awsTotal?.metrics ?? {},
     consumption: { ...sumsOf(tally), pairs: tally.pairs },
     ...(scope.byRecordType ? { charges: sumsOf(charged) } : {}),
   };

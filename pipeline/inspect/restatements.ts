@@ -16,7 +16,7 @@ import type { Detail } from '../shared/scope.js';
 import type { Slice } from '../staging/layout.js';
 import { extractionName } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { finishedExtractions, scopeOf } from '../staging/manifest.js';
+import { finishedExtractions } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { columnIndex } from '../staging/tables.js';
 
@@ -134,7 +134,7 @@ async function compare(
   const before = await readCosts(staging, slice, pair.since, signal, former.add);
   const after = await readCosts(staging, slice, pair.until, signal, newer.add);
   const [viewBefore, viewAfter] = [before, after].map(
-    ({ manifest }) => scopeOf(manifest).billingViewArn,
+    ({ manifest }) => manifest.scope.billingViewArn,
   );
   if (viewBefore !== viewAfter) {
     const name = (view: string | null | undefined): string => view ?? "the organization's own cost";
@@ -215,7 +215,7 @@ function nameIn({ customers }: ReadExtraction, account: string): string {
 function sideOf({ month, provisionalDays }: ChangesRequest, manifest: ExtractionManifest): Side {
   const { extraction, estimated, finished: fetched } = manifest;
   const provisional = isProvisional({ month, estimated, fetched, provisionalDays });
-  return { extraction, fetched, provisional, detail: scopeOf(manifest).detail };
+  return { extraction, fetched, provisional, detail: manifest.scope.detail };
 }
 
 function totalChanges(

@@ -16,7 +16,7 @@ import type { StagedSlice } from '../staging/extractions.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { readExtractionManifest, scopeOf } from '../staging/manifest.js';
+import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
 /** What a stage left last, from which extraction, and how finely it tells the cost. */
@@ -126,7 +126,7 @@ async function sliceStatus(
 }
 
 function done(manifest: Pick<ExtractionManifest, 'extraction' | 'finished' | 'scope'>): Done {
-  const { detail, billingViewArn } = scopeOf(manifest);
+  const { detail, billingViewArn } = manifest.scope;
   const { extraction, finished } = manifest;
   return { extraction, finished: new Date(finished), detail, billingViewArn };
 }

@@ -8,8 +8,8 @@ export interface FetchedMonth {
   month: Month;
   /** Whether AWS called any part of the figures estimated. */
   estimated: boolean;
-  /** ISO 8601 instant at which they were fetched; unknown where an older version did not keep it. */
-  fetched: string | undefined;
+  /** ISO 8601 instant at which they were fetched. */
+  fetched: string;
   /** Days that AWS goes on changing a month's figures after its end. */
   provisionalDays: number;
 }
@@ -26,5 +26,5 @@ export function isProvisional({
   provisionalDays,
 }: FetchedMonth): boolean {
   const over = Date.parse(`${timePeriod(month).End}T00:00:00Z`);
-  return estimated || fetched === undefined || Date.parse(fetched) < over + provisionalDays * DAY;
+  return estimated || Date.parse(fetched) < over + provisionalDays * DAY;
 }

@@ -33,7 +33,7 @@ export interface Scope {
 /** The part of a scope that is each organization's own. */
 export type OrganizationView = Pick<Scope, 'billingViewArn' | 'listAccounts'>;
 
-/** What extractions of versions without a choice asked for. */
+/** The least that can be asked for: the detail by service alone, of the organization itself. */
 export const plainScope: Scope = {
   detail: 'service',
   metrics: [],

@@ -3,7 +3,7 @@ import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
 import type { Scope } from '../shared/scope.js';
-import { details, furtherMetrics, plainScope } from '../shared/scope.js';
+import { details, furtherMetrics } from '../shared/scope.js';
 import type { Operation, QueryName, Slice } from './layout.js';
 import {
   MANIFEST,
@@ -60,7 +60,7 @@ const query = z.object({
 /** One question to Cost Explorer; its answer is a chain of pages. */
 export type Query = z.infer<typeof query>;
 
-/** The only question of the detail by service; manifests older than the choice do not name it. */
+/** The only question of the detail by service. */
 export const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
 
 /** The services whose cost by AWS is not what their rows add up to, the largest difference first. */
@@ -93,17 +93,17 @@ const extractionFields = z.object({
   /** Groups that are rows of the consumption table, and their sums: UnblendedCost, and the other metrics. */
   groups: count,
   totals,
-  metrics: namedTotals.optional(),
-  /** What was asked for; manifests older than the choice lack it. */
-  scope: scope.optional(),
-  /** Every question to Cost Explorer; absent in manifests older than the choice. */
-  queries: z.array(query).optional(),
+  metrics: namedTotals,
+  /** What was asked for. */
+  scope,
+  /** Every question to Cost Explorer. */
+  queries: z.array(query),
   /** The groups by charge type and their sums; null when they were not asked for. */
-  recordTypes: z.object({ groups: count, totals, metrics: namedTotals }).nullable().optional(),
-  /** The month's ungrouped cost as AWS gives it; null when it was not asked for, absent in manifests older than the question. */
-  awsTotal: totals.nullable().optional(),
-  /** The same by every other metric. */
-  awsMetrics: namedTotals.optional(),
+  recordTypes: z.object({ groups: count, totals, metrics: namedTotals }).nullable(),
+  /** The month's ungrouped cost as AWS gives it; null when it was not asked for. */
+  awsTotal: totals.nullable(),
+  /** The same by every other metric; empty when it was not asked for. */
+  awsMetrics: namedTotals,
   /** Present where AWS was asked by service alone, since its total lay too far from the rows. */
   serviceDifferences,
   /** Whether AWS called any part of the answer estimated. */
@@ -118,7 +118,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   const fault = (message: string): void => {
     context.addIssue({ code: 'custom', message });
   };
-  const { pages, queries = [costQuery], accounts, groups, recordTypes } = manifest;
+  const { pages, queries, accounts, groups, recordTypes } = manifest;
   const rows = new Map<Operation, { pages: number; rows: number }>();
   for (const { file, rows: more } of pages) {
     const operation = parsePageFile(file)?.operation;
@@ -135,11 +135,8 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
       fault(`${said} stands where ${expected} belongs`);
       return;
     }
-    const isAskedFor =
-      operation === 'accounts' ||
-      (operation === 'total' && manifest.queries === undefined) ||
-      queries.some(({ name }) => name === operation);
-    if (!isAskedFor) fault(`${said} answers none of the questions`);
+    if (operation !== 'accounts' && !queries.some(({ name }) => name === operation))
+      fault(`${said} answers none of the questions`);
   }
   const rowsOf = (operation: Operation): number => rows.get(operation)?.rows ?? 0;
   for (const { name } of queries)
@@ -155,11 +152,6 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
 
 /** What one extraction holds; written last, so that an extraction without it does not exist. */
 export type ExtractionManifest = z.infer<typeof extractionManifest>;
-
-/** What an extraction asked for. */
-export function scopeOf({ scope }: Pick<ExtractionManifest, 'scope'>): Scope {
-  return scope ?? plainScope;
-}
 
 /**
  * Which questions a scope leads to, and their names. A page does not repeat its question's filter: a version
@@ -186,7 +178,7 @@ const moneyTable = {
   rows: count,
   /** The column Amount, and the other columns of money that hold any value. */
   totals,
-  columns: namedTotals.optional(),
+  columns: namedTotals,
   /** Amounts that had more than 18 fraction digits and were rounded half to even. */
   rounded: count,
   files: z.array(exportedFile),
@@ -203,18 +195,18 @@ const transformManifest = z.object({
   finished: instant,
   tag: z.string(),
   estimated: z.boolean(),
-  /** The extraction's, and that minus the rows' sums: null without an ungrouped total, absent in manifests older than it. */
-  awsTotal: totals.nullable().optional(),
-  difference: totals.nullable().optional(),
+  /** The extraction's, and that minus the rows' sums: null without an ungrouped total. */
+  awsTotal: totals.nullable(),
+  difference: totals.nullable(),
   /** The same by every other metric that was asked for. */
-  awsMetrics: namedTotals.optional(),
+  awsMetrics: namedTotals,
   serviceDifferences,
-  /** When the extraction was finished; manifests of older versions lack it. */
-  fetched: instant.optional(),
-  /** The tables' columns, see `tableColumns`; manifests of older versions lack it. */
-  columns: z.string().optional(),
-  /** What the extraction asked for; manifests of older versions lack it. */
-  scope: scope.optional(),
+  /** When the extraction was finished. */
+  fetched: instant,
+  /** The tables' columns, see `tableColumns`. */
+  columns: z.string(),
+  /** What the extraction asked for. */
+  scope,
   customers: z.object({
     rows: count,
     unlisted: count,
@@ -241,8 +233,7 @@ const transformManifest = z.object({
           })
           .nullable(),
       })
-      .nullable()
-      .optional(),
+      .nullable(),
   }),
   /** Absent where the extraction was not asked for by charge type. */
   charges: z.object(moneyTable).optional(),

@@ -5,6 +5,7 @@ import { createRandom } from '../../fixtures/demo/random.js';
 import type { Totals } from '../../pipeline/shared/money.js';
 import { addTo, formatAmount, formatTotals } from '../../pipeline/shared/money.js';
 import { timePeriod } from '../../pipeline/shared/month.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import { version } from '../../pipeline/shared/version.js';
 import type { Slice } from '../../pipeline/staging/layout.js';
 import {
@@ -13,7 +14,7 @@ import {
   pageFile,
 } from '../../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
-import { serializeManifest } from '../../pipeline/staging/manifest.js';
+import { costQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 import type { Amount } from './amounts.js';
@@ -124,7 +125,12 @@ async function generateSlice(
     accounts: listed.length,
     groups: rows,
     totals,
+    metrics: {},
+    scope: plainScope,
+    queries: [costQuery, { name: 'total', groupBy: [] }],
+    recordTypes: null,
     awsTotal: totals,
+    awsMetrics: {},
     estimated: false,
   };
   await staging.write(extractionManifestKey(slice, extraction), serializeManifest(manifest));

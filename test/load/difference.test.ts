@@ -5,6 +5,7 @@ import { checkDifference } from '../../load/checks.js';
 import type { Database } from '../../load/database.js';
 import { DataError } from '../../pipeline/shared/errors.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import { transformManifestKey } from '../../pipeline/staging/layout.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
@@ -69,8 +70,10 @@ test('a usage type that its rows do not add up to is refused past the tolerance,
       {
         month: october.month,
         organization: october.organization,
+        scope: plainScope,
         awsTotal: { USD: '10' },
-        consumption: { totals: { USD: '10' }, pairs: { compared: 3, largest } },
+        awsMetrics: {},
+        consumption: { totals: { USD: '10' }, columns: {}, pairs: { compared: 3, largest } },
       },
       tolerance,
     );

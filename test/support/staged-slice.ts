@@ -3,6 +3,7 @@ import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Totals } from '../../pipeline/shared/money.js';
 import { addTo, formatTotals } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import type { Slice, TableName } from '../../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../../pipeline/staging/layout.js';
 import type { ExportedFile, TransformManifest } from '../../pipeline/staging/manifest.js';
@@ -10,7 +11,7 @@ import { serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 import type { Column, Value } from '../../pipeline/staging/tables.js';
-import { DECIMAL, tables } from '../../pipeline/staging/tables.js';
+import { DECIMAL, tableColumns, tables } from '../../pipeline/staging/tables.js';
 
 /** A row by column name; what is left out gets an ordinary value. */
 export type Row = Record<string, Value>;
@@ -149,12 +150,19 @@ export async function stageSlice(
     finished: '2026-11-01T02:04:00.000Z',
     tag: 'aws',
     estimated: false,
+    columns: tableColumns(),
+    scope: plainScope,
+    awsTotal: null,
+    difference: null,
+    awsMetrics: {},
     fetched: '2026-11-01T02:03:09.000Z',
     customers: { rows: content.customers.length, unlisted: 0, files: [await write('customers')] },
     consumption: {
       rows: content.consumption.length,
       totals: formatTotals(totals),
+      columns: {},
       rounded: 0,
+      pairs: null,
       files: [await write('consumption')],
     },
   };

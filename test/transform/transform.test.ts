@@ -300,16 +300,27 @@ test('makes the tables anew when what they are made from, or a file of them, cha
   t.like(await run(staging, { tag: 'other' }), { state: 'done', rows: 6 });
 });
 
-test('a manifest of an older version, without the instant of fetching, is read and made anew', async (t) => {
+test('tables of other columns are made anew; a manifest that lacks a member is refused', async (t) => {
   const staging = await temporaryStaging(t);
   await makeExtraction(staging, slice, { costs });
   const first = await run(staging);
   const manifest = (await readTransformManifest(staging, slice))!.manifest;
   t.is(manifest.fetched, '2026-11-01T02:03:09.000Z');
-  const older = serializeManifest({ ...manifest, fetched: undefined, columns: undefined });
-  await staging.write(transformManifestKey(slice), older);
-  t.is((await readTransformManifest(staging, slice))?.manifest.fetched, undefined);
+  const others = serializeManifest({ ...manifest, columns: 'consumption(Reference)' });
+  await staging.write(transformManifestKey(slice), others);
   t.deepEqual(await run(staging), first);
+  t.deepEqual((await readTransformManifest(staging, slice))?.manifest, manifest);
+  for (const member of ['fetched', 'columns', 'scope', 'awsTotal', 'difference', 'awsMetrics']) {
+    const kept = Object.entries(manifest).filter(([name]) => name !== member);
+    await staging.write(
+      transformManifestKey(slice),
+      Buffer.from(JSON.stringify(Object.fromEntries(kept))),
+    );
+    const error = await t.throwsAsync(run(staging), { instanceOf: DataError });
+    t.true(error.message.includes(member));
+    t.regex(error.next ?? '', /--stage transform .*--force/);
+  }
+  t.deepEqual(await run(staging, { force: true }), first);
   t.deepEqual((await readTransformManifest(staging, slice))?.manifest, manifest);
 });
 

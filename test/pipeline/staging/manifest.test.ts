@@ -5,6 +5,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { DataError } from '../../../pipeline/shared/errors.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
+import { plainScope } from '../../../pipeline/shared/scope.js';
 import {
   extractionManifestKey,
   extractionPrefix,
@@ -13,12 +14,14 @@ import {
 import { localStaging } from '../../../pipeline/staging/local.js';
 import type { ExtractionManifest, TransformManifest } from '../../../pipeline/staging/manifest.js';
 import {
+  costQuery,
   finishedExtractions,
   readExtractionManifest,
   readTransformManifest,
   serializeManifest,
 } from '../../../pipeline/staging/manifest.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
+import { tableColumns } from '../../../pipeline/staging/tables.js';
 
 const slice = { month: parseMonth('2026-10'), organization: 'oab' };
 const extraction = '20261101T020304Z';
@@ -41,6 +44,12 @@ const extracted: ExtractionManifest = {
   accounts: 3,
   groups: 7,
   totals: { EUR: '-0.000000000000000001', USD: '12.5' },
+  metrics: {},
+  scope: plainScope,
+  queries: [costQuery],
+  recordTypes: null,
+  awsTotal: null,
+  awsMetrics: {},
   estimated: false,
 };
 
@@ -54,12 +63,19 @@ const transformed: TransformManifest = {
   finished: '2026-11-01T02:04:00.000Z',
   tag: 'aws-oab',
   estimated: true,
+  columns: tableColumns(),
+  scope: plainScope,
+  awsTotal: null,
+  difference: null,
+  awsMetrics: {},
   fetched: '2026-11-01T02:03:09.500Z',
   customers: { rows: 3, unlisted: 1, files: [] },
   consumption: {
     rows: 7,
     totals: { USD: '12.5' },
+    columns: {},
     rounded: 0,
+    pairs: null,
     files: [{ key: 'csv/consumption/month=2026-10/oab.csv', bytes: 9, sha256 }],
   },
 };
