@@ -1,18 +1,30 @@
-import * as formats from '../pipeline/config/formats.js';
+import type {
+  ListedOrganization,
+  OrganizationValues,
+  SecretField,
+} from '../pipeline/config/organization-fields.js';
+import {
+  GOV_CLOUD,
+  isGovCloud,
+  region as regionFormat,
+  roleFields,
+  secretFields,
+} from '../pipeline/config/organization-fields.js';
 import type { PipelineError } from '../pipeline/shared/errors.js';
 import { ConfigurationError, UsageError } from '../pipeline/shared/errors.js';
 import { parseOrganizationName } from '../pipeline/staging/layout.js';
 
-/** How one organization is reached, complete. */
-export interface OrganizationAccess {
+/** How one organization is reached, complete; beside its role's, every declared value comes along by its name. */
+export interface OrganizationAccess extends Omit<
+  OrganizationValues,
+  'roleArn' | 'roleSessionName' | 'externalId'
+> {
   name: string;
   /** Where STS is asked; its partition also tells where the other services are. */
   region: string;
   credentials: CredentialOrigin;
   /** The role to assume with them; `undefined`: the credentials ask for themselves. */
   role: AccessRole | undefined;
-  /** The billing view whose cost is asked for; `undefined`: the account's own, the primary one. */
-  billingViewArn: string | undefined;
   /**
    * Whether Organizations is asked for the accounts; without, those that have cost are the customers, with
    * the names that Cost Explorer tells: for whoever owns a view of some accounts alone.
@@ -36,29 +48,20 @@ export type OrganizationEntry =
   { name: string; access: OrganizationAccess } | { name: string; fault: PipelineError };
 
 const REGION = 'aws_region_name';
-const parts = [
-  'access_key_id',
-  'secret_access_key',
-  'roleArn',
-  'roleSessionName',
-  'externalId',
-  'billingViewArn',
-  'listAccounts',
-] as const;
-type Part = (typeof parts)[number];
+/** The region of STS where the configuration file and the SDK's own settings tell none. */
+const USUAL_REGION = 'us-east-1';
+/** The session's name, as CloudTrail shows it, where the configuration file says no other. */
+const SESSION_NAME = 'aws-billing-pipeline';
 
-/** Together, or not at all: one of them alone is more likely a slip than a wish to do without the role. */
-const ofRole = ['roleArn', 'roleSessionName', 'externalId'] as const;
-
+const parts = secretFields.map(([part]) => part);
 /** Whatever stands for the name, line breaks too: a key that is passed over would be an organization left out. */
 const groupKey = new RegExp(`^aws_(.*)_(?:${parts.join('|')})$`, 's');
-const keyOf = (name: string, part: Part): string => `aws_${name}_${part}`;
+const keyOf = (name: string, part: string): string => `aws_${name}_${part}`;
 
 /**
  * The organizations that the AWS secret describes, sorted by name. Their names come from the keys
- * `aws_<name>_access_key_id`, `_secret_access_key`, `_roleArn`, `_roleSessionName`, `_externalId`,
- * `_billingViewArn` and `_listAccounts`. Without a role the keys are used directly. A name that lacks a key it needs, or has
- * one that is empty or malformed, comes back with a fault that names the key.
+ * `aws_<name>_access_key_id` and its like. Without a role the keys are used directly. A name that lacks a key
+ * it needs, or has one that is empty or malformed, comes back with a fault that names the key.
  * @param where the secret's place, for errors.
  * @throws {ConfigurationError} when no organization at all can be read, or `aws_region_name` is missing.
  */
@@ -66,43 +69,35 @@ export function parseOrganizations(
   secret: Readonly<Record<string, unknown>>,
   where: string,
 ): OrganizationEntry[] {
+  const refuse = (message: string, next: string): ConfigurationError =>
+    new ConfigurationError(message, { where, next });
   const names = new Set(Object.keys(secret).flatMap((key) => groupKey.exec(key)?.[1] ?? []));
   if (names.size === 0) {
     const usual = parts.slice(0, 4).map((part) => keyOf('<name>', part));
-    throw new ConfigurationError('the secret describes no organization', {
-      where,
-      next: `give it the keys ${usual.join(', ')}`,
-    });
+    throw refuse('the secret describes no organization', `give it the keys ${usual.join(', ')}`);
   }
   const region = textOf(secret[REGION]);
-  if (region === undefined || !formats.region.pattern.test(region)) {
-    throw new ConfigurationError(
-      region === undefined
-        ? `the secret's key ${REGION} is missing or empty`
-        : `the secret's key ${REGION} names no AWS region`,
-      { where, next: formats.region.write },
-    );
-  }
-  if (formats.isGovCloud(region)) {
-    const { message, next } = formats.GOV_CLOUD;
-    throw new ConfigurationError(`the secret's key ${REGION} (${region}) ${message}`, {
-      where,
-      next,
+  if (region === undefined)
+    throw refuse(`the secret's key ${REGION} is missing or empty`, regionFormat.write);
+  if (!regionFormat.pattern.test(region))
+    throw refuse(`the secret's key ${REGION} names no AWS region`, regionFormat.write);
+  if (isGovCloud(region))
+    throw refuse(`the secret's key ${REGION} (${region}) ${GOV_CLOUD.message}`, GOV_CLOUD.next);
+  return [...names].sort().map((name) => {
+    const fault = (message: string, next: string): OrganizationEntry => ({
+      name,
+      fault: refuse(message, next),
     });
-  }
-  return [...names].sort().map((name) => readGroup(secret, name, region, where));
+    return readGroup(secret, name, region, fault);
+  });
 }
 
 function readGroup(
   secret: Readonly<Record<string, unknown>>,
   name: string,
   region: string,
-  where: string,
+  fault: (message: string, next: string) => OrganizationEntry,
 ): OrganizationEntry {
-  const fault = (message: string, next: string): OrganizationEntry => ({
-    name,
-    fault: new ConfigurationError(message, { where, next }),
-  });
   try {
     parseOrganizationName(name);
   } catch (error) {
@@ -112,72 +107,54 @@ function readGroup(
       `rename the keys aws_<name>_…: ${error.next ?? ''}`,
     );
   }
+  const texts = new Map(parts.map((part) => [part, textOf(secret[keyOf(name, part)])]));
   const given = parts.filter((part) => keyOf(name, part) in secret);
-  const values = new Map<Part, string>();
-  for (const part of given) {
-    const text = textOf(secret[keyOf(name, part)]);
-    if (text !== undefined) values.set(part, text);
-  }
-  const roleParts = ofRole.filter((part) => given.includes(part));
-  const needed = new Set<Part>([
+  const ofRole = given.filter((part) => roleFields.includes(part));
+  const needed = new Set<SecretField>([
     'access_key_id',
     'secret_access_key',
-    ...(roleParts.length > 0 ? (['roleArn', 'roleSessionName'] as const) : []),
+    ...(ofRole.length > 0 ? (['roleArn', 'roleSessionName'] as const) : []),
     ...given,
   ]);
-  const missing = parts.filter((part) => needed.has(part) && !values.has(part));
+  const missing = parts.filter((part) => needed.has(part) && texts.get(part) === undefined);
   if (missing.length > 0) {
     const keys = missing.map((part) => keyOf(name, part)).join(', ');
     const without = missing.includes('roleArn')
-      ? `; without a role the keys are used directly: then leave out ${roleParts.map((part) => keyOf(name, part)).join(', ')}`
+      ? `; without a role the keys are used directly: then leave out ${ofRole.map((part) => keyOf(name, part)).join(', ')}`
       : '';
+    const [key, are] = missing.length === 1 ? ['key', 'is'] : ['keys', 'are'];
     return fault(
-      `organization ${name}: the secret's ${missing.length === 1 ? 'key' : 'keys'} ${keys} ${missing.length === 1 ? 'is' : 'are'} missing or empty`,
+      `organization ${name}: the secret's ${key} ${keys} ${are} missing or empty`,
       `add them to the Vault secret${without}`,
     );
   }
-  for (const part of parts) {
-    const value = values.get(part);
-    const format = formatOf(part);
-    if (value !== undefined && !format.pattern.test(value))
+  for (const [part, { pattern, write = '' }] of secretFields) {
+    const value = texts.get(part);
+    if (value !== undefined && pattern?.test(value) === false)
       return fault(
         `organization ${name}: the secret's key ${keyOf(name, part)} is malformed`,
-        format.write,
+        write,
       );
   }
-  const arn = values.get('roleArn');
-  if (arn !== undefined && formats.isGovCloud(arn)) {
-    const { message, next } = formats.GOV_CLOUD;
+  if (isGovCloud(texts.get('roleArn') ?? '')) {
+    const key = keyOf(name, 'roleArn');
     return fault(
-      `organization ${name}: the secret's key ${keyOf(name, 'roleArn')} ${message}`,
-      next,
+      `organization ${name}: the secret's key ${key} ${GOV_CLOUD.message}`,
+      GOV_CLOUD.next,
     );
   }
-  const value = (part: Part): string => values.get(part) ?? '';
-  return {
-    name,
-    access: {
-      name,
-      region,
-      credentials: {
-        kind: 'keys',
-        accessKeyId: value('access_key_id'),
-        secretAccessKey: value('secret_access_key'),
-      },
-      role:
-        arn === undefined
-          ? undefined
-          : { arn, sessionName: value('roleSessionName'), externalId: values.get('externalId') },
-      billingViewArn: values.get('billingViewArn'),
-      listAccounts: values.get('listAccounts') !== 'false',
-    },
-  };
-}
-
-function formatOf(part: Part): formats.Format {
-  return part === 'access_key_id' || part === 'secret_access_key'
-    ? formats.accessKey
-    : formats[part];
+  const { access_key_id, secret_access_key, ...values } = Object.fromEntries(
+    secretFields.map(([part, { type }]) => {
+      const value = texts.get(part);
+      return [part, type === 'boolean' && value !== undefined ? value === 'true' : value];
+    }),
+  ) as OrganizationValues & { access_key_id: string; secret_access_key: string };
+  const credentials = {
+    kind: 'keys',
+    accessKeyId: access_key_id,
+    secretAccessKey: secret_access_key,
+  } as const;
+  return { name, access: accessOf({ name, region, credentials }, values) };
 }
 
 /** A key's text without the white space that pasting leaves around it; `undefined` when there is none. */
@@ -187,28 +164,9 @@ function textOf(value: unknown): string | undefined {
   return text === '' ? undefined : text;
 }
 
-/** An organization as the configuration file lists it, each value well-formed. */
-export interface ListedOrganization {
-  name: string;
-  /** Without it the credentials ask for themselves. */
-  roleArn?: string | undefined;
-  roleSessionName?: string | undefined;
-  externalId?: string | undefined;
-  /** A profile of the shared AWS files; without it AWS_PROFILE, else the SDK's default chain. */
-  profile?: string | undefined;
-  region?: string | undefined;
-  billingViewArn?: string | undefined;
-  /** See {@link OrganizationAccess.listAccounts}; without it, true. */
-  listAccounts?: boolean | undefined;
-}
-
-/** The session's name, as CloudTrail shows it, where the list says no other. */
-const SESSION_NAME = 'aws-billing-pipeline';
-const ListedOrganizationsREGION = 'us-east-1';
-
 /**
- * How the listed organizations are reached, sorted by name. A region that the list does not tell is
- * AWS_REGION, else the profile's, else us-east-1. No credentials are asked for.
+ * How the organizations of the configuration file are reached, sorted by name. A region that it does not tell
+ * is AWS_REGION, else the profile's, else us-east-1. No credentials are asked for.
  */
 export async function listedOrganizations(
   list: readonly ListedOrganization[],
@@ -218,35 +176,36 @@ export async function listedOrganizations(
 }
 
 async function entryOf({ name, ...listed }: ListedOrganization): Promise<OrganizationEntry> {
-  const profile = listed.profile ?? (process.env['AWS_PROFILE'] || undefined);
-  const region = listed.region ?? ((await sdkRegion(profile)) || ListedOrganizationsREGION);
-  if (!formats.region.pattern.test(region)) {
-    const fault = new ConfigurationError(
-      `organization ${name}: AWS_REGION or its profile's region names no AWS region`,
-      { next: `give ${name} a "region" under "organizations" in the configuration file` },
-    );
-    return { name, fault };
-  }
-  const gov = [region, listed.roleArn].find((of) => of !== undefined && formats.isGovCloud(of));
-  if (gov !== undefined) {
-    const { message, next } = formats.GOV_CLOUD;
-    return {
-      name,
-      fault: new ConfigurationError(`organization ${name}: ${gov} ${message}`, { next }),
-    };
-  }
-  const { roleArn: arn, roleSessionName: sessionName = SESSION_NAME, externalId } = listed;
-  return {
+  const { profile = process.env['AWS_PROFILE'] || undefined, region: own, ...values } = listed;
+  const region = own ?? ((await sdkRegion(profile)) || USUAL_REGION);
+  const fault = (message: string, next: string): OrganizationEntry => ({
     name,
-    access: {
-      name,
-      region,
-      credentials: { kind: 'chain', profile },
-      role: arn === undefined ? undefined : { arn, sessionName, externalId },
-      billingViewArn: listed.billingViewArn,
-      listAccounts: listed.listAccounts ?? true,
-    },
-  };
+    fault: new ConfigurationError(`organization ${name}: ${message}`, { next }),
+  });
+  if (!regionFormat.pattern.test(region))
+    return fault(
+      "AWS_REGION or its profile's region names no AWS region",
+      `give ${name} a "region" under "organizations" in the configuration file`,
+    );
+  const gov = [region, listed.roleArn].find((of) => of !== undefined && isGovCloud(of));
+  if (gov !== undefined) return fault(`${gov} ${GOV_CLOUD.message}`, GOV_CLOUD.next);
+  const credentials = { kind: 'chain', profile } as const;
+  return { name, access: accessOf({ name, region, credentials }, values) };
+}
+
+function accessOf(
+  way: Pick<OrganizationAccess, 'name' | 'region' | 'credentials'>,
+  values: OrganizationValues,
+): OrganizationAccess {
+  const {
+    roleArn: arn,
+    roleSessionName: sessionName = SESSION_NAME,
+    externalId,
+    listAccounts = true,
+    ...further
+  } = values;
+  const role = arn === undefined ? undefined : { arn, sessionName, externalId };
+  return { ...way, ...further, role, listAccounts };
 }
 
 /** The region by the SDK's own rules: AWS_REGION, else the profile's; '' when neither tells one. */

@@ -3,30 +3,20 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
+import { fail, onlyUsable } from './commands/command.js';
 import { demo } from './commands/demo.js';
-import { printFailure } from './commands/execute.js';
-import { onlyUsable } from './commands/options.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
-import { InterruptedError, UsageError, describeError } from './shared/errors.js';
+import { UsageError, describeError } from './shared/errors.js';
 import { printed, tell, told, watchChannels } from './shared/output.js';
 import { printable, printableLines, withoutSecrets } from './shared/printable.js';
 import { version } from './shared/version.js';
 
 // The SDK warns on Node 20 at every start; the README says which Node to take instead.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
-
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
-const EXIT_INTERRUPTED = 130;
-
-function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError) return EXIT_USAGE;
-  return error instanceof InterruptedError ? EXIT_INTERRUPTED : EXIT_FAILED;
-}
 
 const words = hideBin(process.argv);
 const isDebug = / --log-level[= ]debug( |$)/.test(process.argv.join(' '));
@@ -77,11 +67,7 @@ try {
   tell(printableLines(`pipeline: ${describeError(error)}\n`));
   if (isDebug && error instanceof Error)
     tell(printableLines(`${withoutSecrets(error.stack ?? '')}\n`));
-  const isJson = words.some(
-    (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
-  );
-  if (isJson) await printFailure(error);
-  process.exitCode = exitCodeOf(error);
+  await fail(error, words);
 }
 await told();
 // Whoever is done goes: a connection that nobody answers any more would hold the process.

@@ -1,44 +1,33 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { select } from '../config/selection.js';
 import { UsageError, describeError } from '../shared/errors.js';
-import { printText } from '../shared/output.js';
-import { execute } from './execute.js';
-import { settingOptions } from './options.js';
-
-const options = {
-  'folder': {
-    type: 'string',
-    requiresArg: true,
-    default: 'demo',
-    describe: 'Folder for the staging area and the database',
-  },
-  'force': {
-    type: 'boolean',
-    default: false,
-    describe: 'Do every stage even where nothing changed',
-  },
-  'json': settingOptions.json,
-  'log-file': settingOptions['log-file'],
-  'log-level': settingOptions['log-level'],
-} as const;
-
-type Arguments = InferredOptionTypes<typeof options>;
+import { command, off, one, pick } from './command.js';
+import { runStages } from './run.js';
 
 /** `pipeline demo`: the real run, with the real SDK clients over HTTP, against a cloud inside this process. */
-export const demo: CommandModule<object, Arguments> = {
-  command: 'demo',
+export const demo = command({
+  name: 'demo',
   describe: 'Try it: a whole run against a local stand-in cloud; needs no account, server or key',
-  builder: (yargs) => yargs.options(options),
-  async handler(args) {
+  flags: {
+    folder: {
+      ...one(),
+      default: 'demo',
+      describe: 'Folder for the staging area and the database',
+    },
+    force: { ...off(), describe: 'Do every stage even where nothing changed' },
+    ...pick('json', 'log-file', 'log-level'),
+  },
+  async settings(args) {
+    const folder = resolve(args.folder);
+    await claim(folder);
+    return { selection: select({}, new Date()), folder };
+  },
+  async work({ selection, folder }, context, args) {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
     const { resolveConfig } = await import('../config/config.js');
     const { quoted } = await import('../run/summary.js');
-    const selection = select({}, new Date());
-    const folder = resolve(args.folder);
-    await claim(folder);
     const cloud = await startCloud({ data: demoData({ months: selection.months }) });
     try {
       isolate(process.env, cloud.environment);
@@ -48,16 +37,20 @@ export const demo: CommandModule<object, Arguments> = {
         { staging, database: `sqlite:${file}` },
         process.env,
         {},
-        { organizations: true, database: true },
+        {
+          organizations: true,
+          database: true,
+        },
       );
       const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
-      await execute({ config, selection, args, resume });
-      if (!args.json && process.exitCode === undefined) await printText(guide(staging, file));
+      const answer = await runStages({ config, selection, force: args.force }, resume, context);
+      if (answer.failed || context.signal.aborted) return answer;
+      return { ...answer, text: () => `${answer.text()}\n${guide(staging, file)}` };
     } finally {
       await cloud.close();
     }
   },
-};
+});
 
 /** The file by which the demo knows a folder of its own. */
 const MARK = '.pipeline-demo';

@@ -1,63 +1,41 @@
-import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { Config, Flags, Needs } from '../config/config.js';
 import { select } from '../config/selection.js';
 import { UsageError } from '../shared/errors.js';
-import { answer } from './answer.js';
-import { configure } from './configure.js';
-import { selectionOptions, settingOptions } from './options.js';
-
-const options = {
-  ...selectionOptions,
-  'force': { type: 'boolean', default: false, describe: 'Plan a run with --force' },
-  'staging': settingOptions.staging,
-  'database': settingOptions.database,
-  'parquet': settingOptions.parquet,
-  'detail': settingOptions.detail,
-  'metric': settingOptions.metric,
-  'by-record-type': settingOptions['by-record-type'],
-  'aws-total': settingOptions['aws-total'],
-  'tolerance': settingOptions.tolerance,
-  'config': settingOptions.config,
-  'timeout': settingOptions.timeout,
-  'json': settingOptions.json,
-  'log-level': settingOptions['log-level'],
-} as const;
-
-type Arguments = InferredOptionTypes<typeof options>;
+import { command, configure, off, pick } from './command.js';
 
 /** `pipeline plan`: what `pipeline run` with the same flags would do, and what AWS would charge for it. */
-export const plan: CommandModule<object, Arguments> = {
-  command: 'plan',
+export const plan = command({
+  name: 'plan',
   describe: 'Show what a run would do and what it would cost; AWS is not asked, nothing is written',
-  builder: (yargs) =>
-    yargs
-      .options(options)
-      .epilogue(
-        "The organizations come from the Vault secret and the configuration file; where Vault is needed but not set up, or does not answer, those of the staging area take the place of the secret's. Requests go by the organization's last extraction. Exit code 1 when a stage is sure to fail, or the database cannot be asked.",
-      ),
-  async handler(args) {
+  flags: {
+    ...pick('stage', 'month', 'from', 'to', 'organization'),
+    force: { ...off(), describe: 'Plan a run with --force' },
+    ...pick('staging', 'database', 'parquet', 'detail', 'metric', 'by-record-type', 'aws-total'),
+    ...pick('tolerance', 'config', 'timeout', 'json', 'log-level'),
+  },
+  epilogue:
+    "The organizations come from the Vault secret and the configuration file; where Vault is needed but not set up, or does not answer, those of the staging area take the place of the secret's. Requests go by the organization's last extraction. Exit code 1 when a stage is sure to fail, or the database cannot be asked.",
+  async settings(args) {
     const selection = select(args, new Date());
-    const { config, notSetUp } = await withVault(args, {
+    const settled = await withVault(args, {
       organizations: selection.stages.includes('extract'),
       database: selection.stages.includes('load'),
     });
-    await answer(args, async ({ log, signal }) => {
-      const [{ makePlan }, report] = await Promise.all([
-        import('../inspect/run-plan.js'),
-        import('../inspect/run-plan.js'),
-      ]);
-      const request = { config, selection, force: args.force, notSetUp, log, signal };
-      const { slices, notes } = await makePlan({ ...request, now: () => new Date() });
-      return {
-        text: report.formatPlan(slices, selection.stages, notes),
-        json: report.planToJson(slices, notes),
-        failed: slices.some(({ stages }) =>
-          Object.values(stages).some(({ error }) => error !== undefined),
-        ),
-      };
-    });
+    return { selection, ...settled };
   },
-};
+  async work(settled, { log, signal }, { force }) {
+    const { formatPlan, makePlan, planToJson } = await import('../inspect/run-plan.js');
+    const now = (): Date => new Date();
+    const { slices, notes } = await makePlan({ ...settled, force, log, signal, now });
+    return {
+      text: () => formatPlan(slices, settled.selection.stages, notes),
+      json: () => planToJson(slices, notes),
+      failed: slices.some(({ stages }) =>
+        Object.values(stages).some(({ error }) => error !== undefined),
+      ),
+    };
+  },
+});
 
 /** The settings; without those of Vault, where only they are missing. */
 async function withVault(

@@ -1,60 +1,77 @@
-import type { CommandModule, InferredOptionTypes } from 'yargs';
+import type { Config } from '../config/config.js';
+import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
-import { configure } from './configure.js';
-import { execute } from './execute.js';
-import { selectionOptions, settingOptions, settingWords } from './options.js';
-
-const options = {
-  ...selectionOptions,
-  ...settingOptions,
-  'max-requests': {
-    type: 'string',
-    requiresArg: true,
-    describe:
-      'Stop before the Cost Explorer request ($0.01 each) that would exceed this number; what is staged is kept, and the next run goes on',
-  },
-  'force': {
-    type: 'boolean',
-    default: false,
-    describe: 'Do the chosen stages even where nothing changed',
-  },
-  'accept-empty': {
-    type: 'boolean',
-    default: false,
-    describe:
-      'Load a month too that has lost all its rows or accounts; without it, what is loaded of it stays',
-  },
-} as const;
-
-type Arguments = InferredOptionTypes<typeof options>;
+import { settingFlags, settingWords } from '../config/settings.js';
+import type { Resume } from '../run/summary.js';
+import type { Answer, Context } from './command.js';
+import { command, configure, off, pick } from './command.js';
 
 /** `pipeline run`: the month's extract, transform and load, or some of them. */
-export const run: CommandModule<object, Arguments> = {
-  command: 'run',
+export const run = command({
+  name: 'run',
   describe: 'Extract, transform and load months of cost; each stage also runs alone',
-  builder: (yargs) =>
-    yargs
-      .options(options)
-      .example('$0 run', 'all stages for the last complete month')
-      .example('$0 run --stage extract', 'fetch only')
-      .example(
-        '$0 run --stage transform --stage load --month 2026-10',
-        'rebuild a staged month and load it',
-      ),
-  async handler(args) {
+  flags: {
+    ...pick('stage', 'month', 'from', 'to', 'organization', 'config'),
+    ...settingFlags,
+    ...pick('json', 'log-file', 'log-level'),
+    'force': { ...off(), describe: 'Do the chosen stages even where nothing changed' },
+    'accept-empty': {
+      ...off(),
+      describe:
+        'Load a month too that has lost all its rows or accounts; without it, what is loaded of it stays',
+    },
+  },
+  examples: [
+    ['run', 'all stages for the last complete month'],
+    ['run --stage extract', 'fetch only'],
+    ['run --stage transform --stage load --month 2026-10', 'rebuild a staged month and load it'],
+  ],
+  async settings(args) {
     const selection = select(args, new Date());
-    const needs = {
+    const config = await configure(args, {
       organizations: selection.stages.includes('extract'),
       database: selection.stages.includes('load'),
-    };
-    const config = await configure(args, needs);
-    const flags = settingWords(args);
-    const { resumeCommand } = await import('../run/summary.js');
-    await execute({
-      config,
-      selection,
-      args,
-      resume: resumeCommand(selection.stages, flags),
     });
+    return { selection, config };
   },
-};
+  async work({ selection, config }, context, args) {
+    const { resumeCommand } = await import('../run/summary.js');
+    const { force, 'accept-empty': acceptEmpty, 'config': file } = args;
+    const resume = resumeCommand(selection.stages, [
+      // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
+      ...(force ? ['--force'] : []),
+      ...(acceptEmpty ? ['--accept-empty'] : []),
+      ...(file === undefined ? [] : ['--config', file]),
+      ...settingWords(args),
+    ]);
+    return runStages({ config, selection, force, acceptEmpty }, resume, context);
+  },
+});
+
+interface RunAnswer extends Answer {
+  text: () => string;
+}
+
+/**
+ * Runs the stages with progress on standard error.
+ * @param resume the command that goes on with failed tasks.
+ * @throws {PipelineError} when no task could be begun.
+ */
+export async function runStages(
+  request: { config: Config; selection: Selection; force: boolean; acceptEmpty?: boolean },
+  resume: Resume,
+  { log, warns, signal, progress: show }: Context,
+): Promise<RunAnswer> {
+  const progress = await show();
+  // The log says it too, but may be asked to say errors only.
+  if (request.config.vault?.skipVerify === true && !warns)
+    progress.line("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
+  const { run } = await import('../run/runner.js');
+  const { formatReport, reportToJson } = await import('../run/summary.js');
+  const report = await run({ ...request, signal, log, progress, now: () => new Date() });
+  return {
+    text: () => formatReport(report, resume),
+    json: () => reportToJson(report, resume),
+    failed: report.tasks.some(({ state }) => state === 'failed'),
+  };
+}

@@ -1,58 +1,139 @@
-/** What a value must look like, and how people are told to write it. */
-export interface Format {
-  pattern: RegExp;
-  write: string;
-}
+import { z } from 'zod';
+import { DataError, PipelineError } from '../shared/errors.js';
+import type { Units } from '../shared/money.js';
+import { parseAmount } from '../shared/money.js';
+import { parseStagingLocation } from '../staging/open.js';
+import { parseDatabaseUrl } from './database-address.js';
+import type { Field, ListedOrganization } from './organization-fields.js';
+import { fileFields, roleFields } from './organization-fields.js';
 
-/** What an HTTP header can carry: the SDK's own refusal of anything else does not tell which key it is. */
-export const accessKey: Format = {
-  pattern: /^[\x21-\x7e]+$/,
-  write: 'it holds no space, no line break and nothing but ASCII',
-};
-
-/** AWS STS API reference, AssumeRole: RoleArn. */
-export const roleArn: Format = {
-  pattern: /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/,
-  write: 'write it as arn:aws:iam::123456789012:role/name',
-};
-
-/** AWS STS API reference, AssumeRole: RoleSessionName. */
-export const roleSessionName: Format = {
-  pattern: /^[\w+=,.@-]{2,64}$/,
-  write: 'use 2 to 64 letters, digits and the characters _ + = , . @ -',
-};
-
-/** AWS STS API reference, AssumeRole: ExternalId. */
-export const externalId: Format = {
-  pattern: /^[\w+=,.@:/-]{2,1224}$/,
-  write: 'use 2 to 1224 letters, digits and the characters _ + = , . @ : / -',
-};
-
-/** AWS Cost Explorer API reference, GetCostAndUsage: BillingViewArn. */
-export const billingViewArn: Format = {
-  pattern: /^arn:aws[a-z-]*:billing::\d{12}:billingview\/[-a-zA-Z0-9/:_+=.@]{1,75}$/,
-  write: 'write it as arn:aws:billing::123456789012:billingview/name',
-};
-
-/** Our own: whether the organization's accounts are listed. */
-export const listAccounts: Format = { pattern: /^(?:true|false)$/, write: 'write true or false' };
-
-/** Every region of every partition that the SDK knows, its `aws-global` and the like among them, and new ones. */
-export const region: Format = {
-  pattern: /^(?:[a-z]{2,}(?:-[a-z]+)+-\d+|aws(?:-[a-z]+)*-global)$/,
-  write: 'set it, for example to eu-west-1',
-};
+/** The forms that a setting's value may have; each refusal goes on from the setting's name and repeats no value. */
 
 /**
- * Whether a region, or a role's ARN, belongs to AWS GovCloud (US), which has no Cost Explorer: its cost is
- * told by the commercial account that pays for it (AWS GovCloud user guide, "Billing and payment").
+ * A text that ends up in requests, paths and messages, and holds no control character: a line break in it is
+ * a slip of whoever pasted it, and no header can carry one.
  */
-export function isGovCloud(regionOrArn: string): boolean {
-  return /^(?:us-gov-|aws-us-gov-|arn:aws-us-gov:)/.test(regionOrArn);
+export const text = z
+  .string({ error: 'is no text' })
+  .min(1, { error: 'is empty' })
+  .regex(/^\P{Cc}*$/u, { error: 'holds a line break or another control character' });
+
+/** A text that goes into an HTTP header, which carries visible ASCII alone. */
+export const headerText = text.regex(/^[\x21-\x7e]+$/, {
+  error: 'holds a space or a character that an HTTP header cannot carry',
+});
+
+export const httpUrl = z.url({ protocol: /^https?$/, error: 'is no http:// or https:// address' });
+
+/** A text that `parse` understands, which says by a {@link PipelineError} what is wrong with another one. */
+function parsed<T>(parse: (value: string) => T): z.ZodType<T> {
+  return text.transform((value, context): T => {
+    try {
+      return parse(value);
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error;
+      context.addIssue(`${error.message}${error.next === undefined ? '' : `; ${error.next}`}`);
+      return z.NEVER;
+    }
+  });
 }
 
-/** What to do instead of asking GovCloud. */
-export const GOV_CLOUD = {
-  message: 'is of AWS GovCloud, which has no Cost Explorer',
-  next: "ask the commercial account that pays for GovCloud: take its keys and role, and a region such as us-east-1; GovCloud's cost is in its answers",
-};
+export const stagingLocation = parsed(parseStagingLocation);
+
+export const databaseUrl = parsed(parseDatabaseUrl);
+
+/** One of these words. */
+export function word<const W extends string>(...words: W[]): z.ZodType<W> {
+  return z.enum(words, { error: `is neither ${words.map((one) => `"${one}"`).join(' nor ')}` });
+}
+
+/** Some of these words, in their order, each once; those of `implied` may be named and change nothing. */
+export function words<const W extends string>(all: readonly W[], implied: string): z.ZodType<W[]> {
+  const one = z.enum([...all, implied], { error: `is none of ${all.join(', ')}` });
+  return z
+    .array(one, { error: 'is no list' })
+    .transform((given) => all.filter((each) => given.includes(each)));
+}
+
+/** A flag and a variable are texts; the file's values come as they are written, see `readConfigFile`. */
+const written = z.union([z.string(), z.number(), z.boolean()], { error: 'is no single value' });
+
+/**
+ * A whole number is digits: "0x10", "1e3", " 5" or `true` would each be one to somebody, and mean something
+ * else to somebody else.
+ */
+export function wholeNumber(least: number, most: number): z.ZodType<number> {
+  const error = `is no whole number from ${least} to ${most}, written in digits`;
+  return written
+    .transform((value) => (/^\d+$/.test(String(value)) ? Number(value) : NaN))
+    .pipe(z.number({ error }).int({ error }).min(least, { error }).max(most, { error }));
+}
+
+function oneOf(meanings: Readonly<Record<string, boolean>>): z.ZodType<boolean> {
+  return written.transform((value, context): boolean => {
+    const word = String(value).toLowerCase();
+    if (Object.hasOwn(meanings, word)) return meanings[word] === true;
+    context.addIssue('is neither true nor false');
+    return z.NEVER;
+  });
+}
+
+export const trueOrFalse = oneOf({ true: true, false: false });
+
+/** Vault's own variable is written as Vault's command line takes it (Go, strconv.ParseBool). */
+export const vaultBoolean = oneOf({
+  ...{ true: true, t: true, 1: true },
+  ...{ false: false, f: false, 0: false },
+});
+
+/** An exact amount, not negative, in plain decimal notation. */
+export const amount = written.transform((value, context): Units => {
+  const digits = String(value);
+  if (/^\d+(\.\d+)?$/.test(digits)) {
+    try {
+      const { units, rounded } = parseAmount(digits);
+      if (!rounded) return units;
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+    }
+  }
+  context.addIssue('is no amount from 0 up, such as 0.01');
+  return z.NEVER;
+});
+
+const tag = text.max(64, { error: 'has more than 64 characters' });
+
+/** Organization → its rows' Tag. */
+export const tags = z.record(z.string(), tag, { error: 'is no mapping of organizations to tags' });
+
+function fieldSchema({ type, pattern, write }: Field): z.ZodType {
+  if (type === 'boolean') return trueOrFalse;
+  if (type === 'tag') return tag;
+  if (pattern === undefined) return text;
+  return z
+    .string({ error: 'is no text' })
+    .regex(pattern, { error: `is malformed; ${write ?? ''}` });
+}
+
+const optionalFields = Object.fromEntries(
+  fileFields
+    .filter(([key]) => key !== 'name')
+    .map(([key, field]) => [key, fieldSchema(field).optional()]),
+);
+
+/** Organizations that Vault does not tell, with the keys that are declared for the file. */
+export const organizations = z.array(
+  z
+    .strictObject({ name: text, ...optionalFields })
+    .superRefine((given: Readonly<Record<string, unknown>>, context) => {
+      const [role = '', ...further] = roleFields;
+      if (given[role] === undefined && further.some((key) => given[key] !== undefined))
+        context.addIssue({
+          code: 'custom',
+          path: [role],
+          message: `is missing; ${further.join(' and ')} go with it only`,
+        });
+    })
+    .transform((given) => given as unknown as ListedOrganization),
+  { error: 'is no list' },
+);

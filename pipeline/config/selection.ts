@@ -49,6 +49,16 @@ export function select(flags: SelectionFlags, now: Date): Selection {
   };
 }
 
+/** Settles it for a command that without a month takes all that are staged: then `months` is `undefined`. */
+export function selectStaged(
+  flags: Omit<SelectionFlags, 'stage'>,
+  now: Date,
+): { months: readonly Month[] | undefined; organizations: readonly string[] | undefined } {
+  const { months, organizations } = select(flags, now);
+  const isChosen = [flags.month, flags.from, flags.to].some((flag) => flag !== undefined);
+  return { months: isChosen ? months : undefined, organizations };
+}
+
 function selectMonths({ month, from, to }: SelectionFlags, now: Date): Month[] {
   if (month !== undefined && (from !== undefined || to !== undefined)) {
     throw new UsageError('--month goes with neither --from nor --to', {

@@ -1,256 +1,259 @@
-import { z } from 'zod';
-import { DataError } from '../shared/errors.js';
-import type { Units } from '../shared/money.js';
-import { parseAmount } from '../shared/money.js';
+import type { z } from 'zod';
 import { details, furtherMetrics } from '../shared/scope.js';
-import * as formats from './formats.js';
+import type * as formats from './formats.js';
 
 /**
- * Every setting, declared once: where it may come from and what it must look like. The flags are
- * declared with the commands; here stands only which setting a flag sets.
+ * A setting, declared once: from here come its flag with the help, its variable, its key of the configuration
+ * file, its validation, the words of a command that resumes a run, and its row of the documentation.
  */
-
-/**
- * A text that ends up in requests, paths and messages, and holds no control character: a line break in it is
- * a slip of whoever pasted it, and no header can carry one.
- */
-const text = z
-  .string({ error: 'is no text' })
-  .min(1, { error: 'is empty' })
-  .regex(/^\P{Cc}*$/u, { error: 'holds a line break or another control character' });
-
-/** A text that goes into an HTTP header, which carries visible ASCII alone. */
-const headerText = text.regex(/^[\x21-\x7e]+$/, {
-  error: 'holds a space or a character that an HTTP header cannot carry',
-});
-
-/** A flag and a variable are texts; the file's values come as they are written, see `readConfigFile`. */
-const written = z.union([z.string(), z.number(), z.boolean()], { error: 'is no single value' });
-
-/**
- * A whole number is digits: "0x10", "1e3", " 5" or `true` would each be one to somebody, and mean something
- * else to somebody else.
- */
-export function wholeNumber(least: number, most: number): z.ZodType<number> {
-  const error = `is no whole number from ${least} to ${most}, written in digits`;
-  return written
-    .transform((value) => (/^\d+$/.test(String(value)) ? Number(value) : NaN))
-    .pipe(z.number({ error }).int({ error }).min(least, { error }).max(most, { error }));
+export interface Setting {
+  /** Its flag on the command line. */
+  flag?: string;
+  /** How the flag is given, where not with one value: alone or as `--no-…`, or with a value each of several times. */
+  given?: 'alone' | 'repeatedly';
+  /** Its environment variable; an empty one counts as unset, as the AWS and Vault command lines take it. */
+  env?: string;
+  /** What it means: the text of the flag's help and of the documentation. */
+  meaning: string;
+  /** What holds where nobody sets it, as it would be written. */
+  default?: string | number | boolean | object;
+  /** What the default counts, for people. */
+  unit?: string;
+  /** What holds where nobody sets it, for people, where no value says it. */
+  unset?: string;
+  /** What it must look like; what validates loads with the first command that has settings. */
+  schema: (of: typeof formats) => z.ZodType;
 }
 
-function oneOf(meanings: Readonly<Record<string, boolean>>): z.ZodType<boolean> {
-  return written.transform((value, context): boolean => {
-    const word = String(value).toLowerCase();
-    if (Object.hasOwn(meanings, word)) return meanings[word] === true;
-    context.addIssue('is neither true nor false');
-    return z.NEVER;
-  });
-}
-
-const trueOrFalse = oneOf({ true: true, false: false });
-
-/** Vault's own variable is written as Vault's command line takes it (Go, strconv.ParseBool). */
-const vaultBoolean = oneOf({
-  ...{ true: true, t: true, 1: true },
-  ...{ false: false, f: false, 0: false },
-});
-
-/** An exact amount, not negative, in plain decimal notation. */
-const tolerance = written.transform((value, context): Units => {
-  const digits = String(value);
-  if (/^\d+(\.\d+)?$/.test(digits)) {
-    try {
-      const { units, rounded } = parseAmount(digits);
-      if (!rounded) return units;
-    } catch (error) {
-      if (!(error instanceof DataError)) throw error;
-    }
-  }
-  context.addIssue('is no amount from 0 up, such as 0.01');
-  return z.NEVER;
-});
-
-export const httpUrl = z.url({ protocol: /^https?$/, error: 'is no http:// or https:// address' });
-
-function formatted({ pattern, write }: formats.Format): z.ZodString {
-  return z.string({ error: 'is no text' }).regex(pattern, { error: `is malformed; ${write}` });
-}
-
-const tag = text.max(64, { error: 'has more than 64 characters' });
-
-/** An organization that Vault does not tell: reached with a profile or the SDK's default credentials. */
-export const organizationSchema = z
-  .strictObject({
-    name: text,
-    roleArn: formatted(formats.roleArn).optional(),
-    roleSessionName: formatted(formats.roleSessionName).optional(),
-    externalId: formatted(formats.externalId).optional(),
-    profile: text.optional(),
-    region: formatted(formats.region).optional(),
-    billingViewArn: formatted(formats.billingViewArn).optional(),
-    listAccounts: trueOrFalse.optional(),
-    tag: tag.optional(),
-  })
-  .superRefine(({ roleArn, roleSessionName, externalId }, context) => {
-    if (roleArn === undefined && (roleSessionName ?? externalId) !== undefined)
-      context.addIssue({
-        code: 'custom',
-        path: ['roleArn'],
-        message: 'is missing; roleSessionName and externalId go with it only',
-      });
-  });
-
-export const settingsSchema = z.strictObject({
-  vault: z
-    .strictObject({
-      address: httpUrl.optional(),
-      roleId: text.optional(),
-      secretId: text.optional(),
-      loginPath: text.default('auth/approle/login'),
-      awsSecretPath: text.optional(),
-      suiviSecretPath: text.optional(),
-      namespace: headerText.optional(),
-      caCert: text.optional(),
-      skipVerify: vaultBoolean.default(false),
-    })
-    .prefault({}),
-  staging: text.default('./staging'),
-  database: text.optional(),
-  parquet: z
-    .enum(['standard', 'basic'], { error: 'is neither "standard" nor "basic"' })
-    .default('standard'),
-  concurrency: wholeNumber(1, 64).default(8),
-  /** Seconds to wait for another run that holds the same month and organization. */
-  wait: wholeNumber(0, 604_800).default(0),
-  /** Seconds after which a request that does not answer is given up. */
-  timeout: wholeNumber(1, 3600).default(60),
-  /** How finely extract asks for a month's cost. */
-  detail: z
-    .enum(details, { error: `is neither ${details.map((one) => `"${one}"`).join(' nor ')}` })
-    .default('service'),
-  /** Cost metrics beside UnblendedCost, which is always there. */
-  metrics: z
-    .array(
-      z.enum([...furtherMetrics, 'UnblendedCost'], {
-        error: `is none of ${furtherMetrics.join(', ')}`,
-      }),
-      { error: 'is no list' },
-    )
-    .transform((metrics) => furtherMetrics.filter((metric) => metrics.includes(metric)))
-    .default([]),
-  /** Whether extract asks for each account's cost by charge type too. */
-  byRecordType: trueOrFalse.default(false),
-  /** Whether extract asks AWS for the ungrouped total too. */
-  awsTotal: trueOrFalse.default(true),
-  /** The largest difference from AWS's ungrouped total that load takes, in units of 10^-18 of the currency. */
-  tolerance: tolerance.default(parseAmount('0.01').units),
-  /** Days after a month's end in which its figures are provisional: fetched again on a later day. */
-  provisionalDays: wholeNumber(0, 365).default(10),
-  s3: z
-    .strictObject({
-      sse: z.enum(['AES256', 'aws:kms'], { error: 'is neither "AES256" nor "aws:kms"' }).optional(),
-      kmsKeyId: text.optional(),
-    })
-    .prefault({}),
-  /** Most requests to Cost Explorer that one run may make, over all organizations. */
-  maxRequests: wholeNumber(0, 1_000_000).optional(),
-  /** Organization → its customers' and consumption's Tag. */
-  tags: z.record(z.string(), tag, { error: 'is no mapping of organizations to tags' }).default({}),
-  organizations: z.array(organizationSchema, { error: 'is no list' }).default([]),
-});
-
-/** Settings as they were validated, defaults filled in. */
-export type SettingValues = z.infer<typeof settingsSchema>;
-
-export interface Source {
-  /** Dotted path in the configuration file and in {@link SettingValues}. */
-  readonly path: string;
-  readonly flag?: string;
-  readonly env?: string;
-  /** What it means, where no flag's help tells it: the text of the documentation. */
-  readonly meaning?: string;
-  /** What holds where it is not set, and the schema has no default for it. */
-  readonly unset?: string;
-}
-
-/** Where each setting may come from besides the configuration file. */
-export const sources: readonly Source[] = [
-  { path: 'vault.address', env: 'VAULT_ADDR', meaning: "Vault's address" },
-  { path: 'vault.roleId', env: 'VAULT_ROLE_ID', meaning: 'AppRole role id' },
-  { path: 'vault.secretId', env: 'VAULT_SECRET_ID', meaning: 'AppRole secret id' },
-  {
-    path: 'vault.loginPath',
+/** Every setting, by its key in the configuration file, where a dot is a level. */
+export const settings = {
+  'vault.address': {
+    env: 'VAULT_ADDR',
+    meaning: "Vault's address",
+    schema: ({ httpUrl }) => httpUrl,
+  },
+  'vault.roleId': {
+    env: 'VAULT_ROLE_ID',
+    meaning: 'AppRole role id',
+    schema: ({ text }) => text,
+  },
+  'vault.secretId': {
+    env: 'VAULT_SECRET_ID',
+    meaning: 'AppRole secret id',
+    schema: ({ text }) => text,
+  },
+  'vault.loginPath': {
     env: 'VAULT_LOGIN_PATH',
     meaning: 'Where AppRole logs in: a path, or its full URL',
+    default: 'auth/approle/login',
+    schema: ({ text }) => text,
   },
-  {
-    path: 'vault.awsSecretPath',
+  'vault.awsSecretPath': {
     env: 'VAULT_AWS_SECRET_PATH',
     meaning: 'The AWS secret: its path, or its full URL',
     unset: 'none: Vault is not asked for organizations',
+    schema: ({ text }) => text,
   },
-  {
-    path: 'vault.suiviSecretPath',
+  'vault.suiviSecretPath': {
     env: 'VAULT_SUIVI_SECRET_PATH',
     meaning: 'The secret of the MySQL database: its path, or its full URL',
     unset: 'none',
+    schema: ({ text }) => text,
   },
-  { path: 'vault.namespace', env: 'VAULT_NAMESPACE', meaning: 'Vault namespace', unset: 'none' },
-  {
-    path: 'vault.caCert',
+  'vault.namespace': {
+    env: 'VAULT_NAMESPACE',
+    meaning: 'Vault namespace',
+    unset: 'none',
+    schema: ({ headerText }) => headerText,
+  },
+  'vault.caCert': {
     env: 'VAULT_CACERT',
     meaning: 'File of a private CA in PEM',
     unset: "the system's CAs",
+    schema: ({ text }) => text,
   },
-  {
-    path: 'vault.skipVerify',
+  'vault.skipVerify': {
     env: 'VAULT_SKIP_VERIFY',
     meaning: "Vault's certificate is not checked; every run warns of it",
+    default: false,
+    schema: ({ vaultBoolean }) => vaultBoolean,
   },
-  { path: 'staging', flag: 'staging', env: 'PIPELINE_STAGING' },
-  {
-    path: 'database',
+  'staging': {
+    flag: 'staging',
+    env: 'PIPELINE_STAGING',
+    meaning: 'Staging area: FOLDER or s3://bucket/prefix',
+    default: './staging',
+    schema: ({ stagingLocation }) => stagingLocation,
+  },
+  'database': {
     flag: 'database',
     env: 'PIPELINE_DATABASE',
+    meaning: 'mysql://…, mariadb://… or sqlite:FILE, without a password',
     unset: 'the database of `vault.suiviSecretPath` if that is set, else `sqlite:billing.sqlite`',
+    schema: ({ databaseUrl }) => databaseUrl,
   },
-  { path: 'parquet', flag: 'parquet' },
-  { path: 'concurrency', flag: 'concurrency' },
-  { path: 'wait', flag: 'wait' },
-  { path: 'timeout', flag: 'timeout' },
-  { path: 'detail', flag: 'detail' },
-  { path: 'metrics', flag: 'metric' },
-  { path: 'byRecordType', flag: 'by-record-type' },
-  { path: 'awsTotal', flag: 'aws-total' },
-  { path: 'tolerance', flag: 'tolerance' },
-  { path: 'maxRequests', flag: 'max-requests', unset: 'no limit' },
-  { path: 's3.sse', flag: 's3-sse' },
-  { path: 's3.kmsKeyId', flag: 's3-kms-key', unset: "the bucket's" },
-  {
-    path: 'provisionalDays',
+  'parquet': {
+    flag: 'parquet',
+    meaning: 'standard, or basic: plain types beside it for old readers',
+    default: 'standard',
+    schema: ({ word }) => word('standard', 'basic'),
+  },
+  'concurrency': {
+    flag: 'concurrency',
+    meaning: 'Tasks at once',
+    default: 8,
+    schema: ({ wholeNumber }) => wholeNumber(1, 64),
+  },
+  'wait': {
+    flag: 'wait',
+    meaning: 'Seconds to wait for another run of the same month and organization',
+    default: 0,
+    schema: ({ wholeNumber }) => wholeNumber(0, 604_800),
+  },
+  'timeout': {
+    flag: 'timeout',
+    meaning: 'Seconds after which a request without an answer is given up',
+    default: 60,
+    schema: ({ wholeNumber }) => wholeNumber(1, 3600),
+  },
+  'detail': {
+    flag: 'detail',
+    meaning: 'service, or usage-type: rows by service and usage type, with quantities',
+    default: 'service',
+    schema: ({ word }) => word(...details),
+  },
+  'metrics': {
+    flag: 'metric',
+    given: 'repeatedly',
+    meaning: `Cost metric beside UnblendedCost, repeatable: ${furtherMetrics.join(', ')}; costs no further request`,
+    default: [],
+    schema: ({ words }) => words(furtherMetrics, 'UnblendedCost'),
+  },
+  'byRecordType': {
+    flag: 'by-record-type',
+    given: 'alone',
+    meaning:
+      'Split the cost of each account into usage, credit, refund, tax … in the table charges: one more question',
+    default: false,
+    schema: ({ trueOrFalse }) => trueOrFalse,
+  },
+  'awsTotal': {
+    flag: 'aws-total',
+    given: 'alone',
+    meaning:
+      "Ask AWS for the month's ungrouped total too (default); --no-aws-total saves its $0.01",
+    default: true,
+    schema: ({ trueOrFalse }) => trueOrFalse,
+  },
+  'tolerance': {
+    flag: 'tolerance',
+    meaning: "Largest difference from AWS's total that is loaded",
+    default: '0.01',
+    unit: 'of the currency',
+    schema: ({ amount }) => amount,
+  },
+  'maxRequests': {
+    flag: 'max-requests',
+    meaning:
+      'Stop before the Cost Explorer request ($0.01 each) that would exceed this number; what is staged is kept, and the next run goes on',
+    unset: 'no limit',
+    schema: ({ wholeNumber }) => wholeNumber(0, 1_000_000),
+  },
+  's3.sse': {
+    flag: 's3-sse',
+    meaning: 'Encryption of what is staged on S3: AES256 or aws:kms (default: as the bucket says)',
+    schema: ({ word }) => word('AES256', 'aws:kms'),
+  },
+  's3.kmsKeyId': {
+    flag: 's3-kms-key',
+    meaning: 'Key for --s3-sse aws:kms',
+    unset: "the bucket's",
+    schema: ({ text }) => text,
+  },
+  'provisionalDays': {
     meaning: "Days after a month's end (UTC) in which its figures are provisional",
+    default: 10,
+    schema: ({ wholeNumber }) => wholeNumber(0, 365),
   },
-  {
-    path: 'tags',
+  'tags': {
     meaning: "Tag of an organization's rows: a mapping of name to Tag",
+    default: {},
     unset: '`aws` for every organization',
+    schema: ({ tags }) => tags,
   },
-  {
-    path: 'organizations',
+  'organizations': {
     meaning: 'Organizations besides those of the AWS secret: a list, see below',
+    default: [],
     unset: 'none',
+    schema: ({ organizations }) => organizations,
   },
-];
+} as const satisfies Record<string, Setting>;
+
+type Settings = typeof settings;
+type Path = keyof Settings;
+type ValueOf<P extends Path> =
+  | z.output<ReturnType<Settings[P]['schema']>>
+  | (Settings[P] extends { default: unknown } ? never : undefined);
+type Group<G extends string> = {
+  [P in Path as P extends `${G}.${infer Key}` ? Key : never]: ValueOf<P>;
+};
+
+/** The settings as they were validated, defaults filled in. */
+export type SettingValues = {
+  [P in Path as P extends `${string}.${string}` ? never : P]: ValueOf<P>;
+} & { vault: Group<'vault'>; s3: Group<'s3'> };
+
+const entries: readonly (readonly [string, Setting])[] = Object.entries(settings);
 
 /** How a user knows a setting: `--staging, PIPELINE_STAGING or "staging"`. */
 export function nameOf(path: string): string {
   if (path === '') return 'the configuration file';
   // An element of a list is known by the list's own flag.
-  const source = sources.find((candidate) => `${path}.`.startsWith(`${candidate.path}.`));
+  const [, { flag, env } = {}] = entries.find(([own]) => `${path}.`.startsWith(`${own}.`)) ?? [];
   const names = [
-    source?.flag === undefined ? undefined : `--${source.flag}`,
-    source?.env,
+    flag === undefined ? undefined : `--${flag}`,
+    env,
     `"${path}" in the configuration file`,
   ];
   return names.filter((name) => name !== undefined).join(' or ');
+}
+
+type FlagOf<S> = S extends { flag: infer F extends string } ? F : never;
+
+/** A flag as yargs takes it. */
+export interface FlagOptions {
+  type: 'string' | 'boolean';
+  array?: true;
+  nargs?: 1;
+  requiresArg?: true;
+  describe: string;
+}
+
+/** The settings' flags by name. */
+export const settingFlags = Object.fromEntries(
+  entries.flatMap(([, setting]) =>
+    setting.flag === undefined ? [] : [[setting.flag, flagOptions(setting)]],
+  ),
+) as Record<FlagOf<Settings[Path]>, FlagOptions>;
+
+function flagOptions({ given, meaning, default: value, unit }: Setting): FlagOptions {
+  if (given === 'alone') return { type: 'boolean', describe: meaning };
+  if (given === 'repeatedly')
+    return { type: 'string', array: true, nargs: 1, requiresArg: true, describe: meaning };
+  const told = unit === undefined ? '' : ` ${unit}`;
+  const describe =
+    typeof value === 'string' || typeof value === 'number'
+      ? `${meaning} (default ${value}${told})`
+      : meaning;
+  return { type: 'string', requiresArg: true, describe };
+}
+
+/** The settings among a command's flags, as the words of a command that is to do the same. */
+export function settingWords(flags: Readonly<Record<string, unknown>>): string[] {
+  return Object.keys(settingFlags).flatMap((flag) => {
+    const value = flags[flag];
+    if (typeof value === 'boolean') return [value ? `--${flag}` : `--no-${flag}`];
+    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+    return values.flatMap((one) => (typeof one === 'string' ? [`--${flag}`, one] : []));
+  });
 }

@@ -1,6 +1,5 @@
 import type { OrganizationSource } from '../../extract/organization-source.js';
 import type { OrganizationAccess, OrganizationEntry } from '../../extract/organizations.js';
-import { requestBudget } from '../../extract/session.js';
 import type { VaultSession } from '../../extract/vault.js';
 import type { Database, ReadingDatabase } from '../../load/database.js';
 import type { Config } from '../config/config.js';
@@ -23,6 +22,7 @@ import type { Staging } from '../staging/staging.js';
 /** What the tasks of a run share; each is opened when first asked for, and closed with the run. */
 export interface Resources {
   staging: Staging;
+  secrets: Secrets;
   /** The organizations that the stages can work on for the month, by name. */
   organizations(month: Month, stages: readonly Stage[]): Promise<readonly string[]>;
   /** @throws {PipelineError} when the secret or the configuration file lacks something for the organization. */
@@ -46,7 +46,10 @@ export async function openResources(
 ): Promise<Resources> {
   const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
   const secrets = openSecrets(config, { log, signal });
-  const budget = requestBudget(config.maxRequests);
+  const budget = once(async () => {
+    const { requestBudget } = await import('../../extract/session.js');
+    return requestBudget(config.maxRequests);
+  });
   const sources = new Map<string, Promise<OrganizationSource>>();
   const database = once(async () => {
     const { openDatabase } = await import('../../load/database.js');
@@ -74,11 +77,13 @@ export async function openResources(
   const openSource = async (organization: string): Promise<OrganizationSource> => {
     const access = await accessTo(organization);
     const { openOrganization } = await loadSources();
-    return openOrganization(access, { log, timeoutMs: config.timeoutMs, budget });
+    const options = { log, timeoutMs: config.timeoutMs, budget: await budget() };
+    return openOrganization(access, options);
   };
 
   return {
     staging,
+    secrets,
     async organizations(month, stages) {
       if (stages.includes('extract')) {
         // The AWS clients load while Vault answers.

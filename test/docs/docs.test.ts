@@ -6,8 +6,11 @@ import test from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { startS3 } from '../../fixtures/cloud/s3.js';
 import { demoData, organizationData } from '../../fixtures/demo/data.js';
-import { readConfigFile, resolveConfig } from '../../pipeline/config/config.js';
-import { organizationSchema, sources } from '../../pipeline/config/settings.js';
+import { readConfigFile } from '../../pipeline/config/config-file.js';
+import { resolveConfig } from '../../pipeline/config/config.js';
+import { fileFields } from '../../pipeline/config/organization-fields.js';
+import type { Setting } from '../../pipeline/config/settings.js';
+import { settings } from '../../pipeline/config/settings.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { lastCompleteMonth, monthsBetween, parseMonth } from '../../pipeline/shared/month.js';
 import { awsFiles, keysSection } from '../support/aws-files.js';
@@ -150,7 +153,7 @@ test('every command, flag and variable that is named exists', async (t) => {
   const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;
   };
-  const variables = new Set(sources.map(({ env }) => env));
+  const variables = new Set(Object.values<Setting>(settings).map(({ env }) => env));
   const everyFlag = new Set([
     'help',
     'version',
@@ -390,7 +393,7 @@ test('the line for cron runs, and leaves nothing that others can read', async (t
 });
 
 test('the table of the list has every key of an organization', (t) => {
-  for (const key of Object.keys(organizationSchema.shape))
+  for (const [key] of fileFields)
     t.regex(textOf('docs/settings.md'), new RegExp(`^\\| \`${key}\` +\\| [^|]+ \\| `, 'm'), key);
 });
 

@@ -2,9 +2,10 @@ import { readFile, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
-import type { Source } from '../../pipeline/config/settings.js';
-import { settingsSchema, sources } from '../../pipeline/config/settings.js';
-import { formatAmount } from '../../pipeline/shared/money.js';
+import { fields } from '../../pipeline/config/organization-fields.js';
+import type { Field } from '../../pipeline/config/organization-fields.js';
+import type { Setting } from '../../pipeline/config/settings.js';
+import { settingFlags, settings } from '../../pipeline/config/settings.js';
 import type { Column } from '../../pipeline/staging/tables.js';
 import { tableNames, tables } from '../../pipeline/staging/tables.js';
 import { root } from '../support/cli.js';
@@ -37,7 +38,8 @@ export async function generate(): Promise<Map<string, string>> {
   const commands = await commandFlags(tmpdir());
   const { demo, parts: samples } = await makeSamples();
   const parts = new Map<string, string>([
-    ['settings', settingsTable(commands)],
+    ['settings', settingsTable()],
+    ['organizations', organizationsTable()],
     ['flags', flagsTable(commands)],
     ['athena', athenaStatement()],
     ...tableNames.map((table) => [table, columnsTable(table, tables[table])] as const),
@@ -119,62 +121,46 @@ STORED AS PARQUET LOCATION 's3://bucket/prefix/parquet/consumption/';
 \`\`\``;
 }
 
-/** A flag's explanation ends with its default where it has one. */
+/** A meaning may tell in its own words what holds where a setting is not set. */
 const ofDefault = / \(default:? ([^)]*)\)/;
 
-function settingsTable(commands: ReadonlyMap<string, Flags>): string {
-  const help = new Map([...commands.values()].flatMap((flags) => [...flags]));
-  // The run's own words come before those of the commands that read a flag in another way.
-  for (const [flag, text] of commands.get('run') ?? []) help.set(flag, text);
-  const rows = sources.map((source) => {
-    const { path, flag, env, meaning } = source;
-    const text = flag === undefined ? meaning : help.get(flag);
-    if (text === undefined) throw new Error(`nothing says what the setting ${path} means`);
-    return [
-      code(path),
-      flag === undefined ? '' : code(`--${flag}`),
-      env === undefined ? '' : code(env),
-      defaultOf(source, ofDefault.exec(text)?.[1]),
-      text.replace(ofDefault, ''),
-    ];
-  });
+function settingsTable(): string {
+  const rows = Object.entries<Setting>(settings).map(([path, setting]) => [
+    code(path),
+    setting.flag === undefined ? '' : code(`--${setting.flag}`),
+    setting.env === undefined ? '' : code(setting.env),
+    defaultOf(setting),
+    setting.meaning.replace(ofDefault, ''),
+  ]);
   const head = ['in the file', 'flag', 'environment', 'default', 'what it means'];
   return markdownTable([head, ...rows]);
 }
 
-/**
- * @param told the default that the flag's explanation tells.
- * @throws {Error} when the schema has another one.
- */
-function defaultOf({ path, unset }: Source, told: string | undefined): string {
-  const declared = path
-    .split('.')
-    .reduce<unknown>(
-      (value, key) => (value as Record<string, unknown> | undefined)?.[key],
-      settingsSchema.parse({}),
-    );
-  const text =
-    typeof declared === 'bigint'
-      ? formatAmount(declared)
-      : ['string', 'number'].includes(typeof declared)
-        ? String(declared)
-        : undefined;
-  if (told !== undefined && text !== undefined && told.split(' ')[0] !== text)
-    throw new Error(`${path}: its flag tells the default ${told}, and it is ${text}`);
+function defaultOf({ default: value, unit, unset, meaning }: Setting): string {
   if (unset !== undefined) return unset;
-  if (told !== undefined) return /^\S+$/.test(told) ? code(told) : told;
-  if (text !== undefined) return code(text);
-  if (typeof declared === 'boolean') return declared ? 'yes' : 'no';
-  return declared === undefined ? '' : 'none';
+  if (value === undefined) return ofDefault.exec(meaning)?.[1] ?? '';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'object') return 'none';
+  return unit === undefined ? code(String(value)) : `${String(value)} ${unit}`;
+}
+
+function organizationsTable(): string {
+  const rows = Object.entries<Field>(fields).map(([key, { only, meaning, unset = '' }]) => [
+    only === 'secret' ? '' : code(key),
+    only === 'file' ? '' : code(`aws_<name>_${key}`),
+    meaning,
+    unset,
+  ]);
+  const head = ['key under `organizations`', 'key of the AWS secret', 'what it is', 'default'];
+  return markdownTable([head, ...rows]);
 }
 
 /** The flags that are no settings: what a command works on, and what it prints. */
 function flagsTable(commands: ReadonlyMap<string, Flags>): string {
-  const settings = new Set(sources.map(({ flag }) => flag));
   const rows = new Map<string, string[]>();
   for (const [command, flags] of commands) {
     for (const [flag, text] of flags) {
-      if (settings.has(flag)) continue;
+      if (flag in settingFlags) continue;
       const row = `${flag}\n${text}`;
       rows.set(row, [...(rows.get(row) ?? []), command]);
     }

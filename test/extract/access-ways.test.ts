@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { openOrganization, probeAccess } from '../../extract/organization-source.js';
-import type { ListedOrganization } from '../../extract/organizations.js';
+import type { ListedOrganization } from '../../pipeline/config/organization-fields.js';
 import { listedOrganizations } from '../../extract/organizations.js';
 import type { DemoOrganization } from '../../fixtures/demo/data.js';
 import { organizationData } from '../../fixtures/demo/data.js';

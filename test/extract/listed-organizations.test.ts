@@ -1,6 +1,7 @@
 import test from 'ava';
-import type { ListedOrganization, OrganizationAccess } from '../../extract/organizations.js';
+import type { OrganizationAccess } from '../../extract/organizations.js';
 import { listedOrganizations } from '../../extract/organizations.js';
+import type { ListedOrganization } from '../../pipeline/config/organization-fields.js';
 import { describeError } from '../../pipeline/shared/errors.js';
 import { awsFiles } from '../support/aws-files.js';
 import { setEnvironment } from '../support/extract.js';
@@ -22,7 +23,6 @@ test.serial('an organization takes what is listed, and defaults for the rest', a
     region: 'us-east-1',
     credentials: { kind: 'chain', profile: undefined },
     role: undefined,
-    billingViewArn: undefined,
     listAccounts: true,
   });
   const billingViewArn = 'arn:aws:billing::000123456789:billingview/x';

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { readConfigFile, resolveConfig, tagOf } from '../../../pipeline/config/config.js';
+import { readConfigFile } from '../../../pipeline/config/config-file.js';
+import { resolveConfig, tagOf } from '../../../pipeline/config/config.js';
 import { UsageError } from '../../../pipeline/shared/errors.js';
 import { pipeline, temporaryFolder } from '../../support/cli.js';
 

@@ -1,0 +1,291 @@
+import { fstatSync, statSync } from 'node:fs';
+import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
+import type { Config, Flags, Needs } from '../config/config.js';
+import { stages } from '../config/selection.js';
+import { settingFlags } from '../config/settings.js';
+import type { Progress } from '../run/progress.js';
+import type { Resources } from '../run/resources.js';
+import { InterruptedError, UsageError, describeError } from '../shared/errors.js';
+import type { LogLevel, RunLog } from '../shared/log.js';
+import { createLog, logLevels } from '../shared/log.js';
+import { isDocumentPrinted, printDocument, printText, tell } from '../shared/output.js';
+
+/** A command: its name, its description, its flags and its work. The skeleton below does all else. */
+export interface Command<F extends Record<string, Options>, S> {
+  name: string;
+  describe: string;
+  flags: F;
+  epilogue?: string;
+  /** Command lines after `pipeline`, each with what it does. */
+  examples?: readonly (readonly [line: string, does: string])[];
+  /** Settles what flags, environment and configuration file say, before anything is opened or contacted. */
+  settings: (args: Args<F>) => Promise<S>;
+  work: (settled: S, context: Context, args: Args<F>) => Promise<Answer>;
+}
+
+type Args<F extends Record<string, Options>> = ArgumentsCamelCase<InferredOptionTypes<F>>;
+
+/** What a command works with. */
+export interface Context {
+  log: RunLog;
+  /** Whether the user sees the log's warnings. */
+  warns: boolean;
+  /** Given when the user asks the command to stop. */
+  signal: AbortSignal;
+  /** Shows on standard error how tasks go, the log's lines above them. */
+  progress: () => Promise<Progress>;
+  /** What the tasks of a run share; closed when the work is done. */
+  open: (config: Config) => Promise<Resources>;
+}
+
+/** What a command has found or done. */
+export interface Answer {
+  /** For people; what may be long prints itself. */
+  text: () => string | Promise<void>;
+  /** The same as one document, with `--json`. */
+  json: () => unknown;
+  /** Whether the process exits with 1. */
+  failed: boolean;
+}
+
+/**
+ * Makes the command: flags → settings → work → answer. The answer goes to standard output, as text or with
+ * `--json` as one document, all else to standard error; the process exits with 0, or 1 where the answer says
+ * so; what is thrown goes to {@link fail}.
+ */
+export function command<F extends Record<string, Options>, S>(
+  definition: Command<F, S>,
+): CommandModule<object, InferredOptionTypes<F>> {
+  const { name, describe, flags: own, epilogue, examples = [], settings, work } = definition;
+  return {
+    command: name,
+    describe,
+    builder(yargs) {
+      const built = yargs.options(own);
+      if (epilogue !== undefined) built.epilogue(epilogue);
+      for (const [line, does] of examples) built.example(`$0 ${line}`, does);
+      return built;
+    },
+    async handler(args) {
+      const settled = await settings(args);
+      const output: OutputFlags = { 'log-level': 'warn', ...args };
+      let progress: Progress | undefined;
+      const { log, flush } = await openLog(output, (line) => {
+        if (progress === undefined) tell(`${line}\n`);
+        else progress.print(line);
+      });
+      const interrupt = interruptible();
+      const { signal } = interrupt;
+      const opened: Resources[] = [];
+      const context: Context = {
+        log,
+        warns: !['error', 'silent'].includes(output['log-level']),
+        signal,
+        async progress() {
+          const { createProgress } = await import('../run/progress.js');
+          return (progress = createProgress(process.stderr));
+        },
+        async open(config) {
+          const { openResources } = await import('../run/resources.js');
+          const resources = await openResources(config, { log, signal });
+          opened.push(resources);
+          return resources;
+        },
+      };
+      try {
+        const answer = await work(settled, context, args);
+        progress?.stop();
+        // A reader of the answer may take its time: from here on a signal just ends the process.
+        interrupt.end();
+        if (answer.failed) process.exitCode = EXIT.failed;
+        await print(answer, output.json === true);
+        if (signal.aborted) throw new InterruptedError();
+      } catch (error) {
+        log.debug({ err: error }, `the ${name} failed`);
+        throw error;
+      } finally {
+        progress?.stop();
+        interrupt.end();
+        for (const resources of opened) await resources.close();
+        flush();
+      }
+    },
+  };
+}
+
+/** The flags by which a command is told what to print. */
+interface OutputFlags {
+  'json'?: boolean;
+  'log-file'?: string | undefined;
+  'log-level': LogLevel;
+}
+
+/** Every flag that more than one command has, or that is a setting's. */
+export const flags = {
+  'stage': {
+    ...each(),
+    describe: `Stage to run, repeatable: ${stages.join(', ')} (default: all)`,
+  },
+  'month': {
+    ...each(),
+    describe: 'Month YYYY-MM, repeatable (default: the last complete one, UTC)',
+  },
+  'from': { ...one(), describe: 'First month of a range, with --to' },
+  'to': { ...one(), describe: 'Last month of a range, with --from' },
+  'organization': { ...each(), describe: 'Organization, repeatable (default: all)' },
+  ...settingFlags,
+  'config': { ...one(), describe: 'Configuration file (default pipeline.config.yaml, if there)' },
+  'json': { ...off(), describe: 'Print the result as one JSON document' },
+  'log-file': { ...one(), describe: 'Append a log of JSON lines to this file' },
+  'log-level': {
+    ...one(),
+    choices: logLevels,
+    default: 'warn',
+    describe: 'What the log on standard error shows',
+  },
+} as const;
+
+/** A flag with a value. */
+export function one() {
+  return { type: 'string', requiresArg: true } as const;
+}
+
+/** A flag that may be given several times, with one value each time. */
+export function each() {
+  return { type: 'string', array: true, nargs: 1, requiresArg: true } as const;
+}
+
+/** A flag that is off where it is not given. */
+export function off() {
+  return { type: 'boolean', default: false } as const;
+}
+
+/** The named ones of the {@link flags}, in this order. */
+export function pick<K extends keyof typeof flags>(...names: K[]): Pick<typeof flags, K> {
+  return Object.fromEntries(names.map((name) => [name, flags[name]])) as Pick<typeof flags, K>;
+}
+
+/**
+ * Refuses what a flag cannot mean: twice a value where there is one, an empty value (of a shell's variable that
+ * is not set), and a switch with another word than true or false, which would be read as false.
+ * @param words the command line as it was given.
+ * @throws {UsageError} naming the flag.
+ */
+export function onlyUsable(
+  args: Readonly<Record<string, unknown>>,
+  words: readonly string[],
+): true {
+  const known: Readonly<Record<string, object>> = flags;
+  for (const [flag, value] of Object.entries(args)) {
+    if (flag === '_') continue;
+    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+    if (values.some((single) => typeof single === 'string' && single.trim() === ''))
+      throw new UsageError(`--${flag} is empty`, { next: 'give it a value, or leave it out' });
+    const isSwitch = typeof value === 'boolean';
+    if (isSwitch && words.some((word) => word.startsWith(`--${flag}=`) && !isTruth(word)))
+      throw new UsageError(`--${flag} is neither true nor false`, { next: 'give it alone' });
+    if (Array.isArray(value) && !('array' in (known[flag] ?? {})))
+      throw new UsageError(`--${flag} is given more than once`, { next: 'give it once' });
+  }
+  return true;
+}
+
+const isTruth = (word: string): boolean => /=(true|false)$/.test(word);
+
+/**
+ * Settles a command's settings from its flags, the environment and the configuration file. What validates
+ * them loads only now: `--help` and `--version` do without it.
+ * @throws {UsageError} naming every setting that is wrong or missing.
+ */
+export async function configure(args: Flags, needs: Needs): Promise<Config> {
+  const [{ resolveConfig }, { readConfigFile }] = await Promise.all([
+    import('../config/config.js'),
+    import('../config/config-file.js'),
+  ]);
+  const named = typeof args['config'] === 'string' ? args['config'] : undefined;
+  return resolveConfig(args, process.env, await readConfigFile(named), needs);
+}
+
+/**
+ * Opens the log that a command's flags ask for.
+ * @throws {UsageError} when its file cannot be written, or is where the one document of `--json` goes.
+ */
+async function openLog(
+  { json = false, 'log-file': file, 'log-level': level }: OutputFlags,
+  print: (line: string) => void,
+): ReturnType<typeof createLog> {
+  if (json && file !== undefined && isStandardOutput(file)) {
+    throw new UsageError('the log would mix with the document on standard output', {
+      where: '--log-file',
+      next: 'name another file',
+    });
+  }
+  try {
+    return await createLog({ level, file, print, color: process.stderr.isTTY });
+  } catch (cause) {
+    throw new UsageError(`the log file cannot be written: ${describeError(cause)}`, {
+      where: '--log-file',
+      cause,
+    });
+  }
+}
+
+/** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */
+function isStandardOutput(file: string): boolean {
+  try {
+    const [named, output] = [statSync(file), fstatSync(1)];
+    const isSink = output.isCharacterDevice() && !process.stdout.isTTY;
+    return !isSink && named.dev === output.dev && named.ino === output.ino;
+  } catch {
+    return false;
+  }
+}
+
+/** Ctrl-C (or a polite kill) asks the work to stop where nothing is lost; a second one ends the process at once. */
+function interruptible(): { signal: AbortSignal; end: () => void } {
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (controller.signal.aborted) {
+      // The next one ends the process without asking it, should its end wait for anything.
+      end();
+      process.exit(EXIT.interrupted);
+    }
+    tell('stopping; once more to stop at once\n');
+    controller.abort();
+  };
+  const end = (): void => {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  return { signal: controller.signal, end };
+}
+
+async function print({ text, json }: Answer, asDocument: boolean): Promise<void> {
+  if (asDocument) return printDocument(json());
+  const printed = text();
+  if (typeof printed === 'string') await printText(printed);
+  else await printed;
+}
+
+const EXIT = { failed: 1, usage: 2, interrupted: 130 };
+
+/**
+ * Ends a command that could not give its answer: sets the exit code, and gives a program the failure as its
+ * one document, unless it has got a result.
+ * @param words the command line as it was given.
+ */
+export async function fail(error: unknown, words: readonly string[]): Promise<void> {
+  process.exitCode =
+    error instanceof UsageError
+      ? EXIT.usage
+      : error instanceof InterruptedError
+        ? EXIT.interrupted
+        : EXIT.failed;
+  const isJson = words.some(
+    (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
+  );
+  if (!isJson || isDocumentPrinted()) return;
+  const { errorToJson } = await import('../run/summary.js');
+  // Where it cannot be printed either, the first failure is the one to tell.
+  await printDocument({ error: errorToJson(error) }).catch(() => undefined);
+}
