@@ -7,7 +7,7 @@ import { TRIES, codeOf, isRegular, makeFolder, openRegular, syncFolder } from '.
 import { isGone, self } from './holder.js';
 import { ASIDE, checkKey, checkPrefix, isKey } from './layout.js';
 import { attempt, isNotFound } from './local-errors.js';
-import type { ByteRange, StagedFile, Staging } from './staging.js';
+import type { StagedFile, Staging } from './staging.js';
 
 /** Bytes of a file that are read at once. */
 const CHUNK = 256 * 1024;
@@ -35,10 +35,10 @@ export function localStaging(folder: string): Staging {
 
     list: (prefix) => listFolder(root, prefix),
 
-    async read(key, range) {
+    async read(key) {
       const path = pathOf(key);
       const file = await attempt('read', path, () => openFile(root, path));
-      return file === undefined ? undefined : bytesOf(file, path, range);
+      return file === undefined ? undefined : bytesOf(file, path);
     },
 
     async write(key, content, { ifAbsent = false } = {}) {
@@ -78,15 +78,10 @@ async function openFile(root: string, path: string): Promise<FileHandle | undefi
   }
 }
 
-async function* bytesOf(
-  file: FileHandle,
-  path: string,
-  range: ByteRange | undefined,
-): AsyncGenerator<Uint8Array> {
+async function* bytesOf(file: FileHandle, path: string): AsyncGenerator<Uint8Array> {
   try {
-    const end = range?.end ?? Infinity;
-    for (let position = range?.start ?? 0; position < end;) {
-      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, end - position));
+    for (let position = 0; ;) {
+      const chunk = Buffer.allocUnsafe(CHUNK);
       const at = position;
       const { bytesRead } = await attempt('read', path, () =>
         file.read(chunk, 0, chunk.length, at),
