@@ -1,4 +1,4 @@
-import type { AsyncBuffer, FileMetaData, RowGroup, SchemaElement } from 'hyparquet';
+import type { AsyncBuffer, FileMetaData, SchemaElement } from 'hyparquet';
 import { parquetMetadataAsync, parquetRead } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import type { Knex } from 'knex';
@@ -39,7 +39,7 @@ export async function* readCoded(
 ): AsyncGenerator<CodedRows, void, undefined> {
   const where = `${staging.location}/${file.key}`;
   try {
-    const buffer = rangeReader(staging, file, where);
+    const buffer = wholeFile(staging, file, where);
     const metadata = withRawDecimals(await parquetMetadataAsync(buffer));
     const columns = tables[table];
     checkSchema(metadata, columns, where);
@@ -47,11 +47,10 @@ export async function* readCoded(
     for (const group of metadata.row_groups) {
       const length = Number(group.num_rows);
       if (length === 0) continue;
-      const held = await holdGroup(buffer, group);
       const alone: FileMetaData = { ...metadata, row_groups: [group] };
       const found: CodedColumn[] = [];
       for (const column of columns) {
-        found.push(await readColumn(held, alone, column, length, where));
+        found.push(await readColumn(buffer, alone, column, length, where));
       }
       yield { length, columns: found };
     }
@@ -79,37 +78,19 @@ function checkRows(metadata: FileMetaData, rows: number, where: string): void {
   }
 }
 
-function rangeReader(staging: Staging, file: ExportedFile, where: string): AsyncBuffer {
+/** The file, read as a whole when the first bytes of it are asked for. */
+function wholeFile(staging: Staging, file: ExportedFile, where: string): AsyncBuffer {
+  let whole: Promise<ArrayBuffer> | undefined;
+  const read = async (): Promise<ArrayBuffer> => {
+    const content = await staging.read(file.key);
+    const bytes = content === undefined ? undefined : await readAll(content);
+    if (bytes?.length !== file.bytes)
+      throw new DataError('the Parquet file ends too early', { where, next: remake });
+    return new Uint8Array(bytes).buffer;
+  };
   return {
     byteLength: file.bytes,
-    async slice(start, end = file.bytes) {
-      const content = await staging.read(file.key, { start, end });
-      const bytes = content === undefined ? undefined : await readAll(content);
-      if (bytes?.length !== end - start) {
-        throw new DataError('the Parquet file ends too early', { where, next: remake });
-      }
-      return new Uint8Array(bytes).buffer;
-    },
-  };
-}
-
-/** Reads a row group's bytes at once, whose columns are then read one by one. */
-async function holdGroup(file: AsyncBuffer, group: RowGroup): Promise<AsyncBuffer> {
-  let [first, last] = [Infinity, 0];
-  for (const { meta_data: column } of group.columns) {
-    if (column === undefined) continue;
-    // hyparquet takes a dictionary's place of 0, as some writers give it, for none.
-    const start = Number(column.dictionary_page_offset || column.data_page_offset);
-    first = Math.min(first, start);
-    last = Math.max(last, start + Number(column.total_compressed_size));
-  }
-  const bytes = await file.slice(first, last);
-  return {
-    byteLength: file.byteLength,
-    slice: (start, end = file.byteLength) =>
-      start < first || end > last
-        ? file.slice(start, end)
-        : bytes.slice(start - first, end - first),
+    slice: async (start, end) => (await (whole ??= read())).slice(start, end),
   };
 }
 

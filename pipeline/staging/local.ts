@@ -2,12 +2,11 @@ import type { Dirent, Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { link, lstat, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { ConfigurationError } from '../shared/errors.js';
+import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
 import { TRIES, codeOf, isRegular, makeFolder, openRegular, syncFolder } from '../shared/files.js';
 import { isGone, self } from './holder.js';
 import { ASIDE, checkKey, checkPrefix, isKey } from './layout.js';
-import { attempt, isNotFound } from './local-errors.js';
-import type { ByteRange, StagedFile, Staging } from './staging.js';
+import type { StagedFile, Staging } from './staging.js';
 
 /** Bytes of a file that are read at once. */
 const CHUNK = 256 * 1024;
@@ -35,10 +34,10 @@ export function localStaging(folder: string): Staging {
 
     list: (prefix) => listFolder(root, prefix),
 
-    async read(key, range) {
+    async read(key) {
       const path = pathOf(key);
       const file = await attempt('read', path, () => openFile(root, path));
-      return file === undefined ? undefined : bytesOf(file, path, range);
+      return file === undefined ? undefined : bytesOf(file, path);
     },
 
     async write(key, content, { ifAbsent = false } = {}) {
@@ -78,15 +77,10 @@ async function openFile(root: string, path: string): Promise<FileHandle | undefi
   }
 }
 
-async function* bytesOf(
-  file: FileHandle,
-  path: string,
-  range: ByteRange | undefined,
-): AsyncGenerator<Uint8Array> {
+async function* bytesOf(file: FileHandle, path: string): AsyncGenerator<Uint8Array> {
   try {
-    const end = range?.end ?? Infinity;
-    for (let position = range?.start ?? 0; position < end;) {
-      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, end - position));
+    for (let position = 0; ;) {
+      const chunk = Buffer.allocUnsafe(CHUNK);
       const at = position;
       const { bytesRead } = await attempt('read', path, () =>
         file.read(chunk, 0, chunk.length, at),
@@ -104,7 +98,7 @@ async function* bytesOf(
  * Every file below a prefix, in the order in which a bucket lists them.
  * @throws {ConfigurationError} when a link, a FIFO or a device is among them or on the way to them.
  */
-export async function* listFolder(root: string, prefix: string): AsyncGenerator<StagedFile> {
+async function* listFolder(root: string, prefix: string): AsyncGenerator<StagedFile> {
   checkPrefix(prefix);
   const base = prefix.slice(0, prefix.lastIndexOf('/') + 1);
   await attempt('list', join(root, base), () => checkWay(root, join(root, base, 'x')));
@@ -162,7 +156,7 @@ async function entriesOf(root: string, base: string, prefix: string): Promise<En
  * link leads: that may be anywhere. The root itself may be one.
  * @throws {ConfigurationError} naming the link.
  */
-export async function checkWay(root: string, path: string): Promise<void> {
+async function checkWay(root: string, path: string): Promise<void> {
   const names = dirname(path).slice(root.length).split('/');
   let folder = root;
   for (const name of names.filter((part) => part !== '')) {
@@ -181,7 +175,7 @@ export async function checkWay(root: string, path: string): Promise<void> {
 }
 
 /** Writes a new file and forces it to the disk. What `content` throws passes unchanged. */
-export async function writeDurably(
+async function writeDurably(
   path: string,
   content: Uint8Array | AsyncIterable<Uint8Array>,
 ): Promise<void> {
@@ -200,7 +194,7 @@ export async function writeDurably(
  * Gives a file that was written aside its own name, and forces the name to the disk.
  * @returns false only with `ifAbsent`, when the name is taken.
  */
-export async function place(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
+async function place(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
   const folder = dirname(path);
   return attempt('write', path, async () => {
     for (let tries = 1; ; tries += 1) {
@@ -237,7 +231,7 @@ function ignoreVanished(cause: unknown): void {
 }
 
 /** Removes a file, and the folders up to the root that are empty without it; a folder stays. */
-export async function removeFile(root: string, path: string): Promise<void> {
+async function removeFile(root: string, path: string): Promise<void> {
   await checkWay(root, path);
   if (!isRegular(await lstat(path), path)) return;
   await unlink(path);
@@ -258,7 +252,7 @@ const ABANDONED = 24 * 60 * 60 * 1000;
 let sequence = 0;
 
 /** A path of its own to write a file aside at. */
-export function asidePath(root: string): string {
+function asidePath(root: string): string {
   sequence += 1;
   return join(root, ASIDE, [self.machine, self.pid, self.token, sequence].join('.'));
 }
@@ -270,7 +264,7 @@ const pattern = /^[A-Za-z0-9-]+\.\d+\.[0-9a-f]+\.\d+$/;
  * {@link asidePath}'s names alone.
  * @throws {ConfigurationError} when the folder is a link, which may lead anywhere.
  */
-export async function sweep(root: string): Promise<void> {
+async function sweep(root: string): Promise<void> {
   const folder = join(root, ASIDE);
   await checkWay(root, join(folder, 'x'));
   const names = await readdir(folder).catch((cause: unknown) => {
@@ -300,5 +294,73 @@ async function orVanished<T>(operation: () => Promise<T>): Promise<T | undefined
   } catch (cause) {
     if (isNotFound(cause)) return undefined;
     throw cause;
+  }
+}
+
+/** Whether a path leads nowhere: as in a bucket, a file on the way is no reason to fail. */
+function isNotFound(cause: unknown): boolean {
+  const code = codeOf(cause);
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+/** Does a file operation; its failure becomes an error with a next step. */
+async function attempt<T>(verb: string, path: string, operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (cause) {
+    throw fileError(cause, path, verb);
+  }
+}
+
+function fileError(cause: unknown, where: string, verb: string): unknown {
+  const code = codeOf(cause);
+  if (cause instanceof PipelineError || code === undefined) return cause;
+  const configuration = (message: string, next: string): ConfigurationError =>
+    new ConfigurationError(`${message} (${code})`, { where, next, cause });
+  switch (code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new TransientError(`the disk is full (${code})`, {
+        where,
+        next: 'make room and run the same command again',
+        cause,
+      });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return configuration(
+        `no right to ${verb} the file`,
+        'give this user the right, or choose another folder with --staging',
+      );
+    case 'ENOTDIR':
+    case 'EISDIR':
+    case 'EEXIST':
+    case 'ENOTEMPTY':
+      return configuration(
+        `cannot ${verb}: a file stands where a folder belongs, or the reverse`,
+        'choose another folder with --staging',
+      );
+    case 'ENOENT':
+      return configuration(
+        `cannot ${verb}: no folder can be made there, or something removes it again and again`,
+        'choose another folder with --staging',
+      );
+    case 'EXDEV':
+      return configuration(
+        'a folder of the staging area lies on another disk than the staging area itself',
+        'keep the whole staging area on one disk',
+      );
+    case 'ELOOP':
+    case 'ENAMETOOLONG':
+      return configuration(
+        `cannot ${verb}: the path is too long or leads in a circle`,
+        'choose another folder with --staging',
+      );
+    default:
+      return new TransientError(`could not ${verb} the file (${code})`, {
+        where,
+        next: 'run the same command again',
+        cause,
+      });
   }
 }

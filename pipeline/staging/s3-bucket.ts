@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import type { S3ClientConfig, ServerSideEncryption } from '@aws-sdk/client-s3';
-import { HeadObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import type { S3ClientConfig } from '@aws-sdk/client-s3';
+import { S3Client } from '@aws-sdk/client-s3';
 import { TransientError } from '../shared/errors.js';
 import { sdkAgents } from '../shared/network.js';
 import { keepSecret } from '../shared/printable.js';
-import { boundAnswers, graceAfter, longestCall, pause, until, within } from '../shared/waits.js';
+import { boundAnswers, graceAfter, longestCall, until, within } from '../shared/waits.js';
 import { failureOf, s3Error } from './s3-errors.js';
 
 /** How the files of a bucket are written, and how long a silent connection is waited for. */
@@ -23,12 +22,11 @@ export type Verb = 'list' | 'read' | 'write' | 'remove';
 
 /** One prefix of one bucket, and the way to ask S3 about it. */
 export interface Bucket {
-  readonly name: string;
   /** `s3://bucket/prefix`. */
   readonly location: string;
   readonly settings: S3Settings;
-  /** The name of a staging key in the bucket. */
-  nameOf(key: string): string;
+  /** What a request calls the file of a key. */
+  place(key: string): { Bucket: string; Key: string };
   /** The staging key of a name in the bucket; `undefined` for a name outside the prefix. */
   keyOf(name: string): string | undefined;
   /**
@@ -43,6 +41,8 @@ export interface Bucket {
     request: (client: S3Client) => Promise<T>,
     bytes?: number,
   ): Promise<T>;
+  /** The client that requests are sent with, as far as it is known by now which region it has to be of. */
+  client(): Promise<S3Client>;
   /** The signal that ends what S3 is asked to do. */
   stop(verb: Verb): AbortSignal | undefined;
 }
@@ -62,8 +62,9 @@ export function openBucket(name: string, prefix: string, settings: S3Settings): 
   let client: Promise<S3Client> | undefined;
   const { signal, timeoutMs = TIMEOUT } = settings;
   const late = signal === undefined ? undefined : graceAfter(signal);
+  const currentClient = (): Promise<S3Client> => (client ??= makeClient(settings));
   const send = async <T>(request: (client: S3Client) => Promise<T>): Promise<T> => {
-    const current = await (client ??= makeClient(settings));
+    const current = await currentClient();
     try {
       return await request(current);
     } catch (cause) {
@@ -77,11 +78,11 @@ export function openBucket(name: string, prefix: string, settings: S3Settings): 
   const stop = (verb: Verb): AbortSignal | undefined =>
     verb === 'list' || verb === 'read' ? signal : late;
   return {
-    name,
     location,
     settings,
-    nameOf: (key) => start + key,
+    place: (key) => ({ Bucket: name, Key: start + key }),
     keyOf: (found) => (found.startsWith(start) ? found.slice(start.length) : undefined),
+    client: currentClient,
     stop,
     async ask(verb, key, request, bytes = 0) {
       const where = `${location}/${key}`;
@@ -164,84 +165,4 @@ function elsewhere(cause: unknown): string | undefined {
   return failure?.status === 301 || failure?.status === 307 || failure?.status === 400
     ? failure.region
     : undefined;
-}
-
-/** Name of the metadata by which a writer knows its own file again. */
-const WRITE_ID = 'write-id';
-
-/** Times that a write which S3 refuses because of another one at the same moment is tried. */
-const TRIES = 5;
-
-/** What each request that begins a file carries: its name, its encryption and the writer's mark. */
-export interface FileHeaders {
-  Bucket: string;
-  Key: string;
-  Metadata: Record<string, string>;
-  ServerSideEncryption?: ServerSideEncryption;
-  SSEKMSKeyId?: string;
-}
-
-export function fileHeaders(bucket: Bucket, key: string): FileHeaders {
-  const { sse, kmsKeyId } = bucket.settings;
-  return {
-    Bucket: bucket.name,
-    Key: bucket.nameOf(key),
-    Metadata: { [WRITE_ID]: randomUUID() },
-    ...(sse === undefined ? {} : { ServerSideEncryption: sse }),
-    ...(kmsKeyId === undefined ? {} : { SSEKMSKeyId: kmsKeyId }),
-  };
-}
-
-/** How S3 took the request that makes a file visible. */
-export interface Attempt {
-  placed: 'written' | 'exists' | 'conflict' | 'gone';
-  /** Whether the SDK had sent the request before without hearing the answer. */
-  repeated: boolean;
-}
-
-export const written: Attempt = { placed: 'written', repeated: false };
-
-/** Reads a refusal that a conditional write has to expect; any other failure is thrown on. */
-export function refusal(cause: unknown): Attempt {
-  const failure = failureOf(cause);
-  const repeated = (failure?.attempts ?? 1) > 1;
-  if (failure?.status === 412) return { placed: 'exists', repeated };
-  if (failure?.status === 409) return { placed: 'conflict', repeated };
-  if (failure?.name === 'NoSuchUpload' && repeated) return { placed: 'gone', repeated };
-  throw cause;
-}
-
-/**
- * Brings a write to its end: a conflict is tried again, and where the answer to an earlier try was
- * lost on the way, the file itself tells whether that try had written it.
- */
-export async function settled(
-  bucket: Bucket,
-  key: string,
-  headers: FileHeaders,
-  attempt: () => Promise<Attempt>,
-): Promise<boolean> {
-  for (let tries = 1; tries <= TRIES; tries += 1) {
-    const { placed, repeated } = await attempt();
-    if (placed === 'written') return true;
-    if (repeated && placed !== 'conflict' && (await isOurs(bucket, key, headers))) return true;
-    if (placed === 'exists') return false;
-    if (placed === 'gone') break;
-    await pause(50 * 2 ** tries * Math.random(), bucket.stop('write'));
-  }
-  throw new TransientError('somebody else is writing the same file', {
-    where: `${bucket.location}/${key}`,
-    next: 'run the same command again',
-  });
-}
-
-async function isOurs(bucket: Bucket, key: string, headers: FileHeaders): Promise<boolean> {
-  const { Bucket, Key, Metadata } = headers;
-  const found = await bucket.ask('read', key, (client) =>
-    client.send(new HeadObjectCommand({ Bucket, Key })).catch((cause: unknown) => {
-      if (failureOf(cause)?.status === 404) return undefined;
-      throw cause;
-    }),
-  );
-  return found?.Metadata?.[WRITE_ID] === Metadata[WRITE_ID];
 }

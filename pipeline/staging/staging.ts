@@ -8,12 +8,6 @@ export interface StagedFile {
   size: number;
 }
 
-/** Bytes `start` (included) to `end` (excluded) of a file. */
-export interface ByteRange {
-  start: number;
-  end: number;
-}
-
 export interface WriteOptions {
   /** Write only when the key does not exist yet; the result says whether it was written. */
   ifAbsent?: boolean;
@@ -35,12 +29,11 @@ export interface Staging {
   list(prefix: string): AsyncIterable<StagedFile>;
 
   /**
-   * The file's bytes (of the range, as far as the file reaches) as a stream of chunks, or `undefined`
-   * when there is no such file. The stream ends with the file's (or range's) last byte or throws; it
-   * shows one version of the file, whatever is written meanwhile. Whoever asks for it has to iterate
-   * it: it holds a file or a connection open until then.
+   * The file's bytes as a stream of chunks, or `undefined` when there is no such file. The stream ends
+   * with the file's last byte or throws; it shows one version of the file, whatever is written meanwhile.
+   * Whoever asks for it has to iterate it: it holds a file or a connection open until then.
    */
-  read(key: string, range?: ByteRange): Promise<AsyncIterable<Uint8Array> | undefined>;
+  read(key: string): Promise<AsyncIterable<Uint8Array> | undefined>;
 
   /**
    * Writes a file that appears whole or not at all: it becomes visible, on stable storage, when the

@@ -125,9 +125,9 @@ test('what was looked at once and says the same is not read again', async (t) =>
   const read: string[] = [];
   const watched: Staging = {
     ...staging,
-    read: (key, range) => {
+    read: (key) => {
       read.push(key);
-      return staging.read(key, range);
+      return staging.read(key);
     },
   };
   t.like(await run(watched), { state: 'unchanged' });
@@ -198,9 +198,9 @@ test('without unlisted accounts nothing of other organizations is listed or read
       seen.push(prefix);
       return staging.list(prefix);
     },
-    read: (key, range) => {
+    read: (key) => {
       seen.push(key);
-      return staging.read(key, range);
+      return staging.read(key);
     },
   };
   await run(watched);

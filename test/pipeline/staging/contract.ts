@@ -51,33 +51,7 @@ export function stagingContract(test: TestFn, open: OpenStaging): void {
     t.is(await staging.read('folder'), undefined);
     t.is(await staging.read('folder/other'), undefined);
     t.is(await staging.read('folder/file/below'), undefined);
-    t.is(await staging.read('missing', { start: 0, end: 0 }), undefined);
-    t.is(await staging.read('missing', { start: 5, end: 9 }), undefined);
     t.is(await textAt(staging, 'folder/file'), 'x');
-  });
-
-  test('a range gives its bytes, as far as the file reaches', async (t) => {
-    const staging = await open(t);
-    const content = noise(300_000);
-    await staging.write('file', content);
-    await staging.write('empty', new Uint8Array());
-    const edge = fc.oneof(fc.nat(300_100), fc.constantFrom(0, 1, 262_144, 299_999, 300_000));
-    const property = fc.asyncProperty(edge, edge, async (start, end) => {
-      const read = await staging.read('file', { start, end });
-      return read !== undefined && same(await readAll(read), content.subarray(start, end));
-    });
-    await fc.assert(property, {
-      numRuns: 60,
-      examples: [
-        [0, 0],
-        [7, 7],
-        [9, 3],
-        [300_000, 300_001],
-        [299_999, 300_000],
-      ],
-    });
-    t.is(await lengthOf(staging, 'empty', { start: 0, end: 0 }), 0);
-    t.is(await lengthOf(staging, 'empty', { start: 0, end: 10 }), 0);
   });
 
   test('a write replaces the file; a reader keeps the version that it began with', async (t) => {
@@ -332,15 +306,6 @@ export async function bytesAt(staging: Staging, key: string): Promise<Uint8Array
 
 export async function textAt(staging: Staging, key: string): Promise<string> {
   return Buffer.from(await bytesAt(staging, key)).toString();
-}
-
-async function lengthOf(
-  staging: Staging,
-  key: string,
-  range: { start: number; end: number },
-): Promise<number | undefined> {
-  const content = await staging.read(key, range);
-  return content === undefined ? undefined : (await readAll(content)).length;
 }
 
 export async function listed(staging: Staging, prefix: string): Promise<StagedFile[]> {

@@ -226,11 +226,11 @@ test.serial('an answer whose very head drips is given up', async (t) => {
 test('a listing whose tokens lead on for ever is given up', async (t) => {
   let pages = 0;
   const bucket: Bucket = {
-    name: 'b',
     location: 's3://b',
     settings: {},
-    nameOf: (key) => key,
+    place: (Key) => ({ Bucket: 'b', Key }),
     keyOf: (name) => name,
+    client: () => Promise.reject(new Error('no client')),
     stop: () => undefined,
     ask: <T>() =>
       Promise.resolve({ IsTruncated: true, NextContinuationToken: `token ${++pages}` } as T),

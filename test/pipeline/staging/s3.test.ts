@@ -117,6 +117,7 @@ test('an upload that fails, or whose source fails, is taken back', async (t) => 
   }
   const writer = openWriter(staging, 'a');
   for await (const piece of pieces(noise(20 * MIB), MIB)) await writer.write(piece);
+  while (uploads() === 0) await new Promise((resolve) => setImmediate(resolve));
   t.is(uploads(), 1);
   await writer.abort();
   t.is(uploads(), 0);
@@ -153,17 +154,13 @@ test('a refusal inside an answer that began with 200 is a failure', async (t) =>
   t.is(uploads(), 0);
 });
 
-test('a download cut in mid body goes on from the next byte', async (t) => {
+test('a download cut in mid body is asked for again, and no byte comes twice', async (t) => {
   const { staging, strike, sent } = bucketFor();
   const content = noise(3 * MIB);
   await staging.write('file', content);
   strike({ operation: 'GetObject', effect: { kind: 'cut', after: 1_000_000 }, times: 2 });
   t.true(same(await bytesAt(staging, 'file'), content));
-  t.deepEqual(statuses(sent('GetObject')), [200, 206, 206]);
-
-  strike({ operation: 'GetObject', effect: { kind: 'cut', after: 10_000 } });
-  const range = await staging.read('file', { start: 500, end: 100_500 });
-  t.true(same(await readAll(range!), content.subarray(500, 100_500)));
+  t.deepEqual(statuses(sent('GetObject')), [200, 200, 200]);
 });
 
 test('a download that gets nowhere throws, and never looks like the end of the file', async (t) => {
@@ -231,6 +228,12 @@ test('409 on a conditional write is tried again, and in the end given up', async
   t.deepEqual(statuses(sent('PutObject')), [409, 409, 200]);
   strike({ operation: 'CompleteMultipartUpload', effect: conflict });
   t.true(await staging.write('long', noise(9 * MIB), { ifAbsent: true }));
+  t.is(sent('CreateMultipartUpload').length, 2);
+  strike({ operation: 'CompleteMultipartUpload', effect: conflict });
+  await t.throwsAsync(staging.write('stream', pieces(noise(9 * MIB), MIB), { ifAbsent: true }), {
+    instanceOf: TransientError,
+    message: 'somebody else is writing the same file',
+  });
 
   strike({ operation: 'PutObject', effect: conflict, times: Infinity });
   strike({ operation: 'CompleteMultipartUpload', effect: conflict, times: Infinity });
@@ -289,7 +292,6 @@ test('a bucket that does not exist is said by every operation', async (t) => {
   const staging = s3Staging('no-such-bucket', 'area');
   const attempts = [
     () => staging.read('a'),
-    () => staging.read('a', { start: 0, end: 0 }),
     () => staging.write('a', Buffer.from('x')),
     () => staging.write('a', noise(9 * MIB)),
     () => staging.remove('a'),
@@ -330,14 +332,8 @@ for (const [status, code, message, next] of refusals) {
   });
 }
 
-test('a server that ignores ranges, or answers a page of its own, is no S3', async (t) => {
+test('a server that answers a page of its own is no S3', async (t) => {
   const { staging, strike } = bucketFor();
-  await staging.write('file', noise(1000));
-  strike({ operation: 'GetObject', effect: { kind: 'ignore-range' } });
-  await t.throwsAsync(staging.read('file', { start: 10, end: 20 }), {
-    instanceOf: ConfigurationError,
-    message: /ignores the range/,
-  });
   for (const body of ['<html><p>Welcome<br></html>', '<html><p>Welcome</p></html>', 'ok', '']) {
     strike({ operation: 'ListObjectsV2', effect: { kind: 'answer', status: 200, body } });
     await t.throwsAsync(
