@@ -1,19 +1,11 @@
 import type { Units } from '../pipeline/shared/money.js';
 import { divide, formatAmount } from '../pipeline/shared/money.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
-import type { ColumnValues, Place, Terms } from './columns.js';
-import {
-  addAmount,
-  checkLength,
-  coded,
-  columnOf,
-  constant,
-  createTerms,
-  keyReader,
-  textOf,
-  valueOf,
-} from './columns.js';
-import type { Decimals } from './decimals.js';
+import type { Place, Terms } from './columns.js';
+import { addAmount, checkLength, createTerms, keyReader, textOf, valueOf } from './columns.js';
+import { columnOf } from '../pipeline/staging/answers.js';
+import { coded, constant } from '../pipeline/staging/batch.js';
+import type { ColumnValues, Decimals } from '../pipeline/staging/batch.js';
 import { createDecimals } from './decimals.js';
 import type { Group, StagedExtraction } from './staged-pages.js';
 import { costPages } from './staged-pages.js';
