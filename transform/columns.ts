@@ -130,12 +130,12 @@ export function createCostColumns(
         return currency;
       },
       add(group, estimated, place) {
-        const { amount, unit } = textOf(group, 'UnblendedCost', place);
+        const { amount, unit } = metricOf(group, 'UnblendedCost', place);
         if (addAmount(amounts, amount, place)) tally.rounded++;
         const term = currencies.of(unit, place);
         currency = term.text;
         for (const { metric, values } of others) {
-          const cost = textOf(group, metric, place);
+          const cost = metricOf(group, metric, place);
           if (cost.unit !== unit) {
             throw rowFault(
               place,
@@ -226,7 +226,7 @@ export function countGroups({ ResultsByTime }: CostPage): number {
  * A group's value by a metric, as AWS writes it.
  * @throws {DataError} naming file and row of a group that lacks it.
  */
-export function textOf(
+export function metricOf(
   { Metrics }: Group,
   metric: Metric,
   place: Place,
@@ -244,7 +244,7 @@ export function valueOf(
   metric: Metric,
   place: Place,
 ): ParsedAmount & { unit: string } {
-  const { amount, unit } = textOf(group, metric, place);
+  const { amount, unit } = metricOf(group, metric, place);
   return { ...exactly(() => parseAmount(amount), place), unit };
 }
 

@@ -2,7 +2,7 @@ import type { Units } from '../pipeline/shared/money.js';
 import { divide, formatAmount } from '../pipeline/shared/money.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
 import type { Place, Terms } from './columns.js';
-import { addAmount, checkLength, createTerms, keyReader, textOf, valueOf } from './columns.js';
+import { addAmount, checkLength, createTerms, keyReader, metricOf, valueOf } from './columns.js';
 import { columnOf } from '../pipeline/staging/answers.js';
 import { coded, constant } from '../pipeline/staging/batch.js';
 import type { ColumnValues, Decimals } from '../pipeline/staging/batch.js';
@@ -189,7 +189,7 @@ export function createUsageColumns(units: Terms, capacity: number): UsageColumns
   let rows = 0;
   return {
     add(group, place) {
-      const { amount, unit } = textOf(group, 'UsageQuantity', place);
+      const { amount, unit } = metricOf(group, 'UsageQuantity', place);
       codes[rows++] = units.of(unit, place).index;
       return addAmount(quantities, amount, place);
     },
