@@ -1,19 +1,17 @@
 import { DataError, TransientError } from '../pipeline/shared/errors.js';
-import type { NamedTotals, ServiceTotals, Totals, Units } from '../pipeline/shared/money.js';
+import type { Units } from '../pipeline/shared/money.js';
+import { PRECISION, SCALE, fits } from '../pipeline/shared/money.js';
+import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
+import { sameScope } from '../pipeline/shared/scope.js';
+import type { ServiceTotals, Sums } from '../pipeline/shared/sums.js';
 import {
-  PRECISION,
-  SCALE,
-  addTo,
-  addToNamed,
+  addMoney,
   addToService,
   beyond,
   difference,
-  fits,
-  formatNamed,
-  formatTotals,
-} from '../pipeline/shared/money.js';
-import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
-import { sameScope } from '../pipeline/shared/scope.js';
+  formatSums,
+  noSums,
+} from '../pipeline/shared/sums.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import {
   SCOPE,
@@ -61,14 +59,14 @@ export interface Draft {
   readonly regions: Map<string, Set<string>>;
   readonly regionsByService: Map<string, Map<string, Set<string>>>;
   /** The groups that are rows of the consumption table. */
-  readonly rows: Tally;
+  readonly costs: Sums;
   /** The same by service, and what AWS says of each service alone, once that is staged. */
   readonly rowsByService: ServiceTotals;
   readonly awsByService: ServiceTotals;
   /** The groups by charge type. */
-  readonly recordTypes: Tally;
+  readonly recordTypes: Sums;
   /** What the ungrouped total's page says, once it is staged. */
-  awsTotal: Tally | undefined;
+  awsTotal: Sums | undefined;
   estimated: boolean;
 }
 
@@ -83,10 +81,10 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     services: new Map(),
     regions: new Map(),
     regionsByService: new Map(),
-    rows: emptyTally(),
+    costs: noSums(),
     rowsByService: new Map(),
     awsByService: new Map(),
-    recordTypes: emptyTally(),
+    recordTypes: noSums(),
     awsTotal: undefined,
     estimated: false,
   };
@@ -121,13 +119,13 @@ export function openQuery(draft: Draft, { awsTotal, tolerance }: Comparison): Qu
 }
 
 /** Whether AWS's ungrouped total lies further from the rows than the tolerance, by any metric. */
-function isApart({ awsTotal, rows }: Draft, tolerance: Units): boolean {
+function isApart({ awsTotal, costs }: Draft, tolerance: Units): boolean {
   if (awsTotal === undefined) return false;
-  const metrics = formatNamed(rows.metrics);
+  const [said, found] = [formatSums(awsTotal), formatSums(costs)];
   return [
-    difference(formatTotals(awsTotal.totals), formatTotals(rows.totals)),
-    ...Object.entries(formatNamed(awsTotal.metrics)).map(([metric, said]) =>
-      difference(said, metrics[metric] ?? {}),
+    difference(said.totals, found.totals),
+    ...Object.entries(said.columns).map(([metric, ofMetric]) =>
+      difference(ofMetric, found.columns[metric] ?? {}),
     ),
   ].some((apart) => beyond(apart, tolerance).length > 0);
 }
@@ -195,12 +193,12 @@ export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
     return value;
   };
   const addRow = (service: string, amounts: Amounts): void => {
-    addAmounts(draft.rows, amounts);
+    addAmounts(draft.costs, amounts);
     addByService(draft.rowsByService, service, amounts);
   };
   switch (name) {
     case 'total':
-      draft.awsTotal ??= emptyTally();
+      draft.awsTotal ??= noSums();
       for (const amounts of page.total) addAmounts(draft.awsTotal, amounts);
       return;
     case 'record-type':
@@ -438,31 +436,14 @@ async function contentOf(found: Found, file: string, where: string): Promise<Uin
   return readAll(content);
 }
 
-/** How many groups there are, and what they add up to. */
-export interface Tally {
-  groups: number;
-  /** UnblendedCost per currency. */
-  totals: Totals;
-  /** The other cost metrics. */
-  metrics: NamedTotals;
-}
-
-export function emptyTally(): Tally {
-  return { groups: 0, totals: new Map(), metrics: new Map() };
-}
-
 /**
  * Adds one group's costs. Quantities are left out: their units differ from group to group.
  * @throws {DataError} when a sum gets more digits than a database's.
  */
-export function addAmounts(tally: Tally, amounts: Amounts): void {
-  tally.groups++;
+export function addAmounts(sums: Sums, amounts: Amounts): void {
+  sums.rows++;
   for (const [metric, { units, unit }] of amounts) {
-    if (metric === 'UsageQuantity') continue;
-    if (metric === 'UnblendedCost') addTo(tally.totals, unit, units);
-    else addToNamed(tally.metrics, metric, unit, units);
-    const totals = metric === 'UnblendedCost' ? tally.totals : tally.metrics.get(metric);
-    if (fits(totals?.get(unit) ?? 0n)) continue;
+    if (metric === 'UsageQuantity' || fits(addMoney(sums, metric, unit, units))) continue;
     throw new DataError(
       `the sum of ${metric} in ${unit} does not fit DECIMAL(${PRECISION},${SCALE})`,
     );

@@ -1,7 +1,8 @@
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
-import { formatNamed, formatTotals, serviceDifferences } from '../pipeline/shared/money.js';
+import type { Sums } from '../pipeline/shared/sums.js';
+import { formatSums, serviceDifferences } from '../pipeline/shared/sums.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
@@ -20,7 +21,7 @@ import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import { serializeManifest, serializeScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { RefusedTokenError } from './aws-errors.js';
-import type { Draft, Tally } from './draft.js';
+import type { Draft } from './draft.js';
 import {
   anotherRun,
   chainOf,
@@ -214,7 +215,7 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
   throwIfInterrupted(task.signal);
   // A stopped run's draft also has chains of questions that are not wanted any more, without a page.
   const chains = [...draft.chains.values()].filter(({ pages }) => pages.length > 0);
-  const awsTotal = draft.awsTotal === undefined ? undefined : figuresOf(draft.awsTotal);
+  const awsTotal = draft.awsTotal && groupSums(draft.awsTotal);
   const manifest: ExtractionManifest = {
     format: 1,
     version,
@@ -231,8 +232,8 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
     queries: chains.map(({ query }) => query),
     pages: [...draft.accounts, ...chains.flatMap(({ pages }) => pages)],
     accounts: rowsOf(draft.accounts),
-    ...figuresOf(draft.rows),
-    recordTypes: draft.scope.byRecordType ? figuresOf(draft.recordTypes) : null,
+    ...groupSums(draft.costs),
+    recordTypes: draft.scope.byRecordType ? groupSums(draft.recordTypes) : null,
     awsTotal: awsTotal?.totals ?? null,
     awsMetrics: awsTotal?.metrics ?? {},
     ...(draft.chains.get('service')?.complete === true
@@ -246,8 +247,10 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
   return manifest;
 }
 
-function figuresOf({ groups, totals, metrics }: Tally) {
-  return { groups, totals: formatTotals(totals), metrics: formatNamed(metrics) };
+/** Sums of groups, by the names of the manifest. */
+function groupSums(sums: Sums) {
+  const { rows: groups, totals, columns: metrics } = formatSums(sums);
+  return { groups, totals, metrics };
 }
 
 /**
@@ -291,7 +294,7 @@ async function fetchCost(
     const question = { month: slice.month, scope: draft.scope, query };
     for await (const page of source.costAndUsage(question, [...chain.tokens], signal, onPaid)) {
       await stageCostPage(staging, slice, draft, chain, page);
-      task.onProgress(`page ${paidPages(draft)}, ${draft.rows.groups} groups`);
+      task.onProgress(`page ${paidPages(draft)}, ${draft.costs.rows} groups`);
     }
   }
 }

@@ -4,26 +4,23 @@ import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
+import type { Sums } from '../pipeline/shared/sums.js';
+import { difference, noSums } from '../pipeline/shared/sums.js';
 import { version } from '../pipeline/shared/version.js';
-import type { Slice } from '../pipeline/staging/layout.js';
+import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
+import { addRows, sliceRows } from '../pipeline/staging/batch.js';
+import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
+import { tableSums } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { tableNames } from '../pipeline/staging/tables.js';
-import {
-  awsDifference,
-  checkDifference,
-  checkSums,
-  emptySums,
-  expectedSums,
-  tallied,
-} from './checks.js';
+import { tableNames, tables } from '../pipeline/staging/tables.js';
+import { checkDifference } from './aws-difference.js';
 import type { Database, LoadTransaction } from './driver.js';
 import { instantText } from './driver.js';
 import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
-import { readCoded } from './read-parquet.js';
 import { countListed, countSlice, deleteSlice } from './schema.js';
 import type { Source } from './source.js';
-import { checkFiles, findSource } from './source.js';
+import { checkSums, findSource, readTable } from './source.js';
 
 export interface LoadTask {
   staging: Staging;
@@ -83,11 +80,9 @@ export async function load(task: LoadTask): Promise<Outcome> {
     if (task.acceptEmpty !== true)
       await checkCollapse(database.location, transaction.trx, slice, manifest);
     const started = task.now();
-    const differences = awsDifference(manifest);
-    await checkFiles(staging, source);
+    const { awsTotal, consumption } = manifest;
+    const differences = awsTotal == null ? undefined : difference(awsTotal, consumption.totals);
     await replaceSlice(task, transaction, source);
-    // Once more: a transform may have replaced the files while they were read.
-    await checkFiles(staging, source);
     throwIfInterrupted(signal);
     const { dialect, trx } = transaction;
     await recordLoad(trx, {
@@ -132,7 +127,7 @@ async function holdsAllRows(
   manifest: TransformManifest,
 ): Promise<boolean> {
   for (const table of tableNames)
-    if ((await countSlice(trx, table, slice)) !== expectedSums(manifest, table).rows) return false;
+    if ((await countSlice(trx, table, slice)) !== tableSums(manifest, table).rows) return false;
   return true;
 }
 
@@ -185,26 +180,50 @@ async function checkCollapse(
 async function replaceSlice(
   { staging, slice, signal, onProgress }: LoadTask,
   transaction: LoadTransaction,
-  { files, manifest }: Source,
+  source: Source,
 ): Promise<void> {
+  const { manifest } = source;
   for (const table of tableNames) {
     await deleteSlice(transaction.trx, table, slice);
-    const file = files[table];
-    if (file === undefined) continue;
-    const expected = expectedSums(manifest, table);
-    const sent = emptySums();
-    const batches = tallied(table, readCoded(staging, file, table, expected.rows), sent, (rows) => {
+    if (source.files[table] === undefined) continue;
+    const expected = tableSums(manifest, table);
+    const sent = noSums();
+    const pieces = counted(table, readTable(staging, source, table), sent, () => {
       throwIfInterrupted(signal);
-      if (rows > 0) onProgress(`${table} ${rows} of ${expected.rows} rows`);
+      if (sent.rows > 0) onProgress(`${table} ${sent.rows} of ${expected.rows} rows`);
     });
-    await transaction.append(table, batches);
+    await transaction.append(table, pieces);
     checkSums(`${table} as staged`, manifest, table, sent);
   }
   for (const table of tableNames) {
     const stored =
       table === 'customers'
-        ? { ...emptySums(), rows: await countSlice(transaction.trx, table, slice) }
-        : await transaction.sums(table, slice, Object.keys(expectedSums(manifest, table).columns));
+        ? { ...noSums(), rows: await countSlice(transaction.trx, table, slice) }
+        : await transaction.sums(table, slice, Object.keys(tableSums(manifest, table).columns));
     checkSums(`${table} in the database`, manifest, table, stored);
   }
+}
+
+/** Rows between two calls of `onPiece`: some tenths of a second. */
+const PIECE = 10_000;
+
+/**
+ * Passes rows on in pieces, adding them to the sums. `onPiece` is called before each piece and after the last; what it
+ * throws ends the rows.
+ */
+async function* counted(
+  table: TableName,
+  batches: AsyncIterable<RowBatch<CodedColumn>>,
+  sums: Sums,
+  onPiece: () => void,
+): AsyncGenerator<RowBatch<CodedColumn>, void, undefined> {
+  for await (const batch of batches) {
+    for (let start = 0; start < batch.length; start += PIECE) {
+      onPiece();
+      const piece = sliceRows(batch, start, Math.min(start + PIECE, batch.length));
+      addRows(sums, tables[table], piece.length, (index) => piece.columns[index]);
+      yield piece;
+    }
+  }
+  onPiece();
 }

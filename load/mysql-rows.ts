@@ -3,25 +3,23 @@ import type { Knex } from 'knex';
 import type { Connection } from 'mysql2';
 import { z } from 'zod';
 import { DataError } from '../pipeline/shared/errors.js';
+import type { Coded, CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
+import { codedAt } from '../pipeline/staging/batch.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import { tables } from '../pipeline/staging/tables.js';
-import type { CodedRows } from './driver.js';
-import { textOf } from './driver.js';
-import type { Writing, WrittenColumn } from './read-parquet.js';
-import { createWriter, textAt } from './read-parquet.js';
 import { LINE, columnNames } from './schema.js';
+import { createWriter, databaseText } from './values.js';
 
 const CHUNK = 1 << 18;
 
 const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\0': '\\0' };
 const special = /[\\\t\n\0]/;
 
-const fieldWriting: Writing<string> = {
-  dialect: 'mysql',
-  nothing: '\\N',
-  escape: (text) =>
-    special.test(text) ? text.replace(/[\\\t\n\0]/g, (found) => escapes[found] ?? found) : text,
-};
+function escapeField(text: string): string {
+  return special.test(text)
+    ? text.replace(/[\\\t\n\0]/g, (found) => escapes[found] ?? found)
+    : text;
+}
 
 /**
  * Rows as LOAD DATA reads them here: fields end with a tab, lines with a line feed, a backslash
@@ -29,13 +27,13 @@ const fieldWriting: Writing<string> = {
  * since an empty packet ends the data.
  */
 function* writeLines(
-  fields: readonly WrittenColumn<string>[],
+  fields: readonly Coded<string>[],
   rows: number,
   firstLine: number,
 ): Generator<Buffer, void, undefined> {
   let chunk = '';
   for (let row = 0; row < rows; row++) {
-    for (const field of fields) chunk += `${textAt(field, row)}\t`;
+    for (const field of fields) chunk += `${codedAt(field, row)}\t`;
     chunk += `${firstLine + row}\n`;
     if (chunk.length >= CHUNK) {
       yield Buffer.from(chunk);
@@ -66,11 +64,11 @@ const warnings = z.tuple([z.array(z.object({ Message: z.string() }))]).rest(z.un
 export function bulkLoader(
   trx: Knex,
   table: TableName,
-): (rows: CodedRows, firstLine: number) => Promise<boolean> {
+): (rows: RowBatch<CodedColumn>, firstLine: number) => Promise<boolean> {
   const name = `pipeline:${table}`;
-  const write = createWriter(table, fieldWriting);
+  const write = createWriter(table, 'mysql', '\\N', escapeField);
   return async (rows, firstLine) => {
-    const fields = write(rows).filter(({ codes }) => codes !== undefined);
+    const fields = write(rows).filter((column) => column.kind === 'coded');
     const { sql, bindings } = statementFor(table, rows, name);
     const asked: { foreign?: Error; stream?: Readable } = {};
     const infileStreamFactory = (requested: string): Readable => {
@@ -99,21 +97,21 @@ export function bulkLoader(
 /** The statement, with the names of the fields and the values that all rows hold. */
 function statementFor(
   table: TableName,
-  { columns }: CodedRows,
+  { columns }: RowBatch<CodedColumn>,
   file: string,
 ): { sql: string; bindings: Knex.RawBinding[] } {
   const fields: string[] = [];
   const constants: string[] = [];
   const bindings: Knex.RawBinding[] = [];
   tables[table].forEach((column, index) => {
-    const coded = columns[index];
-    if (coded === undefined || coded.codes !== undefined) {
+    const values = columns[index];
+    if (values?.kind !== 'constant') {
       fields.push(`\`${column.name}\``);
       return;
     }
-    const value = coded.values[0] ?? null;
+    const { value } = values;
     constants.push(`\`${column.name}\` = ?`);
-    bindings.push(value === null ? null : textOf(column, 'mysql')(value));
+    bindings.push(value === null ? null : databaseText(column, 'mysql')(value));
   });
   const set = constants.length === 0 ? '' : `SET ${constants.join(', ')}`;
   const sql = `LOAD DATA LOCAL INFILE '${file}' INTO TABLE \`${table}\` CHARACTER SET utf8mb4
@@ -150,15 +148,15 @@ export function rowInserter(
   table: TableName,
   escape: (text: string | null) => string,
   maxBytes: number,
-): (rows: CodedRows, firstLine: number) => Promise<void> {
-  const write = createWriter(table, { dialect: 'mysql', nothing: null });
+): (rows: RowBatch<CodedColumn>, firstLine: number) => Promise<void> {
+  const write = createWriter(table, 'mysql', null);
   const longestRow = rowMeasure(escape);
   return async (rows, firstLine) => {
     const connection = await (trx.client as TransactionClient).acquireConnection();
     const written = write(rows);
-    const fields = written.filter(({ codes }) => codes !== undefined);
+    const fields = written.filter((column) => column.kind === 'coded');
     const values = written.map((column) =>
-      column.codes === undefined ? escape(textAt(column, 0)) : '?',
+      column.kind === 'constant' ? escape(column.value) : '?',
     );
     const most = Math.min(ROWS, Math.max(1, Math.floor(maxBytes / longestRow(written))));
     const send = async (start: number, end: number, size: number): Promise<void> => {
@@ -187,14 +185,14 @@ function insertSql(table: TableName, values: readonly string[], rows: number): s
 type Bound = string | number | null;
 
 function bind(
-  fields: readonly WrittenColumn<null>[],
+  fields: readonly Coded<string | null>[],
   start: number,
   end: number,
   firstLine: number,
 ): Bound[] {
   const values: Bound[] = [];
   for (let row = start; row < end; row++) {
-    for (const field of fields) values.push(textAt(field, row));
+    for (const field of fields) values.push(codedAt(field, row));
     values.push(firstLine + row);
   }
   return values;
@@ -216,9 +214,9 @@ const VALUE = 12;
 /** Makes a function that says how many bytes no row exceeds, in the statement or among its values. */
 function rowMeasure(
   escape: (text: string | null) => string,
-): (written: readonly WrittenColumn<null>[]) => number {
-  const known = new WeakMap<WrittenColumn<null>['texts'], number>();
-  const longest = (texts: WrittenColumn<null>['texts']): number => {
+): (written: readonly CodedColumn<string | null>[]) => number {
+  const known = new WeakMap<readonly (string | null)[], number>();
+  const longest = (texts: readonly (string | null)[]): number => {
     let bytes = known.get(texts);
     if (bytes === undefined) {
       bytes = texts.reduce((most, text) => Math.max(most, Buffer.byteLength(text ?? '')), 0);
@@ -226,13 +224,34 @@ function rowMeasure(
     }
     return bytes;
   };
-  return (written) => {
-    let bytes = VALUE;
-    for (const column of written) {
-      const { texts, codes } = column;
-      bytes += VALUE;
-      bytes += codes === undefined ? Buffer.byteLength(escape(textAt(column, 0))) : longest(texts);
+  return (written) =>
+    written.reduce((bytes, column) => {
+      const own =
+        column.kind === 'constant'
+          ? Buffer.byteLength(escape(column.value))
+          : longest(column.distinct);
+      return bytes + VALUE + own;
+    }, VALUE);
+}
+
+/**
+ * Passes items on, asking for the next one while the consumer still works on the one before: at most one
+ * is ready and unused.
+ */
+export async function* ahead<T>(items: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  const iterator = items[Symbol.asyncIterator]();
+  let next = iterator.next();
+  try {
+    for (;;) {
+      const item = await next;
+      if (item.done === true) return;
+      next = iterator.next();
+      // Its failure is thrown when its turn comes, and is no one's before.
+      next.catch(() => undefined);
+      yield item.value;
     }
-    return bytes;
-  };
+  } finally {
+    await next.catch(() => undefined);
+    await iterator.return?.();
+  }
 }

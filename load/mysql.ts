@@ -9,17 +9,17 @@ import type { MysqlLocation } from '../pipeline/config/database-address.js';
 import { ConfigurationError, TransientError } from '../pipeline/shared/errors.js';
 import { readInput } from '../pipeline/shared/files.js';
 import type { Log } from '../pipeline/shared/log.js';
-import { addTo, addToNamed, parseAmount } from '../pipeline/shared/money.js';
+import { parseAmount } from '../pipeline/shared/money.js';
+import type { Sums } from '../pipeline/shared/sums.js';
+import { addMoney, noSums } from '../pipeline/shared/sums.js';
 import { pause } from '../pipeline/shared/waits.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import { emptySums } from './checks.js';
 import { isClosed, transaction, translated } from './database-errors.js';
-import type { Database, LoadTransaction, Sums } from './driver.js';
+import type { Database, LoadTransaction } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import type { Patience } from './mysql-client.js';
 import { knexLog, patientClient } from './mysql-client.js';
-import { bulkLoader, rowInserter } from './mysql-rows.js';
-import { ahead } from './read-parquet.js';
+import { ahead, bulkLoader, rowInserter } from './mysql-rows.js';
 import { isOutdated, migrate, sliceKey } from './schema.js';
 
 /** Milliseconds in which a connection is made and the login is through, at the most. */
@@ -267,9 +267,7 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
 }
 
 const sums = z.array(
-  z
-    .object({ currency: z.string(), rows: z.coerce.number(), Amount: z.string() })
-    .catchall(z.string().nullable()),
+  z.object({ currency: z.string(), rows: z.coerce.number() }).catchall(z.string().nullable()),
 );
 
 async function sumSlice(
@@ -283,16 +281,16 @@ async function sumSlice(
     .groupBy('Currency')
     .select({ currency: 'Currency' })
     .count({ rows: '*' });
-  for (const column of ['Amount', ...columns]) void query.sum({ [column]: column });
+  const money = ['Amount', ...columns];
+  for (const column of money) void query.sum({ [column]: column });
   const answer: unknown = await query;
-  const found = emptySums();
+  const found = noSums();
   for (const sum of sums.parse(answer)) {
     found.rows += sum.rows;
-    addTo(found.totals, sum.currency, parseAmount(sum.Amount).units);
-    for (const column of columns) {
+    for (const column of money) {
       const amount = sum[column];
       if (typeof amount === 'string')
-        addToNamed(found.columns, column, sum.currency, parseAmount(amount).units);
+        addMoney(found, column, sum.currency, parseAmount(amount).units);
     }
   }
   return found;

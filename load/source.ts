@@ -1,10 +1,16 @@
 import { DataError } from '../pipeline/shared/errors.js';
+import type { Sums, SumsText } from '../pipeline/shared/sums.js';
+import { describeSums, formatSums, sameSums } from '../pipeline/shared/sums.js';
+import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExportedFile, TransformManifest } from '../pipeline/staging/manifest.js';
-import { readTransformManifest } from '../pipeline/staging/manifest.js';
+import { readTransformManifest, tableSums } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { digest, sha256Of } from '../pipeline/staging/staging.js';
+import { tables } from '../pipeline/staging/tables.js';
+import type { Origin } from './read-parquet.js';
+import { readParquet } from './read-parquet.js';
 
 /** What is to be loaded: the slice's manifest and its files of the standard profile. */
 export interface Source {
@@ -60,22 +66,85 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
 }
 
 /**
- * Compares both files' length and SHA-256 with the manifest.
- * @throws {DataError} when one is missing or differs.
+ * The rows of a table that is to be loaded, a row group a batch; none of a table that was not made. Its file is
+ * read once, and parsed from the very bytes that were compared with the manifest: memory holds the whole file,
+ * some 8 MB a million rows, beside one row group.
+ * @throws {DataError} when the file is missing, or has another length or SHA-256 than the manifest says, or is no
+ * table of the standard profile.
  */
-export async function checkFiles(staging: Staging, source: Source): Promise<void> {
-  const remake = `make it anew with "${transformCommand(source.manifest)} --force"`;
-  for (const file of Object.values(source.files)) {
-    const where = `${staging.location}/${file.key}`;
-    const content = await staging.read(file.key);
-    if (content === undefined)
-      throw new DataError('the file of the manifest is missing', { where, next: remake });
-    const { bytes, sha256 } = await digest(content);
-    if (bytes !== file.bytes || sha256 !== file.sha256) {
-      throw new DataError(
-        `the file is not the one of the manifest: expected ${file.bytes} bytes with sha256 ${file.sha256}, found ${bytes} bytes with ${sha256}`,
-        { where, next: remake },
-      );
-    }
+export async function* readTable(
+  staging: Staging,
+  { manifest, files }: Source,
+  table: TableName,
+): AsyncGenerator<RowBatch<CodedColumn>, void, undefined> {
+  const file = files[table];
+  if (file === undefined) return;
+  const origin = {
+    where: `${staging.location}/${file.key}`,
+    next: `make it anew with "${transformCommand(manifest)} --force"`,
+  };
+  const bytes = await readFile(staging, file, origin);
+  yield* readParquet(bytes, tables[table], tableSums(manifest, table).rows, origin);
+}
+
+async function readFile(
+  staging: Staging,
+  file: ExportedFile,
+  origin: Origin,
+): Promise<ArrayBuffer> {
+  const content = await staging.read(file.key);
+  if (content === undefined) throw new DataError('the file of the manifest is missing', origin);
+  const chunks: Uint8Array[] = [];
+  const { bytes, sha256 } = await digest(keep(content, file.bytes, chunks));
+  if (bytes !== file.bytes || sha256 !== file.sha256) {
+    throw new DataError(
+      `the file is not the one of the manifest: expected ${file.bytes} bytes with sha256 ${file.sha256}, found ${bytes} bytes with ${sha256}`,
+      origin,
+    );
   }
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole.buffer;
+}
+
+/** Passes a stream on, keeping no more of it than the bytes that its manifest says. */
+async function* keep(
+  content: AsyncIterable<Uint8Array>,
+  most: number,
+  chunks: Uint8Array[],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let held = 0;
+  for await (const chunk of content) {
+    held += chunk.length;
+    if (held <= most) chunks.push(chunk);
+    yield chunk;
+  }
+}
+
+/**
+ * Compares rows, and the exact sum of each column of money and currency, with the manifest.
+ * @param what says which rows were counted: `consumption as staged`.
+ * @throws {DataError} on any difference.
+ */
+export function checkSums(
+  what: string,
+  manifest: TransformManifest,
+  table: TableName,
+  counted: Sums,
+): void {
+  const expected = tableSums(manifest, table);
+  const found = formatSums(counted);
+  if (sameSums(found, expected)) return;
+  const describe = (sums: SumsText): string =>
+    table === 'customers' ? `${sums.rows} rows` : describeSums(sums);
+  throw new DataError(
+    `${what}: expected ${describe(expected)}, found ${describe(found)}; nothing was changed`,
+    {
+      next: `run "pipeline run --stage transform --stage load --force --month ${manifest.month} --organization ${manifest.organization}"`,
+    },
+  );
 }

@@ -7,17 +7,19 @@ import { z } from 'zod';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
-import { addTo, addToNamed, parseAmount } from '../pipeline/shared/money.js';
+import { SCALE, parseAmount } from '../pipeline/shared/money.js';
+import type { Sums } from '../pipeline/shared/sums.js';
+import { addMoney, noSums } from '../pipeline/shared/sums.js';
 import { pause } from '../pipeline/shared/waits.js';
+import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
+import { codedAt } from '../pipeline/staging/batch.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import { emptySums, sumTexts } from './checks.js';
 import { transaction, translated } from './database-errors.js';
-import type { CodedRows, Database, LoadTransaction, Sums } from './driver.js';
+import type { Database, LoadTransaction } from './driver.js';
 import { LONGEST_WAIT } from './driver.js';
 import { knexLog } from './mysql-client.js';
-import type { WrittenColumn } from './read-parquet.js';
-import { createWriter, textAt } from './read-parquet.js';
 import { columnNames, isOutdated, migrate, sliceKey } from './schema.js';
+import { createWriter } from './values.js';
 
 type ClientClass = typeof Knex.Client;
 
@@ -147,11 +149,10 @@ async function sumSlice(
   slice: Slice,
   columns: readonly string[],
 ): Promise<Sums> {
-  const found = emptySums();
+  const found = noSums();
+  const money = ['Amount', ...columns];
   const [{ last }] = extent.parse(await trx(table).where(sliceKey(slice)).max({ last: 'Line' }));
-  const texts = ['Amount', ...columns].map((column) =>
-    trx.raw("group_concat(??, ' ') AS ??", [column, column]),
-  );
+  const texts = money.map((column) => trx.raw("group_concat(??, ' ') AS ??", [column, column]));
   for (let start = 1; start <= (last ?? 0); start += RANGE) {
     const answer: unknown = await trx(table)
       .where(sliceKey(slice))
@@ -160,14 +161,16 @@ async function sumSlice(
       .select({ currency: 'Currency' }, ...texts)
       .count({ rows: '*' });
     for (const sum of sums.parse(answer)) {
-      const { currency } = sum;
       found.rows += sum.rows;
-      for (const column of ['Amount', ...columns]) {
+      for (const column of money) {
         const texts = sum[column];
         if (typeof texts !== 'string') continue;
-        const units = sumTexts(texts, (amount) => unitsOf(amount, table));
-        if (column === 'Amount') addTo(found.totals, currency, units);
-        else addToNamed(found.columns, column, currency, units);
+        addMoney(
+          found,
+          column,
+          sum.currency,
+          sumTexts(texts, (amount) => unitsOf(amount, table)),
+        );
       }
     }
   }
@@ -274,22 +277,21 @@ type Bound = string | number | null;
 export async function insertSqliteRows(
   trx: Knex.Transaction,
   table: TableName,
-  pieces: AsyncIterable<CodedRows>,
+  pieces: AsyncIterable<RowBatch<CodedColumn>>,
 ): Promise<void> {
   const connection = await (trx.client as TransactionClient).acquireConnection();
-  const write = createWriter(table, { dialect: 'sqlite', nothing: null });
+  const write = createWriter(table, 'sqlite', null);
   const prepare = preparer(connection, table);
   let line = 1;
   for await (const rows of pieces) {
     const written = write(rows);
-    const fields = written.filter(({ codes }) => codes !== undefined);
-    const constants = written.filter(({ codes }) => codes === undefined);
-    const common = constants.map((column) => textAt(column, 0));
+    const fields = written.filter((column) => column.kind === 'coded');
+    const common = written.filter((column) => column.kind === 'constant').map(({ value }) => value);
     for (let start = 0; start < rows.length; start += ROWS) {
       const end = Math.min(start + ROWS, rows.length);
       const values: Bound[] = [line, ...common];
       for (let row = start; row < end; row++) {
-        for (const field of fields) values.push(textAt(field, row));
+        for (const field of fields) values.push(codedAt(field, row));
       }
       prepare(written, end - start).run(values);
       line += end - start;
@@ -301,8 +303,8 @@ export async function insertSqliteRows(
 /** Makes statements that differ in their rows and in which of the columns all rows share. */
 function preparer(connection: Libsql.Database, table: TableName) {
   const known = new Map<string, Libsql.Statement>();
-  return (written: readonly WrittenColumn<null>[], rows: number): Libsql.Statement => {
-    const shape = `${rows} ${written.map(({ codes }) => (codes === undefined ? 1 : 0)).join('')}`;
+  return (written: readonly CodedColumn<unknown>[], rows: number): Libsql.Statement => {
+    const shape = `${rows} ${written.map(({ kind }) => (kind === 'constant' ? 1 : 0)).join('')}`;
     let statement = known.get(shape);
     if (statement === undefined) {
       known.set(shape, (statement = connection.prepare(insertSql(table, written, rows))));
@@ -314,11 +316,11 @@ function preparer(connection: Libsql.Database, table: TableName) {
 /** `?1` is the first row's line, `?2` and on are the values that all rows share, then come the rows' own. */
 function insertSql(
   table: TableName,
-  written: readonly WrittenColumn<null>[],
+  written: readonly CodedColumn<unknown>[],
   rows: number,
 ): string {
   let next = 2;
-  const shared = written.map(({ codes }) => (codes === undefined ? next++ : undefined));
+  const shared = written.map(({ kind }) => (kind === 'constant' ? next++ : undefined));
   const row = (index: number): string => {
     const values = shared.map((parameter) => `?${parameter ?? next++}`);
     return `(${values.join(',')},?1+${index})`;
@@ -326,4 +328,71 @@ function insertSql(
   const names = columnNames(table).map((name) => `"${name}"`);
   const values = Array.from({ length: rows }, (_, index) => row(index));
   return `INSERT INTO "${table}" (${names.join(', ')}) VALUES ${values.join(',')}`;
+}
+
+const SPACE = 0x20;
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const ZERO = 0x30;
+
+/** Digits that are added up as plain numbers: so many of them, as often as `FOLD`, stay below 2^53. */
+const DIGITS = 10;
+const FOLD = 100_000;
+const powers = Array.from({ length: DIGITS + 1 }, (_, digits) => 10 ** digits);
+
+/**
+ * Adds up amounts in plain notation, exactly.
+ * @param amounts separated by single spaces.
+ * @param parse reads what is longer than ten digits before or after the point, or no amount.
+ */
+export function sumTexts(amounts: string, parse: (amount: string) => Units): Units {
+  let units = 0n;
+  let whole = 0;
+  let fraction = 0;
+  let added = 0;
+  const fold = (): void => {
+    units +=
+      BigInt(whole) * 10n ** BigInt(SCALE) + BigInt(fraction) * 10n ** BigInt(SCALE - DIGITS);
+    whole = fraction = added = 0;
+  };
+  for (let start = 0; start <= amounts.length;) {
+    const negative = amounts.charCodeAt(start) === MINUS;
+    const first = negative ? start + 1 : start;
+    const point = digitsEnd(amounts, first);
+    const hasPoint = amounts.charCodeAt(point) === POINT;
+    const end = hasPoint ? digitsEnd(amounts, point + 1) : point;
+    const wholes = point - first;
+    const fractions = hasPoint ? end - point - 1 : 0;
+    const ends = end === amounts.length || amounts.charCodeAt(end) === SPACE;
+    if (ends && wholes > 0 && wholes <= DIGITS && fractions <= DIGITS) {
+      const sign = negative ? -1 : 1;
+      whole += sign * digitsAt(amounts, first, point);
+      if (fractions > 0) {
+        fraction += sign * digitsAt(amounts, point + 1, end) * (powers[DIGITS - fractions] ?? 1);
+      }
+      if (++added === FOLD) fold();
+      start = end + 1;
+      continue;
+    }
+    const space = amounts.indexOf(' ', start);
+    const stop = space < 0 ? amounts.length : space;
+    units += parse(amounts.slice(start, stop));
+    start = stop + 1;
+  }
+  fold();
+  return units;
+}
+
+function digitsEnd(text: string, start: number): number {
+  let at = start;
+  for (let code = text.charCodeAt(at); code >= ZERO && code <= ZERO + 9;) {
+    code = text.charCodeAt(++at);
+  }
+  return at;
+}
+
+function digitsAt(text: string, start: number, end: number): number {
+  let value = 0;
+  for (let at = start; at < end; at++) value = value * 10 + text.charCodeAt(at) - ZERO;
+  return value;
 }

@@ -1,12 +1,13 @@
+import { columnOf } from '../pipeline/staging/answers.js';
+import { coded } from '../pipeline/staging/batch.js';
+import type { RowBatch } from '../pipeline/staging/batch.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
 import { charges } from '../pipeline/staging/tables.js';
-import type { RowBatch, RowTally, Stamp } from './columns.js';
+import type { RowTally, Stamp } from './columns.js';
 import {
   batchOf,
   checkAccountId,
   checkLength,
-  coded,
-  columnOf,
   countGroups,
   createCostColumns,
   createPairs,

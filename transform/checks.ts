@@ -1,72 +1,55 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DataError } from '../pipeline/shared/errors.js';
-import type {
-  NamedTotals,
-  ServiceDifference,
-  ServiceTotals,
-  Totals,
-  Units,
-} from '../pipeline/shared/money.js';
+import type { Units } from '../pipeline/shared/money.js';
+import { parseAmount } from '../pipeline/shared/money.js';
+import { costMetrics } from '../pipeline/shared/scope.js';
+import type { ServiceDifference, ServiceTotals, Sums, SumsText } from '../pipeline/shared/sums.js';
 import {
-  addTo,
-  addToNamed,
+  addMoney,
   addToService,
-  formatNamed,
-  formatTotals,
-  parseAmount,
-  sameNamed,
+  formatSums,
+  noSums,
+  sameColumns,
   sameTotals,
   serviceDifferences,
-} from '../pipeline/shared/money.js';
-import { costMetrics } from '../pipeline/shared/scope.js';
+} from '../pipeline/shared/sums.js';
 import { currencyFault } from '../pipeline/staging/answers.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
-import type { RowTally } from './columns.js';
 import { keyReader, valueOf } from './columns.js';
 import type { StagedExtraction } from './staged-pages.js';
 import { costPages, totalPages } from './staged-pages.js';
-
-/** What the extract stage counted of the groups that are rows of one table. */
-type Counted = Pick<ExtractionManifest, 'groups' | 'totals' | 'metrics'>;
 
 /**
  * Compares the rows of consumption that were made with what the extract stage counted.
  * @throws {DataError} when their number, or a sum, differs.
  */
-export function checkTally(extraction: StagedExtraction, tally: RowTally): void {
-  check(extraction, extraction.manifest, tally);
+export function checkTally(extraction: StagedExtraction, made: Sums): void {
+  check(extraction, extraction.manifest, made);
 }
 
 /** The same for the rows of charges; there are none where they were not asked for. */
-export function checkCharges(extraction: StagedExtraction, tally: RowTally): void {
+export function checkCharges(extraction: StagedExtraction, made: Sums): void {
   check(
     extraction,
     extraction.manifest.recordTypes ?? { groups: 0, totals: {}, metrics: {} },
-    tally,
+    made,
   );
 }
 
-function check(
-  { staging, slice, manifest }: StagedExtraction,
-  counted: Counted,
-  { rows, totals, columns }: Pick<RowTally, 'rows' | 'totals' | 'columns'>,
-): void {
+/** What the extract stage counted of the groups that are rows of one table. */
+type Counted = Pick<ExtractionManifest, 'groups' | 'totals' | 'metrics'>;
+
+function check(extraction: StagedExtraction, counted: Counted, made: Sums): void {
+  const { rows, totals, columns } = formatSums(made);
   const fault = (held: string, said: string): DataError =>
-    new DataError(`the staged pages ${held}, their manifest says ${said}`, {
-      where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
-      next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
-    });
+    restorable(extraction, `the staged pages ${held}, their manifest says ${said}`);
   if (rows !== counted.groups) throw fault(`hold ${rows} groups`, String(counted.groups));
-  const sums = formatTotals(totals);
-  if (!sameTotals(sums, counted.totals)) {
-    throw fault(`add up to ${JSON.stringify(sums)}`, JSON.stringify(counted.totals));
-  }
-  const found = formatNamed(columns);
-  const expected = columnsOf(manifest, counted, 'DiscountedAmount' in found);
-  if (!sameNamed(found, expected)) {
-    throw fault(`add up to ${JSON.stringify(found)}`, JSON.stringify(expected));
-  }
+  if (!sameTotals(totals, counted.totals))
+    throw fault(`add up to ${JSON.stringify(totals)}`, JSON.stringify(counted.totals));
+  const expected = columnsOf(extraction.manifest, counted, 'DiscountedAmount' in columns);
+  if (!sameColumns(columns, expected))
+    throw fault(`add up to ${JSON.stringify(columns)}`, JSON.stringify(expected));
 }
 
 /** The metrics that were counted, by the columns that show them: BlendedCost may be two. */
@@ -74,7 +57,7 @@ function columnsOf(
   manifest: ExtractionManifest,
   { metrics }: Counted,
   hasDiscounted: boolean,
-): Record<string, Record<string, string>> {
+): SumsText['columns'] {
   const asked = manifest.scope.metrics.flatMap((metric) => {
     const sums = metrics[metric];
     return sums === undefined ? [] : [[metric, sums] as const];
@@ -85,12 +68,10 @@ function columnsOf(
   };
 }
 
-/** AWS's own ungrouped cost of a month, currency → plain decimal. */
+/** AWS's own ungrouped cost of a month: UnblendedCost, and the other cost metrics. */
 export interface AwsTotal {
-  /** UnblendedCost. */
-  totals: Record<string, string>;
-  /** The other cost metrics. */
-  metrics: Record<string, Record<string, string>>;
+  totals: SumsText['totals'];
+  metrics: SumsText['columns'];
 }
 
 /**
@@ -101,26 +82,26 @@ export async function readAwsTotal(
   extraction: StagedExtraction,
   signal: AbortSignal,
 ): Promise<AwsTotal | null> {
-  const { manifest } = extraction;
-  const totals: Totals = new Map();
-  const metrics: NamedTotals = new Map();
-  let pages = 0;
+  const { awsTotal, awsMetrics = {} } = extraction.manifest;
+  let sums: Sums | undefined;
   for await (const { where, content } of totalPages(extraction, signal)) {
-    pages++;
-    for (const { Total = {} } of content.ResultsByTime) {
-      for (const [metric, { Amount, Unit }] of Object.entries(Total)) {
-        const units = unitsOf(metric, Amount, Unit, where);
-        if (metric === 'UnblendedCost') addTo(totals, Unit, units);
-        else addToNamed(metrics, metric, Unit, units);
-      }
-    }
+    sums ??= noSums();
+    for (const { Total = {} } of content.ResultsByTime)
+      for (const [metric, { Amount, Unit }] of Object.entries(Total))
+        addMoney(sums, metric, Unit, unitsOf(metric, Amount, Unit, where));
   }
-  const found =
-    pages === 0 ? null : { totals: formatTotals(totals), metrics: formatNamed(metrics) };
-  const said =
-    manifest.awsTotal === null ? null : { totals: manifest.awsTotal, metrics: manifest.awsMetrics };
+  const said = awsTotal === null ? null : { totals: awsTotal, metrics: awsMetrics };
+  const found = sums === undefined ? null : totalOf(formatSums(sums));
   if (found === null ? said === null : said !== null && isSame(found, said)) return found;
   throw differs(extraction, 'total', found, said);
+}
+
+function totalOf({ totals, columns }: SumsText): AwsTotal {
+  return { totals, metrics: columns };
+}
+
+function isSame(a: AwsTotal, b: AwsTotal): boolean {
+  return sameTotals(a.totals, b.totals) && sameColumns(a.metrics, b.metrics);
 }
 
 /** Whether AWS was asked for the month's cost by service alone. */
@@ -160,18 +141,22 @@ export async function readServiceDifferences(
 }
 
 function differs(
-  { staging, slice, manifest }: StagedExtraction,
+  extraction: StagedExtraction,
   what: string,
   found: unknown,
   said: unknown,
 ): DataError {
-  return new DataError(
+  return restorable(
+    extraction,
     `AWS's ${what} as staged is ${JSON.stringify(found)}, its manifest says ${JSON.stringify(said)}`,
-    {
-      where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
-      next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
-    },
   );
+}
+
+function restorable({ staging, slice, manifest }: StagedExtraction, message: string): DataError {
+  return new DataError(message, {
+    where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
+    next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
+  });
 }
 
 function unitsOf(metric: string, amount: string, unit: string, where: string): Units {
@@ -185,8 +170,4 @@ function unitsOf(metric: string, amount: string, unit: string, where: string): U
     if (!(cause instanceof DataError)) throw cause;
     throw fault(`has a wrong ${metric}: ${cause.message}`, cause);
   }
-}
-
-function isSame(a: AwsTotal, b: AwsTotal): boolean {
-  return sameTotals(a.totals, b.totals) && sameNamed(a.metrics, b.metrics);
 }

@@ -1,77 +1,17 @@
 import { DataError } from '../pipeline/shared/errors.js';
-import type { NamedTotals, ParsedAmount, Totals } from '../pipeline/shared/money.js';
-import { PRECISION, SCALE, addTo, fits, parseAmount } from '../pipeline/shared/money.js';
+import type { ParsedAmount } from '../pipeline/shared/money.js';
+import { PRECISION, SCALE, fits, parseAmount } from '../pipeline/shared/money.js';
 import type { FurtherMetric, Metric } from '../pipeline/shared/scope.js';
 import { furtherMetrics } from '../pipeline/shared/scope.js';
+import type { Sums } from '../pipeline/shared/sums.js';
 import { accountIdFault, currencyFault, textFault } from '../pipeline/staging/answers.js';
+import type { ColumnValues, Decimals, RowBatch } from '../pipeline/staging/batch.js';
+import { addColumn, coded, constant } from '../pipeline/staging/batch.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
-import type { Column, Value } from '../pipeline/staging/tables.js';
-import type { Decimals, DecimalsBuilder, Int128Sum } from './decimals.js';
-import { WIDTH, createDecimals, createSum } from './decimals.js';
+import type { Column } from '../pipeline/staging/tables.js';
+import type { DecimalsBuilder } from './decimals.js';
+import { createDecimals } from './decimals.js';
 import type { CostPage, Group } from './staged-pages.js';
-
-/** A column with the same value in every row of its batch. */
-export interface Constant {
-  readonly kind: 'constant';
-  readonly value: Value;
-}
-
-/**
- * A column of values that rows repeat: row `r` holds `distinct[codes[r]]`. Batches of one table may share
- * the list, which may grow but never changes what it holds; it is then encoded and quoted once for them all.
- */
-export interface Coded {
-  readonly kind: 'coded';
-  readonly distinct: readonly Value[];
-  readonly codes: Uint32Array;
-}
-
-/** A column that holds the same value in every row. */
-export function constant(value: Value): Constant {
-  return { kind: 'constant', value };
-}
-
-/** A column of repeated values: a constant where all rows have the same one. */
-export function coded(distinct: readonly Value[], codes: Uint32Array): Coded | Constant {
-  const [first = 0] = codes;
-  if (codes.length > 0 && codes.every((code) => code === first)) {
-    return constant(distinct[first] ?? null);
-  }
-  return { kind: 'coded', distinct, codes };
-}
-
-/**
- * The values of a column of a batch, in the form that costs its maker and its writers the least: a
- * constant, codes of repeated values, amounts as they were read, or any values one by one.
- */
-export type ColumnValues = Constant | Coded | Decimals | readonly Value[];
-
-/** Rows of a table, column by column in the declared order. A plain `Batch` is one too. */
-export interface RowBatch {
-  readonly length: number;
-  readonly columns: readonly ColumnValues[];
-}
-
-/** Whether the values are given one by one. */
-export function isList(values: ColumnValues): values is readonly Value[] {
-  return Array.isArray(values);
-}
-
-/** The value of a row; the slow way, for writers that take rows one at a time. */
-export function valueAt(values: ColumnValues | undefined, row: number): Value {
-  if (values === undefined) return null;
-  if (isList(values)) return values[row] ?? null;
-  switch (values.kind) {
-    case 'constant':
-      return values.value;
-    case 'coded':
-      return values.distinct[values.codes[row] ?? -1] ?? null;
-    case 'decimals':
-      return values.units(row);
-  }
-}
-
-export { columnOf } from '../pipeline/staging/answers.js';
 
 /** What every row of a slice carries. */
 export interface Stamp {
@@ -139,15 +79,10 @@ export function checkAccountId(id: string, row: Place): void {
   if (fault !== undefined) throw rowFault(row, fault);
 }
 
-/** What rows add up to, filled while they are made. */
-export interface RowTally {
-  rows: number;
+/** What rows add up to, and what is told beside, filled while they are made. */
+export interface RowTally extends Sums {
   /** Amounts with more than 18 fraction digits, rounded half to even. */
   rounded: number;
-  /** The column Amount per currency. */
-  totals: Totals;
-  /** The other columns of money that hold any value. */
-  columns: NamedTotals;
   /** Every account with rows → the name that Cost Explorer gives it, '' without one. */
   accounts: Map<string, string>;
 }
@@ -195,12 +130,12 @@ export function createCostColumns(
         return currency;
       },
       add(group, estimated, place) {
-        const { amount, unit } = textOf(group, 'UnblendedCost', place);
+        const { amount, unit } = metricOf(group, 'UnblendedCost', place);
         if (addAmount(amounts, amount, place)) tally.rounded++;
         const term = currencies.of(unit, place);
         currency = term.text;
         for (const { metric, values } of others) {
-          const cost = textOf(group, metric, place);
+          const cost = metricOf(group, metric, place);
           if (cost.unit !== unit) {
             throw rowFault(
               place,
@@ -220,11 +155,11 @@ export function createCostColumns(
         const columns: Record<string, ColumnValues> = Object.fromEntries(
           furtherMetrics.map((metric) => [metric, constant(null)]),
         );
-        addColumnSums(tally, 'Amount', Amount, Currency, rows);
+        addColumn(tally, 'Amount', Amount, Currency, rows);
         for (const { name, values } of others) {
           const taken = values.take();
           columns[name] = taken;
-          addColumnSums(tally, name, taken, Currency, rows);
+          addColumn(tally, name, taken, Currency, rows);
         }
         tally.rows += rows;
         checkFit(tally, last);
@@ -291,7 +226,7 @@ export function countGroups({ ResultsByTime }: CostPage): number {
  * A group's value by a metric, as AWS writes it.
  * @throws {DataError} naming file and row of a group that lacks it.
  */
-export function textOf(
+export function metricOf(
   { Metrics }: Group,
   metric: Metric,
   place: Place,
@@ -309,7 +244,7 @@ export function valueOf(
   metric: Metric,
   place: Place,
 ): ParsedAmount & { unit: string } {
-  const { amount, unit } = textOf(group, metric, place);
+  const { amount, unit } = metricOf(group, metric, place);
   return { ...exactly(() => parseAmount(amount), place), unit };
 }
 
@@ -394,56 +329,4 @@ export function createPairs(): (first: Indexed, second: Indexed) => boolean {
     words[word] = before | bit;
     return (before & bit) === 0;
   };
-}
-
-/** Adds a batch's amounts to the exact sum of each one's currency; rows without an amount add nothing. */
-export function addSums(
-  totals: Totals,
-  amounts: ColumnValues,
-  currencies: ColumnValues,
-  rows: number,
-): void {
-  if (isList(amounts) || amounts.kind !== 'decimals') {
-    if (!isList(amounts) && amounts.kind === 'constant' && amounts.value === null) return;
-    for (let row = 0; row < rows; row++) {
-      const units = valueAt(amounts, row);
-      if (typeof units === 'bigint') addTo(totals, String(valueAt(currencies, row)), units);
-    }
-    return;
-  }
-  const { buffer, byteOffset, byteLength } = amounts.bytes;
-  const view = new DataView(buffer, byteOffset, byteLength);
-  const sums = new Map<string, Int128Sum>();
-  let current = '';
-  let sum: Int128Sum | undefined;
-  for (let row = 0; row < rows; row++) {
-    const currency = valueAt(currencies, row);
-    if (sum === undefined || currency !== current) {
-      current = String(currency);
-      sum = sums.get(current) ?? createSum();
-      sums.set(current, sum);
-    }
-    sum.add(view, row * WIDTH);
-  }
-  for (const [name, total] of sums) addTo(totals, name, total.total());
-}
-
-/**
- * Adds a column of money to the sums of its table: Amount to the totals, any other to those of its name, if
- * it holds any value.
- */
-export function addColumnSums(
-  sums: { totals: Totals; columns: NamedTotals },
-  name: string,
-  values: ColumnValues,
-  currencies: ColumnValues,
-  rows: number,
-): void {
-  if (name === 'Amount') {
-    addSums(sums.totals, values, currencies, rows);
-    return;
-  }
-  const totals: Totals = sums.columns.get(name) ?? new Map<string, bigint>();
-  addSums(totals, values, currencies, rows);
-  if (totals.size > 0) sums.columns.set(name, totals);
 }

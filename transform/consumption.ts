@@ -1,36 +1,25 @@
+import { columnOf } from '../pipeline/staging/answers.js';
+import { coded, constant, valueAt } from '../pipeline/staging/batch.js';
+import type { ColumnValues, RowBatch } from '../pipeline/staging/batch.js';
 import type { DataError } from '../pipeline/shared/errors.js';
-import type { ServiceTotals } from '../pipeline/shared/money.js';
-import { addToService } from '../pipeline/shared/money.js';
+import type { ServiceTotals } from '../pipeline/shared/sums.js';
+import { addToService, noSums } from '../pipeline/shared/sums.js';
 import type { Scope } from '../pipeline/shared/scope.js';
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
 import { costQuery } from '../pipeline/staging/manifest.js';
 import { consumption } from '../pipeline/staging/tables.js';
 import { hasServices } from './checks.js';
-import type {
-  ColumnValues,
-  FurtherColumn,
-  KeyOf,
-  Place,
-  RowBatch,
-  RowTally,
-  Stamp,
-  Term,
-  Terms,
-} from './columns.js';
+import type { FurtherColumn, KeyOf, Place, RowTally, Stamp, Term, Terms } from './columns.js';
 import {
   batchOf,
   checkAccountId,
   checkLength,
-  coded,
-  columnOf,
-  constant,
   countGroups,
   createCostColumns,
   createPairs,
   createTerms,
   keyReader,
   rowFault,
-  valueAt,
   valueOf,
 } from './columns.js';
 import type { Regions } from './region.js';
@@ -59,10 +48,8 @@ export interface ConsumptionTally extends RowTally {
 /** A tally of no rows. */
 export function emptyTally(): ConsumptionTally {
   return {
-    rows: 0,
+    ...noSums(),
     rounded: 0,
-    totals: new Map(),
-    columns: new Map(),
     accounts: new Map(),
     pairs: null,
     severalRegions: new Map(),

@@ -1,11 +1,11 @@
 import { stringify } from 'csv-stringify/sync';
 import { formatAmount } from '../pipeline/shared/money.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
-import type { ColumnValues, RowBatch } from './columns.js';
-import { isList } from './columns.js';
+import { noSums } from '../pipeline/shared/sums.js';
+import { addRows, isList } from '../pipeline/staging/batch.js';
+import type { ColumnValues, RowBatch } from '../pipeline/staging/batch.js';
 import { createDecimals } from './decimals.js';
 import type { OpenExport } from './table-export.js';
-import { createCounter } from './table-export.js';
 
 /** Characters to gather before they are encoded: a longer text grown cell by cell outlives the young heap. */
 const TEXT = 1 << 14;
@@ -20,7 +20,7 @@ const WIDEST = 3;
  */
 export const openCsv: OpenExport = (out, columns) => {
   const writers = columns.map(createCells);
-  const counter = createCounter(columns);
+  const sums = noSums();
   let piece = Buffer.allocUnsafe(PIECE);
   let filled = 0;
   let text = headerRecord(columns.map(({ name }) => name));
@@ -48,12 +48,12 @@ export const openCsv: OpenExport = (out, columns) => {
         }
         if (text.length >= TEXT) await encode();
       }
-      counter.add(batch.length, (column) => readAgain(batch.columns[column]));
+      addRows(sums, columns, batch.length, (column) => readAgain(batch.columns[column]));
     },
     async finish() {
       await encode();
       if (filled > 0) await handOver();
-      return counter.written;
+      return sums;
     },
   };
 };
@@ -73,9 +73,8 @@ function partsOf({ columns }: RowBatch, writers: readonly CellWriter[]): Cells[]
 }
 
 /** The amounts as the file's texts say them, so that what is counted is what was written. */
-function readAgain(values: ColumnValues | undefined): ColumnValues {
-  if (values === undefined) return [];
-  if (isList(values) || values.kind !== 'decimals') return values;
+function readAgain(values: ColumnValues | undefined): ColumnValues | undefined {
+  if (values === undefined || isList(values) || values.kind !== 'decimals') return values;
   const decimals = createDecimals(values.texts.length);
   for (const text of values.texts) {
     if (text === null) decimals.addUnits(null);

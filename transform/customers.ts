@@ -1,3 +1,5 @@
+import { columnOf } from '../pipeline/staging/answers.js';
+import type { RowBatch } from '../pipeline/staging/batch.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Slice } from '../pipeline/staging/layout.js';
@@ -11,10 +13,10 @@ import type { TransformManifest } from '../pipeline/staging/manifest.js';
 import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { sha256Of } from '../pipeline/staging/staging.js';
-import type { Batch, Value } from '../pipeline/staging/tables.js';
+import type { Value } from '../pipeline/staging/tables.js';
 import { customers } from '../pipeline/staging/tables.js';
 import type { Stamp } from './columns.js';
-import { checkAccountId, checkLength, columnOf, rowFault } from './columns.js';
+import { checkAccountId, checkLength, rowFault } from './columns.js';
 import type { Account, AccountsPage, Page } from './staged-pages.js';
 import { accountsPages, readExtraction } from './staged-pages.js';
 
@@ -85,7 +87,7 @@ export function addUnlisted(
 }
 
 /** All customers as rows, sorted by Reference. */
-export function customersBatch(found: Customers, stamp: Stamp): Batch {
+export function customersBatch(found: Customers, stamp: Stamp): RowBatch {
   const sorted = [...found].sort(([a], [b]) => (a < b ? -1 : 1));
   const values: Record<string, (entry: [string, Customer]) => Value> = {
     Reference: ([id]) => id,

@@ -1,19 +1,9 @@
 import type { Units } from '../pipeline/shared/money.js';
 import { formatAmount, parseAmount } from '../pipeline/shared/money.js';
+import type { Decimals } from '../pipeline/staging/batch.js';
 
 /** Bytes of a value, as Parquet holds a DECIMAL(38,18): big-endian two's complement. */
 export const WIDTH = 16;
-
-/** A column of exact decimals in both forms that files need. */
-export interface Decimals {
-  readonly kind: 'decimals';
-  /** A value's plain notation, as `formatAmount` writes it; null where there is none. */
-  readonly texts: readonly (string | null)[];
-  /** {@link WIDTH} bytes a row, in units of 10^-18; zeros where there is no value. */
-  readonly bytes: Uint8Array;
-  /** The value of a row in units of 10^-18. */
-  units(row: number): Units | null;
-}
 
 /** Gathers the decimals of a batch; it belongs to one column and is used again for the next batch. */
 export interface DecimalsBuilder {
@@ -77,6 +67,7 @@ function decimals(texts: readonly (string | null)[], view: DataView): Decimals {
     texts,
     bytes: new Uint8Array(view.buffer, 0, texts.length * WIDTH),
     units: (row) => (texts[row] == null ? null : toBigint(view, row * WIDTH)),
+    sum: (start, end) => sumInt128(view, start * WIDTH, end * WIDTH),
   };
 }
 
@@ -233,39 +224,24 @@ function setWords(
   }
 }
 
-/** Sums of many integers, whose words are added as JavaScript numbers and folded now and then. */
-export interface Int128Sum {
-  /** Adds the integers of `rows` rows that begin at a byte of the view. */
-  add(view: DataView, at: number): void;
-  total(): bigint;
-}
-
-/** Words of 32 bits that a number adds up exactly: 2^53 / 2^32. */
+/** Integers whose words of 32 bits a number adds up exactly: 2^53 / 2^32. */
 const FOLD = 2 ** 21;
 
-export function createSum(): Int128Sum {
+/** Adds up the integers between two bytes of the view; a bigint for every one would take ten times as long. */
+export function sumInt128(view: DataView, start: number, end: number): bigint {
   let total = 0n;
-  let added = 0;
-  let [first, second, third, fourth] = [0, 0, 0, 0];
-  const fold = (): void => {
-    total +=
-      (BigInt(first) << 96n) + (BigInt(second) << 64n) + (BigInt(third) << 32n) + BigInt(fourth);
-    first = second = third = fourth = 0;
-    added = 0;
-  };
-  return {
-    add(view, at) {
+  for (let from = start; from < end; from += FOLD * WIDTH) {
+    let [first, second, third, fourth] = [0, 0, 0, 0];
+    for (let at = from; at < Math.min(end, from + FOLD * WIDTH); at += WIDTH) {
       first += view.getInt32(at);
       second += view.getUint32(at + 4);
       third += view.getUint32(at + 8);
       fourth += view.getUint32(at + 12);
-      if (++added === FOLD) fold();
-    },
-    total() {
-      fold();
-      return total;
-    },
-  };
+    }
+    total +=
+      (BigInt(first) << 96n) + (BigInt(second) << 64n) + (BigInt(third) << 32n) + BigInt(fourth);
+  }
+  return total;
 }
 
 /** Compares the integers at two bytes of the view: below 0, 0 or above 0. */

@@ -4,10 +4,11 @@ import type { ExportedFile } from '../pipeline/staging/manifest.js';
 import type { StagedWriter, Staging } from '../pipeline/staging/staging.js';
 import { openWriter } from '../pipeline/staging/staging.js';
 import { tables } from '../pipeline/staging/tables.js';
-import type { RowBatch } from './columns.js';
+import type { Sums } from '../pipeline/shared/sums.js';
+import type { RowBatch } from '../pipeline/staging/batch.js';
 import { openCsv } from './csv.js';
 import { openParquet } from './parquet.js';
-import type { OpenExport, TableExport, Written } from './table-export.js';
+import type { OpenExport, TableExport } from './table-export.js';
 import { checkWritten } from './table-export.js';
 
 /** Every export file of a slice, written side by side and made visible together. */
@@ -17,10 +18,10 @@ export interface Exports {
   /**
    * Completes all files; only when the last byte of each is written, and each holds what was made, does
    * the first become visible.
-   * @param made rows of each table, and consumption's sums.
+   * @param made rows and sums of each table.
    * @throws {DataError} when a file holds something else.
    */
-  close(made: Record<TableName, Written>): Promise<Record<TableName, ExportedFile[]>>;
+  close(made: Record<TableName, Sums>): Promise<Record<TableName, ExportedFile[]>>;
   /** Gives all files up, so that the former ones stay. Never throws. */
   abort(): Promise<void>;
 }

@@ -1,9 +1,9 @@
 import parquetjs from 'parquetjs-lite';
 import { formatAmount } from '../pipeline/shared/money.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
-import { valueAt } from './columns.js';
+import { noSums } from '../pipeline/shared/sums.js';
+import { addRows, valueAt } from '../pipeline/staging/batch.js';
 import type { OpenExport } from './table-export.js';
-import { createCounter } from './table-export.js';
 
 /** Rows of a row group: the writer keeps each of them as objects until the group is full. */
 const ROW_GROUP = 20_000;
@@ -39,7 +39,7 @@ export const openParquetBasic: OpenExport = (out, columns) => {
     pageIndex: false,
   });
   const converters = columns.map(converter);
-  const counter = createCounter(columns);
+  const sums = noSums();
 
   return {
     async write(batch) {
@@ -52,12 +52,12 @@ export const openParquetBasic: OpenExport = (out, columns) => {
         await writer.appendRow(record);
         if (chunks.length > 0) await handOver();
       }
-      counter.add(batch.length, (column) => batch.columns[column] ?? []);
+      addRows(sums, columns, batch.length, (column) => batch.columns[column]);
     },
     async finish() {
       await (await opened).close();
       await handOver();
-      return counter.written;
+      return sums;
     },
   };
 };

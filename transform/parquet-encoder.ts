@@ -7,7 +7,7 @@ import { writePageHeader } from 'hyparquet-writer/src/datapage.js';
 import { writeRleBitPackedHybrid } from 'hyparquet-writer/src/encoding.js';
 import type { Column } from '../pipeline/staging/tables.js';
 import { DECIMAL } from '../pipeline/staging/tables.js';
-import type { ColumnValues } from './columns.js';
+import type { ColumnValues } from '../pipeline/staging/batch.js';
 import { WIDTH } from './decimals.js';
 
 type WriteColumn = Parameters<typeof writeColumn>[0];

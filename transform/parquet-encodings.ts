@@ -2,9 +2,9 @@ import type { ByteWriter } from 'hyparquet-writer';
 import { writeColumn } from 'hyparquet-writer/src/column.js';
 import { writeDictionaryPage } from 'hyparquet-writer/src/dictionary.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
-import type { ColumnValues } from './columns.js';
-import { isList, valueAt } from './columns.js';
-import { WIDTH, compareInt128, setInt128, toBigint } from './decimals.js';
+import { isList, valueAt } from '../pipeline/staging/batch.js';
+import type { ColumnValues } from '../pipeline/staging/batch.js';
+import { WIDTH, compareInt128, setInt128, sumInt128, toBigint } from './decimals.js';
 import type { ColumnGatherer, Compress, PageData, PageIndexes } from './parquet-encoder.js';
 import { chunkOf, encoderOf, packCodes, packFlags, writePage } from './parquet-encoder.js';
 
@@ -268,6 +268,7 @@ function gathered(bytes: Uint8Array, defined: Uint8Array, rows: number): ColumnV
     texts: [],
     bytes: bytes.subarray(0, rows * WIDTH),
     units: (row) => (defined[row] === 1 ? toBigint(view, row * WIDTH) : null),
+    sum: (start, end) => sumInt128(view, start * WIDTH, end * WIDTH),
   };
 }
 

@@ -1,10 +1,11 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import type { RowBatch } from './columns.js';
+import { noSums } from '../pipeline/shared/sums.js';
+import type { RowBatch } from '../pipeline/staging/batch.js';
+import { addRows } from '../pipeline/staging/batch.js';
 import type { Compress } from './parquet-encoder.js';
 import { loadZstd, schemaOf } from './parquet-encoder.js';
 import { gatherCodes, gatherDecimals } from './parquet-encodings.js';
 import type { OpenExport } from './table-export.js';
-import { createCounter } from './table-export.js';
 
 /**
  * Rows of a row group: enough for dictionaries to pay, each of which holds every account again, and for
@@ -29,7 +30,7 @@ export const openParquet: OpenExport = (out, columns) => {
   const gatherers = columns.map((column) =>
     column.type === 'decimal' ? gatherDecimals(column, ROW_GROUP) : gatherCodes(column, ROW_GROUP),
   );
-  const counter = createCounter(columns);
+  const sums = noSums();
   let rows = 0;
 
   const handOver = async (): Promise<void> => {
@@ -39,7 +40,7 @@ export const openParquet: OpenExport = (out, columns) => {
     await out.write(chunk);
   };
   const writeRowGroup = async (compress: Compress): Promise<void> => {
-    counter.add(rows, (column) => gatherers[column]?.gathered() ?? []);
+    addRows(sums, columns, rows, (column) => gatherers[column]?.gathered());
     const start = bytes.offset;
     const written = gatherers.map((gatherer) => gatherer.flush(bytes, compress));
     const sizes = written.map(({ chunk }) => chunk.meta_data?.total_uncompressed_size ?? 0n);
@@ -72,7 +73,7 @@ export const openParquet: OpenExport = (out, columns) => {
       if (rows > 0) await writeRowGroup(await zstd);
       await parquet.finish();
       await handOver();
-      return counter.written;
+      return sums;
     },
   };
 };

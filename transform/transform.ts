@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { ConfigurationError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
-import { difference, formatNamed, formatTotals } from '../pipeline/shared/money.js';
+import { difference, formatSums, noSums } from '../pipeline/shared/sums.js';
 import { billingPeriod } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
@@ -15,7 +15,7 @@ import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { chargesBatches } from './charges.js';
 import { checkCharges, checkTally, readAwsTotal, readServiceDifferences } from './checks.js';
 import type { RowTally, Stamp } from './columns.js';
-import { columnOf } from './columns.js';
+import { columnOf } from '../pipeline/staging/answers.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
 import type { Customers, ListedElsewhere } from './customers.js';
@@ -30,7 +30,6 @@ import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
 import type { StagedExtraction } from './staged-pages.js';
 import { accountsPages, currentExtraction } from './staged-pages.js';
-import { emptyWritten } from './table-export.js';
 
 export interface TransformTask {
   staging: Staging;
@@ -133,7 +132,7 @@ async function makeTables(
     checkCharges(extraction, charged);
     const awsTotal = await readAwsTotal(extraction, signal);
     const services = await readServiceDifferences(extraction, tally.services, signal);
-    const totals = formatTotals(tally.totals);
+    const { totals } = formatSums(tally);
     const named = new Map([...charged.accounts, ...tally.accounts]);
     const unlisted = [...named.keys()].filter((id) => !customers.has(id)).sort();
     const { found, look } = await lookElsewhere(task, unlisted);
@@ -141,7 +140,7 @@ async function makeTables(
     await exports.write('customers', customersBatch(customers, stamp));
     throwIfInterrupted(signal);
     const files = await exports.close({
-      customers: { ...emptyWritten(), rows: customers.size },
+      customers: { ...noSums(), rows: customers.size },
       consumption: tally,
       charges: charged,
     });
@@ -171,12 +170,19 @@ async function makeTables(
         files: files.customers,
       },
       consumption: {
-        ...figuresOf(tally),
+        ...formatSums(tally),
+        rounded: tally.rounded,
         pairs: tally.pairs,
         files: files.consumption,
       },
       ...(recipe.tables.includes('charges')
-        ? { charges: { ...figuresOf(charged), files: files.charges } }
+        ? {
+            charges: {
+              ...formatSums(charged),
+              rounded: charged.rounded,
+              files: files.charges,
+            },
+          }
         : {}),
     };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
@@ -212,10 +218,6 @@ async function writeCharges(
   for await (const batch of chargesBatches(extraction, stamp, tally, signal))
     await exports.write('charges', batch);
   return tally;
-}
-
-function figuresOf({ rows, rounded, totals, columns }: RowTally) {
-  return { rows, totals: formatTotals(totals), columns: formatNamed(columns), rounded };
 }
 
 /** Most usage types that a warning names. */

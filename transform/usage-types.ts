@@ -1,19 +1,11 @@
 import type { Units } from '../pipeline/shared/money.js';
 import { divide, formatAmount } from '../pipeline/shared/money.js';
 import type { Dimension } from '../pipeline/staging/manifest.js';
-import type { ColumnValues, Place, Terms } from './columns.js';
-import {
-  addAmount,
-  checkLength,
-  coded,
-  columnOf,
-  constant,
-  createTerms,
-  keyReader,
-  textOf,
-  valueOf,
-} from './columns.js';
-import type { Decimals } from './decimals.js';
+import type { Place, Terms } from './columns.js';
+import { addAmount, checkLength, createTerms, keyReader, metricOf, valueOf } from './columns.js';
+import { columnOf } from '../pipeline/staging/answers.js';
+import { coded, constant } from '../pipeline/staging/batch.js';
+import type { ColumnValues, Decimals } from '../pipeline/staging/batch.js';
 import { createDecimals } from './decimals.js';
 import type { Group, StagedExtraction } from './staged-pages.js';
 import { costPages } from './staged-pages.js';
@@ -38,7 +30,7 @@ export interface RowCost {
 }
 
 /** Both dimensions of the first question of the detail by usage type. */
-const byService: readonly Dimension[] = ['USAGE_TYPE', 'SERVICE'];
+const groupBy: readonly Dimension[] = ['USAGE_TYPE', 'SERVICE'];
 
 /**
  * Reads which services each usage type has, and what AWS says of each of those pairs.
@@ -49,16 +41,23 @@ export async function readUsageTypes(
   signal: AbortSignal,
 ): Promise<UsageTypes> {
   const services = new Map<string, Set<string>>();
-  const pairs = new Map<string, Pair>();
   const none: ReadonlySet<string> = new Set();
+  const pairs: Pair[] = [];
+  /** Currency → usage type → service or account. */
+  const [byService, byAccount] = [newPlaces(), newPlaces()];
   const pairOf = (pair: Omit<Pair, 'said' | 'found' | 'rows'>): Pair => {
-    const key = JSON.stringify([pair.usageType, pair.service, pair.account, pair.currency]);
-    let known = pairs.get(key);
-    if (known === undefined) pairs.set(key, (known = { ...pair, said: 0n, found: 0n, rows: 0 }));
+    const { usageType, service, account, currency } = pair;
+    const ofType = inner(inner(service === null ? byAccount : byService, currency), usageType);
+    const other = service ?? account ?? '';
+    let known = ofType.get(other);
+    if (known === undefined) {
+      pairs.push((known = { ...pair, said: 0n, found: 0n, rows: 0 }));
+      ofType.set(other, known);
+    }
     return known;
   };
   for await (const { where, content } of costPages(extraction, 'usage-type-service', signal)) {
-    const keyOf = keyReader(content, byService);
+    const keyOf = keyReader(content, groupBy);
     const [usageTypeOf, serviceOf] = [keyOf('USAGE_TYPE'), keyOf('SERVICE')];
     const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
     for (const [index, group] of groups.entries()) {
@@ -86,8 +85,20 @@ export async function readUsageTypes(
     addAccount({ usageType, account, currency, units }) {
       pairOf({ usageType, service: null, account, currency }).said += units;
     },
-    pairs: () => pairs.values(),
+    pairs: () => pairs,
   };
+}
+
+type Places = Map<string, Map<string, Map<string, Pair>>>;
+
+function newPlaces(): Places {
+  return new Map();
+}
+
+function inner<T>(outer: Map<string, Map<string, T>>, key: string): Map<string, T> {
+  let found = outer.get(key);
+  if (found === undefined) outer.set(key, (found = new Map<string, T>()));
+  return found;
 }
 
 /** What AWS says of a usage type together with a service, or with an account, and what the rows say. */
@@ -178,7 +189,7 @@ export function createUsageColumns(units: Terms, capacity: number): UsageColumns
   let rows = 0;
   return {
     add(group, place) {
-      const { amount, unit } = textOf(group, 'UsageQuantity', place);
+      const { amount, unit } = metricOf(group, 'UsageQuantity', place);
       codes[rows++] = units.of(unit, place).index;
       return addAmount(quantities, amount, place);
     },

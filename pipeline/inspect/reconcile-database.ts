@@ -1,24 +1,27 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { checkSums, emptySums, expectedSums } from '../../load/checks.js';
 import { transaction } from '../../load/database-errors.js';
 import type { ReadingDatabase } from '../../load/database.js';
-import type { Dialect, Sums } from '../../load/driver.js';
+import type { Dialect } from '../../load/driver.js';
 import { LOADS, newestLoad } from '../../load/history.js';
-import type { StoredRow } from '../../load/read-parquet.js';
-import { NULL, readParquet, readRows, storedTexts } from '../../load/read-parquet.js';
 import { isOutdated } from '../../load/schema.js';
+import { checkSums, readTable } from '../../load/source.js';
+import type { StoredRow } from '../../load/values.js';
+import { NULL, createWriter, readRows } from '../../load/values.js';
 import { ConfigurationError, DataError } from '../shared/errors.js';
-import { addTo, addToNamed, formatTotals, parseAmount } from '../shared/money.js';
+import { parseAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { isMonth } from '../shared/month.js';
+import type { Sums } from '../shared/sums.js';
+import { formatTotals, noSums } from '../shared/sums.js';
+import type { CodedColumn, RowBatch } from '../staging/batch.js';
+import { codedAt } from '../staging/batch.js';
 import type { Slice, TableName } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
-import type { Batch } from '../staging/tables.js';
-import { columnIndex, furtherMoney, tableNames, tables } from '../staging/tables.js';
+import { columnIndex, tableNames, tables } from '../staging/tables.js';
 import type { ExportedFigures } from './reconcile-exports.js';
 import type { Layer, Report } from './reconcile-findings.js';
-import { flagsOf } from './reconcile-findings.js';
+import { flagsOf, textAdder } from './reconcile-findings.js';
 
 /** What the database holds of a slice. */
 export interface StoredFigures {
@@ -52,7 +55,7 @@ export async function checkDatabase(
         charges: empty(),
       };
       for (const table of tableNames) {
-        const rows = tallied(table, readRows(trx, table, report.slice), stored[table]);
+        const rows = counted(table, readRows(trx, table, report.slice), stored[table]);
         const isIntact = current?.intact.includes(table) ?? false;
         const isEmpty = current !== undefined && current.source.files[table] === undefined;
         if (current !== undefined && (isIntact || isEmpty)) {
@@ -126,32 +129,21 @@ async function isCurrent(
 }
 
 function empty(): Stored {
-  return { ...emptySums(), references: new Set() };
+  return { ...noSums(), references: new Set() };
 }
 
 /** Passes stored rows on, counting them; what is no amount is left to the comparison of the rows. */
-async function* tallied(
+async function* counted(
   table: TableName,
   pieces: AsyncIterable<StoredRow[]>,
   stored: Stored,
 ): AsyncGenerator<StoredRow[], void, undefined> {
-  const position = (name: string): number => columnIndex(table, name);
-  const reference = position('Reference');
-  const amount = table === 'customers' ? -1 : position('Amount');
-  const currency = table === 'customers' ? -1 : position('Currency');
-  const further = furtherMoney(table).map((name) => [name, position(name)] as const);
+  const reference = columnIndex(table, 'Reference');
+  const add = textAdder(table, stored, unitsOf);
   for await (const piece of pieces) {
     for (const { texts } of piece) {
-      stored.rows++;
       stored.references.add(texts[reference] ?? '');
-      if (amount < 0) continue;
-      const units = unitsOf(texts[amount] ?? '');
-      if (units !== undefined) addTo(stored.totals, texts[currency] ?? '', units);
-      for (const [name, index] of further) {
-        const value = texts[index] ?? NULL;
-        const sum = value === NULL ? undefined : unitsOf(value);
-        if (sum !== undefined) addToNamed(stored.columns, name, texts[currency] ?? '', sum);
-      }
+      add(texts);
     }
     yield piece;
   }
@@ -174,9 +166,7 @@ async function compareTable(
   table: TableName,
   rows: AsyncGenerator<StoredRow[], void, undefined>,
 ): Promise<void> {
-  const file = source.files[table];
-  const { rows: expected } = expectedSums(source.manifest, table);
-  const batches = file === undefined ? noBatches() : readParquet(staging, file, table, expected);
+  const batches = readTable(staging, source, table);
   const found = await compareRows(table, dialect, batches, rows);
   const kinds = [
     [found.missing, 'staged and missing in the database'],
@@ -191,11 +181,6 @@ async function compareTable(
       next: `find out who changes the table, then run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
     });
   }
-}
-
-/** The rows of a table that was not made. */
-async function* noBatches(): AsyncGenerator<Batch, void, undefined> {
-  // Nothing to hand out.
 }
 
 function without(references: Set<string>, others: Set<string>): string[] {
@@ -279,7 +264,7 @@ export interface RowDifferences {
 export async function compareRows(
   table: TableName,
   dialect: Dialect,
-  batches: AsyncIterable<Batch>,
+  batches: AsyncIterable<RowBatch<CodedColumn>>,
   stored: AsyncIterator<readonly StoredRow[], void, undefined>,
 ): Promise<RowDifferences> {
   const found: RowDifferences = { missing: none(), foreign: none(), altered: none() };
@@ -291,12 +276,15 @@ export async function compareRows(
     piece = next.value;
     at = 0;
   };
+  const write = createWriter(table, dialect, NULL);
   let line = 0;
   for await (const batch of batches) {
-    const columns = storedTexts(table, batch, dialect);
+    const columns = write(batch);
     for (let row = 0; row < batch.length; row++) {
       line++;
-      const texts = columns.map((column) => column[row] ?? NULL);
+      const texts = columns.map((column) =>
+        column.kind === 'constant' ? column.value : codedAt(column, row),
+      );
       for (;;) {
         if (at === piece.length) await refill();
         const candidate = piece[at];

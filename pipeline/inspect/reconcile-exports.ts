@@ -1,29 +1,23 @@
 import { Readable, pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { z } from 'zod';
-import { checkSums, emptySums, expectedSums, tallied } from '../../load/checks.js';
-import type { Sums } from '../../load/driver.js';
-import { readCoded } from '../../load/read-parquet.js';
 import type { Source } from '../../load/source.js';
-import { findSource } from '../../load/source.js';
+import { checkSums, findSource, readTable } from '../../load/source.js';
 import { DataError } from '../shared/errors.js';
-import {
-  addTo,
-  addToNamed,
-  formatTotals,
-  parseAmount,
-  sameNamed,
-  sameTotals,
-} from '../shared/money.js';
+import { parseAmount } from '../shared/money.js';
+import type { Sums, TotalsText } from '../shared/sums.js';
+import { formatTotals, noSums, sameColumns, sameSums, sameTotals } from '../shared/sums.js';
+import { addRows } from '../staging/batch.js';
 import type { TableName } from '../staging/layout.js';
 import { exportKey, transformManifestKey } from '../staging/layout.js';
-import type { ExportedFile, TransformManifest } from '../staging/manifest.js';
+import type { TransformManifest } from '../staging/manifest.js';
+import { tableSums } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { digest } from '../staging/staging.js';
-import { columnIndex, furtherMoney, tableNames, tables } from '../staging/tables.js';
-import type { Layer, LayerName, Report } from './reconcile-findings.js';
-import { flagsOf } from './reconcile-findings.js';
-import type { FurtherFigures, StagedFigures } from './reconcile-pages.js';
+import { tableNames, tables } from '../staging/tables.js';
+import type { Layer, Report } from './reconcile-findings.js';
+import { flagsOf, textAdder } from './reconcile-findings.js';
+import type { StagedFigures } from './reconcile-pages.js';
 
 /** What the transform stage left, as far as it can be read. */
 export interface ExportedFigures {
@@ -51,37 +45,33 @@ export async function checkExports(
   const intact: TableName[] = [];
   const parquet: Layer = { name: 'Parquet' };
   const csv: Layer = { name: 'CSV' };
-  const placeOf = (key: string): string => `${staging.location}/${key}`;
+  /** Whether the file's rows, read back, are what the manifest says. */
+  const agrees = async (
+    layer: Layer,
+    table: TableName,
+    key: string,
+    read: () => Promise<Sums>,
+  ): Promise<boolean> => {
+    if (!whole.has(key)) return false;
+    const where = `${staging.location}/${key}`;
+    const sums = await report.examine(layer.name, read, where);
+    if (sums === undefined) return false;
+    if (table === 'customers') layer.customers = sums.rows;
+    if (table === 'consumption')
+      Object.assign(layer, { rows: sums.rows, totals: formatTotals(sums.totals) });
+    const check = (): true => {
+      checkSums(`${table} in ${layer.name}`, manifest, table, sums);
+      return true;
+    };
+    return (await report.examine(layer.name, check, where)) === true;
+  };
   for (const table of tableNames) {
-    const file = source.files[table];
-    if (file === undefined) continue;
-    if (whole.has(file.key)) {
-      const sums = await report.examine('Parquet', () => readBack(staging, source, table, file));
-      if (sums !== undefined) {
-        record(parquet, table, sums);
-        const what = `${table} in Parquet`;
-        if (
-          await agrees(report, 'Parquet', what, sums, { manifest, table, where: placeOf(file.key) })
-        )
-          intact.push(table);
-      }
-    }
+    const key = source.files[table]?.key;
+    if (key === undefined) continue;
+    if (await agrees(parquet, table, key, () => readBack(staging, source, table)))
+      intact.push(table);
     const csvKey = exportKey('csv', table, report.slice);
-    if (whole.has(csvKey)) {
-      const sums = await report.examine(
-        'CSV',
-        () => readCsv(staging, csvKey, table),
-        placeOf(csvKey),
-      );
-      if (sums !== undefined) {
-        record(csv, table, sums);
-        await agrees(report, 'CSV', `${table} in CSV`, sums, {
-          manifest,
-          table,
-          where: placeOf(csvKey),
-        });
-      }
-    }
+    await agrees(csv, table, csvKey, () => readCsv(staging, csvKey, table));
   }
   return { source, intact, parquet, csv };
 }
@@ -90,7 +80,7 @@ function compareWithPages(
   staging: Staging,
   report: Report,
   manifest: TransformManifest,
-  { extraction, source, pages, further }: StagedFigures,
+  { extraction, source, pages, consumption: rows, charges }: StagedFigures,
 ): void {
   const place = {
     where: `${staging.location}/${transformManifestKey(report.slice)}`,
@@ -107,10 +97,13 @@ function compareWithPages(
     (pages.rows === undefined || pages.rows === consumption.rows) &&
     (pages.totals === undefined || sameTotals(pages.totals, consumption.totals));
   if (same) {
-    if (further !== undefined && !isSameFurther(further, manifest)) {
-      const what = `the manifest says ${JSON.stringify(furtherOf(manifest))} beside that, the staged pages give ${JSON.stringify(further)}`;
-      report.add('Parquet', what, { ...place, next: forced(place.next) });
-    }
+    if (rows === undefined || charges === undefined) return;
+    const said = tableSums(manifest, 'charges');
+    const columns = consumption.columns ?? {};
+    if (sameColumns(rows.columns, columns) && sameSums(charges, said)) return;
+    const found = { columns: rows.columns, charges };
+    const what = `the manifest says ${JSON.stringify({ columns, charges: said })} beside that, the staged pages give ${JSON.stringify(found)}`;
+    report.add('Parquet', what, { ...place, next: forced(place.next) });
     return;
   }
   report.add(
@@ -124,25 +117,10 @@ function forced(command: string): string {
   return command.replace(' --month', ' --force --month');
 }
 
-function furtherOf({ consumption, charges }: TransformManifest): FurtherFigures {
-  const { rows = 0, totals = {}, columns = {} } = charges ?? {};
-  return { columns: consumption.columns, charges: { rows, totals, columns } };
-}
-
-function isSameFurther(pages: FurtherFigures, manifest: TransformManifest): boolean {
-  const said = furtherOf(manifest);
-  return (
-    sameNamed(pages.columns, said.columns) &&
-    pages.charges.rows === said.charges.rows &&
-    sameTotals(pages.charges.totals, said.charges.totals) &&
-    sameNamed(pages.charges.columns, said.charges.columns)
-  );
-}
-
 function figures(
   customers: number | undefined,
   rows: number | undefined,
-  totals: Readonly<Record<string, string>> | undefined,
+  totals: TotalsText | undefined,
 ): string {
   return `${customers ?? '?'} customers and ${rows ?? '?'} rows with sum ${JSON.stringify(totals)}`;
 }
@@ -173,36 +151,11 @@ async function wholeFiles(
   return whole;
 }
 
-async function readBack(
-  staging: Staging,
-  { manifest }: Source,
-  table: TableName,
-  file: ExportedFile,
-): Promise<Sums> {
-  const sums = emptySums();
-  const { rows } = expectedSums(manifest, table);
-  const pieces = tallied(table, readCoded(staging, file, table, rows), sums, () => undefined);
-  while ((await pieces.next()).done !== true);
+async function readBack(staging: Staging, source: Source, table: TableName): Promise<Sums> {
+  const sums = noSums();
+  for await (const { length, columns } of readTable(staging, source, table))
+    addRows(sums, tables[table], length, (index) => columns[index]);
   return sums;
-}
-
-function record(layer: Layer, table: TableName, { rows, totals }: Sums): void {
-  if (table === 'customers') layer.customers = rows;
-  else if (table === 'consumption') Object.assign(layer, { rows, totals: formatTotals(totals) });
-}
-
-async function agrees(
-  report: Report,
-  layer: LayerName,
-  what: string,
-  sums: Sums,
-  { manifest, table, where }: { manifest: TransformManifest; table: TableName; where: string },
-): Promise<boolean> {
-  const check = (): boolean => {
-    checkSums(what, manifest, table, sums);
-    return true;
-  };
-  return (await report.examine(layer, check, where)) === true;
 }
 
 const cells = z.array(z.string());
@@ -214,7 +167,10 @@ const cells = z.array(z.string());
 export async function readCsv(staging: Staging, key: string, table: TableName): Promise<Sums> {
   const where = `${staging.location}/${key}`;
   const content = await staging.read(key);
-  const sums = emptySums();
+  const sums = noSums();
+  const add = textAdder(table, sums, (text, column) =>
+    text === 'N/A' && column !== 'Amount' ? undefined : parseAmount(text).units,
+  );
   if (content === undefined) throw new DataError('the file is missing', { where });
   const parser = parse({ record_delimiter: '\r\n' });
   // A failure of either end destroys the parser, so that the loop below throws it.
@@ -224,7 +180,7 @@ export async function readCsv(staging: Staging, key: string, table: TableName): 
     for await (const record of parser) {
       const row = cells.parse(record);
       if (header === undefined) checkHeader((header = row), table, where);
-      else count(row, table, sums);
+      else add(row);
     }
   } catch (cause) {
     if (!(cause instanceof CsvError)) throw cause;
@@ -237,16 +193,4 @@ function checkHeader(header: readonly string[], table: TableName, where: string)
   const names = tables[table].map(({ name }) => name);
   if (names.join() === header.join()) return;
   throw new DataError(`the header is ${header.join()}, not ${names.join()}`, { where });
-}
-
-function count(row: readonly string[], table: TableName, sums: Sums): void {
-  sums.rows++;
-  if (table === 'customers') return;
-  const cell = (name: string): string => row[columnIndex(table, name)] ?? '';
-  const currency = cell('Currency');
-  addTo(sums.totals, currency, parseAmount(cell('Amount')).units);
-  for (const name of furtherMoney(table)) {
-    const text = cell(name);
-    if (text !== 'N/A') addToNamed(sums.columns, name, currency, parseAmount(text).units);
-  }
 }

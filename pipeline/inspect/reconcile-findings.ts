@@ -1,5 +1,9 @@
 import { DataError } from '../shared/errors.js';
-import type { Slice } from '../staging/layout.js';
+import type { Units } from '../shared/money.js';
+import type { Sums, TotalsText } from '../shared/sums.js';
+import { addMoney } from '../shared/sums.js';
+import type { Slice, TableName } from '../staging/layout.js';
+import { tables } from '../staging/tables.js';
 
 /** The forms that a month's cost takes on its way, in order. */
 export const layerNames = ['AWS total', 'staged pages', 'Parquet', 'CSV', 'database'] as const;
@@ -12,7 +16,7 @@ export interface Layer {
   /** Rows of consumption; groups in the staged pages. */
   rows?: number | undefined;
   /** Currency → exact sum. */
-  totals?: Readonly<Record<string, string>> | undefined;
+  totals?: TotalsText | undefined;
 }
 
 /** Something that does not agree: what, where, and what to do next. */
@@ -59,4 +63,24 @@ export function createReport(slice: Slice): Report {
 /** The flags that name a slice, for a command to run next. */
 export function flagsOf({ month, organization }: Slice): string {
   return `--month ${month} --organization ${organization}`;
+}
+
+/**
+ * Makes a function that adds a row of a table, each column in plain text, to sums.
+ * @param unitsOf `undefined`: the row adds nothing to the column.
+ */
+export function textAdder(
+  table: TableName,
+  sums: Sums,
+  unitsOf: (text: string, column: string) => Units | undefined,
+): (row: readonly string[]) => void {
+  const money = [...tables[table].entries()].filter(([, column]) => column.money === true);
+  const currency = tables[table].findIndex(({ name }) => name === 'Currency');
+  return (row) => {
+    sums.rows++;
+    for (const [index, { name }] of money) {
+      const units = unitsOf(row[index] ?? '', name);
+      if (units !== undefined) addMoney(sums, name, row[currency] ?? '', units);
+    }
+  };
 }

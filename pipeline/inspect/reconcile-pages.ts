@@ -1,7 +1,6 @@
-import type { Figures } from '../../load/checks.js';
-import { checkDifference } from '../../load/checks.js';
+import type { BesideAws } from '../../load/aws-difference.js';
+import { checkDifference } from '../../load/aws-difference.js';
 import { chargesBatches } from '../../transform/charges.js';
-import type { AwsTotal } from '../../transform/checks.js';
 import {
   checkCharges,
   checkTally,
@@ -15,24 +14,13 @@ import type { Customers } from '../../transform/customers.js';
 import { addAccounts, addUnlisted } from '../../transform/customers.js';
 import type { StagedExtraction } from '../../transform/staged-pages.js';
 import { accountsPages, currentExtraction } from '../../transform/staged-pages.js';
-import type { ServiceDifference, Units } from '../shared/money.js';
-import { difference, formatNamed, formatTotals } from '../shared/money.js';
+import type { Units } from '../shared/money.js';
 import { billingPeriod } from '../shared/month.js';
+import type { ServiceDifference, SumsText } from '../shared/sums.js';
+import { difference, formatSums } from '../shared/sums.js';
 import { extractionPrefix } from '../staging/layout.js';
-import type { ExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './reconcile-findings.js';
-
-/** What the staged pages say beside customers, rows and their Amount. */
-export interface FurtherFigures {
-  /** Sums of consumption's other columns of money. */
-  columns: Record<string, Record<string, string>>;
-  charges: {
-    rows: number;
-    totals: Record<string, string>;
-    columns: Record<string, Record<string, string>>;
-  };
-}
 
 /** What the staged pages of the current extraction say. */
 export interface StagedFigures {
@@ -44,8 +32,9 @@ export interface StagedFigures {
   fetched: string;
   /** The layer's figures, where every page of them is whole. */
   pages: Layer;
-  /** Undefined where a page cannot be read. */
-  further: FurtherFigures | undefined;
+  /** What the rows add up to; undefined where a page of theirs cannot be read. */
+  consumption: SumsText | undefined;
+  charges: SumsText | undefined;
   aws: Layer;
   /** AWS's ungrouped total minus the rows' sums; undefined where either is not known. */
   difference: Readonly<Record<string, string>> | undefined;
@@ -71,19 +60,28 @@ export async function checkPages(
   const tally = await report.examine('staged pages', () => readCosts(extraction, signal));
   const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
-  const totals = tally === undefined ? undefined : formatTotals(tally.totals);
+  const consumption = tally && formatSums(tally);
+  const charges = charged && formatSums(charged);
   const services = await report.examine('AWS total', () =>
     readServiceDifferences(extraction, tally?.services, signal),
   );
-  if (tally !== undefined && charged !== undefined && awsTotal !== undefined) {
+  if (tally && consumption && charges && awsTotal !== undefined) {
     const where = `${staging.location}/${extractionPrefix(slice, manifest.extraction)}`;
     await report.examine(
       'AWS total',
       () => {
-        checkDifference(
-          { ...figuresOf(manifest, awsTotal, tally, charged), serviceDifferences: services },
-          tolerance,
-        );
+        const { month, organization, scope } = manifest;
+        const said: BesideAws = {
+          month,
+          organization,
+          scope,
+          awsTotal: awsTotal?.totals ?? null,
+          awsMetrics: awsTotal?.metrics ?? {},
+          serviceDifferences: services,
+          consumption: { ...consumption, pairs: tally.pairs },
+          ...(scope.byRecordType ? { charges } : {}),
+        };
+        checkDifference(said, tolerance);
       },
       where,
     );
@@ -98,42 +96,15 @@ export async function checkPages(
     pages: {
       name: 'staged pages',
       customers: tally === undefined ? undefined : listed?.size,
-      rows: tally?.rows,
-      totals,
+      rows: consumption?.rows,
+      totals: consumption?.totals,
     },
-    further:
-      tally && charged
-        ? {
-            columns: formatNamed(tally.columns),
-            charges: { rows: charged.rows, ...sumsOf(charged) },
-          }
-        : undefined,
+    consumption,
+    charges,
     aws: { name: 'AWS total', totals: awsTotal?.totals },
-    difference: totals && awsTotal ? difference(awsTotal.totals, totals) : undefined,
+    difference:
+      consumption && awsTotal ? difference(awsTotal.totals, consumption.totals) : undefined,
     serviceDifferences: services,
-  };
-}
-
-function sumsOf({ totals, columns }: RowTally) {
-  return { totals: formatTotals(totals), columns: formatNamed(columns) };
-}
-
-/** What the pages say, as a transform manifest would. */
-function figuresOf(
-  manifest: ExtractionManifest,
-  awsTotal: AwsTotal | null,
-  tally: ConsumptionTally,
-  charged: RowTally,
-): Figures {
-  const { month, organization, scope } = manifest;
-  return {
-    month,
-    organization,
-    scope,
-    awsTotal: awsTotal?.totals ?? null,
-    awsMetrics: awsTotal?.metrics ?? {},
-    consumption: { ...sumsOf(tally), pairs: tally.pairs },
-    ...(scope.byRecordType ? { charges: sumsOf(charged) } : {}),
   };
 }
 

@@ -1,8 +1,10 @@
 import type { ReadingDatabase } from '../../load/database.js';
 import { formatTable } from '../run/summary.js';
 import { DataError, UsageError, throwIfInterrupted } from '../shared/errors.js';
-import type { ServiceDifference, Totals, Units } from '../shared/money.js';
-import { addTo, formatTotals, parseAmount } from '../shared/money.js';
+import type { Units } from '../shared/money.js';
+import type { ServiceDifference, Totals } from '../shared/sums.js';
+import { parseAmount } from '../shared/money.js';
+import { addTo, formatTotals } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import { stagedSlices } from '../staging/extractions.js';

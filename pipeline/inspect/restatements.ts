@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { checkTally } from '../../transform/checks.js';
-import type { RowBatch } from '../../transform/columns.js';
-import { valueAt } from '../../transform/columns.js';
+import { valueAt } from '../staging/batch.js';
+import type { RowBatch } from '../staging/batch.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
 import type { Customers } from '../../transform/customers.js';
 import { addAccounts, addUnlisted } from '../../transform/customers.js';

@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { paidPages } from '../../extract/draft.js';
 import { decide as decideExtract } from '../../extract/extract.js';
-import { checkDifference } from '../../load/checks.js';
+import { checkDifference } from '../../load/aws-difference.js';
 import type { OpenOptions } from '../../load/database.js';
 import { openForReading } from '../../load/database.js';
 import { holdsTables } from '../../load/history.js';

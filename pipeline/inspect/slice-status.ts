@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { describeServices } from '../../load/checks.js';
+import { describeServices } from '../../load/aws-difference.js';
 import type { OpenOptions } from '../../load/database.js';
 import { openForReading } from '../../load/database.js';
 import type { NewestLoad } from '../../load/history.js';
@@ -8,7 +8,7 @@ import { findSource } from '../../load/source.js';
 import type { DatabaseLocation } from '../config/database-address.js';
 import { amountOf, errorToJson, formatTable } from '../run/summary.js';
 import { DataError, InterruptedError, PipelineError, describeError } from '../shared/errors.js';
-import { difference } from '../shared/money.js';
+import { difference } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { Detail } from '../shared/scope.js';

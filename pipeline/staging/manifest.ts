@@ -4,7 +4,8 @@ import { parseAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
 import type { Scope } from '../shared/scope.js';
 import { details, furtherMetrics } from '../shared/scope.js';
-import type { Operation, QueryName, Slice } from './layout.js';
+import type { SumsText } from '../shared/sums.js';
+import type { Operation, QueryName, Slice, TableName } from './layout.js';
 import {
   MANIFEST,
   extractionManifestKey,
@@ -242,6 +243,13 @@ const transformManifest = z.object({
 /** What the transform stage made of one slice; written last. */
 export type TransformManifest = z.infer<typeof transformManifest>;
 export type ExportedFile = z.infer<typeof exportedFile>;
+
+/** What a manifest says of a table's rows and sums; of one that was not made, that there are none. */
+export function tableSums(manifest: TransformManifest, table: TableName): SumsText {
+  if (table === 'customers') return { rows: manifest.customers.rows, totals: {}, columns: {} };
+  const { rows = 0, totals = {}, columns = {} } = manifest[table] ?? {};
+  return { rows, totals, columns };
+}
 
 /** A manifest as it is staged: indented JSON, so that people can read it too. */
 export function serializeManifest(manifest: ExtractionManifest | TransformManifest): Uint8Array {

@@ -28,12 +28,6 @@ export interface Column {
  */
 export type Value = string | bigint | number | boolean | null;
 
-/** Rows of a table, column by column in the declared order; every array has `length` values. */
-export interface Batch {
-  readonly length: number;
-  readonly columns: readonly (readonly Value[])[];
-}
-
 /** Total digits and fraction digits of every `decimal` column. */
 export const DECIMAL = { precision: PRECISION, scale: SCALE } as const;
 
@@ -218,7 +212,7 @@ export const tables: Readonly<Record<TableName, readonly Column[]>> = {
 /** `charges` is made only of months that were asked for by charge type. */
 export const tableNames: readonly TableName[] = ['customers', 'consumption', 'charges'];
 
-/** Position of a column in a table's {@link Batch}. */
+/** Position of a column in a table's rows. */
 export function columnIndex(table: TableName, name: string): number {
   const index = tables[table].findIndex((column) => column.name === name);
   if (index < 0) throw new Error(`${table} has no column ${name}`);

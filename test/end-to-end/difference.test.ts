@@ -10,8 +10,9 @@ import {
   organizationData,
   restate,
 } from '../../fixtures/demo/data.js';
-import type { ServiceTotals } from '../../pipeline/shared/money.js';
-import { addToService, parseAmount, serviceDifferences } from '../../pipeline/shared/money.js';
+import type { ServiceTotals } from '../../pipeline/shared/sums.js';
+import { parseAmount } from '../../pipeline/shared/money.js';
+import { addToService, serviceDifferences } from '../../pipeline/shared/sums.js';
 import { querySqlite } from '../support/sqlite.js';
 import { month, world } from '../support/world.js';
 

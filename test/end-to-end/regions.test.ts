@@ -7,7 +7,7 @@ import { formatAmount } from '../../pipeline/shared/money.js';
 import { billingPeriod } from '../../pipeline/shared/month.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { columnIndex, regionOf } from '../../pipeline/staging/tables.js';
-import { valueAt } from '../../transform/columns.js';
+import { valueAt } from '../../pipeline/staging/batch.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
 import type { StagedExtraction } from '../../transform/staged-pages.js';
 import { MONTH, bench } from '../support/extract.js';

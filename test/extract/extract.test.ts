@@ -1,6 +1,6 @@
 import type { GetCostAndUsageCommandOutput } from '@aws-sdk/client-cost-explorer';
 import test from 'ava';
-import { addAmounts, emptyTally } from '../../extract/draft.js';
+import { addAmounts } from '../../extract/draft.js';
 import type { Asked } from '../../extract/organization-source.js';
 import { costAndUsage, readCostPage } from '../../extract/organization-source.js';
 import { requestOf, totalQuery } from '../../extract/questions.js';
@@ -8,7 +8,8 @@ import type { Session } from '../../extract/session.js';
 import { monthData } from '../../fixtures/demo/data.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { DataError, TransientError } from '../../pipeline/shared/errors.js';
-import { formatAmount, formatTotals, parseAmount } from '../../pipeline/shared/money.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import { formatTotals, noSums } from '../../pipeline/shared/sums.js';
 import type { Scope } from '../../pipeline/shared/scope.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { costQuery } from '../../pipeline/staging/manifest.js';
@@ -386,7 +387,7 @@ for (const [what, answer, totals] of [
 ] as const) {
   test(`an ungrouped answer with ${what} is read`, (t) => {
     const page = readCostPage(Buffer.from(JSON.stringify(answer)), 'here', askedTotal);
-    const tally = emptyTally();
+    const tally = noSums();
     for (const amounts of page.total) addAmounts(tally, amounts);
     t.deepEqual(formatTotals(tally.totals), totals);
   });

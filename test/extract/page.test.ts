@@ -1,5 +1,5 @@
 import test from 'ava';
-import { addAmounts, emptyTally } from '../../extract/draft.js';
+import { addAmounts } from '../../extract/draft.js';
 import type { Asked, CostPage, Page } from '../../extract/organization-source.js';
 import {
   followTokens,
@@ -8,7 +8,8 @@ import {
   serializeAnswer,
 } from '../../extract/organization-source.js';
 import { DataError, TransientError } from '../../pipeline/shared/errors.js';
-import type { Totals } from '../../pipeline/shared/money.js';
+import type { Totals } from '../../pipeline/shared/sums.js';
+import { noSums } from '../../pipeline/shared/sums.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 
 const period = { TimePeriod: { Start: '2026-10-01', End: '2026-11-01' } };
@@ -96,7 +97,7 @@ function costAnswer(...amounts: [string, string][]): Uint8Array {
 }
 
 function totalsOf({ groups }: CostPage): Totals {
-  const tally = emptyTally();
+  const tally = noSums();
   for (const { amounts } of groups) addAmounts(tally, amounts);
   return tally.totals;
 }

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ahead } from '../../load/read-parquet.js';
+import { ahead } from '../../load/mysql-rows.js';
 
 function source(items: number, failAt = Infinity) {
   const state = { asked: 0, ended: false };

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { checkDifference } from '../../load/checks.js';
+import { checkDifference } from '../../load/aws-difference.js';
 import type { Database } from '../../load/database.js';
 import { DataError } from '../../pipeline/shared/errors.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';

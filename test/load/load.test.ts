@@ -14,6 +14,7 @@ import type { Slice, TableName } from '../../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../../pipeline/staging/layout.js';
 import type { TransformManifest } from '../../pipeline/staging/manifest.js';
 import { serializeManifest } from '../../pipeline/staging/manifest.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../../pipeline/staging/staging.js';
 import type { Value } from '../../pipeline/staging/tables.js';
 import { tables } from '../../pipeline/staging/tables.js';
@@ -440,15 +441,42 @@ test('files that a transform replaces in mid load are not taken for the old ones
   const staging = await temporaryStaging(t);
   const database = await openFor(t, await t.context.bulk.createDatabase());
   await stageSlice(staging, october, few(1n));
-  const customers = join(staging.location, exportKey('parquet', 'customers', october));
+  const consumption = join(staging.location, exportKey('parquet', 'consumption', october));
   const onProgress = (text: string): void => {
-    if (text.startsWith('consumption 3')) appendFileSync(customers, 'x');
+    if (text.startsWith('customers')) appendFileSync(consumption, 'x');
   };
   await t.throwsAsync(loadSlice(staging, database, { onProgress }), {
     instanceOf: DataError,
     message: /is not the one of the manifest/,
   });
   await holds(t, database, { customers: [], consumption: [] });
+});
+
+test('files are read once: what a transform replaces afterwards is for the next load', async (t) => {
+  const staging = await temporaryStaging(t);
+  const database = await openFor(t, await t.context.bulk.createDatabase());
+  await stageSlice(staging, october, few(1n));
+  const read: string[] = [];
+  const watched: Staging = {
+    ...staging,
+    read: (key) => {
+      read.push(key);
+      return staging.read(key);
+    },
+  };
+  const files = (['customers', 'consumption'] as const).map((table) =>
+    exportKey('parquet', table, october),
+  );
+  const onProgress = (text: string): void => {
+    if (!text.startsWith('consumption 3')) return;
+    for (const key of files) appendFileSync(join(staging.location, key), 'x');
+  };
+  t.is((await loadSlice(watched, database, { onProgress })).state, 'done');
+  await holds(t, database, few(1n));
+  t.deepEqual(read, [transformManifestKey(october), ...files]);
+  await stageSlice(staging, october, few(2n));
+  t.is((await loadSlice(staging, database)).state, 'done');
+  await holds(t, database, few(2n));
 });
 
 test('both ways into MariaDB give the same rows', async (t) => {

@@ -1,7 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { sumTexts } from '../../load/checks.js';
-import { decimalTexts } from '../../load/read-parquet.js';
+import { sumTexts } from '../../load/sqlite.js';
 import { DataError } from '../../pipeline/shared/errors.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 
@@ -22,27 +21,6 @@ const amounts = fc.oneof(
     )
     .map(([near, counts, units]) => (near + counts) * tenDigits + units),
 );
-
-test('columns of amounts are written as each amount alone', (t) => {
-  fc.assert(
-    fc.property(fc.array(amounts, { maxLength: 40 }), (units) => {
-      t.deepEqual(
-        decimalTexts(units),
-        units.map((value) => formatAmount(value)),
-      );
-    }),
-    { numRuns: 3000 },
-  );
-  t.deepEqual(decimalTexts([]), []);
-  t.deepEqual(decimalTexts([limit, -limit, 0n, 1n, 10n ** 8n, -5n * 10n ** 17n]), [
-    '99999999999999999999.999999999999999999',
-    '-99999999999999999999.999999999999999999',
-    '0',
-    '0.000000000000000001',
-    '0.0000000001',
-    '-0.5',
-  ]);
-});
 
 test('texts of amounts add up exactly', (t) => {
   const parse = (amount: string): bigint => parseAmount(amount).units;

@@ -1,4 +1,5 @@
-import { addTo, formatTotals, parseAmount } from '../../pipeline/shared/money.js';
+import { parseAmount } from '../../pipeline/shared/money.js';
+import { addTo, formatTotals } from '../../pipeline/shared/sums.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import type { Operation, Slice } from '../../pipeline/staging/layout.js';
 import {

@@ -1,7 +1,7 @@
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import type { Totals } from '../../pipeline/shared/money.js';
-import { addTo, formatTotals } from '../../pipeline/shared/money.js';
+import type { Totals } from '../../pipeline/shared/sums.js';
+import { addTo, formatTotals } from '../../pipeline/shared/sums.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import type { Slice, TableName } from '../../pipeline/staging/layout.js';

@@ -6,7 +6,9 @@ import { readTransformManifest, serializeManifest } from '../../pipeline/staging
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 import { tables } from '../../pipeline/staging/tables.js';
-import { checkWritten, createCounter } from '../../transform/table-export.js';
+import { noSums } from '../../pipeline/shared/sums.js';
+import { addRows } from '../../pipeline/staging/batch.js';
+import { checkWritten } from '../../transform/table-export.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { temporaryStaging } from '../support/load-fixture.js';
 import { run, slice, snapshot } from '../support/transform.js';
@@ -81,14 +83,14 @@ test("a staged total that is not the manifest's is refused, and nothing is writt
 });
 
 test('a row or a sum that got lost between rows and file is found', (t) => {
-  const counter = createCounter(tables.consumption);
+  const sums = noSums();
   const values = tables.consumption.map(({ name }) =>
     name === 'Amount' ? 15n * 10n ** 17n : name === 'Currency' ? 'USD' : '',
   );
-  counter.add(2, (column) => [values[column]!, values[column]!]);
+  addRows(sums, tables.consumption, 2, (column) => [values[column]!, values[column]!]);
   const made = { rows: 2, totals: new Map([['USD', 3n * 10n ** 18n]]), columns: new Map() };
   t.notThrows(() => {
-    checkWritten('file', counter.written, made);
+    checkWritten('file', sums, made);
   });
   for (const wrong of [
     { ...made, rows: 3 },
@@ -98,7 +100,7 @@ test('a row or a sum that got lost between rows and file is found', (t) => {
   ]) {
     const error = t.throws(
       () => {
-        checkWritten('file', counter.written, wrong);
+        checkWritten('file', sums, wrong);
       },
       { instanceOf: DataError },
     );

@@ -4,8 +4,9 @@ import fc from 'fast-check';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { openWriter } from '../../pipeline/staging/staging.js';
 import type { Column, Value } from '../../pipeline/staging/tables.js';
-import type { ColumnValues, RowBatch } from '../../transform/columns.js';
-import { addSums, coded, constant, valueAt } from '../../transform/columns.js';
+import { addColumn, coded, constant, valueAt } from '../../pipeline/staging/batch.js';
+import { noSums } from '../../pipeline/shared/sums.js';
+import type { ColumnValues, RowBatch } from '../../pipeline/staging/batch.js';
 import { openCsv } from '../../transform/csv.js';
 import { createDecimals } from '../../transform/decimals.js';
 import { openParquet } from '../../transform/parquet.js';
@@ -157,11 +158,17 @@ test('sums are the same in any form, whatever the currencies', (t) => {
         for (const [amount, currency] of rows)
           expected.set(currency, (expected.get(currency) ?? 0n) + (amount ?? 0n));
         const column = tableColumns[3]!;
-        const totals = new Map<string, bigint>();
+        const sums = noSums();
         const formed = inForm(amounts, column, form);
-        addSums(totals, formed, inForm(currencies, tableColumns[0]!, currencyForm), rows.length);
+        addColumn(
+          sums,
+          'Amount',
+          formed,
+          inForm(currencies, tableColumns[0]!, currencyForm),
+          rows.length,
+        );
         for (const currency of ['USD', 'EUR'])
-          t.is(totals.get(currency) ?? 0n, expected.get(currency) ?? 0n);
+          t.is(sums.totals.get(currency) ?? 0n, expected.get(currency) ?? 0n);
         t.deepEqual(
           rows.map((_, row) => valueAt(formed, row)),
           amounts,

@@ -6,8 +6,8 @@ import {
   WIDTH,
   compareInt128,
   createDecimals,
-  createSum,
   setInt128,
+  sumInt128,
   toBigint,
 } from '../../transform/decimals.js';
 
@@ -86,17 +86,15 @@ test('128-bit integers are written, read, compared and summed as bigints are', (
   fc.assert(
     fc.property(fc.array(integers, { minLength: 2 }), (values) => {
       const view = new DataView(new ArrayBuffer(values.length * 16));
-      const sum = createSum();
       values.forEach((value, row) => {
         setInt128(view, row * 16, value);
-        sum.add(view, row * 16);
       });
       t.deepEqual(
         values.map((_, row) => toBigint(view, row * 16)),
         values,
       );
       t.is(
-        sum.total(),
+        sumInt128(view, 0, view.byteLength),
         values.reduce((total, value) => total + value),
       );
       const [a = 0n, b = 0n] = values;
@@ -107,11 +105,8 @@ test('128-bit integers are written, read, compared and summed as bigints are', (
 });
 
 test('a sum of more values than its numbers could hold is exact', (t) => {
-  const view = new DataView(new ArrayBuffer(16));
-  setInt128(view, 0, -1n);
-  const sum = createSum();
   const rows = 2 ** 21 + 3;
-  for (let row = 0; row < rows; row++) sum.add(view, 0);
-  t.is(sum.total(), -BigInt(rows));
-  t.is(sum.total(), -BigInt(rows));
+  const view = new DataView(new Uint8Array(rows * 16).fill(0xff).buffer);
+  t.is(sumInt128(view, 0, view.byteLength), -BigInt(rows));
+  t.is(sumInt128(view, 16, view.byteLength - 16), -BigInt(rows - 2));
 });

@@ -2,18 +2,20 @@ import { readFile } from 'node:fs/promises';
 import test from 'ava';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
+import type { Sums } from '../../pipeline/shared/sums.js';
+import { noSums } from '../../pipeline/shared/sums.js';
+import type { RowBatch } from '../../pipeline/staging/batch.js';
 import { DataError } from '../../pipeline/shared/errors.js';
 import { exportKey } from '../../pipeline/staging/layout.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { openWriter } from '../../pipeline/staging/staging.js';
-import type { Batch, Column } from '../../pipeline/staging/tables.js';
+import type { Column, Value } from '../../pipeline/staging/tables.js';
 import { consumption, customers } from '../../pipeline/staging/tables.js';
 import { openCsv } from '../../transform/csv.js';
 import { openExports } from '../../transform/exports.js';
 import { openParquetBasic } from '../../transform/parquet-basic.js';
 import { openParquet } from '../../transform/parquet.js';
-import type { OpenExport, Written } from '../../transform/table-export.js';
-import { emptyWritten } from '../../transform/table-export.js';
+import type { OpenExport } from '../../transform/table-export.js';
 import { literal, query } from '../support/duckdb.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { completeRow } from '../support/staged-slice.js';
@@ -160,7 +162,7 @@ async function write(
   key: string,
   open: OpenExport,
   columns: readonly Column[],
-  batches: readonly Batch[],
+  batches: readonly RowBatch[],
 ): Promise<string> {
   const out = openWriter(staging, key);
   const rows = open(out, columns);
@@ -177,8 +179,8 @@ const money: readonly Column[] = [
 ];
 
 /** Three row groups: all positive, all negative, both; written in batches that fit none of them. */
-function threeRowGroups(): Batch[] {
-  const batches: Batch[] = [];
+function threeRowGroups(): RowBatch<readonly Value[]>[] {
+  const batches: RowBatch<readonly Value[]>[] = [];
   const rows = Array.from({ length: 220_001 }, (_, row) => BigInt(row + 1) * 10n ** 19n);
   for (let start = 0; start < rows.length; start += 30_011) {
     const part = rows.slice(start, start + 30_011).map((units, index) => {
@@ -313,7 +315,7 @@ test('the basic profile has plain types, nulls and all rows over several row gro
   const length = 45_003;
   const rows = Array.from({ length }, (_, row) => row);
   const time = Date.parse('2021-03-04T05:06:07.890Z');
-  const batch: Batch = {
+  const batch: RowBatch = {
     length,
     columns: [
       rows.map(accountId),
@@ -426,7 +428,7 @@ test("DuckDB's plain read takes a CSV file whose first quoted cell comes after i
   ];
   const ids = Array.from({ length: 2 * SAMPLE }, (_, row) => `row ${row}`);
   for (const [index, text] of late.entries()) ids[SAMPLE + 1000 * (index + 1)] = text;
-  const batch: Batch = {
+  const batch: RowBatch = {
     length: ids.length,
     columns: [ids, ids.map((_, row) => BigInt(row) * 10n ** 18n), ids.map(() => 10n ** 18n)],
   };
@@ -463,12 +465,12 @@ test('the exports of a slice lie where the layout says', async (t) => {
 test('files that hold other rows than were made are refused, and none becomes visible', async (t) => {
   const formats = ['parquet', 'csv', 'parquet-basic'] as const;
   const row = completeRow('consumption', slice, { Amount: 15n * 10n ** 17n });
-  const made: Written = {
+  const made: Sums = {
     rows: 2,
     totals: new Map([['USD', 3n * 10n ** 18n]]),
     columns: new Map(),
   };
-  const wrong: Partial<Written>[] = [
+  const wrong: Partial<Sums>[] = [
     { rows: 1 },
     { rows: 3 },
     { totals: new Map([['USD', 3n * 10n ** 18n - 1n]]) },
@@ -484,9 +486,9 @@ test('files that hold other rows than were made are refused, and none becomes vi
         columns: row.map((value) => [value, value]),
       });
       const close = exports.close({
-        customers: emptyWritten(),
+        customers: noSums(),
         consumption: { ...made, ...change },
-        charges: emptyWritten(),
+        charges: noSums(),
       });
       if (change === undefined) {
         t.deepEqual(
