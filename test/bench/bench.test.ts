@@ -1,9 +1,7 @@
 import test from 'ava';
-import type { Row } from './row.js';
-import { isReached } from './row.js';
 import { bench, groups } from './bench.js';
-import { benchChart } from './chart.js';
-import { benchTable } from './table.js';
+import type { Row } from './table.js';
+import { benchChart, benchTable, isReached } from './table.js';
 
 /** The whole bench on a month so small that its times say nothing: what counts are its comparisons. */
 test('every row of the bench is measured, and its sides agree', async (t) => {

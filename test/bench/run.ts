@@ -7,10 +7,9 @@ import { hideBin } from 'yargs/helpers';
 import { withSection } from '../docs/sections.js';
 import { root } from '../support/cli.js';
 import { bench, groups } from './bench.js';
-import { benchChart } from './chart.js';
 import { fortyPages } from './extract.js';
-import { sizes } from './size.js';
-import { benchTable } from './table.js';
+import { sizes } from './month.js';
+import { benchChart, benchTable } from './table.js';
 
 /** `npm run bench`: the table of docs/performance.md, measured on this machine. */
 const args = await yargs(hideBin(process.argv))

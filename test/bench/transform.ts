@@ -1,17 +1,14 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { localStaging } from '../../pipeline/staging/local.js';
-import type { Figures, Rounds } from './alternate.js';
-import { alternate } from './alternate.js';
 import { csvContent, mustBeEqual, mustHaveRows, parquetContent } from './compare.js';
 import { generateMonth } from './generate.js';
-import { month } from './month.js';
-import type { Measured } from './measure.js';
-import { measure, pipeline, script } from './measure.js';
-import type { Row } from './row.js';
-import { describeFigures, mebibytes } from './row.js';
-import type { MonthSize } from './size.js';
-import { organizationNames, rowsOf } from './size.js';
+import type { Figures, Measured, Rounds } from './measure.js';
+import { alternate, measure, pipeline, script } from './measure.js';
+import type { MonthSize } from './month.js';
+import { month, organizationNames, rowsOf } from './month.js';
+import type { Row } from './table.js';
+import { describeFigures, mebibytes } from './table.js';
 
 /** Makes the tables anew from what is staged in `staging`. */
 export function runTransform(staging: string): Promise<Measured> {

@@ -1,17 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestServer } from '../support/mariadb.js';
-import type { Rounds } from './alternate.js';
-import { alternate } from './alternate.js';
-import { month } from './month.js';
-import type { Measured } from './measure.js';
-import { measure, pipeline } from './measure.js';
-import type { Row } from './row.js';
-import { describeFigures } from './row.js';
-import { comparedLoads, createTables } from './server.js';
-import type { MonthSize } from './size.js';
-import { rowsOf } from './size.js';
-import { withStandIn } from './with-stand-in.js';
+import { comparedLoads, createTables } from './databases.js';
+import type { Measured, Rounds } from './measure.js';
+import { alternate, measure, pipeline } from './measure.js';
+import type { MonthSize } from './month.js';
+import { month, rowsOf } from './month.js';
+import { withStandIn } from './stand-in.js';
+import type { Row } from './table.js';
+import { describeFigures } from './table.js';
 
 const oneByOne = ['extract', 'transform', 'load'].map((stage) => ['--stage', stage]);
 
