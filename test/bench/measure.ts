@@ -6,6 +6,8 @@ import { bareEnvironment, cliFile, finished } from '../support/cli.js';
 export interface Measured {
   /** Wall-clock seconds. */
   seconds: number;
+  /** Seconds of CPU, user and system, to a hundredth; `undefined` where it cannot be known. */
+  cpu: number | undefined;
   /** Peak resident memory of the process and its descendants, in bytes; `undefined` where it cannot be known. */
   peak: number | undefined;
   stdout: string;
@@ -31,6 +33,7 @@ export async function measure({
   env = {},
   input = '',
 }: Command): Promise<Measured> {
+  const cpuBefore = childrenCpu();
   const start = performance.now();
   const child = spawn(program, args, {
     cwd,
@@ -42,8 +45,23 @@ export async function measure({
   const { code, stdout, stderr } = await finished(child);
   const seconds = (performance.now() - start) / 1000;
   const peak = memory();
+  const cpuAfter = childrenCpu();
+  const cpu = cpuBefore === undefined || cpuAfter === undefined ? undefined : cpuAfter - cpuBefore;
   if (code !== 0) throw new Error(`${program} ${args.join(' ')} failed: ${stdout}${stderr}`);
-  return { seconds, peak, stdout };
+  return { seconds, cpu, peak, stdout };
+}
+
+/**
+ * Seconds of CPU of all processes that this one has waited for, and of those that they waited for, from
+ * Linux's /proc: what a process took is the difference around it, as nothing else ends meanwhile.
+ */
+function childrenCpu(): number | undefined {
+  // The command's name may hold spaces and parentheses; the fields after it are numbers.
+  const fields = read('/proc/self/stat').split(') ').at(-1)?.split(' ');
+  const [user, system] = [fields?.[13], fields?.[14]];
+  return user === undefined || system === undefined
+    ? undefined
+    : (Number(user) + Number(system)) / 100;
 }
 
 /** The real command of the product, as a user starts it. */
@@ -67,6 +85,7 @@ export function script(
 /** The medians of a side's runs. */
 export interface Figures {
   seconds: number;
+  cpu: number | undefined;
   /** The highest peak of all runs, in bytes. */
   peak: number | undefined;
 }
@@ -90,9 +109,12 @@ export async function alternate<Name extends string>(
   for (let round = 0; round < count; round++) {
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
       const measured = await sides[name]();
-      const peak =
-        measured.peak === undefined ? '' : `, ${Math.round(measured.peak / 2 ** 20)} MiB`;
-      say(`  ${name}: ${measured.seconds.toFixed(2)} s${peak}`);
+      const { seconds, cpu, peak } = measured;
+      const more = [
+        ...(cpu === undefined ? [] : [`, ${cpu.toFixed(2)} s CPU`]),
+        ...(peak === undefined ? [] : [`, ${Math.round(peak / 2 ** 20)} MiB`]),
+      ];
+      say(`  ${name}: ${seconds.toFixed(2)} s${more.join('')}`);
       runs.get(name)?.push(measured);
     }
   }
@@ -103,9 +125,11 @@ export async function alternate<Name extends string>(
 }
 
 function figuresOf(runs: readonly Measured[]): Figures {
+  const cpus = runs.flatMap(({ cpu }) => (cpu === undefined ? [] : [cpu]));
   const peaks = runs.flatMap(({ peak }) => (peak === undefined ? [] : [peak]));
   return {
     seconds: median(runs.map(({ seconds }) => seconds)),
+    cpu: cpus.length === 0 ? undefined : median(cpus),
     peak: peaks.length === 0 ? undefined : Math.max(...peaks),
   };
 }
