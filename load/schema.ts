@@ -19,10 +19,9 @@ const lineDescription = "The row's number within its month and organization, fro
  */
 const joinKey = ['Reference', 'BillingPeriod', 'Organization'];
 
-const indexes: Record<TableName, readonly (readonly string[])[]> = {
-  customers: [joinKey],
-  consumption: [joinKey, ['Service', 'BillingPeriod']],
-  charges: [joinKey],
+/** What tables are looked into by beside that. */
+const indexes: Partial<Record<TableName, readonly (readonly string[])[]>> = {
+  consumption: [['Service', 'BillingPeriod']],
 };
 
 const loadColumns = [
@@ -71,9 +70,7 @@ interface Step extends Knex.Migration {
  */
 export function migrations(dialect: Dialect): readonly Step[] {
   return [
-    tableStep('001_customers', 'customers', dialect),
-    tableStep('001_consumption', 'consumption', dialect),
-    tableStep('001_charges', 'charges', dialect),
+    ...tableNames.map((table) => tableStep(`001_${table}`, table, dialect)),
     {
       name: `001_${LOADS}`,
       down,
@@ -121,7 +118,7 @@ function tableStep(name: string, table: TableName, dialect: Dialect): Step {
       await createTable(knex, table, columnNames(table), (builder) => {
         defineTable(builder, table, dialect);
       });
-      for (const columns of indexes[table]) await addIndex(knex, table, columns);
+      for (const columns of [joinKey, ...(indexes[table] ?? [])]) await addIndex(knex, table, columns);
     },
   };
 }
