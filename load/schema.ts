@@ -118,7 +118,8 @@ function tableStep(name: string, table: TableName, dialect: Dialect): Step {
       await createTable(knex, table, columnNames(table), (builder) => {
         defineTable(builder, table, dialect);
       });
-      for (const columns of [joinKey, ...(indexes[table] ?? [])]) await addIndex(knex, table, columns);
+      for (const columns of [joinKey, ...(indexes[table] ?? [])])
+        await addIndex(knex, table, columns);
     },
   };
 }

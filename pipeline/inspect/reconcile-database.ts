@@ -46,9 +46,10 @@ export async function checkDatabase(
   return database.ask((knex) =>
     transaction(knex, settings, async (trx) => {
       const current = await isCurrent(trx, database, report, exported);
-      const stored = Object.fromEntries(
-        tableNames.map((table) => [table, empty()]),
-      ) as Record<TableName, Stored>;
+      const stored = Object.fromEntries(tableNames.map((table) => [table, empty()])) as Record<
+        TableName,
+        Stored
+      >;
       for (const table of tableNames) {
         const rows = tallied(table, readRows(trx, table, report.slice), stored[table]);
         const isIntact = current?.intact.includes(table) ?? false;
