@@ -4,7 +4,7 @@ import { ConfigurationError } from '../pipeline/shared/errors.js';
 import { billingPeriod } from '../pipeline/shared/month.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { Column } from '../pipeline/staging/tables.js';
-import { DECIMAL, tables } from '../pipeline/staging/tables.js';
+import { DECIMAL, tableNames, tables } from '../pipeline/staging/tables.js';
 import type { Dialect } from './driver.js';
 import { LOADS } from './history.js';
 
@@ -19,10 +19,9 @@ const lineDescription = "The row's number within its month and organization, fro
  */
 const joinKey = ['Reference', 'BillingPeriod', 'Organization'];
 
-const indexes: Record<TableName, readonly (readonly string[])[]> = {
-  customers: [joinKey],
-  consumption: [joinKey, ['Service', 'BillingPeriod']],
-  charges: [joinKey],
+/** What tables are looked into by beside that. */
+const indexes: Partial<Record<TableName, readonly (readonly string[])[]>> = {
+  consumption: [['Service', 'BillingPeriod']],
 };
 
 /**
@@ -48,9 +47,7 @@ interface Step extends Knex.Migration {
  */
 export function migrations(dialect: Dialect): readonly Step[] {
   return [
-    tableStep('001_customers', 'customers', dialect),
-    tableStep('001_consumption', 'consumption', dialect),
-    tableStep('001_charges', 'charges', dialect),
+    ...tableNames.map((table) => tableStep(`001_${table}`, table, dialect)),
     {
       name: `001_${LOADS}`,
       down,
@@ -80,7 +77,8 @@ function tableStep(name: string, table: TableName, dialect: Dialect): Step {
         builder.primary(['BillingPeriod', 'Organization', LINE]);
         defineNumbers(builder, tables[table], dialect);
       });
-      for (const columns of indexes[table]) await addIndex(knex, table, columns);
+      for (const columns of [joinKey, ...(indexes[table] ?? [])])
+        await addIndex(knex, table, columns);
     },
   };
 }

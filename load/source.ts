@@ -8,16 +8,15 @@ import type { ExportedFile, TransformManifest } from '../pipeline/staging/manife
 import { readTransformManifest, tableSums } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { digest, sha256Of } from '../pipeline/staging/staging.js';
-import { tables } from '../pipeline/staging/tables.js';
+import { tableNames, tables } from '../pipeline/staging/tables.js';
 import type { Origin } from './read-parquet.js';
 import { readParquet } from './read-parquet.js';
 
 /** What is to be loaded: the slice's manifest and its files of the standard profile. */
 export interface Source {
   manifest: TransformManifest;
-  /** `charges` only where the month was asked for by charge type. */
-  files: Record<'customers' | 'consumption', ExportedFile> &
-    Partial<Record<TableName, ExportedFile>>;
+  /** Those of the tables that were made: `charges` only where the month was asked for by charge type. */
+  files: Partial<Record<TableName, ExportedFile>>;
   /** SHA-256 over the files' SHA-256: changes exactly when the content to load does. */
   sha256: string;
 }
@@ -55,11 +54,8 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
       { where, next: `run "${transformCommand(slice)} --parquet standard --force"` },
     );
   };
-  const files = {
-    customers: fileOf('customers'),
-    consumption: fileOf('consumption'),
-    ...(manifest.charges === undefined ? {} : { charges: fileOf('charges') }),
-  };
+  const made = tableNames.filter((table) => manifest[table] !== undefined);
+  const files = Object.fromEntries(made.map((table) => [table, fileOf(table)]));
   const digests = Object.values(files).map((file) => `${file.sha256}\n`);
   const sha256 = sha256Of(new TextEncoder().encode(digests.join('')));
   return { manifest, files, sha256 };

@@ -3,9 +3,9 @@ import { exportKey } from '../pipeline/staging/layout.js';
 import type { ExportedFile } from '../pipeline/staging/manifest.js';
 import type { StagedWriter, Staging } from '../pipeline/staging/staging.js';
 import { openWriter } from '../pipeline/staging/staging.js';
-import { tables } from '../pipeline/staging/tables.js';
-import type { Sums } from '../pipeline/shared/sums.js';
+import { tableNames, tables } from '../pipeline/staging/tables.js';
 import type { RowBatch } from '../pipeline/staging/batch.js';
+import type { Sums } from '../pipeline/shared/sums.js';
 import { openCsv } from './csv.js';
 import { openParquet } from './parquet.js';
 import type { OpenExport, TableExport } from './table-export.js';
@@ -61,11 +61,9 @@ export async function openExports(
         // before the first file becomes visible.
         await out.write(new Uint8Array());
       }
-      const closed: Record<TableName, ExportedFile[]> = {
-        customers: [],
-        consumption: [],
-        charges: [],
-      };
+      const closed = Object.fromEntries(
+        tableNames.map((table): [TableName, ExportedFile[]] => [table, []]),
+      ) as Record<TableName, ExportedFile[]>;
       for (const { table, out } of files) closed[table].push(await out.close());
       return closed;
     },

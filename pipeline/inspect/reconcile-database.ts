@@ -49,11 +49,10 @@ export async function checkDatabase(
   return database.ask((knex) =>
     transaction(knex, settings, async (trx) => {
       const current = await isCurrent(trx, database, report, exported);
-      const stored: Record<TableName, Stored> = {
-        customers: empty(),
-        consumption: empty(),
-        charges: empty(),
-      };
+      const stored = Object.fromEntries(tableNames.map((table) => [table, empty()])) as Record<
+        TableName,
+        Stored
+      >;
       for (const table of tableNames) {
         const rows = counted(table, readRows(trx, table, report.slice), stored[table]);
         const isIntact = current?.intact.includes(table) ?? false;
@@ -336,15 +335,14 @@ function quote(text: string | undefined): string {
 }
 
 /** What a row's cost is for, by table. */
-const subjects: Readonly<Record<TableName, readonly string[]>> = {
-  customers: [],
+const subjects: Partial<Record<TableName, readonly string[]>> = {
   consumption: ['Service', 'Category'],
   charges: ['RecordType'],
 };
 
 function describe(table: TableName, { line, texts }: StoredRow): string {
   const value = (name: string): string => texts[columnIndex(table, name)] ?? '';
-  const subject = subjects[table].map(value).filter((text) => text !== 'N/A');
+  const subject = (subjects[table] ?? []).map(value).filter((text) => text !== 'N/A');
   const amount = table === 'customers' ? [] : [`${value('Amount')} ${value('Currency')}`];
   return [`line ${line}`, `account ${value('Reference')}`, ...subject, ...amount].join(', ');
 }

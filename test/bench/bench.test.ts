@@ -1,23 +1,27 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
-import type { Row } from './row.js';
-import { isReached } from './row.js';
+import { temporaryFolder } from '../support/cli.js';
 import { bench, groups } from './bench.js';
-import { benchChart } from './chart.js';
-import { benchTable } from './table.js';
+import type { Row } from './table.js';
+import { measure } from './measure.js';
+import { otherNodes } from './nodes.js';
+import { benchChart, benchTable, isReached, majorOf } from './table.js';
 
 /** The whole bench on a month so small that its times say nothing: what counts are its comparisons. */
 test('every row of the bench is measured, and its sides agree', async (t) => {
   const rows = await bench({
     size: { name: 'small', accounts: 20, services: 25 },
     tenfold: { name: 'tenfold', accounts: 50, services: 100 },
+    detailAccounts: 200,
     extract: { size: { name: 'pages', accounts: 10, services: 8 }, pages: 4, latencyMs: 1 },
     only: groups,
     rounds: 1,
     say: () => undefined,
   });
-  t.is(rows.length, 13);
+  t.is(rows.length, 16);
   for (const { work, ratio } of rows) t.true(ratio !== undefined && ratio > 0, work);
-  const table = benchTable(rows);
+  const table = benchTable([{ node: process.versions.node, rows }]);
   t.is(table.split('\n').length, rows.length + 2);
   t.notRegex(table, /not measured|NaN|undefined/);
 });
@@ -44,13 +48,43 @@ test('a target is reached up to its own value, from either side', (t) => {
 test('table and chart show what was measured, and what was not', (t) => {
   const absent = { ...row, ratio: undefined, ours: 'there is no peer', theirs: '' };
   t.is(
-    benchTable([row, absent]).split('\n').slice(2).join('\n'),
-    `| load | a < b | \`peer\` | at most 2 × | 1.50 × | yes | 3.00 s | 2.00 s |
-| load | a < b | \`peer\` | at most 2 × | not measured | no | there is no peer |  |`,
+    benchTable([
+      { node: '20.20.2', rows: [row, absent] },
+      { node: '24.1.0', rows: [{ ...row, ratio: 2.5 }, absent] },
+    ])
+      .split('\n')
+      .slice(2)
+      .join('\n'),
+    `| load | a < b | \`peer\` | 20 | at most 2 × | 1.50 × | yes | 3.00 s | 2.00 s |
+| load | a < b | \`peer\` | 24 | at most 2 × | 2.50 × | no | 3.00 s | 2.00 s |
+| load | a < b | \`peer\` | 20 | at most 2 × | not measured | no | there is no peer |  |
+| load | a < b | \`peer\` | 24 | at most 2 × | not measured | no | there is no peer |  |`,
   );
-  const chart = benchChart([row, absent]);
+  const chart = benchChart([{ node: '20.20.2', rows: [row, absent] }]);
   t.regex(chart, /a &lt; b/);
   t.is(chart.match(/<rect /g)?.length, 1);
   // Half of the axis is the target: three quarters of the target are three eighths of it.
   t.regex(chart, /width="135\.0"/);
+});
+
+test('the CPU of a process is its own, not that of the time it takes', async (t) => {
+  const busy = 'while (process.cpuUsage().user < 500_000);';
+  const idle = 'setTimeout(() => 0, 600)';
+  const cpuOf = async (program: string): Promise<number> =>
+    (await measure({ program: process.execPath, args: ['-e', program] })).cpu ?? NaN;
+  const waited = await cpuOf(idle);
+  t.true(waited > 0 && waited < 0.5, String(waited));
+  t.true((await cpuOf(busy)) >= 0.5);
+});
+
+test('another Node is taken where it is one, and refused where it is named wrongly', async (t) => {
+  const own = majorOf(process.versions.node);
+  const other = own === '24' ? '20' : '24';
+  const fake = join(await temporaryFolder(t), 'node');
+  await writeFile(fake, `#!/bin/sh\necho v${other}.1.2\n`, { mode: 0o755 });
+  t.true((await otherNodes({ [`NODE${other}`]: fake })).includes(fake));
+  await t.throwsAsync(otherNodes({ [`NODE${other}`]: process.execPath }), {
+    message: `NODE${other}=${process.execPath}: ${process.version}, which is no Node ${other}`,
+  });
+  await t.throwsAsync(otherNodes({ [`NODE${other}`]: '/nowhere' }), { message: /cannot be run/ });
 });

@@ -3,27 +3,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from '../../pipeline/run/resources.js';
 import { localStaging } from '../../pipeline/staging/local.js';
-import type { Rounds } from './alternate.js';
 import { benchCommand } from './command.js';
+import { benchDetail } from './detail.js';
+import { startBenchServer } from './databases.js';
 import type { ExtractPlan } from './extract.js';
 import { benchExtract } from './extract.js';
 import { generateMonth } from './generate.js';
 import { benchLoadMysql } from './load-mysql.js';
 import { benchLoadSqlite } from './load-sqlite.js';
-import type { Row } from './row.js';
-import { startBenchServer } from './server.js';
-import type { MonthSize } from './size.js';
+import type { Rounds } from './measure.js';
+import type { MonthSize } from './month.js';
+import type { Row } from './table.js';
 import { benchTenfold, benchTransform, runTransform } from './transform.js';
-import { benchWholeRun } from './whole-run.js';
+import { benchRealMonth, benchWholeRun } from './whole-run.js';
 
 /** The groups of rows, in the table's order. */
 export const groups = [
   'transform',
+  'detail',
   'tenfold',
   'load-mysql',
   'load-sqlite',
   'extract',
   'run',
+  'month',
   'command',
 ] as const;
 export type GroupName = (typeof groups)[number];
@@ -32,6 +35,8 @@ export interface BenchPlan {
   size: MonthSize;
   /** The month for the growth of time and memory. */
   tenfold: MonthSize;
+  /** Accounts of the month by usage type and by service. */
+  detailAccounts: number;
   extract: ExtractPlan;
   only: readonly GroupName[];
   /** How often each side runs; the tenfold month half as often, and a command three times as often. */
@@ -61,6 +66,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
       await generated();
       return benchTransform(staging, size, rounds, home);
     },
+    'detail': () => benchDetail(plan.detailAccounts, rounds, home),
     'tenfold': async () => {
       await generated();
       return benchTenfold(staging, size, plan.tenfold, times(0.5), home);
@@ -78,6 +84,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
       await generated();
       return benchWholeRun(await server(), staging, size, rounds, home);
     },
+    'month': () => benchRealMonth(rounds, home),
     'command': () => benchCommand(times(3), home),
   };
   try {

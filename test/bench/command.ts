@@ -1,9 +1,8 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Figures, Rounds } from './alternate.js';
-import { alternate } from './alternate.js';
-import { measure, pipeline } from './measure.js';
-import type { Row } from './row.js';
+import type { Figures, Rounds } from './measure.js';
+import { alternate, measure, pipeline } from './measure.js';
+import type { Row } from './table.js';
 
 /** What the command takes before it does anything, beside Node's own start. */
 export async function benchCommand(rounds: Rounds, home: string): Promise<Row[]> {

@@ -1,6 +1,6 @@
 import { consumption } from '../../pipeline/staging/tables.js';
 import { query } from '../support/duckdb.js';
-import { decimals, duckdbType, quoted } from './columns.js';
+import { decimals, duckdbType, quoted } from './month.js';
 
 /** Rows and exact sums of consumption, by organization and currency. */
 export type Content = readonly Readonly<Record<string, unknown>>[];

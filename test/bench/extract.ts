@@ -2,18 +2,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { localStaging } from '../../pipeline/staging/local.js';
 import { finishedExtractions, readExtractionManifest } from '../../pipeline/staging/manifest.js';
-import type { Rounds } from './alternate.js';
-import { alternate } from './alternate.js';
 import { mustBeEqual } from './compare.js';
 import { generateMonth } from './generate.js';
-import { month } from './month.js';
-import type { Measured } from './measure.js';
-import { measure, pipeline, script } from './measure.js';
-import type { Row } from './row.js';
-import { describeFigures } from './row.js';
-import type { MonthSize } from './size.js';
-import { organizationNames } from './size.js';
-import { withStandIn } from './with-stand-in.js';
+import type { Measured, Rounds } from './measure.js';
+import { alternate, measure, pipeline, script } from './measure.js';
+import type { MonthSize } from './month.js';
+import { month, organizationNames } from './month.js';
+import { withStandIn } from './stand-in.js';
+import type { Row } from './table.js';
+import { describeFigures } from './table.js';
 
 export interface ExtractPlan {
   size: MonthSize;

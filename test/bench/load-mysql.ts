@@ -1,18 +1,13 @@
 import { join } from 'node:path';
 import { columnNames } from '../../load/schema.js';
 import type { TestServer } from '../support/mariadb.js';
-import type { Rounds } from './alternate.js';
-import { alternate } from './alternate.js';
-import { month } from './month.js';
-import type { Measured } from './measure.js';
-import { measure, pipeline, script } from './measure.js';
-import { hasProgram } from './programs.js';
-import { writeReadyFiles } from './ready-files.js';
-import type { Row } from './row.js';
-import { describeFigures } from './row.js';
-import { comparedLoads, createTables } from './server.js';
-import type { MonthSize } from './size.js';
-import { rowsOf } from './size.js';
+import { comparedLoads, createTables, hasProgram, writeReadyFiles } from './databases.js';
+import type { Measured, Rounds } from './measure.js';
+import { alternate, measure, pipeline, script } from './measure.js';
+import type { MonthSize } from './month.js';
+import { month, rowsOf } from './month.js';
+import type { Row } from './table.js';
+import { describeFigures } from './table.js';
 
 /** The load stage into MariaDB by either way, beside the server's own client and Knex. */
 export async function benchLoadMysql(
@@ -80,7 +75,7 @@ async function besideBatchInsert(sides: Sides, rows: number): Promise<Row[]> {
     batchInsert: () =>
       compared(peer, async () => {
         const measured = await measure(byKnex);
-        return { ...measured, seconds: Number(measured.stdout) };
+        return { ...measured, seconds: Number(measured.stdout), cpu: undefined };
       }),
   });
   await server.query(peer, 'SET GLOBAL local_infile = 1');

@@ -7,19 +7,15 @@ import type { Units } from '../../pipeline/shared/money.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { silent } from '../support/load-fixture.js';
 import { executeSqlite, querySqlite } from '../support/sqlite.js';
-import type { Rounds } from './alternate.js';
-import { alternate } from './alternate.js';
-import { decimals } from './columns.js';
 import type { Content } from './compare.js';
 import { mustBeEqual, mustHaveRows } from './compare.js';
-import { measure, pipeline } from './measure.js';
-import { month } from './month.js';
-import { hasProgram } from './programs.js';
-import { writeReadyFiles } from './ready-files.js';
-import type { Row } from './row.js';
-import { describeFigures } from './row.js';
-import type { MonthSize } from './size.js';
-import { rowsOf } from './size.js';
+import { hasProgram, writeReadyFiles } from './databases.js';
+import type { Rounds } from './measure.js';
+import { alternate, measure, pipeline } from './measure.js';
+import type { MonthSize } from './month.js';
+import { decimals, month, rowsOf } from './month.js';
+import type { Row } from './table.js';
+import { describeFigures } from './table.js';
 
 /** The load stage into a new SQLite file, beside the sqlite3 shell's import into the same table. */
 export async function benchLoadSqlite(

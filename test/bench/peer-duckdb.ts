@@ -3,9 +3,7 @@ import { billingPeriod, parseMonth } from '../../pipeline/shared/month.js';
 import type { Column } from '../../pipeline/staging/tables.js';
 import { consumption } from '../../pipeline/staging/tables.js';
 import { literal } from '../support/duckdb.js';
-import { duckdbType, quoted } from './columns.js';
-import { metricOf, metrics } from './metrics.js';
-import { organizationNames } from './size.js';
+import { duckdbType, metricOf, metrics, organizationNames, quoted } from './month.js';
 
 /**
  * `node peer-duckdb.js STAGING MONTH OUT`: consumption of every organization as Parquet (zstd) and CSV,

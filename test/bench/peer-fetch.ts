@@ -1,8 +1,7 @@
 import { CostExplorerClient, GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { timePeriod } from '../../pipeline/shared/month.js';
-import { metrics } from './metrics.js';
-import { month } from './month.js';
+import { metrics, month } from './month.js';
 
 /**
  * `node peer-fetch.js chain|script ORGANIZATION…`: the bare requests, one after the other, with the SDK's

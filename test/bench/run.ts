@@ -7,10 +7,11 @@ import { hideBin } from 'yargs/helpers';
 import { withSection } from '../docs/sections.js';
 import { root } from '../support/cli.js';
 import { bench, groups } from './bench.js';
-import { benchChart } from './chart.js';
 import { fortyPages } from './extract.js';
-import { sizes } from './size.js';
-import { benchTable } from './table.js';
+import { sizes } from './month.js';
+import { benchOn, otherNodes } from './nodes.js';
+import type { NodeRows } from './table.js';
+import { benchChart, benchTable } from './table.js';
 
 /** `npm run bench`: the table of docs/performance.md, measured on this machine. */
 const args = await yargs(hideBin(process.argv))
@@ -24,6 +25,11 @@ const args = await yargs(hideBin(process.argv))
     },
     only: { choices: groups, array: true, describe: 'Only these groups of rows' },
     rounds: { type: 'number', default: 5, describe: 'How often each side runs' },
+    json: {
+      type: 'boolean',
+      default: false,
+      describe: 'The rows as JSON, measured on this Node alone',
+    },
     write: {
       type: 'boolean',
       default: false,
@@ -35,23 +41,35 @@ const args = await yargs(hideBin(process.argv))
 
 // Ctrl-C ends the process that is measured; what was generated is then removed. A second one ends this too.
 process.once('SIGINT', () => process.stderr.write('stopping\n'));
+const others = args.json ? [] : await otherNodes();
 const all = args.size === '10k' ? groups.filter((group) => group !== 'tenfold') : groups;
 const rows = await bench({
   size: args.size === '10k' ? sizes['10k'] : sizes['1m'],
   tenfold: sizes['10m'],
+  detailAccounts: args.size === '10k' ? 200 : 20_000,
   extract: fortyPages,
   only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
   rounds: args.rounds,
   say: (line) => process.stderr.write(`${line}\n`),
 });
-const table = benchTable(rows);
+const own: NodeRows = { node: process.versions.node, rows };
+if (args.json) {
+  process.stdout.write(JSON.stringify(own));
+  process.exit();
+}
+const measured = [own];
+for (const node of others) {
+  process.stderr.write(`the same on ${node}\n`);
+  measured.push(await benchOn(node));
+}
+const table = benchTable(measured);
 process.stdout.write(`${table}\n`);
 if (args.write) {
   const file = join(root, 'docs/performance.md');
-  const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`;
+  const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${measured.map(({ node }) => node).join(' and ')}`;
   const section = `![Measured ratios beside their targets](performance.svg)\n\n${table}\n\nMedians of ${args.rounds} alternating runs on one machine (${machine}).`;
   const text = withSection(await readFile(file, 'utf8'), 'bench', section);
   const style = await resolveConfig(file);
   await writeFile(file, await format(text, { ...style, parser: 'markdown' }));
-  await writeFile(join(root, 'docs/performance.svg'), benchChart(rows));
+  await writeFile(join(root, 'docs/performance.svg'), benchChart(measured));
 }

@@ -1,5 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AwsContext } from '../../fixtures/cloud/aws.js';
 import { readAwsCall } from '../../fixtures/cloud/aws.js';
@@ -12,9 +15,10 @@ import { readVaultCall } from '../../fixtures/cloud/vault.js';
 import { demoData } from '../../fixtures/demo/data.js';
 import type { Operation } from '../../pipeline/staging/layout.js';
 import { extractionPrefix, pageFile } from '../../pipeline/staging/layout.js';
+import { bareEnvironment } from '../support/cli.js';
 import { positionOf } from './generate.js';
-import { extraction, month } from './month.js';
-import { organizationNames } from './size.js';
+import { script } from './measure.js';
+import { extraction, month, organizationNames } from './month.js';
 
 /**
  * The stand-in cloud, answering ListAccounts and GetCostAndUsage with the pages of a generated month as
@@ -88,4 +92,29 @@ function asSent(text: string): string {
   return JSON.stringify(JSON.parse(text), (key, value: unknown) =>
     key === 'JoinedTimestamp' ? Date.parse(String(value)) / 1000 : value,
   );
+}
+
+/** Does `work` with the stand-in in a process of its own, which ends with this one, whatever happens. */
+export async function withStandIn<T>(
+  staging: string,
+  latencyMs: number,
+  work: (environment: Record<string, string>) => Promise<T>,
+): Promise<T> {
+  const { program, args } = script('run-stand-in', [staging, String(latencyMs)]);
+  const child = spawn(program, args, {
+    env: bareEnvironment(),
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  try {
+    const [line] = (await Promise.race([
+      once(createInterface(child.stdout), 'line'),
+      exited.then(([code]) => Promise.reject(new Error(`the stand-in ended with ${code}`))),
+    ])) as [string];
+    return await work(JSON.parse(line) as Record<string, string>);
+  } finally {
+    child.stdin.end();
+    child.kill();
+    await exited;
+  }
 }

@@ -1,17 +1,18 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { startCloud } from '../../fixtures/cloud/cloud.js';
+import { demoData } from '../../fixtures/demo/data.js';
 import type { TestServer } from '../support/mariadb.js';
-import type { Rounds } from './alternate.js';
-import { alternate } from './alternate.js';
-import { month } from './month.js';
-import type { Measured } from './measure.js';
-import { measure, pipeline } from './measure.js';
-import type { Row } from './row.js';
-import { describeFigures } from './row.js';
-import { comparedLoads, createTables } from './server.js';
-import type { MonthSize } from './size.js';
-import { rowsOf } from './size.js';
-import { withStandIn } from './with-stand-in.js';
+import { querySqlite } from '../support/sqlite.js';
+import { mustHaveRows, parquetContent } from './compare.js';
+import { comparedLoads, createTables } from './databases.js';
+import type { Measured, Rounds } from './measure.js';
+import { alternate, measure, pipeline } from './measure.js';
+import type { MonthSize } from './month.js';
+import { month, rowsOf } from './month.js';
+import { withStandIn } from './stand-in.js';
+import type { Row } from './table.js';
+import { describeFigures } from './table.js';
 
 const oneByOne = ['extract', 'transform', 'load'].map((stage) => ['--stage', stage]);
 
@@ -61,10 +62,54 @@ export async function benchWholeRun(
 }
 
 function together(runs: readonly Measured[]): Measured {
+  const cpus = runs.flatMap(({ cpu }) => (cpu === undefined ? [] : [cpu]));
   const peaks = runs.flatMap(({ peak }) => (peak === undefined ? [] : [peak]));
   return {
     seconds: runs.reduce((sum, { seconds }) => sum + seconds, 0),
+    cpu: cpus.length === 0 ? undefined : cpus.reduce((sum, cpu) => sum + cpu, 0),
     peak: peaks.length === 0 ? undefined : Math.max(...peaks),
     stdout: '',
   };
+}
+
+/** Longest that a real month may take, in seconds. */
+const REAL_MONTH = 1.5;
+
+/** The demo's month from its stand-in cloud, which answers at once, into SQLite: what most runs are. */
+export async function benchRealMonth(rounds: Rounds, home: string): Promise<Row[]> {
+  const cloud = await startCloud({ data: demoData({ months: [month] }) });
+  let rows = 0;
+  try {
+    const { ours } = await alternate(rounds, {
+      ours: async () => {
+        const cwd = await mkdtemp(join(home, 'real-month-'));
+        const measured = await measure(
+          pipeline(['run', '--month', month], { cwd, env: cloud.environment }),
+        );
+        const [loaded] = querySqlite(
+          join(cwd, 'billing.sqlite'),
+          'SELECT count(*) AS n FROM consumption',
+        );
+        rows = Number(loaded?.['n']);
+        const files = `${cwd}/staging/parquet/consumption/month=${month}/*.parquet`;
+        mustHaveRows('a real month', await parquetContent(files), rows);
+        await rm(cwd, { recursive: true });
+        return measured;
+      },
+    });
+    return [
+      {
+        stage: 'whole run',
+        work: `a real month, ${rows.toLocaleString('en-US')} rows: all stages of the demo's four organizations without latency, into SQLite`,
+        beside: `${REAL_MONTH} s`,
+        bound: 'most',
+        target: 1,
+        ratio: ours.seconds / REAL_MONTH,
+        ours: describeFigures(ours, rows),
+        theirs: `${REAL_MONTH.toFixed(2)} s`,
+      },
+    ];
+  } finally {
+    await cloud.close();
+  }
 }

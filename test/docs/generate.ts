@@ -35,14 +35,9 @@ export async function markdownFiles(): Promise<string[]> {
  * @throws {Error} when a marker names a part that nothing makes, or nothing shows a part that is made.
  */
 export async function generate(): Promise<Map<string, string>> {
-  const commands = await commandFlags(tmpdir());
   const { demo, parts: samples } = await makeSamples();
   const parts = new Map<string, string>([
-    ['settings', settingsTable()],
-    ['organizations', organizationsTable()],
-    ['flags', flagsTable(commands)],
-    ['athena', athenaStatement()],
-    ...tableNames.map((table) => [table, columnsTable(table, tables[table])] as const),
+    ...(await declaredParts()),
     ...Object.entries(samples).map(([name, sample]) => [name, block(sample)] as const),
   ]);
   const shown = new Set<string>();
@@ -65,6 +60,18 @@ export async function generate(): Promise<Map<string, string>> {
   if (unused.length > 0) throw new Error(`no file shows ${unused.join(', ')}`);
   files.set(PICTURE, await currentPicture(demo));
   return files;
+}
+
+/** The parts that say what is declared: settings, flags and tables, by name. */
+export async function declaredParts(): Promise<ReadonlyMap<string, string>> {
+  const commands = await commandFlags(tmpdir());
+  return new Map([
+    ['settings', settingsTable()],
+    ['organizations', organizationsTable()],
+    ['flags', flagsTable(commands)],
+    ['athena', athenaStatement()],
+    ...tableNames.map((table) => [table, columnsTable(table, tables[table])] as const),
+  ]);
 }
 
 /** The picture that is there, when it is drawn as today and says the same apart from times; else a new one. */

@@ -5,8 +5,13 @@ import type {
   ChangesRequest,
   OrganizationChanges,
 } from '../../../pipeline/inspect/restatements.js';
-import { findChanges } from '../../../pipeline/inspect/restatements.js';
-import { DataError } from '../../../pipeline/shared/errors.js';
+import {
+  alignedLines,
+  findChanges,
+  newestUntil,
+  parseMoment,
+} from '../../../pipeline/inspect/restatements.js';
+import { DataError, UsageError } from '../../../pipeline/shared/errors.js';
 import { formatAmount } from '../../../pipeline/shared/money.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import type { Answers } from '../../support/extraction.js';
@@ -159,4 +164,42 @@ test('figures that are not those of the manifest are not compared', async (t) =>
     manifest: { extraction: second },
   });
   await t.throwsAsync(compare(staging), { instanceOf: DataError, message: /another extraction/ });
+});
+
+test('an extraction, an instant and a date each name a moment', (t) => {
+  t.is(parseMoment('20261101T020304Z'), '20261101T020304Z');
+  t.is(parseMoment('2026-11-01T02:03:04Z'), '20261101T020304Z');
+  t.is(parseMoment('2026-11-01T03:03:04.999+01:00'), '20261101T020304Z');
+  t.is(parseMoment('2026-11-01'), '20261101T235959Z');
+});
+
+for (const text of ['', 'yesterday', '2026-11', '2026-02-30', '20260230T000000Z', '2026-11-01,b']) {
+  test(`"${text}" is no moment`, (t) => {
+    t.throws(() => parseMoment(text), { instanceOf: UsageError, message: /neither an extraction/ });
+  });
+}
+
+test('the newest extraction at or before a moment is meant', (t) => {
+  const names = ['20261101T020304Z', '20261108T000000Z', '20261108T235959Z'];
+  t.is(newestUntil(names, '20261101T020303Z'), undefined);
+  t.is(newestUntil(names, '20261101T020304Z'), names[0]);
+  t.is(newestUntil(names, parseMoment('2026-11-07')), names[0]);
+  t.is(newestUntil(names, parseMoment('2026-11-08')), names[2]);
+});
+
+test('columns stand in line, also after wide characters and marks', (t) => {
+  const rows = [
+    ['日本', '1', 'x'],
+    ['e\u0301', '-12.5', 'y'],
+    ['', '', ''],
+  ];
+  t.deepEqual(
+    [...alignedLines(['name', 'amount', 'z'], rows, ['amount'])],
+    ['name  amount  z', '日本       1  x', 'e\u0301      -12.5  y', ''],
+  );
+});
+
+test('a table of 100,000 rows takes no more than its rows', (t) => {
+  const rows = Array.from({ length: 100_000 }, (_, index) => [String(index), 'b']);
+  t.is([...alignedLines(['a', 'b'], rows, ['a'])].length, 100_001);
 });

@@ -4,16 +4,16 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { parseMonth } from '../pipeline/shared/month.js';
-import type { Staging } from '../pipeline/staging/staging.js';
-import { root } from './support/cli.js';
-import { installPackages } from './support/debian.js';
-import { query } from './support/duckdb.js';
-import { costAnswer, group, makeExtraction } from './support/extraction.js';
-import { loadSlice, openFor, temporaryStaging } from './support/load-fixture.js';
-import { openServer } from './support/mariadb.js';
-import { querySqlite } from './support/sqlite.js';
-import { run } from './support/transform.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
+import { root } from '../support/cli.js';
+import { installPackages } from '../support/debian.js';
+import { query } from '../support/duckdb.js';
+import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { loadSlice, openFor, temporaryStaging } from '../support/load-fixture.js';
+import { openServer } from '../support/mariadb.js';
+import { querySqlite } from '../support/sqlite.js';
+import { run } from '../support/transform.js';
 
 /** The recipes of docs/reading.md, run as they stand. Those for pyarrow, polars, R and LibreOffice are run by hand. */
 const reading = await readFile(join(root, 'docs/reading.md'), 'utf8');

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import ts from 'typescript';
-import { pipeline, root, temporaryFolder } from '../support/cli.js';
+import { pipeline, root, temporaryFolder } from '../../support/cli.js';
 
 /** Other programs' flags that our messages name. */
 const ofOthers = new Set(['--profile', '--arn']);

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { vaultEndpoint, vaultPath } from '../../pipeline/config/vault-address.js';
-import { ConfigurationError } from '../../pipeline/shared/errors.js';
+import { vaultEndpoint, vaultPath } from '../../../pipeline/config/vault-address.js';
+import { ConfigurationError } from '../../../pipeline/shared/errors.js';
 
 const ADDRESS = 'https://vault.example.com:8200';
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { regionOf } from '../../pipeline/staging/tables.js';
+import { regionOf } from '../../../pipeline/staging/tables.js';
 
 for (const value of [
   'us-east-1',
