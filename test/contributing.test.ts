@@ -156,6 +156,33 @@ export const greet: CommandModule = {
     },
     { file: 'pipeline/cli.ts', find: /^ *\.command\(demo\)$/m, to: '$&.command(greet)' },
   ],
+  'a setting': [
+    {
+      file: 'pipeline/config/settings.ts',
+      find: /^ {2}'?maxRequests'?: \{$/m,
+      to: `  'greeting': {
+    flag: 'greeting',
+    env: 'PIPELINE_GREETING',
+    meaning: 'What to say',
+    unset: 'nothing',
+    schema: ({ text }) => text,
+  },
+$&`,
+    },
+  ],
+  'a field of an organization': [
+    {
+      file: 'pipeline/config/organization-fields.ts',
+      find: /^ {2}listAccounts: \{$/m,
+      to: `  costCenter: {
+    pattern: /^[A-Z]+$/,
+    write: 'write it in capitals',
+    meaning: 'who bears it',
+    unset: 'nobody',
+  },
+$&`,
+    },
+  ],
 };
 
 test('what contributing.md names is all that one of each needs', async (t) => {
@@ -229,6 +256,12 @@ test('what contributing.md names is all that one of each needs', async (t) => {
   );
   t.regex(parts.get('customers') ?? '', /^\| CostCenter \| string\(32\) \| Who bears it \|$/m);
   t.regex(parts.get('ledger') ?? '', /^\| RecordType /m);
+  t.regex(await inCopy(pipeline, 'run', '--help'), /^ +--greeting +What to say/m);
+  t.regex(parts.get('settings') ?? '', /^\| `greeting` \| `--greeting` .*`PIPELINE_GREETING`.* What to say/m);
+  t.regex(
+    parts.get('organizations') ?? '',
+    /^\| `costCenter` .*`aws_<name>_costCenter`.* who bears it/m,
+  );
   t.regex(parts.get('flags') ?? '', /^\| `--loud` \| greet \| In capitals \|$/m);
 });
 
