@@ -1,3 +1,4 @@
+import { advice, fetchAgain, nextRun } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Totals, Units } from '../pipeline/shared/money.js';
 import {
@@ -124,7 +125,11 @@ export function checkDifference(figures: Figures, tolerance: Units): void {
     new DataError(
       `${what}: a difference of ${apart}, more than the tolerance of ${formatAmount(tolerance)}${services}`,
       {
-        next: `fetch the month again with "pipeline run --stage extract --force --month ${month} --organization ${organization}", or take the difference with --tolerance`,
+        ...advice(
+          'fetch the month again with',
+          fetchAgain(figures),
+          ', or take the difference with --tolerance',
+        ),
       },
     );
   for (const { what, by, said, rows, sums } of comparedTotals(figures)) {
@@ -253,7 +258,7 @@ export function checkSums(
   throw new DataError(
     `${what}: expected ${describe(expected)}, found ${describe(sums)}; nothing was changed`,
     {
-      next: `run "pipeline run --stage transform --stage load --force --month ${manifest.month} --organization ${manifest.organization}"`,
+      ...advice('run', nextRun(['transform', 'load'], manifest, '--force')),
     },
   );
 }

@@ -3,6 +3,7 @@ import { parquetMetadataAsync, parquetRead } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import { advice, transformAgain } from '../pipeline/shared/commands.js';
 import { DataError, PipelineError } from '../pipeline/shared/errors.js';
 import { SCALE, formatAmount, parseAmount } from '../pipeline/shared/money.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
@@ -57,7 +58,7 @@ export async function* readCoded(
     }
   } catch (cause) {
     if (cause instanceof PipelineError) throw cause;
-    throw new DataError('the Parquet file cannot be read', { where, next: remake, cause });
+    throw new DataError('the Parquet file cannot be read', { where, ...remake, cause });
   }
 }
 
@@ -66,7 +67,7 @@ function checkRows(metadata: FileMetaData, rows: number, where: string): void {
   const counts = metadata.row_groups.map(({ num_rows }) => num_rows);
   const held = counts.reduce((sum, count) => sum + count, 0n);
   const fault = (what: string): DataError =>
-    new DataError(`the Parquet file ${what}`, { where, next: remake });
+    new DataError(`the Parquet file ${what}`, { where, ...remake });
   if (held !== BigInt(rows)) throw fault(`holds ${held} rows, its manifest says ${rows}`);
   if (metadata.num_rows !== held || counts.some((count) => count < 0n))
     throw fault(`counts ${metadata.num_rows} rows, its row groups hold ${counts.join(', ')}`);
@@ -86,7 +87,7 @@ function rangeReader(staging: Staging, file: ExportedFile, where: string): Async
       const content = await staging.read(file.key, { start, end });
       const bytes = content === undefined ? undefined : await readAll(content);
       if (bytes?.length !== end - start) {
-        throw new DataError('the Parquet file ends too early', { where, next: remake });
+        throw new DataError('the Parquet file ends too early', { where, ...remake });
       }
       return new Uint8Array(bytes).buffer;
     },
@@ -134,7 +135,7 @@ export async function readColumn(
   const values: Value[] = type === 'boolean' ? [false, true] : [];
   const keep = (value: Value): number => values.push(value) - 1;
   const fault = (what: string): DataError =>
-    new DataError(`the Parquet file ${what} column ${name}`, { where, next: remake });
+    new DataError(`the Parquet file ${what} column ${name}`, { where, ...remake });
   const readText = (bytes: Uint8Array): string => {
     const value = text.decode(bytes);
     // Characters are counted only when the UTF-16 units, never fewer, are too many.
@@ -258,7 +259,7 @@ export function storedTexts(table: TableName, batch: Batch, dialect: Dialect): s
 }
 
 /** What to do about a Parquet file that is not as it should be. */
-export const remake = 'make it anew with "pipeline run --stage transform --force"';
+export const remake = advice('make it anew with', transformAgain());
 
 /**
  * hyparquet turns a declared DECIMAL into a float. Declared as texts, the decimals' bytes come out as they
@@ -312,7 +313,7 @@ export function checkSchema(
   const fault = wrong === undefined ? 'it has more columns' : `its column ${wrong.name} differs`;
   throw new DataError(`the Parquet file is not of this version's standard profile: ${fault}`, {
     where,
-    next: remake,
+    ...remake,
   });
 }
 

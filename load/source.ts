@@ -1,3 +1,4 @@
+import { advice, nextRun, transformAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
@@ -16,10 +17,6 @@ export interface Source {
   sha256: string;
 }
 
-function transformCommand({ month, organization }: Slice): string {
-  return `pipeline run --stage transform --month ${month} --organization ${organization}`;
-}
-
 /**
  * Finds what the transform stage left for a slice.
  * @throws {DataError} when it left nothing, or nothing of the standard profile.
@@ -30,14 +27,14 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
   if (found === undefined) {
     throw new DataError('nothing to load: the month is not transformed yet', {
       where,
-      next: `run "${transformCommand(slice)}" first`,
+      ...advice('run', nextRun(['transform'], slice), ' first'),
     });
   }
   const { manifest } = found;
   if (manifest.month !== slice.month || manifest.organization !== slice.organization) {
     throw new DataError(
       `the manifest belongs to ${manifest.month} of ${manifest.organization}, not to this place`,
-      { where, next: `make it anew with "${transformCommand(slice)} --force"` },
+      { where, ...advice('make it anew with', transformAgain(slice)) },
     );
   }
   const fileOf = (table: TableName): ExportedFile => {
@@ -46,7 +43,10 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
     if (file !== undefined) return file;
     throw new DataError(
       `nothing to load: ${table} was exported without Parquet's standard profile`,
-      { where, next: `run "${transformCommand(slice)} --parquet standard --force"` },
+      {
+        where,
+        ...advice('run', nextRun(['transform'], slice, '--force', '--parquet', 'standard')),
+      },
     );
   };
   const files = {
@@ -64,17 +64,17 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
  * @throws {DataError} when one is missing or differs.
  */
 export async function checkFiles(staging: Staging, source: Source): Promise<void> {
-  const remake = `make it anew with "${transformCommand(source.manifest)} --force"`;
+  const remake = advice('make it anew with', transformAgain(source.manifest));
   for (const file of Object.values(source.files)) {
     const where = `${staging.location}/${file.key}`;
     const content = await staging.read(file.key);
     if (content === undefined)
-      throw new DataError('the file of the manifest is missing', { where, next: remake });
+      throw new DataError('the file of the manifest is missing', { where, ...remake });
     const { bytes, sha256 } = await digest(content);
     if (bytes !== file.bytes || sha256 !== file.sha256) {
       throw new DataError(
         `the file is not the one of the manifest: expected ${file.bytes} bytes with sha256 ${file.sha256}, found ${bytes} bytes with ${sha256}`,
-        { where, next: remake },
+        { where, ...remake },
       );
     }
   }

@@ -5,12 +5,13 @@ import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { demo } from './commands/demo.js';
 import { printFailure } from './commands/execute.js';
-import { onlyUsable } from './commands/options.js';
+import { onlyUsable, settingWords } from './commands/options.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { rememberFlags } from './shared/commands.js';
 import { InterruptedError, UsageError, describeError } from './shared/errors.js';
 import { printed, tell, told, watchChannels } from './shared/output.js';
 import { printable, printableLines, withoutSecrets } from './shared/printable.js';
@@ -58,6 +59,10 @@ const cli = yargs(words)
   .demandCommand(1, 'name a command')
   .strict()
   .check((args) => onlyUsable(args, words))
+  .middleware((args) => {
+    // What forces this run says nothing of the next one.
+    rememberFlags(settingWords({ ...args, 'force': false, 'accept-empty': false }));
+  })
   .version(version)
   .help()
   .alias('h', 'help')

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { advice, fetchAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type {
   NamedTotals,
@@ -52,7 +53,7 @@ function check(
   const fault = (held: string, said: string): DataError =>
     new DataError(`the staged pages ${held}, their manifest says ${said}`, {
       where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
-      next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
+      ...advice('restore the staged files, or fetch the month again with', fetchAgain(slice)),
     });
   if (rows !== counted.groups) throw fault(`hold ${rows} groups`, String(counted.groups));
   const sums = formatTotals(totals);
@@ -168,7 +169,7 @@ function differs(
     `AWS's ${what} as staged is ${JSON.stringify(found)}, its manifest says ${JSON.stringify(said)}`,
     {
       where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
-      next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
+      ...advice('restore the staged files, or fetch the month again with', fetchAgain(slice)),
     },
   );
 }

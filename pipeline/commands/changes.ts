@@ -3,6 +3,7 @@ import type { Config } from '../config/config.js';
 import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import type { OrganizationChanges } from '../inspect/restatements.js';
+import { advice } from '../shared/commands.js';
 import { DataError, UsageError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { print, printDocument, tell } from '../shared/output.js';
@@ -107,7 +108,11 @@ async function find(
   if (staged.length === 0) {
     throw new DataError(`nothing is staged for ${points.month}`, {
       where: staging.location,
-      next: 'fetch the month with "pipeline run", or name another folder with --staging',
+      ...advice(
+        'fetch the month with',
+        { months: [points.month], ...(organizations === undefined ? {} : { organizations }) },
+        ', or name another folder with --staging',
+      ),
     });
   }
   const unknown = organizations?.filter((name) => !staged.includes(name)) ?? [];

@@ -35,7 +35,7 @@ export const demo: CommandModule<object, Arguments> = {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
     const { resolveConfig } = await import('../config/config.js');
-    const { quoted } = await import('../run/summary.js');
+    const { quoted } = await import('../shared/commands.js');
     const selection = select({}, new Date());
     const folder = resolve(args.folder);
     await claim(folder);

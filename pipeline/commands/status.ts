@@ -1,5 +1,6 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import { select } from '../config/selection.js';
+import { shownCommand } from '../shared/commands.js';
 import { describeError } from '../shared/errors.js';
 import { answer } from './answer.js';
 import { configure } from './configure.js';
@@ -81,5 +82,5 @@ export const status: CommandModule<object, Arguments> = {
 function nothingStaged(location: string, isChosen: boolean): string {
   return isChosen
     ? `nothing is staged in ${location} for the chosen months and organizations; "pipeline status" alone shows all`
-    : `nothing is staged in ${location} yet; "pipeline run" fetches the last complete month`;
+    : `nothing is staged in ${location} yet; "${shownCommand({})}" fetches the last complete month`;
 }

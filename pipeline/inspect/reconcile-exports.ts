@@ -6,6 +6,7 @@ import type { Sums } from '../../load/driver.js';
 import { readCoded } from '../../load/read-parquet.js';
 import type { Source } from '../../load/source.js';
 import { findSource } from '../../load/source.js';
+import { advice, nextRun, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import {
   addTo,
@@ -22,7 +23,6 @@ import type { Staging } from '../staging/staging.js';
 import { digest } from '../staging/staging.js';
 import { columnIndex, furtherMoney, tableNames, tables } from '../staging/tables.js';
 import type { Layer, LayerName, Report } from './reconcile-findings.js';
-import { flagsOf } from './reconcile-findings.js';
 import type { FurtherFigures, StagedFigures } from './reconcile-pages.js';
 
 /** What the transform stage left, as far as it can be read. */
@@ -94,7 +94,7 @@ function compareWithPages(
 ): void {
   const place = {
     where: `${staging.location}/${transformManifestKey(report.slice)}`,
-    next: `run "pipeline run --stage transform --stage load ${flagsOf(report.slice)}"`,
+    ...advice('run', nextRun(['transform', 'load'], report.slice)),
   };
   if (manifest.extraction !== extraction || manifest.source !== source) {
     const older = manifest.extraction === extraction ? 'another state of it' : manifest.extraction;
@@ -167,7 +167,7 @@ async function wholeFiles(
         : `the file was altered: it has ${found.bytes} bytes and another sha256 than the ${file.bytes} bytes of its manifest`;
     report.add(file.key.startsWith('csv/') ? 'CSV' : 'Parquet', what, {
       where: `${staging.location}/${file.key}`,
-      next: `make it anew with "pipeline run --stage transform --force ${flagsOf(report.slice)}"`,
+      ...advice('make it anew with', transformAgain(report.slice)),
     });
   }
   return whole;
