@@ -31,6 +31,9 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
+/** One of the classes below, as the tables of the services' failures name it. */
+export type ErrorClass = new (message: string, details?: ErrorDetails) => PipelineError;
+
 /** Passing trouble: a network, a server, a throttle, a lock. Running the same command again may succeed. */
 export class TransientError extends PipelineError {}
 
