@@ -3,7 +3,6 @@ import { stages } from '../config/selection.js';
 import type { Subject } from '../shared/commands.js';
 import { commandText, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError } from '../shared/errors.js';
-import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import type { RunReport } from './runner.js';
 import type { TaskReport } from './task.js';
@@ -207,7 +206,7 @@ function withoutPlace(error: unknown, subject?: Subject): string {
   return `${error.message}${next === undefined ? '' : `; ${next}`}`;
 }
 
-function period(months: readonly Month[]): string {
+function period(months: readonly string[]): string {
   const [first = '', last = first] = [months[0], months.at(-1)];
   return months.length < 3 ? months.join(', ') : `${first} … ${last} (${months.length} months)`;
 }

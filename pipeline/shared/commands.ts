@@ -1,5 +1,3 @@
-import type { Month } from './month.js';
-
 /**
  * The `pipeline run` that people are told to type next. An error carries it as data, since a stage knows
  * neither the command line that it serves nor always its month: both are added where the advice is shown.
@@ -9,7 +7,7 @@ export interface NextRun {
   stages?: readonly string[];
   /** Flags that this step needs, whatever the run's own were. */
   flags?: readonly string[];
-  months?: readonly Month[];
+  months?: readonly string[];
   organizations?: readonly string[];
 }
 
@@ -23,7 +21,7 @@ export interface Advice {
 }
 
 interface Slice {
-  month: Month;
+  month: string;
   organization: string;
 }
 
