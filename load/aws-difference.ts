@@ -1,3 +1,4 @@
+import { advice, fetchAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { formatAmount, parseAmount } from '../pipeline/shared/money.js';
@@ -27,7 +28,11 @@ export function checkDifference(slice: BesideAws, tolerance: Units): void {
     new DataError(
       `${what}: a difference of ${apart}, more than the tolerance of ${formatAmount(tolerance)}${services}`,
       {
-        next: `fetch the month again with "pipeline run --stage extract --force --month ${month} --organization ${organization}", or take the difference with --tolerance`,
+        ...advice(
+          'fetch the month again with',
+          fetchAgain(slice),
+          ', or take the difference with --tolerance',
+        ),
       },
     );
   for (const { what, by, said, rows, sums } of comparisons(slice)) {

@@ -3,6 +3,7 @@ import { CsvError, parse } from 'csv-parse';
 import { z } from 'zod';
 import type { Source } from '../../load/source.js';
 import { checkSums, findSource, readTable } from '../../load/source.js';
+import { advice, nextRun, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import type { Sums, TotalsText } from '../shared/sums.js';
@@ -16,7 +17,7 @@ import type { Staging } from '../staging/staging.js';
 import { digest } from '../staging/staging.js';
 import { tableNames, tables } from '../staging/tables.js';
 import type { Layer, Report } from './reconcile-findings.js';
-import { flagsOf, textAdder } from './reconcile-findings.js';
+import { textAdder } from './reconcile-findings.js';
 import type { StagedFigures } from './reconcile-pages.js';
 
 /** What the transform stage left, as far as it can be read. */
@@ -84,7 +85,7 @@ function compareWithPages(
 ): void {
   const place = {
     where: `${staging.location}/${transformManifestKey(report.slice)}`,
-    next: `run "pipeline run --stage transform --stage load ${flagsOf(report.slice)}"`,
+    ...advice('run', nextRun(['transform', 'load'], report.slice)),
   };
   if (manifest.extraction !== extraction || manifest.source !== source) {
     const older = manifest.extraction === extraction ? 'another state of it' : manifest.extraction;
@@ -145,7 +146,7 @@ async function wholeFiles(
         : `the file was altered: it has ${found.bytes} bytes and another sha256 than the ${file.bytes} bytes of its manifest`;
     report.add(file.key.startsWith('csv/') ? 'CSV' : 'Parquet', what, {
       where: `${staging.location}/${file.key}`,
-      next: `make it anew with "pipeline run --stage transform --force ${flagsOf(report.slice)}"`,
+      ...advice('make it anew with', transformAgain(report.slice)),
     });
   }
   return whole;
