@@ -3,6 +3,7 @@ import { CsvError, parse } from 'csv-parse';
 import { z } from 'zod';
 import type { Source } from '../../load/source.js';
 import { checkSums, findSource, readTable } from '../../load/source.js';
+import type { Advice } from '../shared/commands.js';
 import { advice, nextRun, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
@@ -83,13 +84,14 @@ function compareWithPages(
   manifest: TransformManifest,
   { extraction, source, pages, consumption: rows, charges }: StagedFigures,
 ): void {
-  const place = {
-    where: `${staging.location}/${transformManifestKey(report.slice)}`,
-    ...advice('run', nextRun(['transform', 'load'], report.slice)),
-  };
+  const { slice } = report;
+  const place = (...flags: string[]): Advice & { where: string } => ({
+    where: `${staging.location}/${transformManifestKey(slice)}`,
+    ...advice('run', nextRun(['transform', 'load'], slice, ...flags)),
+  });
   if (manifest.extraction !== extraction || manifest.source !== source) {
     const older = manifest.extraction === extraction ? 'another state of it' : manifest.extraction;
-    report.add('Parquet', `the tables are not made from ${extraction} but from ${older}`, place);
+    report.add('Parquet', `the tables are not made from ${extraction} but from ${older}`, place());
     return;
   }
   const { customers, consumption } = manifest;
@@ -104,18 +106,14 @@ function compareWithPages(
     if (sameColumns(rows.columns, columns) && sameSums(charges, said)) return;
     const found = { columns: rows.columns, charges };
     const what = `the manifest says ${JSON.stringify({ columns, charges: said })} beside that, the staged pages give ${JSON.stringify(found)}`;
-    report.add('Parquet', what, { ...place, next: forced(place.next) });
+    report.add('Parquet', what, place('--force'));
     return;
   }
   report.add(
     'Parquet',
     `the manifest says ${figures(customers.rows, consumption.rows, consumption.totals)}, the staged pages give ${figures(pages.customers, pages.rows, pages.totals)}`,
-    { ...place, next: forced(place.next) },
+    place('--force'),
   );
-}
-
-function forced(command: string): string {
-  return command.replace(' --month', ' --force --month');
 }
 
 function figures(
