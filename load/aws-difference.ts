@@ -69,19 +69,19 @@ interface Comparison {
 }
 
 function* comparisons(slice: BesideAws): Generator<Comparison> {
-  const { awsTotal, awsMetrics = {}, consumption, charges } = slice;
+  const { awsTotal, awsMetrics, consumption, charges } = slice;
   // Without AWS's own total, the two tables are still to tell the same cost.
-  const isAsked = awsTotal !== undefined && awsTotal !== null;
+  const isAsked = awsTotal !== null;
   const by = isAsked ? 'by AWS' : 'by its rows';
   const total = isAsked ? awsTotal : consumption.totals;
-  const metrics = Object.entries(isAsked ? awsMetrics : (consumption.columns ?? {}));
+  const metrics = Object.entries(isAsked ? awsMetrics : consumption.columns);
   for (const [rows, table] of [
     ['its rows', isAsked ? consumption : undefined],
     ['its charges', charges],
   ] as const) {
     if (table === undefined) continue;
     yield { what: 'total', by, said: total, rows, sums: table.totals };
-    const { columns = {} } = table;
+    const { columns } = table;
     const isByUsageType = table === consumption && slice.scope.detail === 'usage-type';
     for (const [what, said] of metrics) {
       const shown =

@@ -83,7 +83,7 @@ export async function readAwsTotal(
   extraction: StagedExtraction,
   signal: AbortSignal,
 ): Promise<AwsTotal | null> {
-  const { awsTotal, awsMetrics = {} } = extraction.manifest;
+  const { awsTotal, awsMetrics } = extraction.manifest;
   let sums: Sums | undefined;
   for await (const { where, content } of totalPages(extraction, signal)) {
     sums ??= noSums();
