@@ -1,14 +1,14 @@
 import nodeVault from 'node-vault';
 import { z } from 'zod';
 import { vaultEndpoint, vaultPath } from '../pipeline/config/vault-address.js';
-import type { ErrorDetails } from '../pipeline/shared/errors.js';
+import type { ErrorClass } from '../pipeline/shared/errors.js';
 import {
   ConfigurationError,
   PipelineError,
   TransientError,
   throwIfInterrupted,
 } from '../pipeline/shared/errors.js';
-import { readInput } from '../pipeline/shared/files.js';
+import { codeOf, readInput } from '../pipeline/shared/files.js';
 import type { Log } from '../pipeline/shared/log.js';
 import { PROXY_LOGIN, proxyLogin } from '../pipeline/shared/network.js';
 import { keepSecret, said } from '../pipeline/shared/printable.js';
@@ -192,14 +192,13 @@ async function readCa(
   }
 }
 
-/** What was asked of Vault. */
-export type VaultStep = 'login' | 'read';
+type VaultStep = 'login' | 'read';
 
 const refused = z.object({ response: z.object({ statusCode: z.number(), body: z.unknown() }) });
 const faults = z.object({ errors: z.array(z.string()) });
 
 /** The HTTP status that Vault refused with; `undefined` when no answer came. */
-export function vaultStatus(cause: unknown): number | undefined {
+function vaultStatus(cause: unknown): number | undefined {
   return refused.safeParse(cause).data?.response.statusCode;
 }
 
@@ -207,129 +206,128 @@ export function vaultStatus(cause: unknown): number | undefined {
  * What a failed request to Vault means for people. Vault's own words are repeated without the secrets that
  * something on the way may have put into them; the request is not.
  */
-export function vaultError(cause: unknown, step: VaultStep, where: string): unknown {
+function vaultError(cause: unknown, step: VaultStep, where: string): unknown {
   if (cause instanceof PipelineError || !(cause instanceof Error)) return cause;
   const answer = refused.safeParse(cause).data?.response;
-  if (answer === undefined) return unanswered(cause, where);
-  const text = said(faults.safeParse(answer.body).data?.errors.join(', ') ?? '');
-  const words = text === '' ? '' : `: ${text}`;
-  if (answer.statusCode === PROXY_LOGIN) return proxyLogin(where);
-  return refusal(answer.statusCode, step, words, answer.body, { where });
+  const code = answer === undefined ? (codeOf(cause) ?? '') : String(answer.statusCode);
+  if (code === String(PROXY_LOGIN)) return proxyLogin(where);
+  const key = answer === undefined ? code : `${code} ${step}`;
+  const isTls = typeof answer?.body === 'string' && answer.body.includes('HTTPS server');
+  const meaning = meanings.find(([pattern]) => pattern.test(isTls ? `${key} https` : key));
+  if (meaning === undefined) return cause;
+  const [, kind, message, next] = meaning;
+  const words = said(faults.safeParse(answer?.body).data?.errors.join(', ') ?? '');
+  const text = message.replace('{code}', code);
+  return new kind(
+    text.replace(/:$/, () => (words === '' ? '' : `: ${words}`)),
+    { where, next },
+  );
 }
 
-function refusal(
-  status: number,
-  step: VaultStep,
-  words: string,
-  body: unknown,
-  details: ErrorDetails,
-): PipelineError {
-  switch (status) {
-    case 400:
-      if (typeof body === 'string' && body.includes('HTTPS server')) {
-        return new ConfigurationError('Vault speaks https at this address', {
-          ...details,
-          next: 'write VAULT_ADDR with https://',
-        });
-      }
-      return new ConfigurationError(
-        step === 'login'
-          ? `Vault did not accept the role id or the secret id${words}`
-          : `Vault did not accept the request${words}`,
-        {
-          ...details,
-          next:
-            step === 'login'
-              ? 'check VAULT_ROLE_ID and VAULT_SECRET_ID: a secret id expires and may be used up'
-              : 'check the path of the secret',
-        },
-      );
-    case 403:
-      return new ConfigurationError(`Vault denies access${words}`, {
-        ...details,
-        next:
-          step === 'login'
-            ? 'check VAULT_LOGIN_PATH, VAULT_NAMESPACE and the addresses that the role may log in from'
-            : "allow the role's policy to read this path, and check the path and VAULT_NAMESPACE",
-      });
-    case 404:
-      return new ConfigurationError(`Vault has nothing at this path${words}`, {
-        ...details,
-        next:
-          step === 'login'
-            ? 'check VAULT_LOGIN_PATH and VAULT_NAMESPACE'
-            : 'check the path and VAULT_NAMESPACE; in KV version 2 it has "data/" after the mount, as in secret/data/aws',
-      });
-    case 429:
-      return new TransientError(`Vault limits the rate of requests, or is a standby${words}`, {
-        ...details,
-        next: 'run the same command again later; let VAULT_ADDR name the active node',
-      });
-    case 412:
-    case 473:
-      return new TransientError(`this node of Vault lags behind the active one${words}`, {
-        ...details,
-        next: 'run the same command again',
-      });
-    case 501:
-      return new ConfigurationError('Vault is not initialized', {
-        ...details,
-        next: 'check VAULT_ADDR, or initialize Vault',
-      });
-    case 503:
-      return new TransientError(`Vault is sealed or under maintenance${words}`, {
-        ...details,
-        next: 'have it unsealed, then run the same command again',
-      });
-    default:
-      return status >= 500
-        ? new TransientError(`Vault failed with status ${status}${words}`, {
-            ...details,
-            next: 'run the same command again; if it stays so, look into the log of Vault',
-          })
-        : new ConfigurationError(`Vault answered with status ${status}${words}`, {
-            ...details,
-            next: 'check that VAULT_ADDR is the address of a Vault server',
-          });
-  }
-}
+const AGAIN = 'run the same command again';
 
-function unanswered(cause: Error, where: string): unknown {
-  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
-  if (code === 'ENOTFOUND') {
-    return new ConfigurationError('no host has the name in the address of Vault (ENOTFOUND)', {
-      where,
-      next: 'check VAULT_ADDR',
-    });
-  }
-  if (/^ERR_TLS|^ERR_SSL|^EPROTO$|CERT|SELF_SIGNED|VERIFY|CRL/.test(code)) {
-    return new ConfigurationError(`no trusted TLS connection to Vault (${code})`, {
-      where,
-      next: 'let VAULT_CACERT name the file of the CA that signed its certificate, and VAULT_ADDR the host that the certificate is for',
-    });
-  }
-  if (/^(E[A-Z]+|HPE_\w+)$/.test(code)) {
-    return new TransientError(
-      code === 'ETIMEDOUT'
-        ? 'Vault gave no answer in time'
-        : `Vault could not be reached (${code})`,
-      { where, next: 'check VAULT_ADDR and that Vault runs, then run the same command again' },
-    );
-  }
-  if (code === 'ERR_INVALID_CHAR' || code === 'ERR_INVALID_URL') {
-    return new ConfigurationError(
-      'a setting of Vault holds a character that no request can carry',
-      {
-        where,
-        next: 'check VAULT_ADDR, VAULT_NAMESPACE, VAULT_LOGIN_PATH and the paths of the secrets',
-      },
-    );
-  }
-  if (code.startsWith('ERR_OSSL')) {
-    return new ConfigurationError(`the file of VAULT_CACERT holds no certificates (${code})`, {
-      where,
-      next: 'let VAULT_CACERT name a readable file in PEM',
-    });
-  }
-  return cause;
-}
+/**
+ * What Vault's statuses at a step (`403 read`) and Node's codes mean; the first row that fits counts. A
+ * message that ends with a colon has Vault's own words behind it.
+ */
+const meanings: readonly [RegExp, kind: ErrorClass, message: string, next: string][] = [
+  [
+    /^400 .*https/,
+    ConfigurationError,
+    'Vault speaks https at this address',
+    'write VAULT_ADDR with https://',
+  ],
+  [
+    /^400 login/,
+    ConfigurationError,
+    'Vault did not accept the role id or the secret id:',
+    'check VAULT_ROLE_ID and VAULT_SECRET_ID: a secret id expires and may be used up',
+  ],
+  [/^400/, ConfigurationError, 'Vault did not accept the request:', 'check the path of the secret'],
+  [
+    /^403 login/,
+    ConfigurationError,
+    'Vault denies access:',
+    'check VAULT_LOGIN_PATH, VAULT_NAMESPACE and the addresses that the role may log in from',
+  ],
+  [
+    /^403/,
+    ConfigurationError,
+    'Vault denies access:',
+    "allow the role's policy to read this path, and check the path and VAULT_NAMESPACE",
+  ],
+  [
+    /^404 login/,
+    ConfigurationError,
+    'Vault has nothing at this path:',
+    'check VAULT_LOGIN_PATH and VAULT_NAMESPACE',
+  ],
+  [
+    /^404/,
+    ConfigurationError,
+    'Vault has nothing at this path:',
+    'check the path and VAULT_NAMESPACE; in KV version 2 it has "data/" after the mount, as in secret/data/aws',
+  ],
+  [
+    /^429/,
+    TransientError,
+    'Vault limits the rate of requests, or is a standby:',
+    `${AGAIN} later; let VAULT_ADDR name the active node`,
+  ],
+  [/^(412|473)/, TransientError, 'this node of Vault lags behind the active one:', AGAIN],
+  [/^501/, ConfigurationError, 'Vault is not initialized', 'check VAULT_ADDR, or initialize Vault'],
+  [
+    /^503/,
+    TransientError,
+    'Vault is sealed or under maintenance:',
+    `have it unsealed, then ${AGAIN}`,
+  ],
+  [
+    /^[5-9]\d\d/,
+    TransientError,
+    'Vault failed with status {code}:',
+    `${AGAIN}; if it stays so, look into the log of Vault`,
+  ],
+  [
+    /^\d/,
+    ConfigurationError,
+    'Vault answered with status {code}:',
+    'check that VAULT_ADDR is the address of a Vault server',
+  ],
+  [
+    /^ENOTFOUND$/,
+    ConfigurationError,
+    'no host has the name in the address of Vault ({code})',
+    'check VAULT_ADDR',
+  ],
+  [
+    /^ERR_TLS|^ERR_SSL|^EPROTO$|CERT|SELF_SIGNED|VERIFY|CRL/,
+    ConfigurationError,
+    'no trusted TLS connection to Vault ({code})',
+    'let VAULT_CACERT name the file of the CA that signed its certificate, and VAULT_ADDR the host that the certificate is for',
+  ],
+  [
+    /^ETIMEDOUT$/,
+    TransientError,
+    'Vault gave no answer in time',
+    `check VAULT_ADDR and that Vault runs, then ${AGAIN}`,
+  ],
+  [
+    /^(E[A-Z]+|HPE_\w+)$/,
+    TransientError,
+    'Vault could not be reached ({code})',
+    `check VAULT_ADDR and that Vault runs, then ${AGAIN}`,
+  ],
+  [
+    /^ERR_INVALID_(CHAR|URL)$/,
+    ConfigurationError,
+    'a setting of Vault holds a character that no request can carry',
+    'check VAULT_ADDR, VAULT_NAMESPACE, VAULT_LOGIN_PATH and the paths of the secrets',
+  ],
+  [
+    /^ERR_OSSL/,
+    ConfigurationError,
+    'the file of VAULT_CACERT holds no certificates ({code})',
+    'let VAULT_CACERT name a readable file in PEM',
+  ],
+];

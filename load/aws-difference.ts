@@ -1,3 +1,4 @@
+import { advice, fetchAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { formatAmount, parseAmount } from '../pipeline/shared/money.js';
@@ -27,7 +28,11 @@ export function checkDifference(slice: BesideAws, tolerance: Units): void {
     new DataError(
       `${what}: a difference of ${apart}, more than the tolerance of ${formatAmount(tolerance)}${services}`,
       {
-        next: `fetch the month again with "pipeline run --stage extract --force --month ${month} --organization ${organization}", or take the difference with --tolerance`,
+        ...advice(
+          'fetch the month again with',
+          fetchAgain(slice),
+          ', or take the difference with --tolerance',
+        ),
       },
     );
   for (const { what, by, said, rows, sums } of comparisons(slice)) {
@@ -64,19 +69,19 @@ interface Comparison {
 }
 
 function* comparisons(slice: BesideAws): Generator<Comparison> {
-  const { awsTotal, awsMetrics = {}, consumption, charges } = slice;
+  const { awsTotal, awsMetrics, consumption, charges } = slice;
   // Without AWS's own total, the two tables are still to tell the same cost.
-  const isAsked = awsTotal !== undefined && awsTotal !== null;
+  const isAsked = awsTotal !== null;
   const by = isAsked ? 'by AWS' : 'by its rows';
   const total = isAsked ? awsTotal : consumption.totals;
-  const metrics = Object.entries(isAsked ? awsMetrics : (consumption.columns ?? {}));
+  const metrics = Object.entries(isAsked ? awsMetrics : consumption.columns);
   for (const [rows, table] of [
     ['its rows', isAsked ? consumption : undefined],
     ['its charges', charges],
   ] as const) {
     if (table === undefined) continue;
     yield { what: 'total', by, said: total, rows, sums: table.totals };
-    const { columns = {} } = table;
+    const { columns } = table;
     const isByUsageType = table === consumption && slice.scope.detail === 'usage-type';
     for (const [what, said] of metrics) {
       const shown =

@@ -1,5 +1,7 @@
 import type { Knex } from 'knex';
-import type { ErrorDetails } from '../pipeline/shared/errors.js';
+import type { Advice } from '../pipeline/shared/commands.js';
+import { advice, transformAgain } from '../pipeline/shared/commands.js';
+import type { ErrorClass } from '../pipeline/shared/errors.js';
 import {
   ConfigurationError,
   DataError,
@@ -13,180 +15,111 @@ import { said } from '../pipeline/shared/printable.js';
 export const SILENT = 'PIPELINE_SILENT';
 export const INTERRUPTED = 'PIPELINE_INTERRUPTED';
 
-type ErrorClass = new (message: string, details: ErrorDetails) => PipelineError;
-
-interface Remedy {
-  codes: readonly string[];
-  kind: ErrorClass;
-  message: string;
-  next: string;
-}
-
 const again = 'run the same command again: the database is as it was before';
 
-/** Codes of mysql2, Node's sockets and SQLite, by what the user can do. */
-const remedies: readonly Remedy[] = [
-  {
-    codes: ['ER_ACCESS_DENIED_ERROR', 'ER_ACCESS_DENIED_NO_PASSWORD_ERROR'],
-    kind: ConfigurationError,
-    message: 'the database refuses user or password',
-    next: 'correct the user and password of --database, PIPELINE_DATABASE or the suivi secret; a user who must come by TLS (REQUIRE SSL) needs ?ssl=true in the address, or ssl: true in the secret',
-  },
-  {
-    codes: ['ER_SECURE_TRANSPORT_REQUIRED'],
-    kind: ConfigurationError,
-    message: 'the database server takes connections by TLS alone',
-    next: "add ?ssl=true to the database address (ssl: true to the suivi secret), with ?ssl-ca=FILE where the server's certificate is of an authority of your own",
-  },
-  {
-    codes: ['AUTH_SWITCH_PLUGIN_ERROR', 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED'],
-    kind: ConfigurationError,
-    message: 'the database server asks for a login that is not given here',
-    next: "connect by TLS with ?ssl=true or ?ssl-ca=FILE in the database address; on a network where nobody can stand in between, ?get-server-public-key=true takes the server's own key (in the suivi secret: ssl, ssl_ca, get_server_public_key)",
-  },
-  {
-    codes: ['ER_BINLOG_STMT_MODE_AND_ROW_ENGINE'],
-    kind: TransientError,
-    message: "the server's binlog_format has become STATEMENT since the command began",
-    next: again,
-  },
-  {
-    codes: ['ER_DBACCESS_DENIED_ERROR'],
-    kind: ConfigurationError,
-    message: 'the user has no right to this database',
-    next: 'let an administrator grant SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX on it to this user',
-  },
-  {
-    codes: ['ER_BAD_DB_ERROR'],
-    kind: ConfigurationError,
-    message: 'the server has no such database',
-    next: 'create it, for example with CREATE DATABASE … CHARACTER SET utf8mb4, or correct its name',
-  },
-  {
-    codes: ['ENOTFOUND', 'EAI_NONAME'],
-    kind: ConfigurationError,
-    message: 'the database host is unknown',
-    next: 'correct the host in the database address',
-  },
-  {
-    codes: ['ECONNREFUSED', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'],
-    kind: TransientError,
-    message: 'the database server cannot be reached',
-    next: 'check that it runs and that host and port are right, then run the same command again',
-  },
-  {
-    codes: [SILENT],
-    kind: TransientError,
-    message: 'the database gave no answer in time',
-    next: 'see whether the server works or waits for a lock, then run the same command again; --timeout SECONDS allows more',
-  },
-  {
-    codes: [
-      'ECONNRESET',
-      'EPIPE',
-      'PROTOCOL_CONNECTION_LOST',
-      'ER_SERVER_SHUTDOWN',
-      'ER_CONNECTION_KILLED',
-      'ER_QUERY_INTERRUPTED',
-      'ER_NET_READ_INTERRUPTED',
-      'ER_NET_READ_ERROR',
-    ],
-    kind: TransientError,
-    message: 'the connection to the database broke',
-    next: again,
-  },
-  {
-    codes: [
-      'ER_LOCK_WAIT_TIMEOUT',
-      'ER_LOCK_DEADLOCK',
-      'ER_CHECKREAD',
-      'SQLITE_BUSY',
-      'SQLITE_LOCKED',
-    ],
-    kind: TransientError,
-    message: 'something else has locked the tables',
-    next: again,
-  },
-  {
-    codes: ['ER_CON_COUNT_ERROR', 'ER_TOO_MANY_USER_CONNECTIONS', 'ER_USER_LIMIT_REACHED'],
-    kind: TransientError,
-    message: 'the database has too many connections',
-    next: again,
-  },
-  {
-    codes: ['ER_DISK_FULL', 'ER_RECORD_FILE_FULL', 'EE_WRITE', 'EE_DISK_FULL', 'SQLITE_FULL'],
-    kind: TransientError,
-    message: "the database's disk is full",
-    next: `make room there, then ${again}`,
-  },
-  {
-    codes: ['ER_NET_PACKET_TOO_LARGE'],
-    kind: ConfigurationError,
-    message: 'the server takes no statement of this size',
-    next: "raise the server's max_allowed_packet (16 MiB is usual)",
-  },
-  {
-    codes: [
-      'ER_OPTION_PREVENTS_STATEMENT',
-      'ER_READ_ONLY_MODE',
-      'SQLITE_READONLY',
-      'SQLITE_PERM',
-      'SQLITE_AUTH',
-    ],
-    kind: ConfigurationError,
-    message: 'the database can only be read',
-    next: 'name the primary server, or a file that this user may write',
-  },
-  {
-    codes: ['SQLITE_CANTOPEN'],
-    kind: ConfigurationError,
-    message: 'the database file cannot be opened or made',
-    next: 'check that its folder exists and that this user may write there',
-  },
-  {
-    codes: ['SQLITE_NOTADB', 'SQLITE_CORRUPT'],
-    kind: ConfigurationError,
-    message: 'the file is not an SQLite database, or is damaged',
-    next: 'name another file, or restore this one',
-  },
-  {
-    codes: [
-      'HANDSHAKE_SSL_ERROR',
-      'HANDSHAKE_NO_SSL_SUPPORT',
-      'SELF_SIGNED_CERT_IN_CHAIN',
-      'DEPTH_ZERO_SELF_SIGNED_CERT',
-      'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-      'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-      'ERR_TLS_CERT_ALTNAME_INVALID',
-      'CERT_HAS_EXPIRED',
-    ],
-    kind: ConfigurationError,
-    message: 'no trusted TLS connection to the database',
-    next: "check the server's certificate, the host name or address that it must name, and the authorities of ?ssl-ca=; a certificate that names no host, such as the one that MySQL makes for itself, needs ?ssl-mode=verify-ca beside ?ssl-ca=",
-  },
-  {
-    codes: [
-      'ER_DATA_TOO_LONG',
-      'ER_WARN_DATA_OUT_OF_RANGE',
-      'ER_TRUNCATED_WRONG_VALUE',
-      'ER_DUP_ENTRY',
-      'ER_BAD_NULL_ERROR',
-    ],
-    kind: DataError,
-    message: 'the database does not take a value',
-    next: 'make the tables anew with "pipeline run --stage transform --force"',
-  },
+/**
+ * What the codes of mysql2, Node's sockets and SQLite mean, and what to do, by the class of the error. A code of
+ * SQLite stands for its extended ones too (`SQLITE_BUSY_SNAPSHOT`).
+ */
+const meanings: readonly (readonly [
+  kind: ErrorClass,
+  byCodes: Readonly<Record<string, readonly [message: string, next: string | Advice]>>,
+])[] = [
+  [
+    ConfigurationError,
+    {
+      'ER_ACCESS_DENIED_ERROR ER_ACCESS_DENIED_NO_PASSWORD_ERROR': [
+        'the database refuses user or password',
+        'correct the user and password of --database, PIPELINE_DATABASE or the suivi secret; a user who must come by TLS (REQUIRE SSL) needs ?ssl=true in the address, or ssl: true in the secret',
+      ],
+      'ER_SECURE_TRANSPORT_REQUIRED': [
+        'the database server takes connections by TLS alone',
+        "add ?ssl=true to the database address (ssl: true to the suivi secret), with ?ssl-ca=FILE where the server's certificate is of an authority of your own",
+      ],
+      'AUTH_SWITCH_PLUGIN_ERROR MYSQL_CLEAR_PASSWORD_NOT_ENABLED': [
+        'the database server asks for a login that is not given here',
+        "connect by TLS with ?ssl=true or ?ssl-ca=FILE in the database address; on a network where nobody can stand in between, ?get-server-public-key=true takes the server's own key (in the suivi secret: ssl, ssl_ca, get_server_public_key)",
+      ],
+      'ER_DBACCESS_DENIED_ERROR': [
+        'the user has no right to this database',
+        'let an administrator grant SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX on it to this user',
+      ],
+      'ER_BAD_DB_ERROR': [
+        'the server has no such database',
+        'create it, for example with CREATE DATABASE … CHARACTER SET utf8mb4, or correct its name',
+      ],
+      'ENOTFOUND EAI_NONAME': [
+        'the database host is unknown',
+        'correct the host in the database address',
+      ],
+      'ER_NET_PACKET_TOO_LARGE': [
+        'the server takes no statement of this size',
+        "raise the server's max_allowed_packet (16 MiB is usual)",
+      ],
+      'ER_OPTION_PREVENTS_STATEMENT ER_READ_ONLY_MODE SQLITE_READONLY SQLITE_PERM SQLITE_AUTH': [
+        'the database can only be read',
+        'name the primary server, or a file that this user may write',
+      ],
+      'SQLITE_CANTOPEN': [
+        'the database file cannot be opened or made',
+        'check that its folder exists and that this user may write there',
+      ],
+      'SQLITE_NOTADB SQLITE_CORRUPT': [
+        'the file is not an SQLite database, or is damaged',
+        'name another file, or restore this one',
+      ],
+      'HANDSHAKE_SSL_ERROR HANDSHAKE_NO_SSL_SUPPORT SELF_SIGNED_CERT_IN_CHAIN DEPTH_ZERO_SELF_SIGNED_CERT UNABLE_TO_VERIFY_LEAF_SIGNATURE UNABLE_TO_GET_ISSUER_CERT_LOCALLY ERR_TLS_CERT_ALTNAME_INVALID CERT_HAS_EXPIRED':
+        [
+          'no trusted TLS connection to the database',
+          "check the server's certificate, the host name or address that it must name, and the authorities of ?ssl-ca=; a certificate that names no host, such as the one that MySQL makes for itself, needs ?ssl-mode=verify-ca beside ?ssl-ca=",
+        ],
+    },
+  ],
+  [
+    TransientError,
+    {
+      'ER_BINLOG_STMT_MODE_AND_ROW_ENGINE': [
+        "the server's binlog_format has become STATEMENT since the command began",
+        again,
+      ],
+      'ECONNREFUSED ETIMEDOUT EHOSTUNREACH ENETUNREACH EAI_AGAIN': [
+        'the database server cannot be reached',
+        'check that it runs and that host and port are right, then run the same command again',
+      ],
+      [SILENT]: [
+        'the database gave no answer in time',
+        'see whether the server works or waits for a lock, then run the same command again; --timeout SECONDS allows more',
+      ],
+      'ECONNRESET EPIPE PROTOCOL_CONNECTION_LOST ER_SERVER_SHUTDOWN ER_CONNECTION_KILLED ER_QUERY_INTERRUPTED ER_NET_READ_INTERRUPTED ER_NET_READ_ERROR':
+        ['the connection to the database broke', again],
+      'ER_LOCK_WAIT_TIMEOUT ER_LOCK_DEADLOCK ER_CHECKREAD SQLITE_BUSY SQLITE_LOCKED': [
+        'something else has locked the tables',
+        again,
+      ],
+      'ER_CON_COUNT_ERROR ER_TOO_MANY_USER_CONNECTIONS ER_USER_LIMIT_REACHED': [
+        'the database has too many connections',
+        again,
+      ],
+      'ER_DISK_FULL ER_RECORD_FILE_FULL EE_WRITE EE_DISK_FULL SQLITE_FULL': [
+        "the database's disk is full",
+        `make room there, then ${again}`,
+      ],
+    },
+  ],
+  [
+    DataError,
+    {
+      'ER_DATA_TOO_LONG ER_WARN_DATA_OUT_OF_RANGE ER_TRUNCATED_WRONG_VALUE ER_DUP_ENTRY ER_BAD_NULL_ERROR':
+        [
+          'the database does not take a value',
+          advice('make the tables anew with', transformAgain()),
+        ],
+    },
+  ],
 ];
 
-const rightDenied = /^([A-Z][A-Z, ]*?) command denied/;
-
-interface DriverError {
-  code: string;
-  text: string;
-}
-
 /** What the driver said, without the statement that Knex puts before it. */
-function readDriverError(cause: unknown): DriverError {
+function readDriverError(cause: unknown): { code: string; text: string } {
   if (!(cause instanceof Error)) return { code: '', text: String(cause) };
   const { code, sqlMessage } = cause as { code?: unknown; sqlMessage?: unknown };
   const text =
@@ -213,31 +146,31 @@ export function databaseError(cause: unknown, where: string): PipelineError {
   if (cause instanceof PipelineError) return cause;
   const { code, text } = readDriverError(cause);
   if (code === INTERRUPTED) return new InterruptedError();
-  const [, right] = rightDenied.exec(text) ?? [];
+  const right = /^([A-Z][A-Z, ]*?) command denied/.exec(text)?.[1];
   if (right !== undefined) {
     return new ConfigurationError(`the user lacks the right ${right} on the database`, {
       where,
       next: `let an administrator grant ${right} on it to this user`,
     });
   }
-  const short = said(text);
-  const remedy = remedies.find(({ codes }) =>
-    codes.some(
-      (known) => code === known || (known.startsWith('SQLITE_') && code.startsWith(`${known}_`)),
-    ),
+  const words = said(text);
+  if (/errno: 28|Got error 28|No space left/.test(text))
+    return new TransientError(`the database's disk is full (${words})`, { where, next: again });
+  for (const [kind, byCodes] of meanings) {
+    for (const [codes, [message, next]] of Object.entries(byCodes)) {
+      if (!isAmong(codes.split(' '), code)) continue;
+      const details = { where, ...(typeof next === 'string' ? { next } : next) };
+      return new kind(`${message} (${words === '' ? code : words})`, details);
+    }
+  }
+  const failed = `the database failed: ${words}${code === '' ? '' : ` (${code})`}`;
+  return new TransientError(failed, { where, next: again });
+}
+
+function isAmong(codes: readonly string[], code: string): boolean {
+  return codes.some(
+    (one) => code === one || (one.startsWith('SQLITE_') && code.startsWith(`${one}_`)),
   );
-  const diskFull = /errno: 28|Got error 28|No space left/.test(text);
-  if (diskFull) {
-    return new TransientError(`the database's disk is full (${short})`, { where, next: again });
-  }
-  if (remedy === undefined) {
-    return new TransientError(`the database failed: ${short}${code === '' ? '' : ` (${code})`}`, {
-      where,
-      next: again,
-    });
-  }
-  const detail = short === '' ? code : short;
-  return new remedy.kind(`${remedy.message} (${detail})`, { where, next: remedy.next });
 }
 
 /** Runs a step, translating the driver's failures. */

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { advice, nextRun } from '../pipeline/shared/commands.js';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
@@ -167,12 +168,16 @@ async function checkCollapse(
   const list = (of: 'loaded' | 'found'): string =>
     gone.map((figure) => `${figure[of]} ${figure.what}`).join(' and ');
   const { month, organization } = slice;
-  const missing = gone.some(({ asked }) => asked === false) ? ' --by-record-type' : '';
+  const missing = gone.some(({ asked }) => asked === false) ? ['--by-record-type'] : [];
   throw new DataError(
     `${organization}'s ${month} is loaded with ${list('loaded')}, and extraction ${extraction} has ${list('found')}: nothing was changed`,
     {
       where,
-      next: `fetch the month again with "pipeline run --force${missing} --month ${month} --organization ${organization}", or, if it is true, load it with --accept-empty`,
+      ...advice(
+        'fetch the month again with',
+        nextRun([], slice, '--force', ...missing),
+        ', or, if it is true, load it with --accept-empty',
+      ),
     },
   );
 }

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { Knex } from 'knex';
 import type { Connection } from 'mysql2';
 import { z } from 'zod';
+import { advice, transformAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Coded, CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import { codedAt } from '../pipeline/staging/batch.js';
@@ -124,7 +125,7 @@ async function refuseWarnings(trx: Knex, table: TableName, count: number): Promi
   const [messages] = warnings.parse(await trx.raw('SHOW WARNINGS LIMIT 3'));
   throw new DataError(
     `the database does not take ${count} values of ${table} as they are: ${messages.map(({ Message }) => Message).join('; ')}`,
-    { next: 'make the tables anew with "pipeline run --stage transform --force"' },
+    advice('make the tables anew with', transformAgain()),
   );
 }
 

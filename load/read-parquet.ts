@@ -1,6 +1,7 @@
 import type { AsyncBuffer, FileMetaData, SchemaElement } from 'hyparquet';
 import { parquetMetadata, parquetRead } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
+import type { NextRun } from '../pipeline/shared/commands.js';
 import { DataError, PipelineError } from '../pipeline/shared/errors.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import { coded } from '../pipeline/staging/batch.js';
@@ -11,6 +12,8 @@ import { DECIMAL } from '../pipeline/staging/tables.js';
 export interface Origin {
   where: string;
   next: string;
+  /** The command in `next`. */
+  command?: NextRun;
 }
 
 /**

@@ -126,7 +126,11 @@ async function addIndex(knex: Knex, table: string, columns: readonly string[]): 
       builder.index([...columns]);
     });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ER_DUP_KEYNAME') throw error;
+    const { code, message } = error as { code?: unknown; message?: unknown };
+    const isThere =
+      code === 'ER_DUP_KEYNAME' ||
+      (code === 'SQLITE_ERROR' && /^.*index \S+ already exists/.test(String(message)));
+    if (!isThere) throw error;
   }
 }
 

@@ -1,3 +1,4 @@
+import { advice, nextRun, transformAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Sums, SumsText } from '../pipeline/shared/sums.js';
 import { describeSums, formatSums, sameSums } from '../pipeline/shared/sums.js';
@@ -21,10 +22,6 @@ export interface Source {
   sha256: string;
 }
 
-function transformCommand({ month, organization }: Slice): string {
-  return `pipeline run --stage transform --month ${month} --organization ${organization}`;
-}
-
 /**
  * Finds what the transform stage left for a slice.
  * @throws {DataError} when it left nothing, or nothing of the standard profile.
@@ -35,14 +32,14 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
   if (found === undefined) {
     throw new DataError('nothing to load: the month is not transformed yet', {
       where,
-      next: `run "${transformCommand(slice)}" first`,
+      ...advice('run', nextRun(['transform'], slice), ' first'),
     });
   }
   const { manifest } = found;
   if (manifest.month !== slice.month || manifest.organization !== slice.organization) {
     throw new DataError(
       `the manifest belongs to ${manifest.month} of ${manifest.organization}, not to this place`,
-      { where, next: `make it anew with "${transformCommand(slice)} --force"` },
+      { where, ...advice('make it anew with', transformAgain(slice)) },
     );
   }
   const fileOf = (table: TableName): ExportedFile => {
@@ -51,7 +48,10 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
     if (file !== undefined) return file;
     throw new DataError(
       `nothing to load: ${table} was exported without Parquet's standard profile`,
-      { where, next: `run "${transformCommand(slice)} --parquet standard --force"` },
+      {
+        where,
+        ...advice('run', nextRun(['transform'], slice, '--force', '--parquet', 'standard')),
+      },
     );
   };
   const made = tableNames.filter((table) => manifest[table] !== undefined);
@@ -77,7 +77,7 @@ export async function* readTable(
   if (file === undefined) return;
   const origin = {
     where: `${staging.location}/${file.key}`,
-    next: `make it anew with "${transformCommand(manifest)} --force"`,
+    ...advice('make it anew with', transformAgain(manifest)),
   };
   const bytes = await readFile(staging, file, origin);
   yield* readParquet(bytes, tables[table], tableSums(manifest, table).rows, origin);
@@ -140,7 +140,7 @@ export function checkSums(
   throw new DataError(
     `${what}: expected ${describe(expected)}, found ${describe(found)}; nothing was changed`,
     {
-      next: `run "pipeline run --stage transform --stage load --force --month ${manifest.month} --organization ${manifest.organization}"`,
+      ...advice('run', nextRun(['transform', 'load'], manifest, '--force')),
     },
   );
 }

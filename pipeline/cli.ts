@@ -10,6 +10,8 @@ import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { settingWords } from './config/settings.js';
+import { rememberFlags } from './shared/commands.js';
 import { UsageError, describeError } from './shared/errors.js';
 import { printed, tell, told, watchChannels } from './shared/output.js';
 import { printable, printableLines, withoutSecrets } from './shared/printable.js';
@@ -48,6 +50,9 @@ const cli = yargs(words)
   .demandCommand(1, 'name a command')
   .strict()
   .check((args) => onlyUsable(args, words))
+  .middleware((args) => {
+    rememberFlags(settingWords(args));
+  })
   .version(version)
   .help()
   .alias('h', 'help')

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { advice, fetchAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
@@ -82,7 +83,7 @@ export async function readAwsTotal(
   extraction: StagedExtraction,
   signal: AbortSignal,
 ): Promise<AwsTotal | null> {
-  const { awsTotal, awsMetrics = {} } = extraction.manifest;
+  const { awsTotal, awsMetrics } = extraction.manifest;
   let sums: Sums | undefined;
   for await (const { where, content } of totalPages(extraction, signal)) {
     sums ??= noSums();
@@ -155,7 +156,7 @@ function differs(
 function restorable({ staging, slice, manifest }: StagedExtraction, message: string): DataError {
   return new DataError(message, {
     where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
-    next: `restore the staged files, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`,
+    ...advice('restore the staged files, or fetch the month again with', fetchAgain(slice)),
   });
 }
 

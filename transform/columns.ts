@@ -1,3 +1,4 @@
+import { advice, fetchAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { ParsedAmount } from '../pipeline/shared/money.js';
 import { PRECISION, SCALE, fits, parseAmount } from '../pipeline/shared/money.js';
@@ -33,7 +34,7 @@ export interface Place {
 export function rowFault({ where, row }: Place, message: string): DataError {
   return new DataError(`row ${row} ${message}`, {
     where,
-    next: 'fetch the month again with "pipeline run --stage extract --force"; if it stays so, report it',
+    ...advice('fetch the month again with', fetchAgain(), '; if it stays so, report it'),
   });
 }
 
@@ -179,7 +180,7 @@ function checkFit({ totals, columns }: RowTally, last: Place | undefined): void 
         `the sum of ${name} in ${currency} up to row ${last.row} does not fit DECIMAL(${PRECISION},${SCALE})`,
         {
           where: last.where,
-          next: 'fetch the month again with "pipeline run --stage extract --force"; if it stays so, report it',
+          ...advice('fetch the month again with', fetchAgain(), '; if it stays so, report it'),
         },
       );
     }

@@ -1,5 +1,6 @@
 import { isAscii } from 'node:buffer';
 import { z } from 'zod';
+import { advice, fetchAgain, nextRun } from '../pipeline/shared/commands.js';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import { isInstant, periodFault } from '../pipeline/staging/answers.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
@@ -181,14 +182,14 @@ async function* pages<Content>(
   reader: Reader<Content>,
   signal: AbortSignal,
 ): AsyncGenerator<Page<Content>> {
-  const remedy = `restore the file, or fetch the month again with "pipeline run --stage extract --force --month ${slice.month} --organization ${slice.organization}"`;
+  const remedy = advice('restore the file, or fetch the month again with', fetchAgain(slice));
   for (const listed of manifest.pages) {
     if (parsePageFile(listed.file)?.operation !== operation) continue;
     throwIfInterrupted(signal);
     const key = extractionPrefix(slice, manifest.extraction) + listed.file;
     const where = `${staging.location}/${key}`;
     const fault = (message: string, cause?: unknown): DataError =>
-      new DataError(message, { where, next: remedy, cause });
+      new DataError(message, { where, ...remedy, cause });
 
     const stream = await staging.read(key);
     if (stream === undefined) throw fault('a staged page is missing');
@@ -340,9 +341,9 @@ export async function readExtraction(
   return { manifest, source: sha256Of(bytes) };
 }
 
-function notStaged({ location }: Staging, { month, organization }: Slice): DataError {
-  return new DataError(`nothing is staged for ${month} of ${organization}`, {
+function notStaged({ location }: Staging, slice: Slice): DataError {
+  return new DataError(`nothing is staged for ${slice.month} of ${slice.organization}`, {
     where: location,
-    next: `run "pipeline run --stage extract --month ${month} --organization ${organization}"`,
+    ...advice('run', nextRun(['extract'], slice)),
   });
 }

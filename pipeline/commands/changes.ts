@@ -1,4 +1,5 @@
 import { select } from '../config/selection.js';
+import { advice } from '../shared/commands.js';
 import { DataError, UsageError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { print, tell } from '../shared/output.js';
@@ -48,7 +49,11 @@ export const changes = command({
     if (staged.length === 0) {
       throw new DataError(`nothing is staged for ${month}`, {
         where: staging.location,
-        next: 'fetch the month with "pipeline run", or name another folder with --staging',
+        ...advice(
+          'fetch the month with',
+          { months: [month], ...(chosen === undefined ? {} : { organizations: chosen }) },
+          ', or name another folder with --staging',
+        ),
       });
     }
     const unknown = chosen?.filter((name) => !staged.includes(name)) ?? [];

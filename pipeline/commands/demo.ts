@@ -27,7 +27,7 @@ export const demo = command({
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
     const { resolveConfig } = await import('../config/config.js');
-    const { quoted } = await import('../run/summary.js');
+    const { quoted } = await import('../shared/commands.js');
     const cloud = await startCloud({ data: demoData({ months: selection.months }) });
     try {
       isolate(process.env, cloud.environment);

@@ -36,12 +36,11 @@ export const run = command({
   },
   async work({ selection, config }, context, args) {
     const { resumeCommand } = await import('../run/summary.js');
-    const { force, 'accept-empty': acceptEmpty, 'config': file } = args;
+    const { force, 'accept-empty': acceptEmpty } = args;
     const resume = resumeCommand(selection.stages, [
       // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
       ...(force ? ['--force'] : []),
       ...(acceptEmpty ? ['--accept-empty'] : []),
-      ...(file === undefined ? [] : ['--config', file]),
       ...settingWords(args),
     ]);
     return runStages({ config, selection, force, acceptEmpty }, resume, context);

@@ -1,4 +1,5 @@
 import { selectStaged } from '../config/selection.js';
+import { shownCommand } from '../shared/commands.js';
 import { describeError } from '../shared/errors.js';
 import { command, configure, flags, pick } from './command.js';
 
@@ -45,5 +46,5 @@ export const status = command({
 function nothingStaged(location: string, isChosen: boolean): string {
   return isChosen
     ? `nothing is staged in ${location} for the chosen months and organizations; "pipeline status" alone shows all`
-    : `nothing is staged in ${location} yet; "pipeline run" fetches the last complete month`;
+    : `nothing is staged in ${location} yet; "${shownCommand({})}" fetches the last complete month`;
 }

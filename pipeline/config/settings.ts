@@ -248,9 +248,9 @@ function flagOptions({ given, meaning, default: value, unit }: Setting): FlagOpt
   return { type: 'string', requiresArg: true, describe };
 }
 
-/** The settings among a command's flags, as the words of a command that is to do the same. */
+/** The configuration file and the settings among a command's flags, as the words of a command that is to do the same. */
 export function settingWords(flags: Readonly<Record<string, unknown>>): string[] {
-  return Object.keys(settingFlags).flatMap((flag) => {
+  return ['config', ...Object.keys(settingFlags)].flatMap((flag) => {
     const value = flags[flag];
     if (typeof value === 'boolean') return [value ? `--${flag}` : `--no-${flag}`];
     const values: readonly unknown[] = Array.isArray(value) ? value : [value];

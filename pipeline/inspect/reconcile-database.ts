@@ -8,6 +8,7 @@ import { isOutdated } from '../../load/schema.js';
 import { checkSums, readTable } from '../../load/source.js';
 import type { StoredRow } from '../../load/values.js';
 import { NULL, createWriter, readRows } from '../../load/values.js';
+import { advice, nextRun } from '../shared/commands.js';
 import { ConfigurationError, DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
@@ -21,7 +22,7 @@ import type { Staging } from '../staging/staging.js';
 import { columnIndex, tableNames, tables } from '../staging/tables.js';
 import type { ExportedFigures } from './reconcile-exports.js';
 import type { Layer, Report } from './reconcile-findings.js';
-import { flagsOf, textAdder } from './reconcile-findings.js';
+import { textAdder } from './reconcile-findings.js';
 
 /** What the database holds of a slice. */
 export interface StoredFigures {
@@ -97,7 +98,7 @@ export function nothingStored({ location }: ReadingDatabase, report: Report): St
 function reportUnloaded(where: string, report: Report): void {
   report.add('database', 'the month of this organization is staged, but not loaded', {
     where,
-    next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
+    ...advice('run', nextRun(['load'], report.slice)),
   });
 }
 
@@ -121,7 +122,7 @@ async function isCurrent(
     `the newest load is of extraction ${newest.Extraction}, and what is staged now (${manifest.extraction}) is not loaded`,
     {
       where: database.location,
-      next: `run "pipeline run --stage load ${flagsOf(report.slice)}"`,
+      ...advice('run', nextRun(['load'], report.slice)),
     },
   );
   return undefined;
@@ -177,7 +178,10 @@ async function compareTable(
     const count = `${kind.rows} ${kind.rows === 1 ? 'row' : 'rows'}`;
     report.add('database', `${table}: ${count} ${what}, first ${kind.first}`, {
       where: `${location} ${table}`,
-      next: `find out who changes the table, then run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
+      ...advice(
+        'find out who changes the table, then run',
+        nextRun(['load'], report.slice, '--force'),
+      ),
     });
   }
 }
@@ -198,7 +202,7 @@ function findStrays(
     `cost without a customer: ${strays.length} ${strays.length === 1 ? 'account' : 'accounts'}, first ${strays[0] ?? ''}`,
     {
       where: `${database.location} customers`,
-      next: `run "pipeline run --stage load --force ${flagsOf(report.slice)}"`,
+      ...advice('run', nextRun(['load'], report.slice, '--force')),
     },
   );
 }
@@ -220,7 +224,7 @@ export async function holdsLoads(database: ReadingDatabase): Promise<boolean> {
     if (!(await knex.schema.hasTable(LOADS))) return false;
     throw new ConfigurationError("the database's tables are an older version's", {
       where: database.location,
-      next: 'run "pipeline run --stage load", which upgrades them, then this again',
+      ...advice('run', nextRun(['load']), ', which upgrades them, then this again'),
     });
   });
 }

@@ -3,6 +3,8 @@ import { CsvError, parse } from 'csv-parse';
 import { z } from 'zod';
 import type { Source } from '../../load/source.js';
 import { checkSums, findSource, readTable } from '../../load/source.js';
+import type { Advice } from '../shared/commands.js';
+import { advice, nextRun, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import type { Sums, TotalsText } from '../shared/sums.js';
@@ -16,7 +18,7 @@ import type { Staging } from '../staging/staging.js';
 import { digest } from '../staging/staging.js';
 import { tableNames, tables } from '../staging/tables.js';
 import type { Layer, Report } from './reconcile-findings.js';
-import { flagsOf, textAdder } from './reconcile-findings.js';
+import { textAdder } from './reconcile-findings.js';
 import type { StagedFigures } from './reconcile-pages.js';
 
 /** What the transform stage left, as far as it can be read. */
@@ -82,13 +84,14 @@ function compareWithPages(
   manifest: TransformManifest,
   { extraction, source, pages, consumption: rows, charges }: StagedFigures,
 ): void {
-  const place = {
-    where: `${staging.location}/${transformManifestKey(report.slice)}`,
-    next: `run "pipeline run --stage transform --stage load ${flagsOf(report.slice)}"`,
-  };
+  const { slice } = report;
+  const place = (...flags: string[]): Advice & { where: string } => ({
+    where: `${staging.location}/${transformManifestKey(slice)}`,
+    ...advice('run', nextRun(['transform', 'load'], slice, ...flags)),
+  });
   if (manifest.extraction !== extraction || manifest.source !== source) {
     const older = manifest.extraction === extraction ? 'another state of it' : manifest.extraction;
-    report.add('Parquet', `the tables are not made from ${extraction} but from ${older}`, place);
+    report.add('Parquet', `the tables are not made from ${extraction} but from ${older}`, place());
     return;
   }
   const { customers, consumption } = manifest;
@@ -99,22 +102,18 @@ function compareWithPages(
   if (same) {
     if (rows === undefined || charges === undefined) return;
     const said = tableSums(manifest, 'charges');
-    const columns = consumption.columns ?? {};
+    const { columns } = consumption;
     if (sameColumns(rows.columns, columns) && sameSums(charges, said)) return;
     const found = { columns: rows.columns, charges };
     const what = `the manifest says ${JSON.stringify({ columns, charges: said })} beside that, the staged pages give ${JSON.stringify(found)}`;
-    report.add('Parquet', what, { ...place, next: forced(place.next) });
+    report.add('Parquet', what, place('--force'));
     return;
   }
   report.add(
     'Parquet',
     `the manifest says ${figures(customers.rows, consumption.rows, consumption.totals)}, the staged pages give ${figures(pages.customers, pages.rows, pages.totals)}`,
-    { ...place, next: forced(place.next) },
+    place('--force'),
   );
-}
-
-function forced(command: string): string {
-  return command.replace(' --month', ' --force --month');
 }
 
 function figures(
@@ -145,7 +144,7 @@ async function wholeFiles(
         : `the file was altered: it has ${found.bytes} bytes and another sha256 than the ${file.bytes} bytes of its manifest`;
     report.add(file.key.startsWith('csv/') ? 'CSV' : 'Parquet', what, {
       where: `${staging.location}/${file.key}`,
-      next: `make it anew with "pipeline run --stage transform --force ${flagsOf(report.slice)}"`,
+      ...advice('make it anew with', transformAgain(report.slice)),
     });
   }
   return whole;

@@ -1,3 +1,5 @@
+import type { NextRun } from '../shared/commands.js';
+import type { ErrorDetails } from '../shared/errors.js';
 import { DataError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import type { Sums, TotalsText } from '../shared/sums.js';
@@ -25,13 +27,19 @@ export interface Finding extends Slice {
   what: string;
   where?: string | undefined;
   next?: string | undefined;
+  /** The command in `next`. */
+  command?: NextRun | undefined;
 }
 
 /** Collects what is found about one slice. */
 export interface Report {
   readonly slice: Slice;
   readonly findings: Finding[];
-  add(layer: LayerName, what: string, details: { where?: string; next?: string }): void;
+  add(
+    layer: LayerName,
+    what: string,
+    details: Pick<ErrorDetails, 'where' | 'next' | 'command'>,
+  ): void;
   /**
    * Does a check; data that is wrong becomes a finding and `undefined`, any other failure is thrown.
    * @param place what was checked, for a failure that does not say it itself.
@@ -52,17 +60,12 @@ export function createReport(slice: Slice): Report {
         return await check();
       } catch (error) {
         if (!(error instanceof DataError)) throw error;
-        const { message: what, where = place, next } = error;
-        findings.push({ ...slice, layer, what, where, next });
+        const { message: what, where = place, next, command } = error;
+        findings.push({ ...slice, layer, what, where, next, command });
         return undefined;
       }
     },
   };
-}
-
-/** The flags that name a slice, for a command to run next. */
-export function flagsOf({ month, organization }: Slice): string {
-  return `--month ${month} --organization ${organization}`;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { ReadingDatabase } from '../../load/database.js';
 import { formatTable } from '../run/summary.js';
+import { advice, nextRun, shownNext, subjectOf } from '../shared/commands.js';
 import { DataError, UsageError, throwIfInterrupted } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import type { ServiceDifference, Totals } from '../shared/sums.js';
@@ -14,7 +15,7 @@ import type { Staging } from '../staging/staging.js';
 import { checkDatabase, holdsLoads, loadedSlices, nothingStored } from './reconcile-database.js';
 import { checkExports } from './reconcile-exports.js';
 import type { Finding, Layer } from './reconcile-findings.js';
-import { createReport, flagsOf, layerNames } from './reconcile-findings.js';
+import { createReport, layerNames } from './reconcile-findings.js';
 import { checkPages } from './reconcile-pages.js';
 
 export interface ReconcileRequest {
@@ -96,7 +97,7 @@ function checkMonths({ staging, months }: ReconcileRequest, staged: readonly Sli
     `nothing is staged${missing.length === 0 ? '' : ` for ${missing.join(', ')}`}`,
     {
       where: staging.location,
-      next: 'run "pipeline run" first, or name another staging area with --staging',
+      ...advice('run', { months: missing }, ' first, or name another staging area with --staging'),
     },
   );
 }
@@ -108,7 +109,7 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
     'the month of this organization is loaded, but nothing of it is staged',
     {
       where: `${staging.location}/${rawPrefix(slice.month, slice.organization)}`,
-      next: `restore the folder, or fetch it again with "pipeline run ${flagsOf(slice)}"`,
+      ...advice('restore the folder, or fetch it again with', nextRun([], slice)),
     },
   );
   return {
@@ -247,7 +248,9 @@ function summary(results: readonly Reconciled[]): string {
   return `${verdict}; ${results.length} checked, ${idle} customers without cost`;
 }
 
-function describe({ month, organization, layer, what, where, next }: Finding): string {
+function describe(finding: Finding): string {
+  const { month, organization, layer, what, where } = finding;
+  const next = shownNext(finding, subjectOf(finding));
   const place = where === undefined ? '' : `\n  where: ${where}`;
   const step = next === undefined ? '' : `\n  next:  ${next}`;
   return `${month} ${organization} ${layer}: ${what}${place}${step}`;
@@ -271,11 +274,11 @@ export function reconciledToJson(results: readonly Reconciled[]): unknown {
       difference: result.difference ?? null,
       serviceDifferences: result.serviceDifferences ?? null,
       customersWithoutCost: result.customersWithoutCost ?? null,
-      findings: result.findings.map(({ layer, what, where, next }) => ({
-        layer,
-        what,
-        where: where ?? null,
-        next: next ?? null,
+      findings: result.findings.map((finding) => ({
+        layer: finding.layer,
+        what: finding.what,
+        where: finding.where ?? null,
+        next: shownNext(finding, subjectOf(finding)) ?? null,
       })),
     })),
   };

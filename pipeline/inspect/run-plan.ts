@@ -18,6 +18,7 @@ import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources
 import { slicesOf } from '../run/runner.js';
 import { errorToJson, formatTable } from '../run/summary.js';
 import { price } from '../run/task.js';
+import { subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { OrganizationView } from '../shared/scope.js';
@@ -354,7 +355,7 @@ export function formatPlan(
       return plan?.error === undefined
         ? []
         : [
-            `${slice.month} ${slice.organization} ${stage} ${plan.action === 'fails' ? 'would fail' : 'is unknown'}: ${describeError(plan.error)}`,
+            `${slice.month} ${slice.organization} ${stage} ${plan.action === 'fails' ? 'would fail' : 'is unknown'}: ${describeError(plan.error, subjectOf(slice))}`,
           ];
     }),
   );
@@ -379,7 +380,12 @@ export function planToJson(slices: readonly SlicePlan[], notes: readonly string[
       stages: Object.fromEntries(
         Object.entries(plans).map(([stage, { error, ...plan }]) => [
           stage,
-          { ...plan, ...(error === undefined ? {} : { error: errorToJson(error) }) },
+          {
+            ...plan,
+            ...(error === undefined
+              ? {}
+              : { error: errorToJson(error, subjectOf({ month, organization })) }),
+          },
         ]),
       ),
     })),

@@ -7,6 +7,7 @@ import { newestLoads } from '../../load/history.js';
 import { findSource } from '../../load/source.js';
 import type { DatabaseLocation } from '../config/database-address.js';
 import { amountOf, errorToJson, formatTable } from '../run/summary.js';
+import { subjectOf } from '../shared/commands.js';
 import { DataError, InterruptedError, PipelineError, describeError } from '../shared/errors.js';
 import { difference } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
@@ -169,7 +170,8 @@ export function formatStatus(
   ]);
   const faults = slices.flatMap((slice) =>
     slice.faults.map(
-      (fault) => `${slice.month} ${slice.organization} cannot be read: ${describeError(fault)}`,
+      (fault) =>
+        `${slice.month} ${slice.organization} cannot be read: ${describeError(fault, subjectOf(slice))}`,
     ),
   );
   const table = formatTable(head, rows, ['rows', 'amount', 'difference']);
@@ -210,7 +212,7 @@ export function statusToJson(
       difference: slice.difference ?? null,
       serviceDifferences: slice.serviceDifferences ?? null,
       stale: slice.stale,
-      errors: slice.faults.map(errorToJson),
+      errors: slice.faults.map((fault) => errorToJson(fault, subjectOf(slice))),
     })),
   };
 }

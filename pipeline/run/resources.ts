@@ -5,6 +5,7 @@ import type { Database, ReadingDatabase } from '../../load/database.js';
 import type { Config } from '../config/config.js';
 import type { Stage } from '../config/selection.js';
 import type { DatabaseLocation } from '../config/database-address.js';
+import { advice } from '../shared/commands.js';
 import { ConfigurationError, UsageError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
@@ -62,7 +63,7 @@ export async function openResources(
     if (opened !== undefined) return opened;
     throw new ConfigurationError('there is no such database', {
       where: location.kind === 'sqlite' ? `sqlite:${location.file}` : location.host,
-      next: 'name the database with --database, or run "pipeline run" first',
+      ...advice('name the database with --database, or run', {}, ' first'),
     });
   });
 

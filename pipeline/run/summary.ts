@@ -1,7 +1,8 @@
 import Table from 'cli-table3';
 import { stages } from '../config/selection.js';
+import type { Subject } from '../shared/commands.js';
+import { commandText, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError } from '../shared/errors.js';
-import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import type { RunReport } from './runner.js';
 import type { TaskReport } from './task.js';
@@ -116,20 +117,24 @@ export function reportToJson(report: RunReport, resume: Resume): unknown {
       requests: task.requests,
       seconds: rounded(task.seconds),
       ...(task.state === 'failed'
-        ? { error: errorToJson(task.error), resume: resume([task]) }
+        ? { error: errorToJson(task.error, subjectOf(task)), resume: resume([task]) }
         : {}),
     })),
   };
 }
 
-/** An error as JSON: its class, message, place and next step. */
-export function errorToJson(error: unknown): Record<string, unknown> {
+/**
+ * An error as JSON: its class, message, place and next step.
+ * @param subject the month and organization that it is about.
+ */
+export function errorToJson(error: unknown, subject?: Subject): Record<string, unknown> {
   if (!(error instanceof PipelineError)) return { class: 'Error', message: describeError(error) };
+  const next = shownNext(error, subject);
   return {
     class: error.name,
     message: error.message,
     ...(error.where === undefined ? {} : { where: error.where }),
-    ...(error.next === undefined ? {} : { next: error.next }),
+    ...(next === undefined ? {} : { next }),
   };
 }
 
@@ -151,18 +156,15 @@ export function resumeCommand(chosen: readonly string[], flags: readonly string[
   return (tasks) => {
     const [first] = tasks;
     const rest = stages.slice(first === undefined ? 0 : stages.indexOf(first.stage));
-    const words = [
-      'pipeline',
-      'run',
-      ...rest.filter((stage) => chosen.includes(stage)).flatMap((stage) => ['--stage', stage]),
-      ...unique(tasks.map(({ month }) => month)).flatMap((month) => ['--month', month]),
-      ...unique(tasks.map(({ organization }) => organization)).flatMap((name) => [
-        '--organization',
-        name,
-      ]),
-      ...flags,
-    ];
-    return quoted(words);
+    const left = rest.filter((stage) => chosen.includes(stage));
+    return commandText({ stages: left, ...subjectOfAll(tasks) }, flags);
+  };
+}
+
+function subjectOfAll(tasks: readonly TaskReport[]): Required<Subject> {
+  return {
+    months: unique(tasks.map(({ month }) => month)),
+    organizations: unique(tasks.map(({ organization }) => organization)),
   };
 }
 
@@ -175,8 +177,9 @@ export function describeFailures(tasks: readonly TaskReport[], resume: Resume): 
     const [first] = group;
     if (first === undefined) return '';
     const what = first.error instanceof InterruptedError ? 'was interrupted' : 'failed';
-    const subject = `${period(group)} ${unique(group.map(({ organization }) => organization)).join(', ')}`;
-    return `${subject} ${first.stage} ${what}: ${group.length === 1 ? describeError(first.error) : withoutPlace(first.error)}\n  resume with: ${resume(group)}`;
+    const subject = subjectOfAll(group);
+    const why = (group.length === 1 ? describeError : withoutPlace)(first.error, subject);
+    return `${period(subject.months)} ${subject.organizations.join(', ')} ${first.stage} ${what}: ${why}\n  resume with: ${resume(group)}`;
   });
 }
 
@@ -190,34 +193,24 @@ function groups(failed: readonly TaskReport[]): TaskReport[][] {
     group.push(task);
   }
   return [...byText.values()].flatMap((group) => {
-    const months = unique(group.map(({ month }) => month));
-    const organizations = unique(group.map(({ organization }) => organization));
+    const { months, organizations } = subjectOfAll(group);
     const isProduct = months.length * organizations.length === group.length;
     return isProduct && months.length > 1 ? [group] : group.map((task) => [task]);
   });
 }
 
 /** What happened and what to do, without the place, which differs from task to task. */
-function withoutPlace(error: unknown): string {
+function withoutPlace(error: unknown, subject?: Subject): string {
   if (!(error instanceof PipelineError)) return describeError(error);
-  return `${error.message}${error.next === undefined ? '' : `; ${error.next}`}`;
+  const next = shownNext(error, subject);
+  return `${error.message}${next === undefined ? '' : `; ${next}`}`;
 }
 
-function period(tasks: readonly TaskReport[]): string {
-  const months = unique<Month>(tasks.map(({ month }) => month));
+function period(months: readonly string[]): string {
   const [first = '', last = first] = [months[0], months.at(-1)];
   return months.length < 3 ? months.join(', ') : `${first} … ${last} (${months.length} months)`;
 }
 
 function unique<T>(values: readonly T[]): T[] {
   return [...new Set(values)];
-}
-
-/** Words as a shell reads them back. */
-export function quoted(words: readonly string[]): string {
-  return words.map(quote).join(' ');
-}
-
-function quote(word: string): string {
-  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

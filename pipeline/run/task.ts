@@ -100,18 +100,18 @@ export async function runTask(
     shown.end(`${outcome.state}, ${outcome.rows} rows${figures}, ${seconds().toFixed(1)} s`);
     const { state } = outcome;
     return { ...slice, stage, state, outcome, error: undefined, requests, seconds: seconds() };
-  } catch (thrown) {
-    const error = signal.aborted && !isOwnFailure(thrown) ? reasonOf(signal) : thrown;
+  } catch (cause) {
+    const error = signal.aborted && !isOwnFailure(cause) ? reasonOf(signal) : cause;
     // The summary names the failure for people; the log keeps the stack for those who ask for it.
-    log.debug({ ...slice, stage, err: thrown }, `${stage} failed`);
+    log.debug({ ...slice, stage, err: cause }, `${stage} failed`);
     shown.end(error instanceof InterruptedError ? 'interrupted' : 'failed');
     return failed(slice, stage, error, { requests, seconds: seconds() });
   }
 }
 
 /** A disk that fills up while the run is being stopped is a failure, whatever stopped the run. */
-function isOwnFailure(thrown: unknown): boolean {
-  return thrown instanceof PipelineError && !(thrown instanceof InterruptedError);
+function isOwnFailure(cause: unknown): boolean {
+  return cause instanceof PipelineError && !(cause instanceof InterruptedError);
 }
 
 /** A stage's modules load when the first of its tasks runs: `--stage load` never loads the AWS clients. */

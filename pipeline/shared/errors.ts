@@ -1,19 +1,23 @@
+import type { NextRun, Subject } from './commands.js';
+import { shownNext } from './commands.js';
 import { withoutSecrets } from './printable.js';
 
 /**
  * What went wrong, where, and what the user can do next. The class says which of the three remedies
  * applies; `message` is one sentence for people, `where` names the place (a file, a URL, a setting),
- * `next` is what to do. None of the three may hold a secret.
+ * `next` is what to do, and `command` the command in it. None of them may hold a secret.
  */
 export abstract class PipelineError extends Error {
   readonly where: string | undefined;
   readonly next: string | undefined;
+  readonly command: NextRun | undefined;
 
   constructor(message: string, options: ErrorDetails = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.where = options.where;
     this.next = options.next;
+    this.command = options.command;
   }
 }
 
@@ -22,8 +26,13 @@ export interface ErrorDetails {
   where?: string;
   /** What the user does next, as an instruction. */
   next?: string;
+  /** The command that stands in `next`, see `advice`. */
+  command?: NextRun;
   cause?: unknown;
 }
+
+/** One of the classes below, as the tables of the services' failures name it. */
+export type ErrorClass = new (message: string, details?: ErrorDetails) => PipelineError;
 
 /** Passing trouble: a network, a server, a throttle, a lock. Running the same command again may succeed. */
 export class TransientError extends PipelineError {}
@@ -54,12 +63,15 @@ export function throwIfInterrupted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw reasonOf(signal);
 }
 
-/** One line for people: message, place and next step, without a stack trace. */
-export function describeError(error: unknown): string {
+/**
+ * One line for people: message, place and next step, without a stack trace.
+ * @param subject the month and organization that the error is about.
+ */
+export function describeError(error: unknown, subject?: Subject): string {
   // An error that is not ours may quote what was sent.
   if (!(error instanceof PipelineError))
     return withoutSecrets(error instanceof Error ? error.message : String(error));
   const where = error.where === undefined ? '' : ` [${error.where}]`;
-  const next = error.next === undefined ? '' : `; ${error.next}`;
-  return `${error.message}${where}${next}`;
+  const next = shownNext(error, subject);
+  return `${error.message}${where}${next === undefined ? '' : `; ${next}`}`;
 }

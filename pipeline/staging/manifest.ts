@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import type { Advice } from '../shared/commands.js';
+import { advice, fetchAgain, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
@@ -260,29 +262,23 @@ async function readManifest<T>(
   staging: Staging,
   key: string,
   schema: z.ZodType<T>,
-  remedy: string,
+  remedy: Advice,
 ): Promise<{ manifest: T; bytes: Uint8Array } | undefined> {
   const content = await staging.read(key);
   if (content === undefined) return undefined;
   const bytes = await readAll(content);
+  const details = { where: `${staging.location}/${key}`, ...remedy };
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new DataError('the manifest is not JSON', {
-      where: `${staging.location}/${key}`,
-      next: remedy,
-      cause,
-    });
+    throw new DataError('the manifest is not JSON', { ...details, cause });
   }
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     throw new DataError(
       `the manifest is not one of this version's: ${z.prettifyError(parsed.error)}`,
-      {
-        where: `${staging.location}/${key}`,
-        next: remedy,
-      },
+      details,
     );
   }
   return { manifest: parsed.data, bytes };
@@ -302,7 +298,7 @@ export async function readExtractionManifest(
     staging,
     key,
     extractionManifest,
-    'restore the file, or fetch the month again with "pipeline run --stage extract --force"',
+    advice('restore the file, or fetch the month again with', fetchAgain(slice)),
   );
 }
 
@@ -318,7 +314,7 @@ export async function readTransformManifest(
     staging,
     transformManifestKey(slice),
     transformManifest,
-    'make it anew with "pipeline run --stage transform --force"',
+    advice('make it anew with', transformAgain(slice)),
   );
 }
 

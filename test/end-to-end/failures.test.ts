@@ -259,6 +259,27 @@ test('a Parquet file that does not match its sha256 is not loaded', async (t) =>
   t.deepEqual(querySqlite(file, 'SELECT * FROM consumption ORDER BY Organization, Line'), before);
 });
 
+test("a failure's advice has this run's month, organization and flags, and mends it as it stands", async (t) => {
+  const { folder, run } = await world(t);
+  const own = ['--staging', 'a place', '--database', 'sqlite:other.sqlite', '--by-record-type'];
+  t.is((await run(...own)).code, 0);
+  await appendFile(join(folder, `a place/parquet/consumption/month=${month}/oab.parquet`), 'x');
+  const load = ['run', '--month', month, '--stage', 'load', '--force', ...own];
+  const broken = await pipeline(load, { cwd: folder });
+  t.is(broken.code, 1);
+  const advised = `pipeline run --stage transform --force --month ${month} --organization oab --staging 'a place' --database sqlite:other.sqlite --by-record-type`;
+  t.true(broken.stdout.includes(`make it anew with "${advised}"\n`), broken.stdout);
+  const { stdout } = await pipeline([...load, '--json'], { cwd: folder });
+  t.true(JSON.stringify(JSON.parse(stdout)).includes(`make it anew with \\"${advised}\\"`), stdout);
+  const words = advised.replaceAll("'a place'", 'a_place').split(' ').slice(1);
+  const mended = await pipeline(
+    words.map((word) => word.replace('_', ' ')),
+    { cwd: folder },
+  );
+  t.is(mended.code, 0, mended.stdout);
+  t.is((await pipeline(load, { cwd: folder })).code, 0);
+});
+
 test('a database that refuses fails the load, and the resuming command is the load alone', async (t) => {
   const { folder, runWith } = await world(t);
   const result = await runWith({
