@@ -10,7 +10,6 @@ import type { Metric, Scope } from '../pipeline/shared/scope.js';
 import { plainScope } from '../pipeline/shared/scope.js';
 import {
   accountFault,
-  columnOf,
   currencyFault,
   descriptionFault,
   keyFault,
@@ -19,6 +18,7 @@ import {
 } from '../pipeline/staging/answers.js';
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
 import { costQuery } from '../pipeline/staging/manifest.js';
+import { columnOf } from '../pipeline/staging/tables.js';
 import { AGAIN } from './aws-errors.js';
 import type { OrganizationAccess } from './organizations.js';
 import { metricsOf, requestOf } from './questions.js';

@@ -22,11 +22,10 @@ import { costMetrics } from '../pipeline/shared/scope.js';
 import { currencyFault } from '../pipeline/staging/answers.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
-import { scopeOf } from '../pipeline/staging/manifest.js';
+import { scopeOf, serviceQuery } from '../pipeline/staging/manifest.js';
 import type { RowTally } from './columns.js';
-import { keyReader, valueOf } from './columns.js';
-import type { StagedExtraction } from './staged-pages.js';
-import { costPages, totalPages } from './staged-pages.js';
+import type { FinishedExtraction } from './staged-pages.js';
+import { costPages, metricAmount, totalPages } from './staged-pages.js';
 
 /** What the extract stage counted of the groups that are rows of one table. */
 type Counted = Pick<ExtractionManifest, 'groups' | 'totals' | 'metrics'>;
@@ -35,17 +34,17 @@ type Counted = Pick<ExtractionManifest, 'groups' | 'totals' | 'metrics'>;
  * Compares the rows of consumption that were made with what the extract stage counted.
  * @throws {DataError} when their number, or a sum, differs.
  */
-export function checkTally(extraction: StagedExtraction, tally: RowTally): void {
+export function checkTally(extraction: FinishedExtraction, tally: RowTally): void {
   check(extraction, extraction.manifest, tally);
 }
 
 /** The same for the rows of charges; there are none where they were not asked for. */
-export function checkCharges(extraction: StagedExtraction, tally: RowTally): void {
+export function checkCharges(extraction: FinishedExtraction, tally: RowTally): void {
   check(extraction, extraction.manifest.recordTypes ?? { groups: 0, totals: {} }, tally);
 }
 
 function check(
-  { staging, slice, manifest }: StagedExtraction,
+  { staging, slice, manifest }: FinishedExtraction,
   counted: Counted,
   { rows, totals, columns }: Pick<RowTally, 'rows' | 'totals' | 'columns'>,
 ): void {
@@ -95,21 +94,19 @@ export interface AwsTotal {
  * @throws {DataError} when the staged answer is missing, altered, or says something else than the manifest.
  */
 export async function readAwsTotal(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   signal: AbortSignal,
 ): Promise<AwsTotal | null> {
   const { manifest } = extraction;
   const totals: Totals = new Map();
   const metrics: NamedTotals = new Map();
   let pages = 0;
-  for await (const { where, content } of totalPages(extraction, signal)) {
+  for await (const { where, total } of totalPages(extraction, signal)) {
     pages++;
-    for (const { Total = {} } of content.ResultsByTime) {
-      for (const [metric, { Amount, Unit }] of Object.entries(Total)) {
-        const units = unitsOf(metric, Amount, Unit, where);
-        if (metric === 'UnblendedCost') addTo(totals, Unit, units);
-        else addToNamed(metrics, metric, Unit, units);
-      }
+    for (const [metric, { Amount, Unit }] of Object.entries(total)) {
+      const units = unitsOf(metric, Amount, Unit, where);
+      if (metric === 'UnblendedCost') addTo(totals, Unit, units);
+      else addToNamed(metrics, metric, Unit, units);
     }
   }
   const found =
@@ -123,7 +120,7 @@ export async function readAwsTotal(
 }
 
 /** Whether AWS was asked for the month's cost by service alone. */
-export function hasServices({ manifest }: StagedExtraction): boolean {
+export function hasServices({ manifest }: FinishedExtraction): boolean {
   return manifest.queries?.some(({ name }) => name === 'service') ?? false;
 }
 
@@ -134,20 +131,19 @@ export function hasServices({ manifest }: StagedExtraction): boolean {
  * @throws {DataError} when the staged answer is missing, altered, or says something else than the manifest.
  */
 export async function readServiceDifferences(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   rows: ServiceTotals | undefined,
   signal: AbortSignal,
 ): Promise<ServiceDifference[] | undefined> {
   if (rows === undefined) return undefined;
   const said: ServiceTotals = new Map();
-  for await (const { where, content } of costPages(extraction, 'service', signal)) {
-    const serviceOf = keyReader(content, ['SERVICE'])('SERVICE');
-    const groups = (content.ResultsByTime ?? []).flatMap(({ Groups = [] }) => Groups);
-    for (const [index, group] of groups.entries()) {
-      const place = { where, row: index + 1 };
+  for await (const page of costPages(extraction, serviceQuery, signal)) {
+    const serviceOf = page.keyOf('SERVICE');
+    for (const [index, group] of page.groups.entries()) {
+      const place = { where: page.where, row: index + 1 };
       const service = serviceOf(group, place);
       for (const metric of costMetrics(scopeOf(extraction.manifest))) {
-        const { units, unit: currency } = valueOf(group, metric, place);
+        const { units, unit: currency } = metricAmount(group, metric, place);
         addToService(said, service, metric, { currency, units });
       }
     }
@@ -159,7 +155,7 @@ export async function readServiceDifferences(
 }
 
 function differs(
-  { staging, slice, manifest }: StagedExtraction,
+  { staging, slice, manifest }: FinishedExtraction,
   what: string,
   found: unknown,
   said: unknown,

@@ -11,11 +11,10 @@ import { exportFormats, exportKey, transformManifestKey } from '../pipeline/stag
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import { readTransformManifest, scopeOf, serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
+import { columnOf, tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { chargesBatches } from './charges.js';
 import { checkCharges, checkTally, readAwsTotal, readServiceDifferences } from './checks.js';
 import type { RowTally, Stamp } from './columns.js';
-import { columnOf } from './columns.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
 import type { Customers, ListedElsewhere } from './customers.js';
@@ -28,7 +27,7 @@ import {
 } from './customers.js';
 import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
-import type { StagedExtraction } from './staged-pages.js';
+import type { FinishedExtraction } from './staged-pages.js';
 import { accountsPages, currentExtraction } from './staged-pages.js';
 import { emptyWritten } from './table-export.js';
 
@@ -114,7 +113,7 @@ function checkTag(tag: string): void {
 
 async function makeTables(
   task: TransformTask,
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   recipe: Recipe,
 ): Promise<TransformManifest> {
   const { staging, slice, tag, signal } = task;
@@ -190,7 +189,7 @@ async function makeTables(
 
 async function writeConsumption(
   { signal, onProgress }: TransformTask,
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   stamp: Stamp,
   exports: Exports,
 ): Promise<ConsumptionTally> {
@@ -204,7 +203,7 @@ async function writeConsumption(
 
 async function writeCharges(
   { signal }: TransformTask,
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   stamp: Stamp,
   exports: Exports,
 ): Promise<RowTally> {

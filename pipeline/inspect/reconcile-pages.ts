@@ -13,7 +13,7 @@ import type { ConsumptionTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
 import type { Customers } from '../../transform/customers.js';
 import { addAccounts, addUnlisted } from '../../transform/customers.js';
-import type { StagedExtraction } from '../../transform/staged-pages.js';
+import type { FinishedExtraction } from '../../transform/staged-pages.js';
 import { accountsPages, currentExtraction } from '../../transform/staged-pages.js';
 import type { ServiceDifference, Units } from '../shared/money.js';
 import { difference, formatNamed, formatTotals } from '../shared/money.js';
@@ -139,14 +139,17 @@ function figuresOf(
   };
 }
 
-async function readAccounts(extraction: StagedExtraction, signal: AbortSignal): Promise<Customers> {
+async function readAccounts(
+  extraction: FinishedExtraction,
+  signal: AbortSignal,
+): Promise<Customers> {
   const customers: Customers = new Map();
   for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
   return customers;
 }
 
 async function readCosts(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   signal: AbortSignal,
 ): Promise<ConsumptionTally> {
   const tally = emptyTally();
@@ -157,7 +160,7 @@ async function readCosts(
   return tally;
 }
 
-async function readCharges(extraction: StagedExtraction, signal: AbortSignal): Promise<RowTally> {
+async function readCharges(extraction: FinishedExtraction, signal: AbortSignal): Promise<RowTally> {
   const tally = emptyTally();
   let rows = 0;
   for await (const batch of chargesBatches(extraction, stampOf(extraction), tally, signal))
@@ -166,6 +169,6 @@ async function readCharges(extraction: StagedExtraction, signal: AbortSignal): P
   return tally;
 }
 
-function stampOf({ slice: { month, organization } }: StagedExtraction): Stamp {
+function stampOf({ slice: { month, organization } }: FinishedExtraction): Stamp {
   return { tag: '', billingPeriod: billingPeriod(month), organization };
 }
