@@ -40,8 +40,8 @@ export function wholeNumber(least: number, most: number): z.ZodType<number> {
 
 function oneOf(meanings: Readonly<Record<string, boolean>>): z.ZodType<boolean> {
   return written.transform((value, context): boolean => {
-    const meaning = meanings[String(value).toLowerCase()];
-    if (meaning !== undefined) return meaning;
+    const word = String(value).toLowerCase();
+    if (Object.hasOwn(meanings, word)) return meanings[word] === true;
     context.addIssue('is neither true nor false');
     return z.NEVER;
   });
@@ -88,7 +88,7 @@ export const organizationSchema = z
     profile: text.optional(),
     region: formatted(formats.region).optional(),
     billingViewArn: formatted(formats.billingViewArn).optional(),
-    listAccounts: z.boolean({ error: 'is neither true nor false' }).optional(),
+    listAccounts: trueOrFalse.optional(),
     tag: tag.optional(),
   })
   .superRefine(({ roleArn, roleSessionName, externalId }, context) => {

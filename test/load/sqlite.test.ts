@@ -172,26 +172,6 @@ test('every decimal column has a companion that is a number, the text itself sta
   );
 });
 
-test('a file of the first version gets the companions, and keeps its rows', async (t) => {
-  const file = join(await temporaryFolder(t), 'a.sqlite');
-  const url = `sqlite:${file}`;
-  const database = await openDatabase(parseDatabaseUrl(url), { log: silent });
-  const staging = await temporaryStaging(t);
-  await stageSlice(staging, october, rows(3));
-  await loadSlice(staging, database);
-  for (const [table, columns] of decimals)
-    for (const column of columns)
-      await database.knex.raw('ALTER TABLE ?? DROP COLUMN ??', [table, `${column}Number`]);
-  await database.knex('pipeline_migrations').where('name', '004_numbers').delete();
-  await database.close();
-  const again = await openFor(t, url);
-  t.deepEqual(
-    await again.knex('consumption').orderBy('Line').pluck('AmountNumber'),
-    [0, 1e-18, 2e-18],
-  );
-  t.is((await loadSlice(staging, again)).state, 'unchanged');
-});
-
 test('what is no database file is refused and left as it is', async (t) => {
   const folder = await temporaryFolder(t);
   await writeFile(join(folder, 'text'), 'This is no database.\n'.repeat(100));

@@ -5,7 +5,7 @@ import ts from 'typescript';
 import { pipeline, root, temporaryFolder } from '../support/cli.js';
 
 /** Other programs' flags that our messages name. */
-const ofOthers = new Set(['--profile']);
+const ofOthers = new Set(['--profile', '--arn']);
 
 /** Not the beginning of one, `--no-`, that a text puts together. */
 const flagPattern = /--[a-z][a-z0-9-]*[a-z0-9](?!-)/g;

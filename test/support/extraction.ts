@@ -7,7 +7,7 @@ import {
   pageFile,
 } from '../../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
-import { serializeManifest } from '../../pipeline/staging/manifest.js';
+import { costQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 
@@ -83,7 +83,10 @@ export async function makeExtraction(
     extraction,
     started: '2026-11-01T02:03:04.000Z',
     finished: '2026-11-01T02:03:09.000Z',
-    requests: { ListAccounts: accounts.length, GetCostAndUsage: costs.length },
+    requests: {
+      ListAccounts: accounts.length,
+      GetCostAndUsage: costs.length + (charges?.length ?? 0),
+    },
     pages,
     accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
     groups: groups.length,
@@ -99,6 +102,7 @@ export async function makeExtraction(
 function byRecordType(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
   return {
     scope: { ...plainScope, byRecordType: true },
+    queries: [costQuery, { name: 'record-type', groupBy: ['RECORD_TYPE', 'LINKED_ACCOUNT'] }],
     recordTypes: { groups: groups.length, totals: sum(groups), metrics: {} },
   };
 }

@@ -133,7 +133,7 @@ const faults: Record<string, Fault> = {
       manifest: { recordTypes: { groups: 1, totals: { USD: '3' }, metrics: {} } },
     },
     file: 'manifest.json',
-    message: /^the staged pages hold 2 groups, their manifest says 1$/,
+    message: /the pages hold 2 groups by charge type, the manifest says 1$/,
   },
   'another sum of charges': {
     answers: {
@@ -146,7 +146,7 @@ const faults: Record<string, Fault> = {
   'charges that were not asked for': {
     answers: { ...charged, manifest: { recordTypes: null } },
     file: 'manifest.json',
-    message: /^the staged pages hold 2 groups, their manifest says 0$/,
+    message: /the pages hold 2 groups by charge type, the manifest says 0$/,
   },
   'a charge type that is there twice': {
     answers: {
