@@ -59,7 +59,7 @@ const LONG = 50_000;
 const turns = pLimit(1);
 
 /** What the stage works from, and the manifest of tables that making them again would not change. */
-export interface Decision {
+export interface TransformDecision {
   manifest: ExtractionManifest;
   recipe: Recipe;
   /** `undefined`: the tables have to be made. */
@@ -70,9 +70,9 @@ export interface Decision {
  * Decides from what is staged alone whether there is anything to make.
  * @throws {DataError} when nothing is staged, or a manifest cannot be read.
  */
-export async function decide(
+export async function decideTransform(
   task: Pick<TransformTask, 'staging' | 'slice' | 'tag' | 'parquet' | 'force'>,
-): Promise<Decision> {
+): Promise<TransformDecision> {
   const { staging, slice, tag } = task;
   checkTag(tag);
   const { manifest, source } = await currentExtraction(staging, slice);
@@ -94,7 +94,7 @@ export async function decide(
  */
 export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
-  const { manifest, recipe, former } = await decide(task);
+  const { manifest, recipe, former } = await decideTransform(task);
   if (former !== undefined && (await findsTheSame(task, former)))
     return outcomeOf('unchanged', task, former);
   const make = (): Promise<TransformManifest> =>
