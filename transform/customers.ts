@@ -15,7 +15,7 @@ import { sha256Of } from '../pipeline/staging/staging.js';
 import type { Batch, Value } from '../pipeline/staging/tables.js';
 import { columnOf, customers } from '../pipeline/staging/tables.js';
 import type { Stamp } from './columns.js';
-import type { AccountsPage, CostPage } from './staged-pages.js';
+import type { AccountsPage, CostPage, FinishedExtraction } from './staged-pages.js';
 import {
   accountsPages,
   checkAccountId,
@@ -43,11 +43,24 @@ const columns = {
 };
 
 /**
+ * The accounts that an extraction lists.
+ * @throws {DataError} when a page is missing, altered or wrong.
+ */
+export async function readCustomers(
+  extraction: FinishedExtraction,
+  signal: AbortSignal,
+): Promise<Customers> {
+  const customers: Customers = new Map();
+  for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
+  return customers;
+}
+
+/**
  * Adds the accounts of a page; of an account listed twice, the first stays.
  * `State` replaced `Status` in Organizations on 2026-09-09; older answers have only `Status`.
  * @throws {DataError} naming file and row of an account without a right id or with too long a text.
  */
-export function addAccounts(found: Customers, { where, accounts }: AccountsPage): void {
+function addAccounts(found: Customers, { where, accounts }: AccountsPage): void {
   for (const [index, account] of accounts.entries()) {
     const row = { where, row: index + 1 };
     const { Id: id } = account;
@@ -254,9 +267,7 @@ async function accountsOf(
   if (remembered !== undefined) return remembered;
   try {
     const { manifest } = await readExtraction(staging, slice, extraction);
-    const accounts: Customers = new Map();
-    for await (const page of accountsPages({ staging, slice, manifest }, signal))
-      addAccounts(accounts, page);
+    const accounts = await readCustomers({ staging, slice, manifest }, signal);
     ofMonth.accounts.set(name, accounts);
     return accounts;
   } catch (error) {

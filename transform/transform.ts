@@ -17,18 +17,18 @@ import { checkCharges, checkTally, readAwsTotal, readServiceDifferences } from '
 import type { RowTally, Stamp } from './columns.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
-import type { Customers, ListedElsewhere } from './customers.js';
+import type { ListedElsewhere } from './customers.js';
 import {
-  addAccounts,
   addUnlisted,
   customersBatch,
   findsTheSame,
   lookElsewhere,
+  readCustomers,
 } from './customers.js';
 import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
 import type { FinishedExtraction } from './staged-pages.js';
-import { accountsPages, currentExtraction } from './staged-pages.js';
+import { currentExtraction } from './staged-pages.js';
 import { emptyWritten } from './table-export.js';
 
 export interface TransformTask {
@@ -124,8 +124,7 @@ async function makeTables(
   };
   const exports = await openExports(staging, slice, recipe.tables, recipe.formats);
   try {
-    const customers: Customers = new Map();
-    for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
+    const customers = await readCustomers(extraction, signal);
     const tally = await writeConsumption(task, extraction, stamp, exports);
     checkTally(extraction, tally);
     const charged = await writeCharges(task, extraction, stamp, exports);

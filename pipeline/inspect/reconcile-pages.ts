@@ -11,10 +11,9 @@ import {
 import type { RowTally, Stamp } from '../../transform/columns.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
-import type { Customers } from '../../transform/customers.js';
-import { addAccounts, addUnlisted } from '../../transform/customers.js';
+import { addUnlisted, readCustomers } from '../../transform/customers.js';
 import type { FinishedExtraction } from '../../transform/staged-pages.js';
-import { accountsPages, currentExtraction } from '../../transform/staged-pages.js';
+import { currentExtraction } from '../../transform/staged-pages.js';
 import type { ServiceDifference, Units } from '../shared/money.js';
 import { difference, formatNamed, formatTotals } from '../shared/money.js';
 import { billingPeriod } from '../shared/month.js';
@@ -68,7 +67,7 @@ export async function checkPages(
   if (current === undefined) return undefined;
   const { manifest, source } = current;
   const extraction = { staging, slice, manifest };
-  const listed = await report.examine('staged pages', () => readAccounts(extraction, signal));
+  const listed = await report.examine('staged pages', () => readCustomers(extraction, signal));
   const tally = await report.examine('staged pages', () => readCosts(extraction, signal));
   const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
@@ -137,15 +136,6 @@ function figuresOf(
     consumption: { ...sumsOf(tally), pairs: tally.pairs },
     ...(scope.byRecordType ? { charges: sumsOf(charged) } : {}),
   };
-}
-
-async function readAccounts(
-  extraction: FinishedExtraction,
-  signal: AbortSignal,
-): Promise<Customers> {
-  const customers: Customers = new Map();
-  for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
-  return customers;
 }
 
 async function readCosts(
