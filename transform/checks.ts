@@ -82,7 +82,7 @@ export async function readAwsTotal(
   extraction: FinishedExtraction,
   signal: AbortSignal,
 ): Promise<AwsTotal | null> {
-  const { awsTotal, awsMetrics = {} } = extraction.manifest;
+  const { awsTotal, awsMetrics } = extraction.manifest;
   let sums: Sums | undefined;
   for await (const { where, total } of totalPages(extraction, signal)) {
     sums ??= noSums();

@@ -99,7 +99,7 @@ function compareWithPages(
   if (same) {
     if (rows === undefined || charges === undefined) return;
     const said = tableSums(manifest, 'charges');
-    const columns = consumption.columns ?? {};
+    const { columns } = consumption;
     if (sameColumns(rows.columns, columns) && sameSums(charges, said)) return;
     const found = { columns: rows.columns, charges };
     const what = `the manifest says ${JSON.stringify({ columns, charges: said })} beside that, the staged pages give ${JSON.stringify(found)}`;
