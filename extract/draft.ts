@@ -24,21 +24,14 @@ import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/m
 import { parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
-import type { Amounts, CostGroup, CostPage, Page } from './organization-source.js';
-import {
-  parsePageContent,
-  readAccountsPage,
-  readCostPage,
-  wrongAnswer,
-} from './organization-source.js';
+import type { Amounts, FetchedCost, FetchedPage } from './pages.js';
+import { parsePageContent, readAccountsPage, readCostPage, wrongAnswer } from './pages.js';
 import { metricsOf, queriesOf } from './questions.js';
 
-export type ListedPage = ExtractionManifest['pages'][number];
-
-/** The answer to one question, as far as it is staged. */
+/** One answer, a chain of pages, as far as it is staged: the accounts, or what AWS says to a question. */
 export interface Chain {
-  readonly query: Query;
-  readonly pages: ListedPage[];
+  readonly operation: Operation;
+  readonly pages: ExtractionManifest['pages'];
   /** Tokens that the staged pages gave, in order: the next page is asked for with the last one. */
   readonly tokens: string[];
   /** Whether the last page is staged. */
@@ -49,10 +42,9 @@ export interface Chain {
 export interface Draft {
   readonly name: string;
   readonly scope: Scope;
-  readonly accounts: ListedPage[];
-  accountsComplete: boolean;
-  /** In the order in which the questions are asked. */
-  readonly chains: Map<QueryName, Chain>;
+  accounts: Chain;
+  /** The questions' answers, in the order in which they are asked. */
+  readonly chains: Map<QueryName, Chain & { readonly query: Query }>;
   /** Usage type → services, from the answers so far; none where AWS names a usage type without its service. */
   readonly services: Map<string, Set<string>>;
   /** Usage type → values of the dimension REGION, and, for those that have several services too, by service. */
@@ -75,8 +67,7 @@ export function emptyDraft(name: string, scope: Scope): Draft {
   return {
     name,
     scope,
-    accounts: [],
-    accountsComplete: false,
+    accounts: emptyChain('accounts'),
     chains: new Map(),
     services: new Map(),
     regions: new Map(),
@@ -90,26 +81,37 @@ export function emptyDraft(name: string, scope: Scope): Draft {
   };
 }
 
+function emptyChain(operation: Operation): Chain {
+  return { operation, pages: [], tokens: [], complete: false };
+}
+
 /** The answer to a question; an empty one where nothing of it is staged. */
 export function chainOf(draft: Draft, query: Query): Chain {
   let chain = draft.chains.get(query.name);
-  if (chain === undefined) {
-    chain = { query, pages: [], tokens: [], complete: false };
-    draft.chains.set(query.name, chain);
-  }
+  if (chain === undefined)
+    draft.chains.set(query.name, (chain = { query, ...emptyChain(query.name) }));
   return chain;
 }
 
-/** What is asked for to compare the rows with. */
-export interface Comparison {
-  /** Whether the ungrouped total is asked for too. */
-  awsTotal: boolean;
-  /** How far it may lie from the rows before AWS is asked by service, in units of 10^-18 of the currency. */
-  tolerance: Units;
+/** Pages of Cost Explorer that are staged, each of which was paid for. */
+export function paidPages({ chains }: Draft): number {
+  return [...chains.values()].reduce((sum, { pages }) => sum + pages.length, 0);
 }
 
-/** The first question whose answer is not staged to its last page; `undefined` when all are. */
-export function openQuery(draft: Draft, { awsTotal, tolerance }: Comparison): Query | undefined {
+/** Rows of all pages of an answer together. */
+export function rowsOf({ pages }: Chain): number {
+  return pages.reduce((sum, page) => sum + page.rows, 0);
+}
+
+/**
+ * The first question whose answer is not staged to its last page; `undefined` when all are.
+ * @param asked whether the ungrouped total is asked for too, and how far it may lie from the rows, in units of
+ * 10^-18 of the currency, before AWS is asked by service.
+ */
+export function openQuery(
+  draft: Draft,
+  { awsTotal, tolerance }: { awsTotal: boolean; tolerance: Units },
+): Query | undefined {
   // What was begun is ended, whatever the tolerance is now: its pages were paid for.
   const services = (): boolean =>
     (draft.chains.get('service')?.pages.length ?? 0) > 0 || (awsTotal && isApart(draft, tolerance));
@@ -130,128 +132,90 @@ function isApart({ awsTotal, costs }: Draft, tolerance: Units): boolean {
   ].some((apart) => beyond(apart, tolerance).length > 0);
 }
 
-/** Stages the next page of the accounts. */
-export async function stageAccountsPage(
-  staging: Staging,
-  slice: Slice,
-  draft: Draft,
-  page: Page,
-): Promise<void> {
-  const file = pageFile('accounts', draft.accounts.length + 1);
-  await stage(staging, extractionPrefix(slice, draft.name) + file, page);
-  addAccountsPage(draft, page);
-}
-
-/** Stages the next page of a question's answer; when this resolves, it is on stable storage. */
-export async function stageCostPage(
+/** Stages the next page of an answer; when this resolves, it is on stable storage. */
+export async function stagePage(
   staging: Staging,
   slice: Slice,
   draft: Draft,
   chain: Chain,
-  page: CostPage,
+  page: FetchedPage,
 ): Promise<void> {
-  const file = pageFile(chain.query.name, chain.pages.length + 1);
-  // First, since it refuses a page that does not fit those before.
-  addCostPage(draft, chain, page);
-  await stage(staging, extractionPrefix(slice, draft.name) + file, page);
+  const { file } = addPage(chain, page);
+  await writeOwn(staging, extractionPrefix(slice, draft.name) + file, page.content);
 }
 
-async function stage(staging: Staging, key: string, page: Page): Promise<void> {
-  if (await staging.write(key, page.content, { ifAbsent: true })) return;
-  throw anotherRun(`${staging.location}/${key}`);
-}
-
-/** A file that only another run can have written, in the very extraction that this one writes. */
-export function anotherRun(where: string): TransientError {
-  return new TransientError('another run works on the same month and organization', {
-    where,
+/**
+ * Writes a file of an extraction that this run alone writes.
+ * @throws {TransientError} when it is there already.
+ */
+export async function writeOwn(staging: Staging, key: string, content: Uint8Array): Promise<void> {
+  if (await staging.write(key, content, { ifAbsent: true })) return;
+  throw new TransientError('another run works on the same month and organization', {
+    where: `${staging.location}/${key}`,
     next: 'let it finish, then run the same command again',
   });
 }
 
-/** Takes note of a staged page of the accounts. */
-export function addAccountsPage(draft: Draft, page: Page): void {
-  draft.accounts.push(listed('accounts', draft.accounts.length + 1, page));
-  draft.accountsComplete = page.nextToken === undefined;
+function addPage(chain: Chain, { content, rows, nextToken }: FetchedPage): { file: string } {
+  const file = pageFile(chain.operation, chain.pages.length + 1);
+  const page = { file, bytes: content.length, sha256: sha256Of(content), rows };
+  chain.pages.push(page);
+  chain.complete = nextToken === undefined;
+  if (nextToken !== undefined) chain.tokens.push(nextToken);
+  return page;
 }
 
 /**
- * Takes note of a page of a question's answer.
+ * Takes note of what a page of a question's answer says.
  * @throws {DataError} naming the group from which on a sum does not fit, or that is incomplete.
  */
-export function addCostPage(draft: Draft, chain: Chain, page: CostPage): void {
-  const { name, groupBy, filter } = chain.query;
-  chain.pages.push(listed(name, chain.pages.length + 1, page));
-  chain.complete = page.nextToken === undefined;
-  if (page.nextToken !== undefined) chain.tokens.push(page.nextToken);
+export function addFigures(draft: Draft, query: Query, page: FetchedCost): void {
   draft.estimated ||= page.estimated;
-  /** A dimension's value of a group: one of its keys, or the only one of the question's filter. */
-  const valueOf = (dimension: Dimension, keys: readonly string[]): string => {
-    const position = groupBy.indexOf(dimension);
-    const value = position < 0 ? filter?.[dimension]?.[0] : keys[position];
-    if (value === undefined) throw incomplete();
-    return value;
-  };
-  const addRow = (service: string, amounts: Amounts): void => {
-    addAmounts(draft.costs, amounts);
-    addByService(draft.rowsByService, service, amounts);
-  };
-  switch (name) {
-    case 'total':
-      draft.awsTotal ??= noSums();
-      for (const amounts of page.total) addAmounts(draft.awsTotal, amounts);
-      return;
-    case 'record-type':
-      eachGroup(page, ({ amounts }) => {
-        addAmounts(draft.recordTypes, amounts);
-      });
-      return;
-    case 'usage-type-service':
-      for (const { keys } of page.groups)
-        addPair(draft.services, valueOf('USAGE_TYPE', keys), valueOf('SERVICE', keys));
-      return;
-    case 'usage-type-region':
-      for (const { keys } of page.groups)
-        addPair(draft.regions, valueOf('USAGE_TYPE', keys), valueOf('REGION', keys));
-      return;
-    case 'service':
-      for (const { keys, amounts } of page.groups)
-        addByService(draft.awsByService, valueOf('SERVICE', keys), amounts);
-      return;
-    case 'usage-type-account':
-      // What several services share is told by further questions.
-      eachGroup(page, ({ keys, amounts }) => {
-        const [service, ...others] = servicesOf(draft, valueOf('USAGE_TYPE', keys));
-        if (service !== undefined && others.length === 0) addRow(service, amounts);
-      });
-      return;
-    case 'cost-and-usage':
-    default:
-      if (name.startsWith('usage-type-region-account-')) return;
-      eachGroup(page, ({ keys, amounts }) => {
-        if (!name.startsWith('usage-type-region-')) {
-          addRow(valueOf('SERVICE', keys), amounts);
-          return;
-        }
-        const usageType = valueOf('USAGE_TYPE', keys);
-        const byService = draft.regionsByService.get(usageType) ?? new Map<string, Set<string>>();
-        draft.regionsByService.set(usageType, byService);
-        addPair(byService, valueOf('SERVICE', keys), valueOf('REGION', keys));
-      });
+  if (query.name === 'total') {
+    draft.awsTotal ??= noSums();
+    if (page.total !== undefined) addAmounts(draft.awsTotal, page.total);
+  }
+  for (const [index, { keys, amounts }] of page.groups.entries()) {
+    try {
+      addGroup(draft, query, keys, amounts);
+    } catch (cause) {
+      if (!(cause instanceof DataError)) throw cause;
+      const place = `group ${index + 1} (${keys.join(', ').slice(0, 200)})`;
+      throw wrongAnswer(`${cause.message} with ${place}`, page.where, cause);
+    }
   }
 }
 
-/** Names the group of whatever does not add up. */
-function eachGroup({ groups, where }: CostPage, take: (group: CostGroup) => void): void {
-  for (const [index, group] of groups.entries()) {
-    try {
-      take(group);
-    } catch (cause) {
-      if (!(cause instanceof DataError)) throw cause;
-      const place = `group ${index + 1} (${group.keys.join(', ').slice(0, 200)})`;
-      throw wrongAnswer(`${cause.message} with ${place}`, where, cause);
-    }
-  }
+function addGroup(draft: Draft, query: Query, keys: readonly string[], amounts: Amounts): void {
+  const { name, groupBy, filter } = query;
+  /** A dimension's value: one of the group's keys, or the only one of the question's filter. */
+  const valueOf = (dimension: Dimension): string => {
+    const position = groupBy.indexOf(dimension);
+    const value = position < 0 ? filter?.[dimension]?.[0] : keys[position];
+    if (value === undefined)
+      throw new DataError('AWS gave a group without a value of what the question groups by');
+    return value;
+  };
+  const addRow = (service: string): void => {
+    addAmounts(draft.costs, amounts);
+    addByService(draft.rowsByService, service, amounts);
+  };
+  if (name === 'record-type') addAmounts(draft.recordTypes, amounts);
+  else if (name === 'service') addByService(draft.awsByService, valueOf('SERVICE'), amounts);
+  else if (name === 'usage-type-service')
+    addPair(draft.services, valueOf('USAGE_TYPE'), valueOf('SERVICE'));
+  else if (name === 'usage-type-account') {
+    // What several services share is told by further questions.
+    const [service, ...others] = servicesOf(draft, valueOf('USAGE_TYPE'));
+    if (service !== undefined && others.length === 0) addRow(service);
+  } else if (name === 'usage-type-region')
+    addPair(draft.regions, valueOf('USAGE_TYPE'), valueOf('REGION'));
+  else if (name.startsWith('usage-type-region-service-')) {
+    const usageType = valueOf('USAGE_TYPE');
+    const byService = draft.regionsByService.get(usageType) ?? new Map<string, Set<string>>();
+    draft.regionsByService.set(usageType, byService);
+    addPair(byService, valueOf('SERVICE'), valueOf('REGION'));
+  } else if (!name.startsWith('usage-type-region-account-')) addRow(valueOf('SERVICE'));
 }
 
 function addPair(of: Map<string, Set<string>>, key: string, value: string): void {
@@ -270,33 +234,8 @@ function servicesOf({ services }: Draft, usageType: string): ReadonlySet<string>
   return known;
 }
 
-function incomplete(): DataError {
-  return new DataError('AWS gave a group without a value of what the question groups by', {
-    next: 'run the same command again; if it stays so, report it',
-  });
-}
-
-/** Pages of Cost Explorer that are staged, each of which was paid for. */
-export function paidPages({ chains }: Draft): number {
-  return [...chains.values()].reduce((sum, { pages }) => sum + pages.length, 0);
-}
-
-function listed(operation: Operation, page: number, { content, rows }: Page): ListedPage {
-  return {
-    file: pageFile(operation, page),
-    bytes: content.length,
-    sha256: sha256Of(content),
-    rows,
-  };
-}
-
-/** Rows of all pages together. */
-export function rowsOf(pages: readonly ListedPage[]): number {
-  return pages.reduce((sum, page) => sum + page.rows, 0);
-}
-
 /** A stopped run's extraction, by the names and sizes of its files. */
-interface Found {
+interface StoppedExtraction {
   staging: Staging;
   slice: Slice;
   name: string;
@@ -309,32 +248,44 @@ interface Found {
  * @throws {DataError} when it asked for something else, or the cost pages have a gap, are damaged, or go
  * on after a last page.
  */
-export async function readDraft(found: Found, wanted: WantedScope): Promise<Draft> {
-  const draft = emptyDraft(found.name, await readScope(found, wanted));
+export async function readDraft(stopped: StoppedExtraction, wanted: WantedScope): Promise<Draft> {
+  const { staging, slice, name, files } = stopped;
+  const draft = emptyDraft(name, await readScope(stopped, wanted));
   // With total and services, whether or not it is wanted now: what is staged of them was paid for.
-  const read = new Set<string>();
+  const read = new Set<Operation>(['accounts']);
   for (const query of queriesOf(draft.scope, true, draft, () => true)) {
     read.add(query.name);
     const chain = chainOf(draft, query);
-    await readChain(found, draft, chain);
+    const { groupBy } = query;
+    const metrics = metricsOf(draft.scope, query);
+    await readChain(stopped, chain, (content, where, page) => {
+      const cost = readCostPage(content, where, { month: slice.month, groupBy, metrics, page });
+      addFigures(draft, query, cost);
+      return cost;
+    });
     // The questions about shared usage types are known from the whole answers to those before.
     if (query.name.startsWith('usage-type-') && !chain.complete) break;
   }
-  const stray = [...found.files.keys()].find((key) => isStray(found, key, read));
+  const prefix = prefixOf(stopped);
+  const stray = [...files.keys()].find((key) => {
+    if (!key.startsWith(prefix)) return false;
+    const operation = parsePageFile(key.slice(prefix.length))?.operation;
+    return operation !== undefined && !read.has(operation);
+  });
   if (stray !== undefined) {
-    const where = `${found.staging.location}/${stray}`;
+    const where = `${staging.location}/${stray}`;
     throw new DataError('a staged page answers none of the questions', { where });
   }
-  await readAccounts(found, draft);
+  if (draft.scope.listAccounts) await readAccounts(stopped, draft);
   return draft;
 }
 
-async function readScope(found: Found, wanted: WantedScope): Promise<Scope> {
-  const { staging, slice, name, files } = found;
+async function readScope(stopped: StoppedExtraction, wanted: WantedScope): Promise<Scope> {
+  const { staging, slice, name, files } = stopped;
   const key = scopeKey(slice, name);
   const where = `${staging.location}/${key}`;
   const scope = files.has(key)
-    ? parseScope(parsePageContent(await contentOf(found, SCOPE, where), where))
+    ? parseScope(parsePageContent(await contentOf(stopped, SCOPE), where))
     : undefined;
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
   if (!sameScope(scope, wanted))
@@ -344,96 +295,61 @@ async function readScope(found: Found, wanted: WantedScope): Promise<Scope> {
   return scope;
 }
 
-async function readChain(found: Found, draft: Draft, chain: Chain): Promise<void> {
-  const { query } = chain;
-  const metrics = metricsOf(draft.scope, query);
-  for (const [index, file] of staged(found, query.name).entries()) {
-    const where = placeOf(found, file);
-    checkPlace(chain.complete, query.name, index, file, where);
-    const content = await contentOf(found, file, where);
-    const asked = { month: found.slice.month, groupBy: query.groupBy, metrics, page: index + 1 };
-    addCostPage(
-      draft,
-      chain,
-      readStaged(where, () => readCostPage(content, where, asked)),
-    );
-  }
-}
-
-/** A staged page that is no answer is damaged, and waiting does not mend it. */
-function readStaged<P>(where: string, read: () => P): P {
+async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<void> {
   try {
-    return read();
-  } catch (cause) {
-    if (!(cause instanceof TransientError)) throw cause;
-    throw new DataError(cause.message, { where, cause });
-  }
-}
-
-async function readAccounts(found: Found, draft: Draft): Promise<void> {
-  if (!draft.scope.listAccounts) return;
-  const files = staged(found, 'accounts');
-  try {
-    for (const [index, file] of files.entries()) {
-      const where = placeOf(found, file);
-      checkPlace(draft.accountsComplete, 'accounts', index, file, where);
-      const content = await contentOf(found, file, where);
-      addAccountsPage(
-        draft,
-        readStaged(where, () => readAccountsPage(content, where)),
-      );
-    }
-    draft.accountsComplete &&= rowsOf(draft.accounts) > 0;
+    await readChain(stopped, draft.accounts, readAccountsPage);
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
-    draft.accountsComplete = false;
+    draft.accounts.complete = false;
   }
-  if (draft.accountsComplete) return;
-  draft.accounts.length = 0;
-  for (const file of files) await found.staging.remove(prefixOf(found) + file);
+  if (draft.accounts.complete && rowsOf(draft.accounts) > 0) return;
+  draft.accounts = emptyChain('accounts');
+  for (const file of stagedFiles(stopped, 'accounts'))
+    await stopped.staging.remove(prefixOf(stopped) + file);
 }
 
-function prefixOf({ slice, name }: Found): string {
-  return extractionPrefix(slice, name);
-}
-
-function placeOf(found: Found, file: string): string {
-  return `${found.staging.location}/${prefixOf(found)}${file}`;
-}
-
-/** Whether a key is a page of the extraction that belongs to no question that was read. */
-function isStray(found: Found, key: string, read: ReadonlySet<string>): boolean {
-  if (!key.startsWith(prefixOf(found))) return false;
-  const operation = parsePageFile(key.slice(prefixOf(found).length))?.operation;
-  return operation !== undefined && operation !== 'accounts' && !read.has(operation);
+/** @param read its {@link TransientError} is that of a damaged page, which waiting does not mend. */
+async function readChain(
+  stopped: StoppedExtraction,
+  chain: Chain,
+  read: (content: Uint8Array, where: string, page: number) => FetchedPage,
+): Promise<void> {
+  for (const [index, file] of stagedFiles(stopped, chain.operation).entries()) {
+    const where = placeOf(stopped, file);
+    if (chain.complete || file !== pageFile(chain.operation, index + 1))
+      throw new DataError('the staged pages do not follow one another', { where });
+    const content = await contentOf(stopped, file);
+    try {
+      addPage(chain, read(content, where, index + 1));
+    } catch (cause) {
+      if (!(cause instanceof TransientError)) throw cause;
+      throw new DataError(cause.message, { where, cause });
+    }
+  }
 }
 
 /** Names of an operation's staged files, in order. */
-function staged(found: Found, operation: Operation): string[] {
-  const prefix = prefixOf(found);
-  return [...found.files.keys()]
+function stagedFiles(stopped: StoppedExtraction, operation: Operation): string[] {
+  const prefix = prefixOf(stopped);
+  return [...stopped.files.keys()]
     .filter((key) => key.startsWith(prefix))
     .map((key) => key.slice(prefix.length))
     .filter((file) => parsePageFile(file)?.operation === operation)
     .sort();
 }
 
-function checkPlace(
-  complete: boolean,
-  operation: Operation,
-  index: number,
-  file: string,
-  where: string,
-): void {
-  if (complete || file !== pageFile(operation, index + 1)) {
-    throw new DataError('the staged pages do not follow one another', { where });
-  }
+async function contentOf(stopped: StoppedExtraction, file: string): Promise<Uint8Array> {
+  const content = await stopped.staging.read(prefixOf(stopped) + file);
+  if (content !== undefined) return readAll(content);
+  throw new DataError('a staged page has gone', { where: placeOf(stopped, file) });
 }
 
-async function contentOf(found: Found, file: string, where: string): Promise<Uint8Array> {
-  const content = await found.staging.read(prefixOf(found) + file);
-  if (content === undefined) throw new DataError('a staged page has gone', { where });
-  return readAll(content);
+function placeOf(stopped: StoppedExtraction, file: string): string {
+  return `${stopped.staging.location}/${prefixOf(stopped)}${file}`;
+}
+
+function prefixOf({ slice, name }: StoppedExtraction): string {
+  return extractionPrefix(slice, name);
 }
 
 /**

@@ -23,80 +23,43 @@ import type { Staging } from '../pipeline/staging/staging.js';
 import { RefusedTokenError } from './aws-errors.js';
 import type { Draft } from './draft.js';
 import {
-  anotherRun,
+  addFigures,
   chainOf,
   emptyDraft,
   openQuery,
   paidPages,
   readDraft,
   rowsOf,
-  stageAccountsPage,
-  stageCostPage,
+  stagePage,
+  writeOwn,
 } from './draft.js';
 import type { OrganizationSource } from './organization-source.js';
 
-/**
- * How old an unfinished extraction may be to be gone on with, in milliseconds: a day. AWS goes on
- * changing a month's figures, and pages that lie further apart may not fit together.
- */
-const RESUME_WITHIN = 86_400_000;
-
-/** Whether AWS may still change the figures of an extraction. */
-function isOpen(
-  task: Pick<ExtractTask, 'slice' | 'provisionalDays'>,
-  { estimated, finished }: ExtractionManifest,
-): boolean {
-  const { slice, provisionalDays } = task;
-  return isProvisional({ month: slice.month, estimated, fetched: finished, provisionalDays });
-}
-
-/**
- * Whether AWS may have newer figures worth their price: these are provisional, and of an earlier day in
- * UTC. AWS refreshes them up to three times daily (AWS Cost Management user guide, "Best practices for
- * the AWS Cost Explorer API"); a rerun of the same day mostly pays for what it has, and `--force` asks.
- */
-function isOutdated(
-  task: Pick<ExtractTask, 'slice' | 'provisionalDays' | 'now'>,
-  manifest: ExtractionManifest,
-): boolean {
-  const today = task.now().toISOString().slice(0, 10);
-  return isOpen(task, manifest) && manifest.finished.slice(0, 10) < today;
-}
-
-/** What the stage does for a slice: fetch it, go on with a stopped run's draft, or nothing. */
-export type Decision = { found: Survey } & (
-  | { action: 'fetch' }
-  | { action: 'resume'; draft: Draft }
-  | { action: 'unchanged'; manifest: ExtractionManifest }
-);
-
-/** What the decision needs to know of the task. */
-export type DecisionTask = Pick<
-  ExtractTask,
-  'staging' | 'slice' | 'force' | 'log' | 'now' | 'provisionalDays'
-> & { scope: WantedScope };
-
-/**
- * Decides from what is staged alone. A month that was asked for in another detail, or without a wanted
- * metric, is fetched; more than is wanted will do. A draft whose accounts are incomplete loses the accounts that
- * are staged of it: they cost nothing, and are listed anew.
- */
-export async function decide(task: DecisionTask): Promise<Decision> {
-  const { staging, slice, log } = task;
-  const found = await survey(staging, slice);
-  if (!task.force) {
-    const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined && !covers(manifest.scope, task.scope)) {
-      const { detail, metrics, byRecordType } = manifest.scope;
-      log.warn(
-        { extraction: manifest.extraction, detail, metrics, byRecordType },
-        'the month was asked for otherwise before, and what is not asked for now goes with the next transform',
-      );
-    } else if (manifest !== undefined && !isOutdated(task, manifest))
-      return { found, action: 'unchanged', manifest };
-  }
-  const draft = await unfinishedDraft(task, found);
-  return draft === undefined ? { found, action: 'fetch' } : { found, action: 'resume', draft };
+/** One organization's month, to be fetched. */
+export interface ExtractTask {
+  staging: Staging;
+  slice: Slice;
+  /** Called only when something has to be fetched. Whoever opened the source closes it. */
+  source: () => OrganizationSource | Promise<OrganizationSource>;
+  /** What of the month is asked for. */
+  scope: Scope;
+  /** Ask for the month's ungrouped total too: one more request. */
+  awsTotal: boolean;
+  /**
+   * How far that may lie from the rows, in units of 10^-18 of the currency; beyond it, one more request asks
+   * which services make the difference.
+   */
+  tolerance: Units;
+  /** Days after the month's end in which its figures are provisional. */
+  provisionalDays: number;
+  /** Fetch the month even if it is staged completely. */
+  force: boolean;
+  signal: AbortSignal;
+  log: Log;
+  onProgress: OnProgress;
+  /** Called for each answer of Cost Explorer, which AWS charges for whatever becomes of it. */
+  onPaid: () => void;
+  now: () => Date;
 }
 
 /**
@@ -108,7 +71,7 @@ export async function decide(task: DecisionTask): Promise<Decision> {
  * and the next run goes on from it.
  */
 export async function extract(task: ExtractTask): Promise<Outcome> {
-  const decision = await decide(task);
+  const decision = await decideExtract(task);
   if (decision.action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
   throwIfInterrupted(task.signal);
   const finish = async (draft: Draft): Promise<Outcome> =>
@@ -127,13 +90,69 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
   return finish(await beginDraft(task, nextExtraction(task.now(), decision.found.newest)));
 }
 
-/** What is asked for is staged before the first page: only the same questions may go on with it. */
-async function beginDraft({ staging, slice, scope }: ExtractTask, name: string): Promise<Draft> {
-  const key = scopeKey(slice, name);
-  const written = await staging.write(key, serializeScope(scope), { ifAbsent: true });
-  if (!written) throw anotherRun(`${staging.location}/${key}`);
-  return emptyDraft(name, scope);
+/** What the stage does for a slice: fetch it, go on with a stopped run's draft, or nothing. */
+export type ExtractDecision = { found: Survey } & (
+  | { action: 'fetch' }
+  | { action: 'resume'; draft: Draft }
+  | { action: 'unchanged'; manifest: ExtractionManifest }
+);
+
+/** What the decision needs to know of the task. */
+type DecisionTask = Pick<
+  ExtractTask,
+  'staging' | 'slice' | 'force' | 'log' | 'now' | 'provisionalDays'
+> & { scope: WantedScope };
+
+/**
+ * Decides from what is staged alone. A month that was asked for in another detail, or without a wanted
+ * metric, is fetched; more than is wanted will do. A draft whose accounts are incomplete loses the accounts that
+ * are staged of it: they cost nothing, and are listed anew.
+ */
+export async function decideExtract(task: DecisionTask): Promise<ExtractDecision> {
+  const { staging, slice, log } = task;
+  const found = await survey(staging, slice);
+  if (!task.force) {
+    const manifest = await intactManifest(staging, slice, found, log);
+    if (manifest !== undefined && !covers(manifest.scope, task.scope)) {
+      const { detail, metrics, byRecordType } = manifest.scope;
+      log.warn(
+        { extraction: manifest.extraction, detail, metrics, byRecordType },
+        'the month was asked for otherwise before, and what is not asked for now goes with the next transform',
+      );
+    } else if (manifest !== undefined && !isOutdated(task, manifest))
+      return { found, action: 'unchanged', manifest };
+  }
+  const draft = await unfinishedDraft(task, found);
+  return draft === undefined ? { found, action: 'fetch' } : { found, action: 'resume', draft };
 }
+
+/**
+ * Whether AWS may have newer figures worth their price: these are provisional, and of an earlier day in
+ * UTC. AWS refreshes them up to three times daily (AWS Cost Management user guide, "Best practices for
+ * the AWS Cost Explorer API"); a rerun of the same day mostly pays for what it has, and `--force` asks.
+ */
+function isOutdated(
+  task: Pick<ExtractTask, 'slice' | 'provisionalDays' | 'now'>,
+  manifest: ExtractionManifest,
+): boolean {
+  const today = task.now().toISOString().slice(0, 10);
+  return isOpen(task, manifest) && manifest.finished.slice(0, 10) < today;
+}
+
+/** Whether AWS may still change the figures of an extraction. */
+function isOpen(
+  task: Pick<ExtractTask, 'slice' | 'provisionalDays'>,
+  { estimated, finished }: ExtractionManifest,
+): boolean {
+  const { slice, provisionalDays } = task;
+  return isProvisional({ month: slice.month, estimated, fetched: finished, provisionalDays });
+}
+
+/**
+ * How old an unfinished extraction may be to be gone on with, in milliseconds: a day. AWS goes on
+ * changing a month's figures, and pages that lie further apart may not fit together.
+ */
+const RESUME_WITHIN = 86_400_000;
 
 /** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
 async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft | undefined> {
@@ -165,52 +184,16 @@ async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft
   }
 }
 
-function outcomeOf(
-  task: ExtractTask,
-  manifest: ExtractionManifest,
-  state: Outcome['state'],
-): Outcome {
-  return {
-    state,
-    extraction: manifest.extraction,
-    provisional: isOpen(task, manifest),
-    customers: manifest.accounts,
-    rows: manifest.groups,
-    totals: manifest.totals,
-  };
-}
-
-/** One organization's month, to be fetched. */
-export interface ExtractTask {
-  staging: Staging;
-  slice: Slice;
-  /** Called only when something has to be fetched. Whoever opened the source closes it. */
-  source: () => OrganizationSource | Promise<OrganizationSource>;
-  /** What of the month is asked for. */
-  scope: Scope;
-  /** Ask for the month's ungrouped total too: one more request. */
-  awsTotal: boolean;
-  /**
-   * How far that may lie from the rows, in units of 10^-18 of the currency; beyond it, one more request asks
-   * which services make the difference.
-   */
-  tolerance: Units;
-  /** Days after the month's end in which its figures are provisional. */
-  provisionalDays: number;
-  /** Fetch the month even if it is staged completely. */
-  force: boolean;
-  signal: AbortSignal;
-  log: Log;
-  onProgress: OnProgress;
-  /** Called for each answer of Cost Explorer, which AWS charges for whatever becomes of it. */
-  onPaid: () => void;
-  now: () => Date;
+/** What is asked for is staged before the first page: only the same questions may go on with it. */
+async function beginDraft({ staging, slice, scope }: ExtractTask, name: string): Promise<Draft> {
+  await writeOwn(staging, scopeKey(slice, name), serializeScope(scope));
+  return emptyDraft(name, scope);
 }
 
 /** Fetches what the draft lacks, and writes its manifest. */
-export async function complete(task: ExtractTask, draft: Draft): Promise<ExtractionManifest> {
+async function complete(task: ExtractTask, draft: Draft): Promise<ExtractionManifest> {
   const { staging, slice } = task;
-  const stagedAccounts = draft.accounts.length;
+  const accountPages = draft.accounts.pages.length;
   const listRequests = await fetchMissing(task, draft);
   throwIfInterrupted(task.signal);
   // A stopped run's draft also has chains of questions that are not wanted any more, without a page.
@@ -225,12 +208,12 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
     started: startOf(draft.name).toISOString(),
     finished: task.now().toISOString(),
     requests: {
-      ListAccounts: stagedAccounts + listRequests,
+      ListAccounts: accountPages + listRequests,
       GetCostAndUsage: paidPages(draft),
     },
     scope: draft.scope,
     queries: chains.map(({ query }) => query),
-    pages: [...draft.accounts, ...chains.flatMap(({ pages }) => pages)],
+    pages: [draft.accounts, ...chains].flatMap(({ pages }) => pages),
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
     recordTypes: draft.scope.byRecordType ? groupSums(draft.recordTypes) : null,
@@ -241,9 +224,7 @@ export async function complete(task: ExtractTask, draft: Draft): Promise<Extract
       : {}),
     estimated: draft.estimated,
   };
-  const key = extractionManifestKey(slice, draft.name);
-  const written = await staging.write(key, serializeManifest(manifest), { ifAbsent: true });
-  if (!written) throw anotherRun(`${staging.location}/${key}`);
+  await writeOwn(staging, extractionManifestKey(slice, draft.name), serializeManifest(manifest));
   return manifest;
 }
 
@@ -254,47 +235,47 @@ function groupSums(sums: Sums) {
 }
 
 /**
- * Fetches the accounts, then the cost: where they may not be listed, no page of cost is paid for.
+ * Fetches the accounts, then the cost, one question after the other: where accounts may not be listed, no page of
+ * cost is paid for; AWS goes on changing the month, and a stop loses one page at most.
  * @returns the answers of ListAccounts that this brought.
  */
 async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
-  const listed = draft.accountsComplete || !draft.scope.listAccounts;
+  const { staging, slice, signal, onPaid } = task;
+  const { scope, accounts } = draft;
+  const listed = accounts.complete || !scope.listAccounts;
   if (listed && openQuery(draft, task) === undefined) return 0;
   const source = await task.source();
-  const requests = listed ? 0 : await fetchAccounts(task, draft, source);
-  await fetchCost(task, draft, source);
-  return requests;
-}
-
-async function fetchAccounts(
-  task: ExtractTask,
-  draft: Draft,
-  source: OrganizationSource,
-): Promise<number> {
-  const { pages, requests } = await source.accounts(task.signal);
-  for (const page of pages) await stageAccountsPage(task.staging, task.slice, draft, page);
-  return requests;
-}
-
-/**
- * Asks one question after the other, since AWS goes on changing the month and a stop loses one page at
- * most.
- */
-async function fetchCost(
-  task: ExtractTask,
-  draft: Draft,
-  source: OrganizationSource,
-): Promise<void> {
-  const { staging, slice, signal, onPaid } = task;
-  for (;;) {
-    const query = openQuery(draft, task);
-    if (query === undefined) return;
+  let listRequests = 0;
+  if (!listed) {
+    const { pages, requests } = await source.accounts(signal);
+    for (const page of pages) await stagePage(staging, slice, draft, accounts, page);
+    listRequests = requests;
+  }
+  for (let query = openQuery(draft, task); query !== undefined; query = openQuery(draft, task)) {
     throwIfInterrupted(signal);
     const chain = chainOf(draft, query);
-    const question = { month: slice.month, scope: draft.scope, query };
+    const question = { month: slice.month, scope, query };
     for await (const page of source.costAndUsage(question, [...chain.tokens], signal, onPaid)) {
-      await stageCostPage(staging, slice, draft, chain, page);
+      // First, since it refuses a page that does not fit those before.
+      addFigures(draft, query, page);
+      await stagePage(staging, slice, draft, chain, page);
       task.onProgress(`page ${paidPages(draft)}, ${draft.costs.rows} groups`);
     }
   }
+  return listRequests;
+}
+
+function outcomeOf(
+  task: ExtractTask,
+  manifest: ExtractionManifest,
+  state: Outcome['state'],
+): Outcome {
+  return {
+    state,
+    extraction: manifest.extraction,
+    provisional: isOpen(task, manifest),
+    customers: manifest.accounts,
+    rows: manifest.groups,
+    totals: manifest.totals,
+  };
 }

@@ -6,17 +6,19 @@ import { costMetrics } from '../pipeline/shared/scope.js';
 import type { QueryName, RegionPart } from '../pipeline/staging/layout.js';
 import { regionQueryName, sharedQueryName } from '../pipeline/staging/layout.js';
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
-import { costQuery } from '../pipeline/staging/manifest.js';
+import {
+  costQuery,
+  recordTypeQuery,
+  serviceQuery,
+  usageTypeServices,
+} from '../pipeline/staging/manifest.js';
 import { regionOf } from '../pipeline/staging/tables.js';
 
 const query = (name: QueryName, ...groupBy: Query['groupBy']): Query => ({ name, groupBy });
 
 export const totalQuery = query('total');
-const serviceQuery = query('service', 'SERVICE');
-const usageTypeServices = query('usage-type-service', 'USAGE_TYPE', 'SERVICE');
 const usageTypeAccounts = query('usage-type-account', 'USAGE_TYPE', 'LINKED_ACCOUNT');
 const usageTypeRegions = query('usage-type-region', 'USAGE_TYPE', 'REGION');
-const recordTypes = query('record-type', 'RECORD_TYPE', 'LINKED_ACCOUNT');
 
 /**
  * The questions of a scope, in the order in which they are asked. What usage types share is known only
@@ -42,7 +44,7 @@ export function* queriesOf(
     yield* regionsByServiceQueries(facts);
     yield* regionsByAccountQueries(facts);
   }
-  if (byRecordType) yield recordTypes;
+  if (byRecordType) yield recordTypeQuery;
   if (awsTotal) yield totalQuery;
   if (services()) yield serviceQuery;
 }

@@ -257,7 +257,10 @@ test('what contributing.md names is all that one of each needs', async (t) => {
   t.regex(parts.get('customers') ?? '', /^\| CostCenter \| string\(32\) \| Who bears it \|$/m);
   t.regex(parts.get('ledger') ?? '', /^\| RecordType /m);
   t.regex(await inCopy(pipeline, 'run', '--help'), /^ +--greeting +What to say/m);
-  t.regex(parts.get('settings') ?? '', /^\| `greeting` \| `--greeting` .*`PIPELINE_GREETING`.* What to say/m);
+  t.regex(
+    parts.get('settings') ?? '',
+    /^\| `greeting` \| `--greeting` .*`PIPELINE_GREETING`.* What to say/m,
+  );
   t.regex(
     parts.get('organizations') ?? '',
     /^\| `costCenter` .*`aws_<name>_costCenter`.* who bears it/m,

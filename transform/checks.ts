@@ -17,20 +17,20 @@ import {
 import { currencyFault } from '../pipeline/staging/answers.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
-import { keyReader, valueOf } from './columns.js';
-import type { StagedExtraction } from './staged-pages.js';
-import { costPages, totalPages } from './staged-pages.js';
+import { serviceQuery } from '../pipeline/staging/manifest.js';
+import type { FinishedExtraction } from './staged-pages.js';
+import { costPages, metricAmount, totalPages } from './staged-pages.js';
 
 /**
  * Compares the rows of consumption that were made with what the extract stage counted.
  * @throws {DataError} when their number, or a sum, differs.
  */
-export function checkTally(extraction: StagedExtraction, made: Sums): void {
+export function checkTally(extraction: FinishedExtraction, made: Sums): void {
   check(extraction, extraction.manifest, made);
 }
 
 /** The same for the rows of charges; there are none where they were not asked for. */
-export function checkCharges(extraction: StagedExtraction, made: Sums): void {
+export function checkCharges(extraction: FinishedExtraction, made: Sums): void {
   check(
     extraction,
     extraction.manifest.recordTypes ?? { groups: 0, totals: {}, metrics: {} },
@@ -41,7 +41,7 @@ export function checkCharges(extraction: StagedExtraction, made: Sums): void {
 /** What the extract stage counted of the groups that are rows of one table. */
 type Counted = Pick<ExtractionManifest, 'groups' | 'totals' | 'metrics'>;
 
-function check(extraction: StagedExtraction, counted: Counted, made: Sums): void {
+function check(extraction: FinishedExtraction, counted: Counted, made: Sums): void {
   const { rows, totals, columns } = formatSums(made);
   const fault = (held: string, said: string): DataError =>
     restorable(extraction, `the staged pages ${held}, their manifest says ${said}`);
@@ -80,16 +80,15 @@ export interface AwsTotal {
  * @throws {DataError} when the staged answer is missing, altered, or says something else than the manifest.
  */
 export async function readAwsTotal(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   signal: AbortSignal,
 ): Promise<AwsTotal | null> {
   const { awsTotal, awsMetrics } = extraction.manifest;
   let sums: Sums | undefined;
-  for await (const { where, content } of totalPages(extraction, signal)) {
+  for await (const { where, total } of totalPages(extraction, signal)) {
     sums ??= noSums();
-    for (const { Total = {} } of content.ResultsByTime)
-      for (const [metric, { Amount, Unit }] of Object.entries(Total))
-        addMoney(sums, metric, Unit, unitsOf(metric, Amount, Unit, where));
+    for (const [metric, { Amount, Unit }] of Object.entries(total))
+      addMoney(sums, metric, Unit, unitsOf(metric, Amount, Unit, where));
   }
   const said = awsTotal === null ? null : { totals: awsTotal, metrics: awsMetrics };
   const found = sums === undefined ? null : totalOf(formatSums(sums));
@@ -106,7 +105,7 @@ function isSame(a: AwsTotal, b: AwsTotal): boolean {
 }
 
 /** Whether AWS was asked for the month's cost by service alone. */
-export function hasServices({ manifest }: StagedExtraction): boolean {
+export function hasServices({ manifest }: FinishedExtraction): boolean {
   return manifest.queries.some(({ name }) => name === 'service');
 }
 
@@ -117,20 +116,19 @@ export function hasServices({ manifest }: StagedExtraction): boolean {
  * @throws {DataError} when the staged answer is missing, altered, or says something else than the manifest.
  */
 export async function readServiceDifferences(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   rows: ServiceTotals | undefined,
   signal: AbortSignal,
 ): Promise<ServiceDifference[] | undefined> {
   if (rows === undefined) return undefined;
   const said: ServiceTotals = new Map();
-  for await (const { where, content } of costPages(extraction, 'service', signal)) {
-    const serviceOf = keyReader(content, ['SERVICE'])('SERVICE');
-    const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
-    for (const [index, group] of groups.entries()) {
-      const place = { where, row: index + 1 };
+  for await (const page of costPages(extraction, serviceQuery, signal)) {
+    const serviceOf = page.keyOf('SERVICE');
+    for (const [index, group] of page.groups.entries()) {
+      const place = { where: page.where, row: index + 1 };
       const service = serviceOf(group, place);
       for (const metric of costMetrics(extraction.manifest.scope)) {
-        const { units, unit: currency } = valueOf(group, metric, place);
+        const { units, unit: currency } = metricAmount(group, metric, place);
         addToService(said, service, metric, { currency, units });
       }
     }
@@ -142,7 +140,7 @@ export async function readServiceDifferences(
 }
 
 function differs(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   what: string,
   found: unknown,
   said: unknown,
@@ -153,7 +151,7 @@ function differs(
   );
 }
 
-function restorable({ staging, slice, manifest }: StagedExtraction, message: string): DataError {
+function restorable({ staging, slice, manifest }: FinishedExtraction, message: string): DataError {
   return new DataError(message, {
     where: `${staging.location}/${extractionManifestKey(slice, manifest.extraction)}`,
     ...advice('restore the staged files, or fetch the month again with', fetchAgain(slice)),

@@ -1,18 +1,20 @@
 import { advice, fetchAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
-import type { ParsedAmount } from '../pipeline/shared/money.js';
-import { PRECISION, SCALE, fits, parseAmount } from '../pipeline/shared/money.js';
-import type { FurtherMetric, Metric } from '../pipeline/shared/scope.js';
+import { PRECISION, SCALE, fits } from '../pipeline/shared/money.js';
+import type { FurtherMetric } from '../pipeline/shared/scope.js';
 import { furtherMetrics } from '../pipeline/shared/scope.js';
 import type { Sums } from '../pipeline/shared/sums.js';
-import { accountIdFault, currencyFault, textFault } from '../pipeline/staging/answers.js';
+import { currencyFault } from '../pipeline/staging/answers.js';
+import type { StagedGroup } from '../pipeline/staging/answers.js';
 import type { ColumnValues, Decimals, RowBatch } from '../pipeline/staging/batch.js';
 import { addColumn, coded, constant } from '../pipeline/staging/batch.js';
-import type { Dimension } from '../pipeline/staging/manifest.js';
+import type { TableName } from '../pipeline/staging/layout.js';
 import type { Column } from '../pipeline/staging/tables.js';
+import { columnOf } from '../pipeline/staging/tables.js';
 import type { DecimalsBuilder } from './decimals.js';
 import { createDecimals } from './decimals.js';
-import type { CostPage, Group } from './staged-pages.js';
+import type { Place } from './staged-pages.js';
+import { amountAt, checkLength, metricText, rowFault } from './staged-pages.js';
 
 /** What every row of a slice carries. */
 export interface Stamp {
@@ -20,32 +22,6 @@ export interface Stamp {
   /** `YYYY-MM-DD`. */
   billingPeriod: string;
   organization: string;
-}
-
-/** Where a row of the staged files stands. */
-export interface Place {
-  /** The file, as people find it. */
-  where: string;
-  /** Its number in the file, from 1. */
-  row: number;
-}
-
-/** What is wrong with one row of a staged file. */
-export function rowFault({ where, row }: Place, message: string): DataError {
-  return new DataError(`row ${row} ${message}`, {
-    where,
-    ...advice('fetch the month again with', fetchAgain(), '; if it stays so, report it'),
-  });
-}
-
-/**
- * Refuses a text that the column cannot hold, see {@link textFault}.
- * @throws {DataError} naming the column and the row.
- */
-export function checkLength(column: Column, text: string, row: Place): string {
-  const fault = textFault(column, text);
-  if (fault !== undefined) throw rowFault(row, fault);
-  return text;
 }
 
 /** Rows of a table from its columns by name; the stamp's columns are added. */
@@ -71,15 +47,6 @@ export function batchOf(
   };
 }
 
-/**
- * Refuses what is no account id as AWS gives it: 12 digits, leading zeros kept.
- * @throws {DataError} naming the row.
- */
-export function checkAccountId(id: string, row: Place): void {
-  const fault = accountIdFault(id);
-  if (fault !== undefined) throw rowFault(row, fault);
-}
-
 /** What rows add up to, and what is told beside, filled while they are made. */
 export interface RowTally extends Sums {
   /** Amounts with more than 18 fraction digits, rounded half to even. */
@@ -94,9 +61,7 @@ export interface CostColumns {
    * Appends a row.
    * @throws {DataError} naming file and row of a group that lacks a cost, or has it in two currencies.
    */
-  add(group: Group, estimated: boolean, place: Place): void;
-  /** The currency of the row that was added last. */
-  readonly currency: string;
+  add(group: StagedGroup, estimated: boolean, place: Place): void;
   /** The columns since the last call, by name; they are counted and added up in the tally. */
   take(): Readonly<Record<string, ColumnValues>> & { Amount: Decimals };
 }
@@ -111,7 +76,7 @@ export function createCostColumns(
   further: readonly FurtherColumn[],
   tally: RowTally,
 ): (capacity: number) => CostColumns {
-  const currencies = createTerms((text, place) => {
+  const currencies = createDictionary((text, place) => {
     const fault = currencyFault(text);
     if (fault !== undefined) throw rowFault(place, fault);
   });
@@ -124,19 +89,14 @@ export function createCostColumns(
     }));
     const codes = { currency: new Uint32Array(capacity), estimated: new Uint32Array(capacity) };
     let rows = 0;
-    let currency = '';
     let last: Place | undefined;
     return {
-      get currency() {
-        return currency;
-      },
       add(group, estimated, place) {
-        const { amount, unit } = metricOf(group, 'UnblendedCost', place);
+        const { amount, unit } = metricText(group, 'UnblendedCost', place);
         if (addAmount(amounts, amount, place)) tally.rounded++;
-        const term = currencies.of(unit, place);
-        currency = term.text;
+        codes.currency[rows] = currencies.of(unit, place).index;
         for (const { metric, values } of others) {
-          const cost = metricOf(group, metric, place);
+          const cost = metricText(group, metric, place);
           if (cost.unit !== unit) {
             throw rowFault(
               place,
@@ -145,7 +105,6 @@ export function createCostColumns(
           }
           if (addAmount(values, cost.amount, place)) tally.rounded++;
         }
-        codes.currency[rows] = term.index;
         codes.estimated[rows] = estimated ? 1 : 0;
         last = place;
         rows++;
@@ -187,105 +146,34 @@ function checkFit({ totals, columns }: RowTally, last: Place | undefined): void 
   }
 }
 
-const missing: Readonly<Record<Dimension, string>> = {
-  SERVICE: 'has no service',
-  LINKED_ACCOUNT: 'has no account id',
-  USAGE_TYPE: 'has no usage type',
-  RECORD_TYPE: 'has no charge type',
-  REGION: 'has no region',
-};
-
-/** Reads one dimension's value of a group. */
-export type KeyOf = (group: Group, place: Place) => string;
-
-/**
- * How a page's groups tell a dimension's value: their keys stand in the order of the request's GroupBy,
- * which the answer repeats.
- */
-export function keyReader(
-  { GroupDefinitions = [] }: CostPage,
-  groupBy: readonly Dimension[],
-): (dimension: Dimension) => KeyOf {
-  const order: readonly (string | undefined)[] =
-    GroupDefinitions.length === 0 ? groupBy : GroupDefinitions.map(({ Key }) => Key);
-  return (dimension) => {
-    const position = order.indexOf(dimension);
-    return ({ Keys = [] }, place) => {
-      const key = Keys[position];
-      if (key === undefined) throw rowFault(place, missing[dimension]);
-      return key;
-    };
-  };
-}
-
-/** The groups of a page. */
-export function countGroups({ ResultsByTime }: CostPage): number {
-  return ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0);
-}
-
-/**
- * A group's value by a metric, as AWS writes it.
- * @throws {DataError} naming file and row of a group that lacks it.
- */
-export function metricOf(
-  { Metrics }: Group,
-  metric: Metric,
-  place: Place,
-): { amount: string; unit: string } {
-  const { Amount: amount, Unit: unit = metric === 'UsageQuantity' ? 'N/A' : undefined } =
-    Metrics?.[metric] ?? {};
-  if (amount === undefined) throw rowFault(place, `has no ${metric}`);
-  if (unit === undefined) throw rowFault(place, `has an ${metric} without its unit`);
-  return { amount, unit };
-}
-
-/** The same, as an exact amount. */
-export function valueOf(
-  group: Group,
-  metric: Metric,
-  place: Place,
-): ParsedAmount & { unit: string } {
-  const { amount, unit } = metricOf(group, metric, place);
-  return { ...exactly(() => parseAmount(amount), place), unit };
-}
-
 /**
  * Appends an amount to a column.
  * @returns whether digits past the 18th were dropped.
  * @throws {DataError} naming file and row of what is no amount.
  */
 export function addAmount(decimals: DecimalsBuilder, text: string, place: Place): boolean {
-  return exactly(() => decimals.add(text), place);
-}
-
-function exactly<T>(read: () => T, place: Place): T {
-  try {
-    return read();
-  } catch (cause) {
-    if (cause instanceof DataError) throw rowFault(place, `has a wrong amount: ${cause.message}`);
-    throw cause;
-  }
+  return amountAt(place, () => decimals.add(text));
 }
 
 /** A text that many rows repeat, such as a service, kept once. */
-export interface Term {
+export interface Entry {
   readonly text: string;
   /** 0, 1, 2 … in order of first appearance. */
   readonly index: number;
 }
 
 /** The distinct texts of a column: each is checked, and held, once however many rows have it. */
-export interface Terms {
-  of(text: string, place: Place): Term;
+export interface Dictionary {
+  of(text: string, place: Place): Entry;
   /** Every text so far, by its index. */
   readonly texts: readonly string[];
 }
 
 /** @param check Throws when a text met for the first time is wrong. */
-export function createTerms(check: (text: string, place: Place) => void): Terms {
+export function createDictionary(check: (text: string, place: Place) => unknown): Dictionary {
   const known = new Map<string, number>();
   const texts: string[] = [];
-  const terms: Term[] = [];
+  const entries: Entry[] = [];
   /** Rows are ordered: mostly the text is the last row's, or the one that followed it before. */
   let last = -1;
   return {
@@ -295,23 +183,29 @@ export function createTerms(check: (text: string, place: Place) => void): Terms 
         last = last + 1 < texts.length ? last + 1 : 0;
         if (texts[last] !== text) last = known.get(text) ?? -1;
       }
-      let term = terms[last];
-      if (term === undefined) {
+      let entry = entries[last];
+      if (entry === undefined) {
         check(text, place);
         last = texts.length;
         known.set(text, last);
         texts.push(text);
-        terms.push((term = { text, index: last }));
+        entries.push((entry = { text, index: last }));
       }
-      return term;
+      return entry;
     },
   };
 }
 
-type Indexed = Pick<Term, 'index'>;
+/** The distinct texts of a declared column. */
+export function dictionaryOf(table: TableName, column: string): Dictionary {
+  const declared = columnOf(table, column);
+  return createDictionary((text, place) => checkLength(declared, text, place));
+}
+
+type Indexed = Pick<Entry, 'index'>;
 
 /**
- * Remembers pairs of terms: returns false for one that it has seen before. One bit a pair, so that
+ * Remembers pairs of entries: returns false for one that it has seen before. One bit a pair, so that
  * millions of rows take a few MiB where a set of strings would take hundreds.
  */
 export function createPairs(): (first: Indexed, second: Indexed) => boolean {

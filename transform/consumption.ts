@@ -1,39 +1,27 @@
-import { columnOf } from '../pipeline/staging/answers.js';
 import { coded, constant, valueAt } from '../pipeline/staging/batch.js';
 import type { ColumnValues, RowBatch } from '../pipeline/staging/batch.js';
 import type { DataError } from '../pipeline/shared/errors.js';
 import type { ServiceTotals } from '../pipeline/shared/sums.js';
 import { addToService, noSums } from '../pipeline/shared/sums.js';
 import type { Scope } from '../pipeline/shared/scope.js';
-import type { Dimension, Query } from '../pipeline/staging/manifest.js';
+import type { StagedGroup } from '../pipeline/staging/answers.js';
+import type { ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
 import { costQuery } from '../pipeline/staging/manifest.js';
 import { consumption } from '../pipeline/staging/tables.js';
 import { hasServices } from './checks.js';
-import type { FurtherColumn, KeyOf, Place, RowTally, Stamp, Term, Terms } from './columns.js';
+import type { Entry, FurtherColumn, RowTally, Stamp } from './columns.js';
 import {
   batchOf,
-  checkAccountId,
-  checkLength,
-  countGroups,
   createCostColumns,
+  createDictionary,
   createPairs,
-  createTerms,
-  keyReader,
-  rowFault,
-  valueOf,
+  dictionaryOf,
 } from './columns.js';
-import type { Regions } from './region.js';
-import { readRegions, reader } from './region.js';
-import type { CostPage, Group, Page, StagedExtraction } from './staged-pages.js';
-import { costPages } from './staged-pages.js';
-import type { PairDifference, UsageTypes } from './usage-types.js';
-import {
-  comparePairs,
-  createUsageColumns,
-  noUsage,
-  readUsageTypes,
-  unitTerms,
-} from './usage-types.js';
+import { addNames } from './customers.js';
+import type { CostPage, FinishedExtraction, Place } from './staged-pages.js';
+import { checkAccountId, costPages, metricAmount, rowFault } from './staged-pages.js';
+import type { PairDifference, Regions, UsageTypes } from './usage-types.js';
+import { comparePairs, createUsageColumns, noUsage, readUsageTypes } from './usage-types.js';
 
 /** What the rows of the consumption table add up to. */
 export interface ConsumptionTally extends RowTally {
@@ -62,78 +50,78 @@ export function emptyTally(): ConsumptionTally {
  * @throws {DataError} naming file and row of a group that is incomplete, is no number, or was there before.
  */
 export async function* consumptionBatches(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   stamp: Stamp,
   tally: ConsumptionTally,
   signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
-  const scope = extraction.manifest.scope;
+  const { manifest } = extraction;
+  const { scope } = manifest;
   const usageTypes =
     scope.detail === 'usage-type' ? await readUsageTypes(extraction, signal) : undefined;
-  const regions = usageTypes && (await readRegions(extraction, signal));
-  const readings =
-    usageTypes === undefined || regions === undefined
-      ? serviceReadings()
-      : usageTypeReadings(extraction, usageTypes, regions);
-  const byService: ServiceTotals | undefined = hasServices(extraction) ? new Map() : undefined;
-  const accounts = createTerms(checkAccountId);
+  const billed =
+    usageTypes === undefined ? billedByService() : billedByUsageType(manifest, usageTypes);
+  const services: ServiceTotals | undefined = hasServices(extraction) ? new Map() : undefined;
+  const accounts = createDictionary(checkAccountId);
+  const units = dictionaryOf('consumption', 'Unit');
   const openCosts = createCostColumns(furtherColumns(scope), tally);
-  const units = unitTerms();
   const isNew = createPairs();
   const names = new Map<string, string>();
 
-  for (const { query, subjects } of readings.list) {
-    for await (const page of costPages(extraction, query.name, signal)) {
+  for (const { query, itemReader } of billed.questions) {
+    for await (const page of costPages(extraction, query, signal)) {
       addNames(names, page);
-      const capacity = countGroups(page.content);
-      const keyOf = keyReader(page.content, query.groupBy);
-      const [accountOf, subjectOf] = [keyOf('LINKED_ACCOUNT'), subjects(keyOf)];
+      const [accountOf, itemOf] = [page.keyOf('LINKED_ACCOUNT'), itemReader(page)];
+      const { length: capacity } = page.groups;
       const costs = openCosts(capacity);
       const usage = usageTypes && createUsageColumns(units, capacity);
-      const codes = new Uint32Array(capacity);
-      const regionCodes = new Uint32Array(capacity);
-      const rowSubjects: Subject[] = [];
+      const codes = {
+        account: new Uint32Array(capacity),
+        region: new Uint32Array(capacity),
+        service: new Uint32Array(capacity),
+        usageType: new Uint32Array(capacity),
+      };
+      const items: BilledItem[] = [];
       const place = { where: page.where, row: 0 };
-      for (const { Groups = [], Estimated = false } of page.content.ResultsByTime) {
-        for (const group of Groups) {
-          place.row++;
-          const subject = subjectOf(group, place);
-          const account = accounts.of(accountOf(group, place), place);
-          if (subject === undefined) {
-            const usageType = keyOf('USAGE_TYPE')(group, place);
-            tellAccount(usageTypes, usageType, account.text, group, place);
-            continue;
-          }
-          if (!isNew(account, subject)) {
-            const again = { account: account.text, subject, place };
-            throw await repetition(extraction, readings, again, signal);
-          }
-          costs.add(group, Estimated, place);
-          if (usage?.add(group, place) === true) tally.rounded++;
-          codes[rowSubjects.length] = account.index;
-          if (subject.usage !== undefined)
-            regionCodes[rowSubjects.length] = subject.usage.regionIn(account.text, place).index;
-          rowSubjects.push(subject);
+      for (const group of page.groups) {
+        place.row++;
+        const item = itemOf(group, place);
+        const account = accounts.of(accountOf(group, place), place);
+        if (item === undefined) {
+          // Other questions tell the rows, which have to be what AWS says here.
+          const usageType = page.keyOf('USAGE_TYPE')(group, place);
+          const { units, unit: currency } = metricAmount(group, 'UnblendedCost', place);
+          usageTypes?.addAccount({ usageType, account: account.text, currency, units });
+          continue;
         }
+        if (!isNew(account, item))
+          throw await repetition(extraction, billed, item, account.text, place, signal);
+        costs.add(group, page.estimated, place);
+        if (usage?.add(group, place) === true) tally.rounded++;
+        codes.account[items.length] = account.index;
+        codes.region[items.length] = item.regionIn(account.text, place).index;
+        codes.service[items.length] = item.service.index;
+        codes.usageType[items.length] = item.usageType.index;
+        items.push(item);
       }
-      const length = rowSubjects.length;
-      const rowAccounts = codes.subarray(0, length);
       const columns = costs.take();
-      if (usageTypes !== undefined) {
-        for (const [row, { service, usage }] of rowSubjects.entries()) {
+      const rowsOf = (values: readonly string[], of: Uint32Array): ColumnValues =>
+        coded(values, of.subarray(0, items.length));
+      if (usageTypes !== undefined)
+        for (const [row, { usageType, service }] of items.entries())
           usageTypes.addRow({
-            usageType: usage?.type.text ?? '',
+            usageType: usageType.text,
             service: service.text,
-            account: accounts.texts[rowAccounts[row] ?? 0] ?? '',
+            account: accounts.texts[codes.account[row] ?? 0] ?? '',
             currency: String(valueAt(columns.Currency, row)),
             units: columns.Amount.units(row) ?? 0n,
           });
-        }
-      }
-      if (byService !== undefined) addServices(byService, scope, rowSubjects, columns);
-      yield batchOf(consumption, length, stamp, {
-        Reference: coded(accounts.texts, rowAccounts),
-        ...subjectColumns(readings, rowSubjects, regionCodes.subarray(0, length)),
+      if (services !== undefined) addServices(services, scope, items, columns);
+      yield batchOf(consumption, items.length, stamp, {
+        Reference: rowsOf(accounts.texts, codes.account),
+        Region: rowsOf(billed.regions, codes.region),
+        Service: rowsOf(billed.services, codes.service),
+        Category: rowsOf(billed.usageTypes, codes.usageType),
         SubCategory: constant('N/A'),
         ...(usage === undefined ? noUsage : usage.take(columns.Amount)),
         ...columns,
@@ -141,9 +129,11 @@ export async function* consumptionBatches(
     }
   }
   for (const account of accounts.texts) tally.accounts.set(account, names.get(account) ?? '');
-  if (usageTypes !== undefined) tally.pairs = comparePairs(usageTypes.pairs());
-  if (regions !== undefined) tally.severalRegions = regions.several;
-  tally.services = byService;
+  if (usageTypes !== undefined) {
+    tally.pairs = comparePairs(usageTypes.pairs());
+    tally.severalRegions = usageTypes.regions.several;
+  }
+  tally.services = services;
 }
 
 /** The columns of money beside Amount that are asked for. */
@@ -154,92 +144,42 @@ function furtherColumns({ detail, metrics }: Scope): FurtherColumn[] {
 
 /** Adds a page's rows to the sums of their services, by metric. */
 function addServices(
-  services: ServiceTotals,
+  sums: ServiceTotals,
   scope: Scope,
-  rows: readonly Subject[],
+  items: readonly BilledItem[],
   columns: Readonly<Record<string, ColumnValues>>,
 ): void {
-  const sources = new Map<string, ColumnValues | undefined>([
+  // BlendedCost may be two columns.
+  const byMetric = new Map([
     ['UnblendedCost', columns['Amount']],
     ...furtherColumns(scope).map(([name, metric]) => [metric, columns[name]] as const),
   ]);
-  for (const [metric, values] of sources) {
-    if (values === undefined) continue;
-    for (const [row, { service }] of rows.entries()) {
-      const units = valueAt(values, row);
-      const currency = String(valueAt(columns['Currency'] ?? constant(''), row));
-      if (typeof units === 'bigint')
-        addToService(services, service.text, metric, { currency, units });
+  for (const [metric, amounts] of byMetric)
+    for (const [row, { service }] of items.entries()) {
+      const units = valueAt(amounts, row);
+      const currency = String(valueAt(columns['Currency'], row));
+      if (typeof units === 'bigint') addToService(sums, service.text, metric, { currency, units });
     }
-  }
-}
-
-function subjectColumns(
-  { services, usageTypes, regions }: Readings,
-  rows: readonly Subject[],
-  regionCodes: Uint32Array,
-) {
-  const codes = (codeOf: (subject: Subject) => number): Uint32Array =>
-    Uint32Array.from(rows, codeOf);
-  const Service = coded(
-    services.texts,
-    codes(({ service }) => service.index),
-  );
-  if (usageTypes.texts.length === 0)
-    return { Region: constant('N/A'), Service, Category: constant('N/A') };
-  return {
-    Region: coded(regions.texts, regionCodes),
-    Service,
-    Category: coded(
-      usageTypes.texts,
-      codes(({ usage }) => usage?.type.index ?? 0),
-    ),
-  };
-}
-
-/** Takes note of what AWS says of a shared usage type and an account; other questions tell its rows. */
-function tellAccount(
-  usageTypes: UsageTypes | undefined,
-  usageType: string,
-  account: string,
-  group: Group,
-  place: Place,
-): void {
-  const { units, unit: currency } = valueOf(group, 'UnblendedCost', place);
-  usageTypes?.addAccount({ usageType, account, currency, units });
-}
-
-const nameColumn = columnOf('customers', 'TenantName');
-
-/** Takes note of the account names that Cost Explorer tells beside its groups. */
-export function addNames(names: Map<string, string>, { where, content }: Page<CostPage>): void {
-  for (const [index, attributes] of (content.DimensionValueAttributes ?? []).entries()) {
-    const { Value: id, Attributes: { description: name } = {} } = attributes;
-    // Page after page names the same accounts.
-    if (id !== undefined && name !== undefined && names.get(id) === name) continue;
-    // Other dimensions' values stand in the same list.
-    if (id === undefined || name === undefined || !/^\d{12}$/.test(id)) continue;
-    names.set(id, checkLength(nameColumn, name, { where, row: index + 1 }));
-  }
 }
 
 /** AWS answers each group once: a repeated one means that a page was answered, or staged, twice. */
 async function repetition(
-  extraction: StagedExtraction,
-  { list }: Readings,
-  { account, subject, place: again }: { account: string; subject: Subject; place: Place },
+  extraction: FinishedExtraction,
+  { questions }: Billed,
+  item: BilledItem,
+  account: string,
+  again: Place,
   signal: AbortSignal,
 ): Promise<DataError> {
-  const type = subject.usage && `, usage type ${JSON.stringify(subject.usage.type.text)},`;
-  const said = `repeats service ${JSON.stringify(subject.service.text)}${type ?? ''} of account ${account}`;
-  for (const { query, subjects } of list) {
-    for await (const { where, content } of costPages(extraction, query.name, signal)) {
-      const keyOf = keyReader(content, query.groupBy);
-      const [accountOf, subjectOf] = [keyOf('LINKED_ACCOUNT'), subjects(keyOf)];
-      const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
-      for (const [index, group] of groups.entries()) {
-        const place = { where, row: index + 1 };
-        if (subjectOf(group, place) === subject && accountOf(group, place) === account)
+  const type =
+    item.usageType === notTold ? '' : `, usage type ${JSON.stringify(item.usageType.text)},`;
+  const said = `repeats service ${JSON.stringify(item.service.text)}${type} of account ${account}`;
+  for (const { query, itemReader } of questions) {
+    for await (const page of costPages(extraction, query, signal)) {
+      const [accountOf, itemOf] = [page.keyOf('LINKED_ACCOUNT'), itemReader(page)];
+      for (const [index, group] of page.groups.entries()) {
+        const place = { where: page.where, row: index + 1 };
+        if (itemOf(group, place) === item && accountOf(group, place) === account)
           return rowFault(again, `${said}, which row ${place.row} of ${place.where} has already`);
       }
     }
@@ -248,66 +188,60 @@ async function repetition(
 }
 
 /** What a row's cost is for: a service, or a usage type of a service. Many rows share one. */
-export interface Subject {
+export interface BilledItem {
   /** 0, 1, 2 … in order of first appearance. */
   readonly index: number;
-  readonly service: Term;
-  /** The usage type, and its region, which may be each account's own; `undefined` in the detail by service. */
-  readonly usage:
-    { readonly type: Term; readonly regionIn: (account: string, place: Place) => Term } | undefined;
+  readonly service: Entry;
+  readonly usageType: Entry;
+  /** Its region, which may be each account's own. */
+  readonly regionIn: (account: string, place: Place) => Entry;
 }
 
-/** How the groups of one question become rows. */
-export interface Reading {
+/** What the detail by service has for a usage type and a region. */
+const notTold: Entry = { text: 'N/A', index: 0 };
+
+/** How an extraction's groups become rows, and the texts that the rows repeat. */
+export interface Billed {
+  readonly questions: readonly RowQuestion[];
+  readonly services: readonly string[];
+  readonly usageTypes: readonly string[];
+  readonly regions: readonly string[];
+}
+
+/** A question whose groups are rows. */
+interface RowQuestion {
   readonly query: Query;
-  /**
-   * Reads the subjects of a page's groups, of which `keyOf` tells the dimensions; `undefined` for a group
-   * whose rows other questions tell.
-   */
-  readonly subjects: (
-    keyOf: (dimension: Dimension) => KeyOf,
-  ) => (group: Group, place: Place) => Subject | undefined;
+  /** Reads what a page's groups are for; `undefined` for a group whose rows other questions tell. */
+  readonly itemReader: (page: Pick<CostPage, 'keyOf'>) => ItemReader;
 }
 
-/** The questions that tell the rows of an extraction, and the texts that the rows repeat. */
-export interface Readings {
-  readonly list: readonly Reading[];
-  readonly services: Terms;
-  readonly usageTypes: Terms;
-  readonly regions: Terms;
-}
-
-const columns = {
-  service: columnOf('consumption', 'Service'),
-  category: columnOf('consumption', 'Category'),
-  region: columnOf('consumption', 'Region'),
-};
-
-function termsOf(column: (typeof columns)[keyof typeof columns]): Terms {
-  return createTerms((text, place) => {
-    checkLength(column, text, place);
-  });
-}
+type ItemReader = (group: StagedGroup, place: Place) => BilledItem | undefined;
 
 /** The only question of the detail by service. */
-export function serviceReadings(): Readings {
-  const services = termsOf(columns.service);
-  const known: Subject[] = [];
-  const subjectOf = (service: Term): Subject =>
-    (known[service.index] ??= { index: service.index, service, usage: undefined });
+function billedByService(): Billed {
+  const services = dictionaryOf('consumption', 'Service');
+  const items: BilledItem[] = [];
   return {
-    list: [
+    questions: [
       {
         query: costQuery,
-        subjects: (keyOf) => {
+        itemReader: ({ keyOf }) => {
           const serviceOf = keyOf('SERVICE');
-          return (group, place) => subjectOf(services.of(serviceOf(group, place), place));
+          return (group, place) => {
+            const service = services.of(serviceOf(group, place), place);
+            return (items[service.index] ??= {
+              index: service.index,
+              service,
+              usageType: notTold,
+              regionIn: () => notTold,
+            });
+          };
         },
       },
     ],
-    services,
-    usageTypes: termsOf(columns.category),
-    regions: termsOf(columns.region),
+    services: services.texts,
+    usageTypes: [notTold.text],
+    regions: [notTold.text],
   };
 }
 
@@ -315,66 +249,59 @@ export function serviceReadings(): Readings {
  * The questions whose groups are the rows of the detail by usage type: by usage type and account, as far as
  * the usage type belongs to one service; and those about shared usage types.
  */
-export function usageTypeReadings(
-  { manifest }: StagedExtraction,
-  known: UsageTypes,
-  where: Regions,
-): Readings {
-  const services = termsOf(columns.service);
-  const usageTypes = termsOf(columns.category);
-  const regions = termsOf(columns.region);
+export function billedByUsageType(
+  { queries }: Pick<ExtractionManifest, 'queries'>,
+  known: Pick<UsageTypes, 'servicesOf' | 'regions'>,
+): Billed {
+  const services = dictionaryOf('consumption', 'Service');
+  const usageTypes = dictionaryOf('consumption', 'Category');
+  const regions = dictionaryOf('consumption', 'Region');
   // Service → usage type, by their indexes: a text of both could stand for two pairs.
-  const subjects: Subject[][] = [];
+  const items: BilledItem[][] = [];
   let count = 0;
-  const subjectOf = (serviceName: string, usageType: string, place: Place): Subject => {
+  const itemOf = (serviceName: string, usageTypeName: string, place: Place): BilledItem => {
     const service = services.of(serviceName, place);
-    const type = usageTypes.of(usageType, place);
-    const ofService = (subjects[service.index] ??= []);
-    let subject = ofService[type.index];
-    if (subject === undefined) {
-      subject = {
-        index: count++,
-        service,
-        usage: { type, regionIn: regionReader(where.of(usageType, serviceName), place) },
-      };
-      ofService[type.index] = subject;
-    }
-    return subject;
+    const usageType = usageTypes.of(usageTypeName, place);
+    const ofService = (items[service.index] ??= []);
+    return (ofService[usageType.index] ??= {
+      index: count++,
+      service,
+      usageType,
+      regionIn: regionReader(usageTypeName, serviceName, place),
+    });
   };
-
-  const regionReader = (region: ReturnType<Regions['of']>, place: Place) => {
+  const regionReader = (usageType: string, service: string, place: Place) => {
+    const region = known.regions.of(usageType, service);
     if (typeof region === 'function')
-      return (account: string, here: Place): Term => regions.of(region(account), here);
-    const term = regions.of(region, place);
-    return () => term;
+      return (account: string, here: Place): Entry => regions.of(region(account), here);
+    const entry = regions.of(region, place);
+    return () => entry;
   };
 
-  const askedFor = new Set(
-    manifest.queries.flatMap(({ name, filter }) =>
-      name.startsWith('usage-type-shared-') ? (filter?.USAGE_TYPE ?? []) : [],
-    ),
-  );
-  const byAccount: Reading['subjects'] = (keyOf) => {
+  const shared = queries.filter(({ name }) => name.startsWith('usage-type-shared-'));
+  const askedFor = new Set(shared.flatMap(({ filter }) => filter?.USAGE_TYPE ?? []));
+  const byAccount: RowQuestion['itemReader'] = ({ keyOf }) => {
     const usageTypeOf = keyOf('USAGE_TYPE');
     return (group, place) => {
       const usageType = usageTypeOf(group, place);
       const [service, ...others] = known.servicesOf(usageType);
-      if (service !== undefined && others.length === 0) return subjectOf(service, usageType, place);
+      if (service !== undefined && others.length === 0) return itemOf(service, usageType, place);
       if (askedFor.has(usageType)) return undefined;
       throw rowFault(place, `has usage type ${JSON.stringify(usageType)}, of no one service`);
     };
   };
   // Of the two dimensions one groups, and the other has a single value by the question's filter.
-  const shared = (query: Query): Reading['subjects'] => {
-    return (keyOf) => {
-      const serviceOf = reader(query, 'SERVICE', keyOf);
-      const usageTypeOf = reader(query, 'USAGE_TYPE', keyOf);
-      return (group, place) => subjectOf(serviceOf(group, place), usageTypeOf(group, place), place);
-    };
+  const byFilter: RowQuestion['itemReader'] = ({ keyOf }) => {
+    const [serviceOf, usageTypeOf] = [keyOf('SERVICE'), keyOf('USAGE_TYPE')];
+    return (group, place) => itemOf(serviceOf(group, place), usageTypeOf(group, place), place);
   };
-  const list = manifest.queries.flatMap((query): Reading[] => {
-    if (query.name === 'usage-type-account') return [{ query, subjects: byAccount }];
-    return query.name.startsWith('usage-type-shared-') ? [{ query, subjects: shared(query) }] : [];
-  });
-  return { list, services, usageTypes, regions };
+  return {
+    questions: queries.flatMap((query): RowQuestion[] => {
+      if (query.name === 'usage-type-account') return [{ query, itemReader: byAccount }];
+      return shared.includes(query) ? [{ query, itemReader: byFilter }] : [];
+    }),
+    services: services.texts,
+    usageTypes: usageTypes.texts,
+    regions: regions.texts,
+  };
 }

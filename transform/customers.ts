@@ -1,7 +1,7 @@
-import { columnOf } from '../pipeline/staging/answers.js';
 import type { RowBatch } from '../pipeline/staging/batch.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
+import { accountIdFault } from '../pipeline/staging/answers.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import {
   MANIFEST,
@@ -14,11 +14,16 @@ import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { sha256Of } from '../pipeline/staging/staging.js';
 import type { Value } from '../pipeline/staging/tables.js';
-import { customers } from '../pipeline/staging/tables.js';
+import { columnOf, customers } from '../pipeline/staging/tables.js';
 import type { Stamp } from './columns.js';
-import { checkAccountId, checkLength, rowFault } from './columns.js';
-import type { Account, AccountsPage, Page } from './staged-pages.js';
-import { accountsPages, readExtraction } from './staged-pages.js';
+import type { AccountsPage, CostPage, FinishedExtraction } from './staged-pages.js';
+import {
+  accountsPages,
+  checkAccountId,
+  checkLength,
+  readExtraction,
+  rowFault,
+} from './staged-pages.js';
 
 /** What a `customers` row says of its account; the other columns are the same for every row. */
 interface Customer {
@@ -39,12 +44,25 @@ const columns = {
 };
 
 /**
+ * The accounts that an extraction lists.
+ * @throws {DataError} when a page is missing, altered or wrong.
+ */
+export async function readCustomers(
+  extraction: FinishedExtraction,
+  signal: AbortSignal,
+): Promise<Customers> {
+  const customers: Customers = new Map();
+  for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
+  return customers;
+}
+
+/**
  * Adds the accounts of a page; of an account listed twice, the first stays.
  * `State` replaced `Status` in Organizations on 2026-09-09; older answers have only `Status`.
  * @throws {DataError} naming file and row of an account without a right id or with too long a text.
  */
-export function addAccounts(found: Customers, { where, content }: Page<AccountsPage>): void {
-  for (const [index, account] of content.Accounts.entries()) {
+function addAccounts(found: Customers, { where, accounts }: AccountsPage): void {
+  for (const [index, account] of accounts.entries()) {
     const row = { where, row: index + 1 };
     const { Id: id } = account;
     if (id === undefined) throw rowFault(row, 'has no account id');
@@ -53,14 +71,25 @@ export function addAccounts(found: Customers, { where, content }: Page<AccountsP
     found.set(id, {
       name: checkLength(columns.name, account.Name ?? '', row),
       email: checkLength(columns.email, account.Email ?? '', row),
-      status: checkLength(columns.status, statusOf(account), row),
+      status: checkLength(
+        columns.status,
+        (account.State ?? account.Status ?? '').toLowerCase(),
+        row,
+      ),
       created: account.JoinedTimestamp === undefined ? null : Date.parse(account.JoinedTimestamp),
     });
   }
 }
 
-function statusOf({ State, Status }: Account): string {
-  return (State ?? Status ?? '').toLowerCase();
+/** Takes note of the account names that Cost Explorer tells beside its groups. */
+export function addNames(names: Map<string, string>, { where, descriptions }: CostPage): void {
+  for (const [index, attributes] of descriptions.entries()) {
+    const { Value: id, Attributes: { description: name } = {} } = attributes;
+    // Page after page names the same accounts, and other dimensions' values stand in the same list.
+    if (id === undefined || name === undefined || names.get(id) === name) continue;
+    if (accountIdFault(id) === undefined)
+      names.set(id, checkLength(columns.name, name, { where, row: index + 1 }));
+  }
 }
 
 /**
@@ -239,9 +268,7 @@ async function accountsOf(
   if (remembered !== undefined) return remembered;
   try {
     const { manifest } = await readExtraction(staging, slice, extraction);
-    const accounts: Customers = new Map();
-    for await (const page of accountsPages({ staging, slice, manifest }, signal))
-      addAccounts(accounts, page);
+    const accounts = await readCustomers({ staging, slice, manifest }, signal);
     ofMonth.accounts.set(name, accounts);
     return accounts;
   } catch (error) {

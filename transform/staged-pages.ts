@@ -1,165 +1,134 @@
-import { isAscii } from 'node:buffer';
 import { z } from 'zod';
 import { advice, fetchAgain, nextRun } from '../pipeline/shared/commands.js';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
-import { isInstant, periodFault } from '../pipeline/staging/answers.js';
+import type { ParsedAmount } from '../pipeline/shared/money.js';
+import { parseAmount } from '../pipeline/shared/money.js';
+import type { Metric } from '../pipeline/shared/scope.js';
+import type {
+  StagedAccounts,
+  StagedCost,
+  StagedGroup,
+  StagedTotal,
+} from '../pipeline/staging/answers.js';
+import {
+  accountIdFault,
+  answerJson,
+  parseStagedCost,
+  periodFault,
+  stagedAccounts,
+  stagedTotal,
+  textFault,
+} from '../pipeline/staging/answers.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import {
   extractionManifestKey,
   extractionPrefix,
   parsePageFile,
 } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
 import { finishedExtractions, readExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
+import type { Column } from '../pipeline/staging/tables.js';
 
 /** A finished extraction, as the transform stage reads it. */
-export interface StagedExtraction {
+export interface FinishedExtraction {
   staging: Staging;
   slice: Slice;
   manifest: ExtractionManifest;
 }
 
-/** One staged answer, checked against the manifest. */
-export interface Page<Content> {
+/** A staged answer of ListAccounts. */
+export interface AccountsPage {
   /** The file, as people find it. */
   where: string;
-  content: Content;
+  accounts: StagedAccounts['Accounts'];
 }
 
-// Every member of both answers is optional in AWS's models; the lists themselves are always there.
+/** A staged answer to a question that groups. */
+export interface CostPage {
+  where: string;
+  groups: readonly StagedGroup[];
+  /** AWS's own flag: the figures may still change. */
+  estimated: boolean;
+  /** How the groups tell a dimension's value. */
+  keyOf: (dimension: Dimension) => KeyReader;
+  /** What the answer tells of its dimensions' values beside the groups, such as an account's name. */
+  descriptions: NonNullable<StagedCost['DimensionValueAttributes']>;
+}
 
-const account = z.object({
-  Id: z.string().optional(),
-  Name: z.string().optional(),
-  Email: z.string().optional(),
-  State: z.string().optional(),
-  Status: z.string().optional(),
-  JoinedTimestamp: z.string().refine(isInstant, 'is no instant').optional(),
-});
+/** Reads one dimension's value of a group. */
+export type KeyReader = (group: StagedGroup, place: Place) => string;
 
-const accountsPage = z.object({ Accounts: z.array(account) });
-
-const group = z.object({
-  Keys: z.array(z.string()).optional(),
-  Metrics: z
-    .record(z.string(), z.object({ Amount: z.string().optional(), Unit: z.string().optional() }))
-    .optional(),
-});
-
-const period = z.object({ Start: z.string(), End: z.string() });
-
-const totalPage = z.object({
-  ResultsByTime: z.array(
-    z.object({
-      TimePeriod: period,
-      Groups: z.array(z.unknown()).max(0, { error: 'an ungrouped total has groups' }).optional(),
-      Total: z.record(z.string(), z.object({ Amount: z.string(), Unit: z.string() })).optional(),
-    }),
-  ),
-});
-
-/** See `usual-page.ts` too, which accepts no more than this. */
-export const costPage = z.object({
-  GroupDefinitions: z.array(z.object({ Key: z.string().optional() })).optional(),
-  ResultsByTime: z.array(
-    z.object({
-      TimePeriod: period,
-      Groups: z.array(group).optional(),
-      Estimated: z.boolean().optional(),
-    }),
-  ),
-  DimensionValueAttributes: z
-    .array(
-      z.object({
-        Value: z.string().optional(),
-        Attributes: z.object({ description: z.string().optional() }).optional(),
-      }),
-    )
-    .optional(),
-});
-
-/** An account of Organizations' ListAccounts. */
-export type Account = z.infer<typeof account>;
-export type AccountsPage = z.infer<typeof accountsPage>;
-/** A group of Cost Explorer's GetCostAndUsage. */
-export type Group = z.infer<typeof group>;
-export type CostPage = z.infer<typeof costPage>;
-/** GetCostAndUsage without groups; for a month without cost, Total may be absent or empty. */
-export type TotalPage = z.infer<typeof totalPage>;
+/** The staged answer with the ungrouped total: its cost by metric. */
+export interface TotalPage {
+  where: string;
+  total: NonNullable<StagedTotal['ResultsByTime'][number]['Total']>;
+}
 
 /**
  * The staged answers of ListAccounts, one at a time, in the order they were asked for.
  * @throws {DataError} when a page is missing, altered, truncated or not what AWS answers.
  */
-export function accountsPages(
-  extraction: StagedExtraction,
+export async function* accountsPages(
+  extraction: FinishedExtraction,
   signal: AbortSignal,
-): AsyncGenerator<Page<AccountsPage>> {
-  return pages(
-    extraction,
-    'accounts',
-    {
-      parse: (json) => accountsPage.safeParse(json),
-      rows: ({ Accounts }) => Accounts.length,
-      // Each account is looked at as it becomes a customer.
-      fault: () => undefined,
-    },
-    signal,
-  );
+): AsyncGenerator<AccountsPage> {
+  const form: Form<StagedAccounts> = {
+    parse: (json) => stagedAccounts.safeParse(json),
+    rows: ({ Accounts }) => Accounts.length,
+    // Each account is looked at as it becomes a customer.
+    fault: () => undefined,
+  };
+  for await (const { where, answer } of stagedAnswers(extraction, 'accounts', form, signal))
+    yield { where, accounts: answer.Accounts };
 }
 
 /**
  * The staged answers to a grouping question, one at a time, in the order they were asked for.
  * @throws {DataError} when a page is missing, altered, truncated or not what AWS answers.
  */
-export function costPages(
-  extraction: StagedExtraction,
-  query: QueryName,
+export async function* costPages(
+  extraction: FinishedExtraction,
+  query: Query,
   signal: AbortSignal,
-): AsyncGenerator<Page<CostPage>> {
-  return pages(
-    extraction,
-    query,
-    {
-      parse: (json) =>
-        isUsualCostPage(json)
-          ? { success: true, data: json as CostPage }
-          : costPage.safeParse(json),
-      rows: ({ ResultsByTime }) =>
-        ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0),
-      fault: wrongPeriod(extraction, query),
-    },
-    signal,
-  );
+): AsyncGenerator<CostPage> {
+  const form: Form<StagedCost> = {
+    parse: parseStagedCost,
+    rows: ({ ResultsByTime }) =>
+      ResultsByTime.reduce((sum, { Groups = [] }) => sum + Groups.length, 0),
+    fault: wrongPeriod(extraction, query.name),
+  };
+  for await (const { where, answer } of stagedAnswers(extraction, query.name, form, signal)) {
+    const { GroupDefinitions = [], DimensionValueAttributes: descriptions = [] } = answer;
+    // One period at most, see periodFault.
+    const [{ Groups: groups = [], Estimated: estimated = false } = {}] = answer.ResultsByTime;
+    yield { where, groups, estimated, keyOf: keyReader(GroupDefinitions, query), descriptions };
+  }
 }
 
 /**
  * The staged answer with the ungrouped total; none where it was not asked for.
  * @throws {DataError} when it is missing, altered, truncated or not what AWS answers.
  */
-export function totalPages(
-  extraction: StagedExtraction,
+export async function* totalPages(
+  extraction: FinishedExtraction,
   signal: AbortSignal,
-): AsyncGenerator<Page<TotalPage>> {
-  return pages(
-    extraction,
-    'total',
-    {
-      parse: (json) => totalPage.safeParse(json),
-      rows: () => 0,
-      fault: wrongPeriod(extraction, 'total'),
-    },
-    signal,
-  );
+): AsyncGenerator<TotalPage> {
+  const form: Form<StagedTotal> = {
+    parse: (json) => stagedTotal.safeParse(json),
+    rows: () => 0,
+    fault: wrongPeriod(extraction, 'total'),
+  };
+  for await (const { where, answer } of stagedAnswers(extraction, 'total', form, signal))
+    yield { where, total: answer.ResultsByTime[0]?.Total ?? {} };
 }
 
 /** What keeps a question's page from telling the month's cost. */
 function wrongPeriod(
-  { slice, manifest }: StagedExtraction,
+  { slice, manifest }: FinishedExtraction,
   query: QueryName,
-): (page: Pick<CostPage | TotalPage, 'ResultsByTime'>) => string | undefined {
+): (answer: Pick<StagedCost | StagedTotal, 'ResultsByTime'>) => string | undefined {
   const isSinglePage =
     manifest.pages.filter(({ file }) => parsePageFile(file)?.operation === query).length === 1;
   return ({ ResultsByTime }) => {
@@ -168,20 +137,20 @@ function wrongPeriod(
   };
 }
 
-/** How the pages of an operation are read. */
-interface Reader<Content> {
-  parse: (json: unknown) => z.ZodSafeParseResult<Content>;
-  rows: (page: Content) => number;
-  /** What is wrong with a page of the right form. */
-  fault: (page: Content) => string | undefined;
+/** What an operation's answers have to be. */
+interface Form<Answer> {
+  parse: (json: unknown) => z.ZodSafeParseResult<Answer>;
+  rows: (answer: Answer) => number;
+  /** What is wrong with an answer of the right form. */
+  fault: (answer: Answer) => string | undefined;
 }
 
-async function* pages<Content>(
-  { staging, slice, manifest }: StagedExtraction,
+async function* stagedAnswers<Answer>(
+  { staging, slice, manifest }: FinishedExtraction,
   operation: Operation,
-  reader: Reader<Content>,
+  form: Form<Answer>,
   signal: AbortSignal,
-): AsyncGenerator<Page<Content>> {
+): AsyncGenerator<{ where: string; answer: Answer }> {
   const remedy = advice('restore the file, or fetch the month again with', fetchAgain(slice));
   for (const listed of manifest.pages) {
     if (parsePageFile(listed.file)?.operation !== operation) continue;
@@ -204,100 +173,25 @@ async function* pages<Content>(
     }
     let json: unknown;
     try {
-      json = JSON.parse(textOf(bytes));
+      json = answerJson(bytes);
     } catch (cause) {
       throw fault('a staged page is not JSON', cause);
     }
-    const parsed = reader.parse(json);
+    const parsed = form.parse(json);
     if (!parsed.success) throw fault(`a staged page is not AWS's answer: ${firstIssue(parsed)}`);
-    const rows = reader.rows(parsed.data);
+    const rows = form.rows(parsed.data);
     if (rows !== listed.rows) {
       throw fault(`a staged page has ${rows} rows, its manifest says ${listed.rows}`);
     }
-    const wrong = reader.fault(parsed.data);
+    const wrong = form.fault(parsed.data);
     if (wrong !== undefined) throw fault(`a staged page is not the answer: ${wrong}`);
-    yield { where, content: parsed.data };
+    yield { where, answer: parsed.data };
   }
-}
-
-/** @throws {TypeError} when the bytes are no UTF-8. */
-function textOf(bytes: Uint8Array): string {
-  // Nearly every answer is ASCII, which is copied where other bytes have to be decoded.
-  if (isAscii(bytes))
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-  return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
 }
 
 function firstIssue({ error }: { error: z.ZodError }): string {
   const [issue] = error.issues;
   return issue === undefined ? error.message : `${z.core.toDotPath(issue.path)}: ${issue.message}`;
-}
-
-/**
- * Whether an answer of GetCostAndUsage has the form of the schema that pages are parsed by. It says no
- * rather than think twice: the schema then decides, and finds the words for what is wrong. A schema's
- * parser makes every group anew, which takes longer than reading the page.
- */
-export function isUsualCostPage(json: unknown): boolean {
-  return (
-    isObject(json) &&
-    isListOf(json['GroupDefinitions'], (item) => isObject(item) && isText(item['Key'])) &&
-    json['ResultsByTime'] !== undefined &&
-    isListOf(json['ResultsByTime'], isResult) &&
-    isListOf(json['DimensionValueAttributes'], isDescribed)
-  );
-}
-
-function isResult(json: unknown): boolean {
-  if (!isObject(json)) return false;
-  const { TimePeriod, Estimated } = json;
-  return (
-    isObject(TimePeriod) &&
-    isString(TimePeriod['Start']) &&
-    isString(TimePeriod['End']) &&
-    (Estimated === undefined || typeof Estimated === 'boolean') &&
-    isListOf(json['Groups'], isGroup)
-  );
-}
-
-function isGroup(json: unknown): boolean {
-  return isObject(json) && isListOf(json['Keys'], isString) && isMetrics(json['Metrics']);
-}
-
-/** Every metric, also those that nobody asks for. */
-function isMetrics(json: unknown): boolean {
-  if (json === undefined) return true;
-  if (!isObject(json)) return false;
-  for (const name in json) {
-    const metric = json[name];
-    if (!isObject(metric) || !isText(metric['Amount']) || !isText(metric['Unit'])) return false;
-  }
-  return true;
-}
-
-function isDescribed(json: unknown): boolean {
-  if (!isObject(json) || !isText(json['Value'])) return false;
-  const { Attributes } = json;
-  return Attributes === undefined || (isObject(Attributes) && isText(Attributes['description']));
-}
-
-function isListOf(json: unknown, isItem: (item: unknown) => boolean): boolean {
-  if (json === undefined) return true;
-  if (!Array.isArray(json)) return false;
-  for (const item of json) if (!isItem(item)) return false;
-  return true;
-}
-
-function isObject(json: unknown): json is Record<string, unknown> {
-  return typeof json === 'object' && json !== null && !Array.isArray(json);
-}
-
-function isString(json: unknown): boolean {
-  return typeof json === 'string';
-}
-
-function isText(json: unknown): boolean {
-  return json === undefined || typeof json === 'string';
 }
 
 /**
@@ -346,4 +240,108 @@ function notStaged({ location }: Staging, slice: Slice): DataError {
     where: location,
     ...advice('run', nextRun(['extract'], slice)),
   });
+}
+
+const missing: Readonly<Record<Dimension, string>> = {
+  SERVICE: 'has no service',
+  LINKED_ACCOUNT: 'has no account id',
+  USAGE_TYPE: 'has no usage type',
+  RECORD_TYPE: 'has no charge type',
+  REGION: 'has no region',
+};
+
+/**
+ * A dimension's value is a key of the group, or the only one by the question's filter. The keys stand in the
+ * order of the request's GroupBy, which the answer repeats.
+ */
+function keyReader(
+  definitions: NonNullable<StagedCost['GroupDefinitions']>,
+  { groupBy, filter }: Query,
+): CostPage['keyOf'] {
+  const order: readonly (string | undefined)[] =
+    definitions.length === 0 ? groupBy : definitions.map(({ Key }) => Key);
+  return (dimension) => {
+    const only = filter?.[dimension]?.[0];
+    if (only !== undefined && !groupBy.includes(dimension)) return () => only;
+    const position = order.indexOf(dimension);
+    return ({ Keys = [] }, place) => {
+      const key = Keys[position];
+      if (key === undefined) throw rowFault(place, missing[dimension]);
+      return key;
+    };
+  };
+}
+
+/**
+ * A group's value by a metric, as AWS writes it.
+ * @throws {DataError} naming file and row of a group that lacks it.
+ */
+export function metricText(
+  { Metrics }: StagedGroup,
+  metric: Metric,
+  place: Place,
+): { amount: string; unit: string } {
+  const { Amount: amount, Unit: unit = metric === 'UsageQuantity' ? 'N/A' : undefined } =
+    Metrics?.[metric] ?? {};
+  if (amount === undefined) throw rowFault(place, `has no ${metric}`);
+  if (unit === undefined) throw rowFault(place, `has an ${metric} without its unit`);
+  return { amount, unit };
+}
+
+/** The same, as an exact amount. */
+export function metricAmount(
+  group: StagedGroup,
+  metric: Metric,
+  place: Place,
+): ParsedAmount & { unit: string } {
+  const { amount, unit } = metricText(group, metric, place);
+  return { ...amountAt(place, () => parseAmount(amount)), unit };
+}
+
+/**
+ * Reads an amount of a row.
+ * @throws {DataError} naming file and row where `read` finds that it is none.
+ */
+export function amountAt<T>(place: Place, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof DataError) throw rowFault(place, `has a wrong amount: ${cause.message}`);
+    throw cause;
+  }
+}
+
+/** Where a row of the staged files stands. */
+export interface Place {
+  /** The file, as people find it. */
+  where: string;
+  /** Its number in the file, from 1. */
+  row: number;
+}
+
+/** What is wrong with one row of a staged file. */
+export function rowFault({ where, row }: Place, message: string): DataError {
+  return new DataError(`row ${row} ${message}`, {
+    where,
+    ...advice('fetch the month again with', fetchAgain(), '; if it stays so, report it'),
+  });
+}
+
+/**
+ * Refuses a text that the column cannot hold, see {@link textFault}.
+ * @throws {DataError} naming the column and the row.
+ */
+export function checkLength(column: Column, text: string, row: Place): string {
+  const fault = textFault(column, text);
+  if (fault !== undefined) throw rowFault(row, fault);
+  return text;
+}
+
+/**
+ * Refuses what is no account id as AWS gives it: 12 digits, leading zeros kept.
+ * @throws {DataError} naming the row.
+ */
+export function checkAccountId(id: string, row: Place): void {
+  const fault = accountIdFault(id);
+  if (fault !== undefined) throw rowFault(row, fault);
 }

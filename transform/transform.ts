@@ -11,25 +11,24 @@ import { exportFormats, exportKey, transformManifestKey } from '../pipeline/stag
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import { readTransformManifest, serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { tableColumns, tableNames } from '../pipeline/staging/tables.js';
+import { columnOf, tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { chargesBatches } from './charges.js';
 import { checkCharges, checkTally, readAwsTotal, readServiceDifferences } from './checks.js';
 import type { RowTally, Stamp } from './columns.js';
-import { columnOf } from '../pipeline/staging/answers.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
-import type { Customers, ListedElsewhere } from './customers.js';
+import type { ListedElsewhere } from './customers.js';
 import {
-  addAccounts,
   addUnlisted,
   customersBatch,
   findsTheSame,
   lookElsewhere,
+  readCustomers,
 } from './customers.js';
 import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
-import type { StagedExtraction } from './staged-pages.js';
-import { accountsPages, currentExtraction } from './staged-pages.js';
+import type { FinishedExtraction } from './staged-pages.js';
+import { currentExtraction } from './staged-pages.js';
 
 export interface TransformTask {
   staging: Staging;
@@ -59,7 +58,7 @@ const LONG = 50_000;
 const turns = pLimit(1);
 
 /** What the stage works from, and the manifest of tables that making them again would not change. */
-export interface Decision {
+export interface TransformDecision {
   manifest: ExtractionManifest;
   recipe: Recipe;
   /** `undefined`: the tables have to be made. */
@@ -70,9 +69,9 @@ export interface Decision {
  * Decides from what is staged alone whether there is anything to make.
  * @throws {DataError} when nothing is staged, or a manifest cannot be read.
  */
-export async function decide(
+export async function decideTransform(
   task: Pick<TransformTask, 'staging' | 'slice' | 'tag' | 'parquet' | 'force'>,
-): Promise<Decision> {
+): Promise<TransformDecision> {
   const { staging, slice, tag } = task;
   checkTag(tag);
   const { manifest, source } = await currentExtraction(staging, slice);
@@ -94,7 +93,7 @@ export async function decide(
  */
 export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
-  const { manifest, recipe, former } = await decide(task);
+  const { manifest, recipe, former } = await decideTransform(task);
   if (former !== undefined && (await findsTheSame(task, former)))
     return outcomeOf('unchanged', task, former);
   const make = (): Promise<TransformManifest> =>
@@ -113,7 +112,7 @@ function checkTag(tag: string): void {
 
 async function makeTables(
   task: TransformTask,
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   recipe: Recipe,
 ): Promise<TransformManifest> {
   const { staging, slice, tag, signal } = task;
@@ -124,8 +123,7 @@ async function makeTables(
   };
   const exports = await openExports(staging, slice, recipe.tables, recipe.formats);
   try {
-    const customers: Customers = new Map();
-    for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
+    const customers = await readCustomers(extraction, signal);
     const tally = await writeConsumption(task, extraction, stamp, exports);
     checkTally(extraction, tally);
     const charged = await writeCharges(task, extraction, stamp, exports);
@@ -196,7 +194,7 @@ async function makeTables(
 
 async function writeConsumption(
   { signal, onProgress }: TransformTask,
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   stamp: Stamp,
   exports: Exports,
 ): Promise<ConsumptionTally> {
@@ -210,7 +208,7 @@ async function writeConsumption(
 
 async function writeCharges(
   { signal }: TransformTask,
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   stamp: Stamp,
   exports: Exports,
 ): Promise<RowTally> {

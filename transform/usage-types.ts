@@ -1,19 +1,22 @@
 import type { Units } from '../pipeline/shared/money.js';
 import { divide, formatAmount } from '../pipeline/shared/money.js';
-import type { Dimension } from '../pipeline/staging/manifest.js';
-import type { Place, Terms } from './columns.js';
-import { addAmount, checkLength, createTerms, keyReader, metricOf, valueOf } from './columns.js';
-import { columnOf } from '../pipeline/staging/answers.js';
+import type { StagedGroup } from '../pipeline/staging/answers.js';
 import { coded, constant } from '../pipeline/staging/batch.js';
 import type { ColumnValues, Decimals } from '../pipeline/staging/batch.js';
+import type { RegionPart } from '../pipeline/staging/layout.js';
+import { usageTypeServices } from '../pipeline/staging/manifest.js';
+import { regionOf } from '../pipeline/staging/tables.js';
+import type { Dictionary } from './columns.js';
+import { addAmount } from './columns.js';
 import { createDecimals } from './decimals.js';
-import type { Group, StagedExtraction } from './staged-pages.js';
-import { costPages } from './staged-pages.js';
+import type { FinishedExtraction, Place } from './staged-pages.js';
+import { costPages, metricAmount, metricText } from './staged-pages.js';
 
 /** What AWS says of an extraction's usage types, apart from the rows themselves. */
 export interface UsageTypes {
   /** The services of a usage type; none for an unknown one. */
   servicesOf(usageType: string): ReadonlySet<string>;
+  readonly regions: Regions;
   /** Adds a row's cost to those that are compared with AWS's own figures. */
   addRow(row: RowCost): void;
   /** Adds what AWS says of a usage type and an account. */
@@ -29,76 +32,139 @@ export interface RowCost {
   units: Units;
 }
 
-/** Both dimensions of the first question of the detail by usage type. */
-const groupBy: readonly Dimension[] = ['USAGE_TYPE', 'SERVICE'];
-
 /**
- * Reads which services each usage type has, and what AWS says of each of those pairs.
+ * Reads which services and regions each usage type has, and what AWS says of each pair of usage type and service.
  * @throws {DataError} when a page is missing, altered or wrong.
  */
 export async function readUsageTypes(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   signal: AbortSignal,
 ): Promise<UsageTypes> {
   const services = new Map<string, Set<string>>();
   const none: ReadonlySet<string> = new Set();
   const pairs: Pair[] = [];
-  /** Currency → usage type → service or account. */
-  const [byService, byAccount] = [newPlaces(), newPlaces()];
-  const pairOf = (pair: Omit<Pair, 'said' | 'found' | 'rows'>): Pair => {
-    const { usageType, service, account, currency } = pair;
-    const ofType = inner(inner(service === null ? byAccount : byService, currency), usageType);
-    const other = service ?? account ?? '';
-    let known = ofType.get(other);
-    if (known === undefined) {
-      pairs.push((known = { ...pair, said: 0n, found: 0n, rows: 0 }));
-      ofType.set(other, known);
-    }
-    return known;
+  const known = { service: new Map() as PairsBy, account: new Map() as PairsBy };
+  const pairOf = (
+    by: keyof typeof known,
+    usageType: string,
+    of: string,
+    currency: string,
+  ): Pair => {
+    const ofType = member(known[by], usageType, () => new Map<string, Map<string, Pair>>());
+    return member(
+      member(ofType, of, () => new Map<string, Pair>()),
+      currency,
+      () => {
+        const [service, account] = by === 'service' ? [of, null] : [null, of];
+        const pair = { usageType, service, account, currency, said: 0n, found: 0n, rows: 0 };
+        pairs.push(pair);
+        return pair;
+      },
+    );
   };
-  for await (const { where, content } of costPages(extraction, 'usage-type-service', signal)) {
-    const keyOf = keyReader(content, groupBy);
-    const [usageTypeOf, serviceOf] = [keyOf('USAGE_TYPE'), keyOf('SERVICE')];
-    const groups = content.ResultsByTime.flatMap(({ Groups = [] }) => Groups);
-    for (const [index, group] of groups.entries()) {
-      const place = { where, row: index + 1 };
+  for await (const page of costPages(extraction, usageTypeServices, signal)) {
+    const [usageTypeOf, serviceOf] = [page.keyOf('USAGE_TYPE'), page.keyOf('SERVICE')];
+    for (const [index, group] of page.groups.entries()) {
+      const place = { where: page.where, row: index + 1 };
       const usageType = usageTypeOf(group, place);
       const service = serviceOf(group, place);
-      const { units, unit: currency } = valueOf(group, 'UnblendedCost', place);
-      services.set(usageType, (services.get(usageType) ?? new Set()).add(service));
-      pairOf({ usageType, service, account: null, currency }).said += units;
+      const { units, unit: currency } = metricAmount(group, 'UnblendedCost', place);
+      add(services, usageType, service);
+      pairOf('service', usageType, service, currency).said += units;
     }
   }
-  const isShared = (usageType: string): boolean => services.get(usageType)?.size !== 1;
-  const addTo = (pair: Pair, units: Units): void => {
+  const addFound = (pair: Pair, units: Units): void => {
     pair.found += units;
     pair.rows++;
   };
   return {
     servicesOf: (usageType) => services.get(usageType) ?? none,
+    regions: await readRegions(extraction, signal),
     addRow({ usageType, service, account, currency, units }) {
-      addTo(pairOf({ usageType, service, account: null, currency }), units);
+      addFound(pairOf('service', usageType, service, currency), units);
       // What is not shared has its rows from the very answer that it would be compared with.
-      if (isShared(usageType))
-        addTo(pairOf({ usageType, service: null, account, currency }), units);
+      if (services.get(usageType)?.size !== 1)
+        addFound(pairOf('account', usageType, account, currency), units);
     },
     addAccount({ usageType, account, currency, units }) {
-      pairOf({ usageType, service: null, account, currency }).said += units;
+      pairOf('account', usageType, account, currency).said += units;
     },
     pairs: () => pairs,
   };
 }
 
-type Places = Map<string, Map<string, Map<string, Pair>>>;
+/** Usage type → service or account → currency. */
+type PairsBy = Map<string, Map<string, Map<string, Pair>>>;
 
-function newPlaces(): Places {
-  return new Map();
+function member<V>(of: Map<string, V>, key: string, make: () => V): V {
+  let value = of.get(key);
+  if (value === undefined) of.set(key, (value = make()));
+  return value;
 }
 
-function inner<T>(outer: Map<string, Map<string, T>>, key: string): Map<string, T> {
-  let found = outer.get(key);
-  if (found === undefined) outer.set(key, (found = new Map<string, T>()));
-  return found;
+function add(of: Map<string, Set<string>>, key: string, value: string): void {
+  member(of, key, () => new Set<string>()).add(value);
+}
+
+/** What AWS says of the regions of an extraction's usage types. */
+export interface Regions {
+  /** The region of a usage type of a service; where the account decides it, a function of the account. */
+  of(usageType: string, service: string): string | ((account: string) => string);
+  /** Usage types with rows whose region is not known, with those that an account used them in; none: none is told. */
+  readonly several: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+/** Usage type → service or account → regions. */
+type RegionsBy = Map<string, Map<string, Set<string>>>;
+
+/**
+ * Reads the regions of the usage types. One that has several is told apart by the answers by service, then
+ * by those by account: a row's region is the only one that both leave; of several, none is told.
+ * @throws {DataError} when a page is missing, altered or wrong.
+ */
+async function readRegions(extraction: FinishedExtraction, signal: AbortSignal): Promise<Regions> {
+  const all = new Map<string, Set<string>>();
+  const by: Record<RegionPart, RegionsBy> = { service: new Map(), account: new Map() };
+  const several = new Map<string, Set<string>>();
+  for (const query of extraction.manifest.queries) {
+    const part = /^usage-type-region(?:-(service|account)-\d+)?$/.exec(query.name);
+    if (part === null) continue;
+    const beside = part[1] as RegionPart | undefined;
+    for await (const page of costPages(extraction, query, signal)) {
+      const [usageTypeOf, readRegion] = [page.keyOf('USAGE_TYPE'), page.keyOf('REGION')];
+      const besideOf = beside && page.keyOf(beside === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT');
+      for (const [index, group] of page.groups.entries()) {
+        const place = { where: page.where, row: index + 1 };
+        const usageType = usageTypeOf(group, place);
+        const region = regionOf(readRegion(group, place));
+        if (beside === undefined || besideOf === undefined) add(all, usageType, region);
+        else {
+          const ofType = member(by[beside], usageType, () => new Map<string, Set<string>>());
+          add(ofType, besideOf(group, place), region);
+        }
+      }
+    }
+  }
+  return {
+    several,
+    of(usageType, service) {
+      const regions = by.service.get(usageType)?.get(service) ?? all.get(usageType);
+      if (regions === undefined) {
+        several.set(usageType, new Set());
+        return 'N/A';
+      }
+      const [only, ...others] = regions;
+      if (only !== undefined && others.length === 0) return only;
+      return (account) => {
+        const here = by.account.get(usageType)?.get(account);
+        const [one, ...more] = [...regions].filter((region) => here?.has(region) ?? true);
+        if (one !== undefined && more.length === 0) return one;
+        for (const region of [one, ...more])
+          if (region !== undefined) add(several, usageType, region);
+        return 'N/A';
+      };
+    },
+  };
 }
 
 /** What AWS says of a usage type together with a service, or with an account, and what the rows say. */
@@ -160,17 +226,9 @@ export interface UsageColumns {
    * @returns whether digits past the 18th were dropped.
    * @throws {DataError} naming file and row of a group without an exact quantity.
    */
-  add(group: Group, place: Place): boolean;
+  add(group: StagedGroup, place: Place): boolean;
   /** The columns since the last call, by name. @param amounts the rows' Amount. */
   take(amounts: Decimals): Readonly<Record<string, ColumnValues>>;
-}
-
-/** The texts of the column Unit, for all pages of a slice. */
-export function unitTerms(): Terms {
-  const unit = columnOf('consumption', 'Unit');
-  return createTerms((text, place) => {
-    checkLength(unit, text, place);
-  });
 }
 
 /** What the detail by service has for quantities. */
@@ -182,14 +240,14 @@ export const noUsage: Readonly<Record<string, ColumnValues>> = {
 };
 
 /** @param capacity Rows of the page to make room for. */
-export function createUsageColumns(units: Terms, capacity: number): UsageColumns {
+export function createUsageColumns(units: Dictionary, capacity: number): UsageColumns {
   const quantities = createDecimals(capacity);
   const prices = createDecimals(capacity);
   const codes = new Uint32Array(capacity);
   let rows = 0;
   return {
     add(group, place) {
-      const { amount, unit } = metricOf(group, 'UsageQuantity', place);
+      const { amount, unit } = metricText(group, 'UsageQuantity', place);
       codes[rows++] = units.of(unit, place).index;
       return addAmount(quantities, amount, place);
     },

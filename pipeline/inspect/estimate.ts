@@ -1,5 +1,5 @@
 import { emptyDraft, openQuery, paidPages } from '../../extract/draft.js';
-import type { Decision } from '../../extract/extract.js';
+import type { ExtractDecision } from '../../extract/extract.js';
 import { queriesOf } from '../../extract/questions.js';
 import type { Config } from '../config/config.js';
 import { DataError } from '../shared/errors.js';
@@ -92,7 +92,7 @@ async function readable(
 
 /** What is left to ask for, of an extraction that takes so many requests in all. */
 export function remaining(
-  decision: Decision,
+  decision: ExtractDecision,
   whole: Estimate,
   asked: Pick<Config, 'awsTotal' | 'tolerance'>,
 ): Estimate {

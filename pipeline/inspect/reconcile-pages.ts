@@ -10,10 +10,9 @@ import {
 import type { RowTally, Stamp } from '../../transform/columns.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
-import type { Customers } from '../../transform/customers.js';
-import { addAccounts, addUnlisted } from '../../transform/customers.js';
-import type { StagedExtraction } from '../../transform/staged-pages.js';
-import { accountsPages, currentExtraction } from '../../transform/staged-pages.js';
+import { addUnlisted, readCustomers } from '../../transform/customers.js';
+import type { FinishedExtraction } from '../../transform/staged-pages.js';
+import { currentExtraction } from '../../transform/staged-pages.js';
 import type { Units } from '../shared/money.js';
 import { billingPeriod } from '../shared/month.js';
 import type { ServiceDifference, SumsText } from '../shared/sums.js';
@@ -56,7 +55,7 @@ export async function checkPages(
   if (current === undefined) return undefined;
   const { manifest, source } = current;
   const extraction = { staging, slice, manifest };
-  const listed = await report.examine('staged pages', () => readAccounts(extraction, signal));
+  const listed = await report.examine('staged pages', () => readCustomers(extraction, signal));
   const tally = await report.examine('staged pages', () => readCosts(extraction, signal));
   const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
@@ -108,14 +107,8 @@ export async function checkPages(
   };
 }
 
-async function readAccounts(extraction: StagedExtraction, signal: AbortSignal): Promise<Customers> {
-  const customers: Customers = new Map();
-  for await (const page of accountsPages(extraction, signal)) addAccounts(customers, page);
-  return customers;
-}
-
 async function readCosts(
-  extraction: StagedExtraction,
+  extraction: FinishedExtraction,
   signal: AbortSignal,
 ): Promise<ConsumptionTally> {
   const tally = emptyTally();
@@ -126,7 +119,7 @@ async function readCosts(
   return tally;
 }
 
-async function readCharges(extraction: StagedExtraction, signal: AbortSignal): Promise<RowTally> {
+async function readCharges(extraction: FinishedExtraction, signal: AbortSignal): Promise<RowTally> {
   const tally = emptyTally();
   let rows = 0;
   for await (const batch of chargesBatches(extraction, stampOf(extraction), tally, signal))
@@ -135,6 +128,6 @@ async function readCharges(extraction: StagedExtraction, signal: AbortSignal): P
   return tally;
 }
 
-function stampOf({ slice: { month, organization } }: StagedExtraction): Stamp {
+function stampOf({ slice: { month, organization } }: FinishedExtraction): Stamp {
   return { tag: '', billingPeriod: billingPeriod(month), organization };
 }

@@ -4,8 +4,8 @@ import { valueAt } from '../staging/batch.js';
 import type { RowBatch } from '../staging/batch.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
 import type { Customers } from '../../transform/customers.js';
-import { addAccounts, addUnlisted } from '../../transform/customers.js';
-import { accountsPages, readExtraction } from '../../transform/staged-pages.js';
+import { addUnlisted, readCustomers } from '../../transform/customers.js';
+import { readExtraction } from '../../transform/staged-pages.js';
 import { UsageError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import { parseAmount } from '../shared/money.js';
@@ -319,8 +319,7 @@ export async function readCosts(
     billingPeriod: billingPeriod(slice.month),
     organization: slice.organization,
   };
-  const customers: Customers = new Map();
-  for await (const page of accountsPages(staged, signal)) addAccounts(customers, page);
+  const customers = await readCustomers(staged, signal);
   const tally = emptyTally();
   for await (const batch of consumptionBatches(staged, stamp, tally, signal))
     for (const cost of costsOf(batch)) take(cost);

@@ -1,13 +1,13 @@
 import pLimit from 'p-limit';
 import { paidPages } from '../../extract/draft.js';
-import { decide as decideExtract } from '../../extract/extract.js';
+import { decideExtract } from '../../extract/extract.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import type { OpenOptions } from '../../load/database.js';
 import { openForReading } from '../../load/database.js';
 import { holdsTables } from '../../load/history.js';
 import { isLoaded } from '../../load/load.js';
 import { findSource } from '../../load/source.js';
-import { decide as decideTransform } from '../../transform/transform.js';
+import { decideTransform } from '../../transform/transform.js';
 import type { DatabaseLocation } from '../config/database-address.js';
 import type { Config } from '../config/config.js';
 import { tagOf } from '../config/config.js';

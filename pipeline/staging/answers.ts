@@ -1,20 +1,185 @@
+import { isAscii } from 'node:buffer';
+import { z } from 'zod';
 import type { Month } from '../shared/month.js';
 import { timePeriod } from '../shared/month.js';
-import type { TableName } from './layout.js';
+import type { Metric } from '../shared/scope.js';
 import type { Dimension } from './manifest.js';
 import type { Column } from './tables.js';
-import { columnIndex, tables } from './tables.js';
+import { columnOf } from './tables.js';
 
 /**
- * What an answer of AWS must be to be believed. The extract stage asks it of every answer before it is staged,
- * the transform stage once more of what is staged.
+ * What an answer of AWS looks like, and what it must be to be believed. The extract stage asks it of every answer
+ * before it is staged, the transform stage once more of what is staged: a member that is missing then is missed by
+ * the row that needs it.
  */
 
-/** The declared column of that name. */
-export function columnOf(table: TableName, name: string): Column {
-  const column = tables[table][columnIndex(table, name)];
-  if (column === undefined) throw new Error(`${table} has no column ${name}`);
-  return column;
+const text = z.string().optional();
+/** AWS leaves it out on the last page; an empty one means the same. */
+const nextToken = text.transform((token) => (token === '' ? undefined : token));
+
+/** Every member is optional in AWS's model; the SDK makes null of a JoinedTimestamp that is no instant. */
+const account = z.object({
+  Id: text,
+  Name: text,
+  Email: text,
+  State: text,
+  Status: text,
+  JoinedTimestamp: z.unknown().optional(),
+});
+
+/** An answer of ListAccounts as it comes. */
+export const freshAccounts = z.object({ Accounts: z.array(account), NextToken: nextToken });
+
+/** The same as it is staged. */
+export const stagedAccounts = z.object({
+  Accounts: z.array(
+    account.extend({ JoinedTimestamp: z.string().refine(isInstant, 'is no instant').optional() }),
+  ),
+});
+export type StagedAccounts = z.infer<typeof stagedAccounts>;
+
+const period = z.object({ Start: z.string(), End: z.string() });
+const cost = z.object({ Amount: z.string(), Unit: z.string() });
+/** AWS may leave out the unit of a quantity that has none. */
+const quantity = cost.extend({ Unit: z.string().default('N/A') });
+
+function costAnswer<Key extends z.ZodType, Group extends z.ZodType, Total extends z.ZodType>(
+  key: Key,
+  group: Group,
+  total: Total,
+) {
+  return z.object({
+    GroupDefinitions: z.array(z.object({ Key: key })).optional(),
+    ResultsByTime: z.array(
+      z.object({
+        TimePeriod: period,
+        Groups: z.array(group).optional(),
+        Total: total,
+        Estimated: z.boolean().optional(),
+      }),
+    ),
+    DimensionValueAttributes: z
+      .array(z.object({ Value: text, Attributes: z.object({ description: text }).optional() }))
+      .optional(),
+  });
+}
+
+/** An answer of GetCostAndUsage as it comes: every group has to have the metrics that were asked for. */
+export function freshCost(metrics: readonly Metric[]) {
+  const amounts = z.object(
+    Object.fromEntries(metrics.map((name) => [name, name === 'UsageQuantity' ? quantity : cost])),
+  );
+  const group = z.object({ Keys: z.array(z.string()), Metrics: amounts });
+  const { shape } = costAnswer(z.string(), group, amounts.partial().optional());
+  return z.object({ NextPageToken: nextToken, ...shape });
+}
+export type FreshCost = z.infer<ReturnType<typeof freshCost>>;
+
+const stagedGroup = z.object({
+  Keys: z.array(z.string()).optional(),
+  Metrics: z.record(z.string(), cost.partial()).optional(),
+});
+export type StagedGroup = z.infer<typeof stagedGroup>;
+
+/** An answer of GetCostAndUsage to a question that groups, as it is staged. */
+export const stagedCost = costAnswer(text, stagedGroup, z.unknown().optional());
+export type StagedCost = z.infer<typeof stagedCost>;
+
+/** The answer without groups, as it is staged; for a month without cost, Total may be absent or empty. */
+export const stagedTotal = z.object({
+  ResultsByTime: z.array(
+    z.object({
+      TimePeriod: period,
+      Groups: z.array(z.unknown()).max(0, { error: 'an ungrouped total has groups' }).optional(),
+      Total: z.record(z.string(), cost).optional(),
+    }),
+  ),
+});
+export type StagedTotal = z.infer<typeof stagedTotal>;
+
+/**
+ * The JSON value of an answer's bytes.
+ * @throws {TypeError} when they are no UTF-8. @throws {SyntaxError} when they are no JSON.
+ */
+export function answerJson(bytes: Uint8Array): unknown {
+  // Nearly every answer is ASCII, which is copied where other bytes have to be decoded.
+  return JSON.parse(
+    isAscii(bytes)
+      ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+      : new TextDecoder('utf-8', { fatal: true }).decode(bytes),
+  );
+}
+
+/** Reads a staged answer to a question that groups. */
+export function parseStagedCost(json: unknown): z.ZodSafeParseResult<StagedCost> {
+  return isUsualCost(json) ? { success: true, data: json } : stagedCost.safeParse(json);
+}
+
+/**
+ * Whether an answer has the form of {@link stagedCost}, of which it accepts no more. It says no rather than think
+ * twice: the schema then decides, and finds the words for what is wrong. A schema's parser makes every group
+ * anew, which takes longer than reading the page.
+ */
+export function isUsualCost(json: unknown): json is StagedCost {
+  return (
+    isObject(json) &&
+    isListOf(json['GroupDefinitions'], (item) => isObject(item) && isText(item['Key'])) &&
+    json['ResultsByTime'] !== undefined &&
+    isListOf(json['ResultsByTime'], isResult) &&
+    isListOf(json['DimensionValueAttributes'], isDescribed)
+  );
+}
+
+function isResult(json: unknown): boolean {
+  if (!isObject(json)) return false;
+  const { TimePeriod, Estimated } = json;
+  return (
+    isObject(TimePeriod) &&
+    typeof TimePeriod['Start'] === 'string' &&
+    typeof TimePeriod['End'] === 'string' &&
+    (Estimated === undefined || typeof Estimated === 'boolean') &&
+    isListOf(json['Groups'], isGroup)
+  );
+}
+
+function isGroup(json: unknown): boolean {
+  return isObject(json) && isListOf(json['Keys'], isString) && isMetrics(json['Metrics']);
+}
+
+/** Every metric, also those that nobody asks for. */
+function isMetrics(json: unknown): boolean {
+  if (json === undefined) return true;
+  if (!isObject(json)) return false;
+  for (const name in json) {
+    const metric = json[name];
+    if (!isObject(metric) || !isText(metric['Amount']) || !isText(metric['Unit'])) return false;
+  }
+  return true;
+}
+
+function isDescribed(json: unknown): boolean {
+  if (!isObject(json) || !isText(json['Value'])) return false;
+  const { Attributes } = json;
+  return Attributes === undefined || (isObject(Attributes) && isText(Attributes['description']));
+}
+
+function isListOf(json: unknown, isItem: (item: unknown) => boolean): boolean {
+  if (json === undefined) return true;
+  if (!Array.isArray(json)) return false;
+  for (const item of json) if (!isItem(item)) return false;
+  return true;
+}
+
+function isObject(json: unknown): json is Record<string, unknown> {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
+}
+
+function isString(json: unknown): boolean {
+  return typeof json === 'string';
+}
+
+function isText(json: unknown): boolean {
+  return json === undefined || typeof json === 'string';
 }
 
 /** SQLite ends a text at NUL, and UTF-8 cannot hold half of a surrogate pair; all else is kept everywhere. */
@@ -77,28 +242,17 @@ export function descriptionFault(value: string, description: string): string | u
   return accountIdFault(value) === undefined ? textFault(nameColumn, description) : undefined;
 }
 
-/** An account of ListAccounts, every member of which is optional in AWS's model. */
-export interface ListedAccount {
-  Id?: string | undefined;
-  Name?: string | undefined;
-  Email?: string | undefined;
-  State?: string | undefined;
-  Status?: string | undefined;
-  /** ISO 8601; the SDK makes null of a number that is no instant. */
-  JoinedTimestamp?: unknown;
-}
-
 /** Years as every database holds them (MySQL, DATETIME: 1000 to 9999). */
 const instant = /^[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
 
 /** Whether a text is an instant in ISO 8601 that every database holds. */
-export function isInstant(text: string): boolean {
+function isInstant(text: string): boolean {
   return instant.test(text) && !Number.isNaN(Date.parse(text));
 }
 
 /** What keeps an account from being a customer. */
-export function accountFault(account: ListedAccount): string | undefined {
-  const { Id, Name = '', Email = '', State, Status, JoinedTimestamp: joined } = account;
+export function accountFault(listed: z.infer<typeof account>): string | undefined {
+  const { Id, Name = '', Email = '', State, Status, JoinedTimestamp: joined } = listed;
   if (Id === undefined) return 'has no account id';
   return (
     accountIdFault(Id) ??
@@ -111,18 +265,13 @@ export function accountFault(account: ListedAccount): string | undefined {
   );
 }
 
-/** A part of an answer of GetCostAndUsage, with the period that it tells. */
-interface Timed {
-  TimePeriod: { Start: string; End: string };
-}
-
 /**
  * What keeps the parts of a page from telling the month's cost: asked for one month as a whole, AWS answers with
  * exactly that period, once a page. Only where the whole answer is a single page may it be left out, as for a
  * month without cost.
  */
 export function periodFault(
-  results: readonly Timed[],
+  results: readonly { TimePeriod: z.infer<typeof period> }[],
   month: Month,
   isSinglePage: boolean,
 ): string | undefined {

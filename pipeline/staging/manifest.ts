@@ -65,6 +65,16 @@ export type Query = z.infer<typeof query>;
 
 /** The only question of the detail by service. */
 export const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
+/** The first one of the detail by usage type; those of the cost by charge type, and by service alone. */
+export const usageTypeServices: Query = {
+  name: 'usage-type-service',
+  groupBy: ['USAGE_TYPE', 'SERVICE'],
+};
+export const recordTypeQuery: Query = {
+  name: 'record-type',
+  groupBy: ['RECORD_TYPE', 'LINKED_ACCOUNT'],
+};
+export const serviceQuery: Query = { name: 'service', groupBy: ['SERVICE'] };
 
 /** The services whose cost by AWS is not what their rows add up to, the largest difference first. */
 const serviceDifferences = z

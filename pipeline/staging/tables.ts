@@ -219,6 +219,13 @@ export function columnIndex(table: TableName, name: string): number {
   return index;
 }
 
+/** The declared column of that name. */
+export function columnOf(table: TableName, name: string): Column {
+  const column = tables[table][columnIndex(table, name)];
+  if (column === undefined) throw new Error(`${table} has no column ${name}`);
+  return column;
+}
+
 /** The table's columns of money beside Amount, whose sums are kept by name. */
 export function furtherMoney(table: TableName): readonly string[] {
   return tables[table]

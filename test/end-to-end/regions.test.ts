@@ -9,7 +9,7 @@ import { plainScope } from '../../pipeline/shared/scope.js';
 import { columnIndex, regionOf } from '../../pipeline/staging/tables.js';
 import { valueAt } from '../../pipeline/staging/batch.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
-import type { StagedExtraction } from '../../transform/staged-pages.js';
+import type { FinishedExtraction } from '../../transform/staged-pages.js';
 import { MONTH, bench } from '../support/extract.js';
 import { querySqlite } from '../support/sqlite.js';
 import { world } from '../support/world.js';
@@ -18,7 +18,7 @@ const scope = { ...plainScope, detail: 'usage-type' } as const;
 const slice = { month: MONTH, organization: 'oab' };
 
 /** Region by `account/service/usage type`, and what is warned of. */
-async function regionsOf(extraction: StagedExtraction) {
+async function regionsOf(extraction: FinishedExtraction) {
   const tally = emptyTally();
   const stamp = { tag: 'aws', billingPeriod: billingPeriod(MONTH), organization: 'oab' };
   const rows = new Map<string, string>();

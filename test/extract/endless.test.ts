@@ -1,7 +1,7 @@
 import test from 'ava';
-import type { Page } from '../../extract/organization-source.js';
 import { costAndUsage, followTokens, listAccounts } from '../../extract/organization-source.js';
 import type { OrganizationAccess } from '../../extract/organizations.js';
+import type { FetchedPage } from '../../extract/pages.js';
 import { openSession } from '../../extract/session.js';
 import { DataError, InterruptedError, TransientError } from '../../pipeline/shared/errors.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
@@ -85,7 +85,7 @@ for (const service of ['COST_EXPLORER', 'ORGANIZATIONS', 'STS']) {
 
 test('tokens that lead on for ever end after 10,000 pages', async (t) => {
   let asked = 0;
-  const page = (): Promise<Page> =>
+  const page = (): Promise<FetchedPage> =>
     Promise.resolve({ content: new Uint8Array(), rows: 0, nextToken: `token ${++asked}` });
   const read = async (): Promise<void> => {
     for await (const { rows } of followTokens(page, [], 'here')) if (rows > 0) t.fail();

@@ -1,12 +1,8 @@
 import test from 'ava';
 import { addAmounts } from '../../extract/draft.js';
-import type { Asked, CostPage, Page } from '../../extract/organization-source.js';
-import {
-  followTokens,
-  readAccountsPage,
-  readCostPage,
-  serializeAnswer,
-} from '../../extract/organization-source.js';
+import { followTokens } from '../../extract/organization-source.js';
+import type { Asked, FetchedCost, FetchedPage } from '../../extract/pages.js';
+import { readAccountsPage, readCostPage, serializeAnswer } from '../../extract/pages.js';
 import { DataError, TransientError } from '../../pipeline/shared/errors.js';
 import type { Totals } from '../../pipeline/shared/sums.js';
 import { noSums } from '../../pipeline/shared/sums.js';
@@ -23,7 +19,7 @@ const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stri
 
 function pagesOf(tokens: readonly (string | undefined)[]) {
   const asked: (string | undefined)[] = [];
-  const ask = (token: string | undefined): Promise<Page> => {
+  const ask = (token: string | undefined): Promise<FetchedPage> => {
     asked.push(token);
     const nextToken = tokens[asked.length - 1];
     return Promise.resolve({ content: bytes({}), rows: 0, nextToken });
@@ -96,7 +92,7 @@ function costAnswer(...amounts: [string, string][]): Uint8Array {
   });
 }
 
-function totalsOf({ groups }: CostPage): Totals {
+function totalsOf({ groups }: FetchedCost): Totals {
   const tally = noSums();
   for (const { amounts } of groups) addAmounts(tally, amounts);
   return tally.totals;

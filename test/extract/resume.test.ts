@@ -99,7 +99,7 @@ test.serial(
     const { extraction } = await run({ awsTotal: false });
     const { queries, awsTotal } = await manifest(extraction);
     t.deepEqual(
-      queries?.map(({ name }) => name),
+      queries.map(({ name }) => name),
       ['cost-and-usage'],
     );
     t.is(awsTotal, null);

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { createPairs, createTerms } from '../../transform/columns.js';
+import { createPairs, createDictionary } from '../../transform/columns.js';
 
 const place = { where: 'file', row: 1 };
 
@@ -9,8 +9,8 @@ test('pairs are remembered as a set of strings would remember them', (t) => {
   t.notThrows(() => {
     fc.assert(
       fc.property(fc.array(fc.tuple(names, names), { maxLength: 500 }), (drawn) => {
-        const firsts = createTerms(() => undefined);
-        const seconds = createTerms(() => undefined);
+        const firsts = createDictionary(() => undefined);
+        const seconds = createDictionary(() => undefined);
         const isNew = createPairs();
         const model = new Set<string>();
         for (const [first, second] of drawn) {
@@ -26,9 +26,9 @@ test('pairs are remembered as a set of strings would remember them', (t) => {
 
 test('a text is checked when it is met first, and kept in that order', (t) => {
   const checked: string[] = [];
-  const terms = createTerms((text) => checked.push(text));
-  const indexes = ['b', 'a', 'b', 'c', 'a'].map((text) => terms.of(text, place).index);
+  const dictionary = createDictionary((text) => checked.push(text));
+  const indexes = ['b', 'a', 'b', 'c', 'a'].map((text) => dictionary.of(text, place).index);
   t.deepEqual(indexes, [0, 1, 0, 2, 1]);
   t.deepEqual(checked, ['b', 'a', 'c']);
-  t.deepEqual(terms.texts, ['b', 'a', 'c']);
+  t.deepEqual(dictionary.texts, ['b', 'a', 'c']);
 });

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { costPage, isUsualCostPage } from '../../transform/staged-pages.js';
-import { costAnswer, group } from '../support/extraction.js';
+import { isUsualCost, stagedCost } from '../../../pipeline/staging/answers.js';
+import { costAnswer, group } from '../../support/extraction.js';
 
 const usual = costAnswer([group('Tax', '000000000012', '1'), group('EC2', '000000000012', '-2')], {
   NextPageToken: 'x',
@@ -29,20 +29,20 @@ const damaged = fc
   });
 
 test('the usual answer needs no second look', (t) => {
-  t.true(isUsualCostPage(usual));
-  t.false(isUsualCostPage({}));
-  t.true(isUsualCostPage({ ResultsByTime: [] }));
-  t.false(isUsualCostPage({ ResultsByTime: [{}] }));
-  t.true(isUsualCostPage(costAnswer([{}])));
+  t.true(isUsualCost(usual));
+  t.false(isUsualCost({}));
+  t.true(isUsualCost({ ResultsByTime: [] }));
+  t.false(isUsualCost({ ResultsByTime: [{}] }));
+  t.true(isUsualCost(costAnswer([{}])));
 });
 
 test('what passes without a second look is what the schema accepts', (t) => {
   let passed = 0;
   fc.assert(
     fc.property(fc.oneof(damaged, fc.jsonValue()), (json) => {
-      if (!isUsualCostPage(json)) return;
+      if (!isUsualCost(json)) return;
       passed++;
-      t.true(costPage.safeParse(json).success);
+      t.true(stagedCost.safeParse(json).success);
     }),
     { numRuns: 3000 },
   );

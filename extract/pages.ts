@@ -1,0 +1,247 @@
+import { z } from 'zod';
+import { DataError, TransientError } from '../pipeline/shared/errors.js';
+import type { Units } from '../pipeline/shared/money.js';
+import { parseAmount } from '../pipeline/shared/money.js';
+import type { Month } from '../pipeline/shared/month.js';
+import type { Metric } from '../pipeline/shared/scope.js';
+import type { FreshCost } from '../pipeline/staging/answers.js';
+import {
+  accountFault,
+  answerJson,
+  currencyFault,
+  descriptionFault,
+  freshAccounts,
+  freshCost,
+  keyFault,
+  periodFault,
+  textFault,
+} from '../pipeline/staging/answers.js';
+import type { Dimension } from '../pipeline/staging/manifest.js';
+import { columnOf } from '../pipeline/staging/tables.js';
+import { AGAIN } from './aws-errors.js';
+
+/** One answer of AWS, as it is staged. */
+export interface FetchedPage {
+  /** The file's bytes: the operation's output as JSON, without the SDK's `$metadata`, timestamps as ISO 8601. */
+  content: Uint8Array;
+  /** Accounts or groups in the answer; 0 is normal, even where more pages follow. */
+  rows: number;
+  /** The continuation token that the next page is asked for with; `undefined` on the last page. */
+  nextToken: string | undefined;
+}
+
+/** Exact values by metric, in units of 10^-18 of the currency, or of the usage unit. */
+export type Amounts = ReadonlyMap<Metric, { units: Units; unit: string }>;
+
+export interface CostGroup {
+  /** Values of the dimensions that the question groups by, in its order. */
+  keys: readonly string[];
+  amounts: Amounts;
+}
+
+/** One answer of GetCostAndUsage, read. */
+export interface FetchedCost extends FetchedPage {
+  /** The request, or the staged file. */
+  where: string;
+  groups: readonly CostGroup[];
+  /** The ungrouped cost; `undefined` when the question groups, or the month has no cost. */
+  total: Amounts | undefined;
+  /** Whether AWS calls it estimated. */
+  estimated: boolean;
+}
+
+/** What a page was asked for with. */
+export interface Asked {
+  month: Month;
+  groupBy: readonly Dimension[];
+  /** Every group has to have them. */
+  metrics: readonly Metric[];
+  /** The page's number in its chain, from 1. */
+  page: number;
+}
+
+/** An answer of the SDK as the bytes that are staged. */
+export function serializeAnswer(answer: { $metadata: unknown }): Uint8Array {
+  const text = JSON.stringify({ ...answer, $metadata: undefined });
+  return new TextEncoder().encode(`${text}\n`);
+}
+
+/**
+ * Reads an answer of ListAccounts.
+ * @throws {TransientError} when it is none. @throws {DataError} naming an account that is no customer.
+ */
+export function readAccountsPage(content: Uint8Array, where: string): FetchedPage {
+  const { Accounts, NextToken } = parseAnswer('ListAccounts', freshAccounts, content, where);
+  for (const [index, account] of Accounts.entries()) {
+    const fault = accountFault(account);
+    if (fault === undefined) continue;
+    const { Id } = account;
+    const named = Id === undefined ? '' : ` (${JSON.stringify(Id.slice(0, 40))})`;
+    throw wrongAnswer(`account ${index + 1}${named} ${fault}`, where);
+  }
+  return { content, rows: Accounts.length, nextToken: NextToken };
+}
+
+/**
+ * Reads an answer of GetCostAndUsage, fresh from AWS or staged.
+ * @throws {TransientError} when it is none. @throws {DataError} when it answers another question, or holds what
+ * no row can, naming the group.
+ */
+export function readCostPage(content: Uint8Array, where: string, asked: Asked): FetchedCost {
+  const { month, groupBy, metrics, page } = asked;
+  const answer = parseAnswer('GetCostAndUsage', freshCost(metrics), content, where);
+  const { ResultsByTime: results, NextPageToken: nextToken } = answer;
+  const [{ Groups = [], Total = {}, Estimated: estimated = false } = {}] = results;
+  const fault =
+    periodFault(results, month, page === 1 && nextToken === undefined) ??
+    formFault(Groups.length, Total, groupBy);
+  if (fault !== undefined) throw wrongAnswer(`the answer ${fault}`, where);
+  const order = keyOrder(answer, groupBy, where);
+  const groups = Groups.map(({ Keys, Metrics }, index): CostGroup => {
+    const place = `group ${index + 1} (${Keys.join(', ').slice(0, 200)})`;
+    if (Keys.length !== groupBy.length)
+      throw wrongAnswer(`${place} has ${Keys.length} keys instead of ${groupBy.length}`, where);
+    const keys = groupBy.map((dimension, position) => {
+      const key = Keys[order[position] ?? position] ?? '';
+      const wrong = keyFault(dimension, key);
+      if (wrong !== undefined) throw wrongAnswer(`${place} ${wrong}`, where);
+      return key;
+    });
+    return { keys, amounts: amountsOf(Metrics, place, where) };
+  });
+  checkDescriptions(answer, where);
+  const total =
+    groupBy.length > 0 || Object.keys(Total).length === 0
+      ? undefined
+      : totalOf(Total, metrics, where);
+  return { where, content, rows: groups.length, nextToken, groups, total, estimated };
+}
+
+/** What tells that an answer belongs to a question that groups, or does not, unlike the one that was asked. */
+function formFault(
+  groups: number,
+  total: Metrics,
+  groupBy: readonly Dimension[],
+): string | undefined {
+  if (groupBy.length === 0)
+    return groups === 0
+      ? undefined
+      : `has ${groups} groups, where the ungrouped total was asked for`;
+  if (groups > 0) return undefined;
+  // AWS may tell a total of 0 beside no groups.
+  const said = Object.entries(total).find(
+    ([, value]) => value !== undefined && !/^[-+]?[0.]*(?:[eE].*)?$/.test(value.Amount),
+  );
+  return said === undefined
+    ? undefined
+    : `has a total (${said[0]} ${said[1]?.Amount.slice(0, 60) ?? ''}) and no groups, where ${groupBy.join(' and ')} were asked for`;
+}
+
+/** Where each dimension's value stands in a group's keys: in the order that the answer repeats. */
+function keyOrder(
+  { GroupDefinitions = [] }: FreshCost,
+  groupBy: readonly Dimension[],
+  where: string,
+): number[] {
+  const given = GroupDefinitions.map(({ Key }) => Key);
+  if (given.length === 0) return [...groupBy.keys()];
+  const order = groupBy.map((dimension) => given.indexOf(dimension));
+  if (given.length === groupBy.length && !order.includes(-1)) return order;
+  const list = (names: readonly string[]): string => names.join(' and ') || 'nothing';
+  throw wrongAnswer(
+    `the answer groups by ${list(given).slice(0, 200)}, where ${list(groupBy)} was asked for`,
+    where,
+  );
+}
+
+function checkDescriptions(
+  { DimensionValueAttributes: told = [] }: FreshCost,
+  where: string,
+): void {
+  for (const { Value = '', Attributes: { description = '' } = {} } of told) {
+    const fault = descriptionFault(Value, description);
+    if (fault !== undefined) throw wrongAnswer(`the name of account ${Value} ${fault}`, where);
+  }
+}
+
+type Metrics = Readonly<Record<string, { Amount: string; Unit: string } | undefined>>;
+
+function totalOf(total: Metrics, metrics: readonly Metric[], where: string): Amounts {
+  const missing = metrics.find((metric) => total[metric] === undefined);
+  if (missing !== undefined) throw wrongAnswer(`the total has no ${missing}`, where);
+  return amountsOf(total, 'the total', where);
+}
+
+const unitColumn = columnOf('consumption', 'Unit');
+
+function amountsOf(metrics: Metrics, place: string, where: string): Amounts {
+  const amounts = new Map<Metric, { units: Units; unit: string }>();
+  for (const [name, value] of Object.entries(metrics)) {
+    if (value === undefined) continue;
+    const { Amount, Unit: unit } = value;
+    const fault = name === 'UsageQuantity' ? textFault(unitColumn, unit) : currencyFault(unit);
+    if (fault !== undefined) throw wrongAnswer(`${place} ${fault} of its ${name}`, where);
+    amounts.set(name as Metric, { units: unitsOf(Amount, place, where), unit });
+  }
+  return amounts;
+}
+
+function unitsOf(amount: string, place: string, where: string): Units {
+  try {
+    return parseAmount(amount).units;
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    throw wrongAnswer(`${cause.message} (${place})`, where, cause);
+  }
+}
+
+/**
+ * The JSON value of a page, fresh from AWS or staged by an earlier run.
+ * @throws {DataError} when the bytes are not JSON, as after a truncation.
+ */
+export function parsePageContent(content: Uint8Array, where: string): unknown {
+  try {
+    return answerJson(content);
+  } catch (cause) {
+    throw new DataError('the page is not JSON', { where, cause });
+  }
+}
+
+/**
+ * Reads an answer by what it always has. The SDK makes an answer without members of an empty body, of `null` and
+ * of `[]`, so that a success is none before it has been looked at.
+ * @throws {TransientError} when it lacks that: what answers in AWS's place, or AWS itself in trouble, passes.
+ * Where each answer is charged for, trying again at once may cost as much again: that is left to the next run.
+ */
+function parseAnswer<T>(
+  operation: string,
+  schema: z.ZodType<T>,
+  content: Uint8Array,
+  where: string,
+): T {
+  const json = parsePageContent(content, where);
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const [issue, ...others] = parsed.error.issues;
+  const place = issue === undefined ? '' : z.core.toDotPath(issue.path);
+  const more = others.length === 0 ? '' : `, and ${others.length} more`;
+  throw new TransientError(
+    `not an answer of ${operation}: ${place === '' ? '' : `${place}: `}${issue?.message ?? ''}${more}${saidType(json)}`,
+    { where, next: AGAIN },
+  );
+}
+
+/** The error that a service put into a success, in its own words. */
+function saidType(json: unknown): string {
+  const type = z.object({ __type: z.string() }).safeParse(json).data?.__type;
+  return type === undefined ? '' : ` (it says ${JSON.stringify(type.slice(0, 80))})`;
+}
+
+/** An answer that is whole, but holds what cannot be true: it is not staged. */
+export function wrongAnswer(message: string, where: string, cause?: unknown): DataError {
+  return new DataError(message, {
+    where,
+    next: 'run the same command again; if it stays so, report it to AWS support',
+    cause,
+  });
+}
