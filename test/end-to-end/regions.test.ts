@@ -88,7 +88,7 @@ test.serial(
           else if (row.get(key)!.size > 1) t.true(warned.has(usageType), key);
         }
         // As few questions as there are regions, by service and by account.
-        const asked = extracted.queries!.filter(({ name }) =>
+        const asked = extracted.queries.filter(({ name }) =>
           name.startsWith('usage-type-region-'),
         );
         const regions = new Set(items.map((item) => regionOf(item.region))).size;
@@ -118,7 +118,7 @@ test.serial(
     for (const [key, regions] of expected)
       t.is(rows.get(key), regions.size === 1 ? [...regions][0] : 'N/A', key);
     t.deepEqual(
-      extracted.queries!.filter(({ name }) => name.startsWith('usage-type-region-')),
+      extracted.queries.filter(({ name }) => name.startsWith('usage-type-region-')),
       [
         {
           name: 'usage-type-region-service-001',
