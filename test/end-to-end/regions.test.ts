@@ -88,9 +88,7 @@ test.serial(
           else if (row.get(key)!.size > 1) t.true(warned.has(usageType), key);
         }
         // As few questions as there are regions, by service and by account.
-        const asked = extracted.queries.filter(({ name }) =>
-          name.startsWith('usage-type-region-'),
-        );
+        const asked = extracted.queries.filter(({ name }) => name.startsWith('usage-type-region-'));
         const regions = new Set(items.map((item) => regionOf(item.region))).size;
         t.true(asked.length <= 2 * regions);
         t.true(requests('GetCostAndUsage').length > before);
