@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { endOf } from '../../../fixtures/cloud/server.js';
 import { startS3 } from '../../../fixtures/cloud/s3.js';
 import {
   ConfigurationError,
@@ -202,8 +203,9 @@ test.serial('an answer whose very head drips is given up', async (t) => {
       clearInterval(timer);
     });
   }).listen(0, '127.0.0.1');
+  // What was given up drips on: only the server's end ends it.
+  t.teardown(endOf(server));
   await once(server, 'listening');
-  t.teardown(() => server.close());
   const { port } = server.address() as AddressInfo;
   const settings = { AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`, AWS_MAX_ATTEMPTS: '1' };
   const staging = await openIn(t, settings, 's3://home/area', { timeoutMs: 300 });
