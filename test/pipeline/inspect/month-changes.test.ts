@@ -4,13 +4,9 @@ import type {
   Change,
   ChangesRequest,
   OrganizationChanges,
-} from '../../../pipeline/inspect/restatements.js';
-import {
-  alignedLines,
-  findChanges,
-  newestUntil,
-  parseMoment,
-} from '../../../pipeline/inspect/restatements.js';
+} from '../../../pipeline/inspect/month-changes.js';
+import { findChanges, newestUntil, parseMoment } from '../../../pipeline/inspect/month-changes.js';
+import { alignedLines } from '../../../pipeline/inspect/month-changes-report.js';
 import { DataError, UsageError } from '../../../pipeline/shared/errors.js';
 import { formatAmount } from '../../../pipeline/shared/money.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
