@@ -4,6 +4,7 @@ import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
+import { figuresOf } from '../shared/provisional.js';
 import type { Column, Value } from '../staging/tables.js';
 import type { OrganizationChanges } from './month-changes.js';
 
@@ -86,7 +87,7 @@ function totalsTable(compared: readonly Compared[]): string {
       organization,
       since.extraction,
       until.extraction,
-      until.provisional ? 'provisional' : 'final',
+      figuresOf(until.provisional) ?? '',
     ];
     return totals.length === 0
       ? [[...sides, '0', '0', '0', '']]

@@ -1,17 +1,14 @@
 import pLimit from 'p-limit';
 import { describeServices } from '../../load/aws-difference.js';
-import type { OpenOptions } from '../../load/database.js';
-import { openForReading } from '../../load/database.js';
 import type { NewestLoad } from '../../load/history.js';
-import { newestLoads } from '../../load/history.js';
 import { findSource } from '../../load/source.js';
-import type { DatabaseLocation } from '../config/database-address.js';
 import { amountOf, errorToJson, formatTable } from '../run/summary.js';
 import { subjectOf } from '../shared/commands.js';
-import { DataError, InterruptedError, PipelineError, describeError } from '../shared/errors.js';
+import type { PipelineError } from '../shared/errors.js';
+import { DataError, describeError } from '../shared/errors.js';
 import { difference } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
-import { isProvisional } from '../shared/provisional.js';
+import { figuresOf, isProvisional } from '../shared/provisional.js';
 import type { Detail } from '../shared/scope.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import { stagedSlices } from '../staging/extractions.js';
@@ -19,6 +16,7 @@ import type { Slice } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
 import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
+import type { Loads } from './loads.js';
 
 /** What a stage left last, from which extraction, and how finely it tells the cost. */
 export interface Done {
@@ -64,15 +62,13 @@ export interface StatusRequest {
 /** How far every staged slice is, by month and organization, from the staging area and the load history. */
 export async function status(request: StatusRequest): Promise<SliceStatus[]> {
   const { staging, months, organizations, loads, provisionalDays } = request;
-  const staged = await stagedSlices(staging, months);
-  const limit = pLimit(8);
-  return Promise.all(
-    staged
-      .filter(({ slice }) => organizations?.includes(slice.organization) ?? true)
-      .map((found) =>
-        limit(() => sliceStatus(staging, found, loads.of(found.slice), provisionalDays)),
-      ),
+  const chosen = (await stagedSlices(staging, months)).filter(
+    ({ slice }) => organizations?.includes(slice.organization) ?? true,
   );
+  const limit = pLimit(8);
+  const statusOf = (found: StagedSlice): Promise<SliceStatus> =>
+    limit(() => sliceStatus(staging, found, loads.newest(found.slice), provisionalDays));
+  return Promise.all(chosen.map(statusOf));
 }
 
 async function sliceStatus(
@@ -162,7 +158,7 @@ export function formatStatus(
     doneText(slice.transformed),
     databaseFault === undefined ? doneText(slice.loaded) : 'unknown',
     detailText(slice),
-    stateOf(slice) ?? '',
+    figuresOf(slice.provisional) ?? '',
     slice.rows === undefined ? '' : String(slice.rows),
     slice.totals === undefined ? '' : amountOf(slice.totals),
     slice.difference === undefined ? '' : amountOf(slice.difference),
@@ -206,7 +202,7 @@ export function statusToJson(
       unfinished: slice.unfinished ?? null,
       transformed: doneJson(slice.transformed),
       loaded: databaseFault === undefined ? doneJson(slice.loaded) : 'unknown',
-      figures: stateOf(slice) ?? null,
+      figures: figuresOf(slice.provisional) ?? null,
       rows: slice.rows ?? null,
       amount: slice.totals ?? null,
       difference: slice.difference ?? null,
@@ -215,10 +211,6 @@ export function statusToJson(
       errors: slice.faults.map((fault) => errorToJson(fault, subjectOf(slice))),
     })),
   };
-}
-
-function stateOf({ provisional }: SliceStatus): 'provisional' | 'final' | undefined {
-  return provisional === undefined ? undefined : provisional ? 'provisional' : 'final';
 }
 
 function extractedText({ extracted, unfinished }: SliceStatus): string {
@@ -249,34 +241,4 @@ function doneJson(done: Done | undefined): unknown {
         detail: done.detail,
         billingViewArn: done.billingViewArn,
       };
-}
-
-/** What the database says was loaded. */
-export interface Loads {
-  /** Why the database could not be asked. */
-  fault: PipelineError | undefined;
-  /** The newest load of a slice. */
-  of(slice: Slice): NewestLoad | undefined;
-}
-
-/** Reads the load history; a database that is not there yet has none, one that fails comes back as a fault. */
-export async function readLoads(
-  locate: () => Promise<DatabaseLocation>,
-  options: OpenOptions,
-): Promise<Loads> {
-  try {
-    const database = await openForReading(await locate(), options);
-    if (database === undefined) return { fault: undefined, of: () => undefined };
-    try {
-      const loads = await database.ask(newestLoads);
-      const keyOf = ({ month, organization }: Slice): string => `${month} ${organization}`;
-      const bySlice = new Map(loads.map((load) => [keyOf(load), load]));
-      return { fault: undefined, of: (slice) => bySlice.get(keyOf(slice)) };
-    } finally {
-      await database.close();
-    }
-  } catch (error) {
-    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
-    return { fault: error, of: () => undefined };
-  }
 }
