@@ -201,18 +201,9 @@ export async function loadedSlices(database: ReadingDatabase): Promise<Slice[] |
 }
 
 /** Rows of one kind of difference: how many, and the first of them in words. */
-export interface Kind {
+interface Kind {
   rows: number;
   first: string;
-}
-
-export interface RowDifferences {
-  /** Staged, but not in the database. */
-  missing: Kind;
-  /** In the database, but not staged. */
-  foreign: Kind;
-  /** In both, with another value. */
-  altered: Kind;
 }
 
 /**
@@ -220,20 +211,30 @@ export interface RowDifferences {
  * at a time.
  * @param stored pieces that are never empty.
  */
-export async function compareRows(
+async function compareRows(
   table: TableName,
   dialect: Dialect,
   batches: AsyncIterable<RowBatch<CodedColumn>>,
   stored: AsyncIterator<readonly StoredRow[], void, undefined>,
-): Promise<RowDifferences> {
-  const found: RowDifferences = { missing: none(), foreign: none(), altered: none() };
+): Promise<Record<'missing' | 'foreign' | 'altered', Kind>> {
+  const [missing, foreign, altered] = [none(), none(), none()];
   let piece: readonly StoredRow[] = [];
   let at = 0;
-  const refill = async (): Promise<void> => {
-    const next = await stored.next();
-    if (next.done === true) return;
-    piece = next.value;
-    at = 0;
+  /** Takes the stored rows before a staged line, which are foreign; then the one at that line. */
+  const take = async (line: number): Promise<StoredRow | undefined> => {
+    for (;;) {
+      if (at === piece.length) {
+        const next = await stored.next();
+        if (next.done === true) return undefined;
+        piece = next.value;
+        at = 0;
+      }
+      const candidate = piece[at];
+      if (candidate === undefined || candidate.line > line) return undefined;
+      at++;
+      if (candidate.line === line) return candidate;
+      add(foreign, () => describe(table, candidate));
+    }
   };
   const write = createWriter(table, dialect, NULL);
   let line = 0;
@@ -244,28 +245,13 @@ export async function compareRows(
       const texts = columns.map((column) =>
         column.kind === 'constant' ? column.value : codedAt(column, row),
       );
-      for (;;) {
-        if (at === piece.length) await refill();
-        const candidate = piece[at];
-        if (candidate === undefined || candidate.line > line) {
-          add(found.missing, () => describe(table, { line, texts }));
-          break;
-        }
-        at++;
-        if (candidate.line === line) {
-          compare(table, texts, candidate, found.altered);
-          break;
-        }
-        add(found.foreign, () => describe(table, candidate));
-      }
+      const same = await take(line);
+      if (same === undefined) add(missing, () => describe(table, { line, texts }));
+      else compare(table, texts, same, altered);
     }
   }
-  for (;;) {
-    if (at === piece.length) await refill();
-    const candidate = piece[at++];
-    if (candidate === undefined) return found;
-    add(found.foreign, () => describe(table, candidate));
-  }
+  await take(Infinity);
+  return { missing, foreign, altered };
 }
 
 function none(): Kind {
