@@ -1,9 +1,9 @@
 import pLimit from 'p-limit';
 import type { Config } from '../config/config.js';
-import { errorToJson, formatTable } from '../run/summary.js';
-import { describeError, throwIfInterrupted } from '../shared/errors.js';
+import { describeError, errorToJson, throwIfInterrupted } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
+import { formatTable } from '../shared/table.js';
 import type { StagedExtraction } from '../staging/extractions.js';
 import { listExtractions, stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
