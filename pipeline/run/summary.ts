@@ -43,7 +43,10 @@ function summaryLine(report: RunReport): string {
 /** How many tasks ended in which state. */
 function countsOf({ tasks }: RunReport): Record<string, number> {
   const states = ['done', 'unchanged', 'failed', 'skipped'] as const;
-  const counts = states.map((state) => [state, tasks.filter((task) => task.state === state).length]);
+  const counts = states.map((state) => [
+    state,
+    tasks.filter((task) => task.state === state).length,
+  ]);
   return Object.fromEntries(counts.filter(([, count]) => count !== 0)) as Record<string, number>;
 }
 

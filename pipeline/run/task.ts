@@ -60,7 +60,11 @@ export function taskLabel({ month, organization }: Slice, stage: Stage): string 
  * months and organizations.
  */
 export function resumeCommand(
-  { selection, force, acceptEmpty = false }: Pick<RunRequest, 'selection' | 'force' | 'acceptEmpty'>,
+  {
+    selection,
+    force,
+    acceptEmpty = false,
+  }: Pick<RunRequest, 'selection' | 'force' | 'acceptEmpty'>,
   tasks: readonly TaskReport[],
 ): string {
   const from = selection.stages.findIndex((stage) => stage === tasks[0]?.stage);
@@ -156,7 +160,10 @@ async function perform(
       return extract({
         ...common,
         onPaid,
-        scope: { ...config.scope, ...viewOf({ access: await resources.access(slice.organization) }) },
+        scope: {
+          ...config.scope,
+          ...viewOf({ access: await resources.access(slice.organization) }),
+        },
         awsTotal: config.awsTotal,
         tolerance: config.tolerance,
         source: () => resources.source(slice.organization),
