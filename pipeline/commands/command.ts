@@ -41,6 +41,8 @@ export interface Answer {
   json: () => unknown;
   /** Whether the process exits with 1. */
   failed: boolean;
+  /** What it exits with instead, where 1 would not say it. */
+  exitCode?: number;
   /** The figures with which the log ends. */
   figures?: Readonly<Record<string, unknown>>;
 }
@@ -84,7 +86,7 @@ export function command<F extends Record<string, Options>>(
         // A reader of the answer may take its time: from here on a signal just ends the process.
         interrupt.end();
         tellWarnings();
-        if (answer.failed) process.exitCode = EXIT.failed;
+        if (answer.failed) process.exitCode = answer.exitCode ?? EXIT.failed;
         journal.figures = answer.figures;
         await print(answer, args['json'] === true);
         if (signal.aborted) throw new InterruptedError();
@@ -231,6 +233,21 @@ export async function configure(args: Flags, needs: Needs): Promise<Config> {
   ]);
   const named = typeof args['config'] === 'string' ? args['config'] : undefined;
   return resolveConfig(args, process.env, await readConfigFile(named), needs);
+}
+
+/** The same; without the settings of Vault, where only they are missing, and why they are. */
+export async function configureAnyway(
+  args: Flags,
+  needs: Needs,
+): Promise<{ config: Config; notSetUp: UsageError | undefined }> {
+  const without = await configure(args, { ...needs, organizations: false });
+  try {
+    return { config: await configure(args, needs), notSetUp: undefined };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const next = '"pipeline check" names what is missing';
+    return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
+  }
 }
 
 /** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */

@@ -1,7 +1,5 @@
-import type { Config, Flags, Needs } from '../config/config.js';
 import { select } from '../config/selection.js';
-import { UsageError } from '../shared/errors.js';
-import { command, configure, off, pick } from './command.js';
+import { command, configureAnyway, off, pick } from './command.js';
 
 /** `pipeline plan`: what `pipeline run` with the same flags would do, and what AWS would charge for it. */
 export const plan = command({
@@ -18,7 +16,7 @@ export const plan = command({
   async work(args, { log, signal }) {
     const now = (): Date => new Date();
     const selection = select(args, now());
-    const settled = await withVault(args, {
+    const settled = await configureAnyway(args, {
       organizations: selection.stages.includes('extract'),
       database: selection.stages.includes('load'),
     });
@@ -34,18 +32,3 @@ export const plan = command({
     };
   },
 });
-
-/** The settings; without those of Vault, where only they are missing. */
-async function withVault(
-  flags: Flags,
-  needs: Needs,
-): Promise<{ config: Config; notSetUp: UsageError | undefined }> {
-  const without = await configure(flags, { ...needs, organizations: false });
-  try {
-    return { config: await configure(flags, needs), notSetUp: undefined };
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    const next = '"pipeline check" names what is missing';
-    return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
-  }
-}
