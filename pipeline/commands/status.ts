@@ -61,11 +61,12 @@ export const status = command({
     const absence = absentSlices(known, everything, months, organizations, now);
     const problems = problemsOf(slices, absence, fault, now);
     const told = problems.map(describeProblem);
+    const noted = absence.note === undefined ? [] : [absence.note];
     const document = statusToJson(slices, staging.location, fault);
     if (args.check) {
       const checked = check(slices, problems, absence, fault);
       return {
-        text: () => [...told, describeCheck(checked, months, absence)].join('\n'),
+        text: () => [...told, ...noted, describeCheck(checked, months)].join('\n'),
         json: () => ({ ...document, check: checked, problems: told }),
         failed: checked.exitCode !== 0,
         exitCode: checked.exitCode,
@@ -76,7 +77,7 @@ export const status = command({
         ? nothingStaged(staging.location, (chosen ?? organizations) !== undefined)
         : formatStatus(slices, fault);
     return {
-      text: () => [table, ...told].join('\n'),
+      text: () => [table, ...told, ...(absence.slices.length > 0 ? noted : [])].join('\n'),
       json: () => ({ ...document, problems: told }),
       failed: fault !== undefined || slices.some(({ faults }) => faults.length > 0),
     };

@@ -138,15 +138,7 @@ export function check(
 }
 
 /** The same as people read it. */
-export function describeCheck(
-  { figures, ...found }: Check,
-  months: readonly Month[],
-  { untold, by }: Absence,
-): string {
+export function describeCheck({ figures, ...found }: Check, months: readonly Month[]): string {
   const words = virtues.map((virtue) => (found[virtue] ? virtue : `not ${virtue}`));
-  const why =
-    untold.length === 0
-      ? ''
-      : `\nwhich organizations ${untold.join(', ')} should hold is not known: none that ${by}`;
-  return `${months.join(', ')}: ${words.join(', ')}; figures ${figures ?? 'missing'}${why}`;
+  return `${months.join(', ')}: ${words.join(', ')}; figures ${figures ?? 'missing'}`;
 }

@@ -39,6 +39,8 @@ export interface Absence {
   by: string;
   /** Months of which nobody says which organizations they should hold. */
   untold: readonly Month[];
+  /** What people are to know of this comparison; `undefined`: nothing, as Vault was asked or nothing is absent. */
+  note: string | undefined;
 }
 
 /** Months before the current one that AWS tells the cost of (AWS Cost Management, Cost Explorer: 13 months). */
@@ -69,18 +71,31 @@ export function absentSlices(
   };
   const oldest = shiftMonth(monthOf(now), -HISTORY);
   const told = months.filter((month) => month >= oldest);
+  const absent = told.flatMap((month) =>
+    [...new Set(expected(month))]
+      .filter((name) => !namesOf(month).includes(name))
+      .filter((name) => organizations?.includes(name) ?? true)
+      .sort()
+      .map((organization) => ({ month, organization })),
+  );
+  const untold = told.filter((month) => expected(month).length === 0);
   return {
-    slices: told.flatMap((month) =>
-      [...new Set(expected(month))]
-        .filter((name) => !namesOf(month).includes(name))
-        .filter((name) => organizations?.includes(name) ?? true)
-        .sort()
-        .map((organization) => ({ month, organization })),
-    ),
+    slices: absent,
     by:
       unasked === undefined
         ? 'the AWS secret or the configuration file names'
-        : `the configuration file or the months around name (Vault cannot be asked: ${describeError(unasked)})`,
-    untold: told.filter((month) => expected(month).length === 0),
+        : 'the months around or the configuration file name',
+    untold,
+    note: unasked && noteOf(untold, absent, unasked),
   };
+}
+
+function noteOf(
+  untold: readonly Month[],
+  absent: readonly Slice[],
+  unasked: PipelineError,
+): string | undefined {
+  const why = `Vault cannot be asked: ${describeError(unasked)}`;
+  if (untold.length === 0) return absent.length === 0 ? undefined : why;
+  return `whether all organizations of ${untold.join(', ')} are there is not known: no other month is staged, and ${why}`;
 }
