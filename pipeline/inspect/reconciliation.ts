@@ -207,10 +207,10 @@ export function formatReconciled({ results, absence, requests }: Reconciliation)
 function checkOf({ findings, staged, provisional }: Reconciled, layer: Layer): string {
   const count = findings.filter((finding) => finding.layer === layer.name).length;
   if (count > 0) return plural(count, 'finding');
-  if (layer.state !== undefined) return layer.state;
-  if (layer.totals === undefined) return 'not there';
-  if (layer.name !== 'AWS total' || staged === undefined) return 'ok';
-  return `ok on ${staged.fetched.slice(0, 10)}, ${figuresOf(provisional) ?? ''}`;
+  if (layer.state === undefined && layer.totals === undefined) return 'not there';
+  const isTotal = layer.name === 'AWS total' && staged !== undefined;
+  const { state = isTotal ? `ok on ${staged.fetched.slice(0, 10)}` : 'ok' } = layer;
+  return isTotal ? `${state}, ${figuresOf(provisional) ?? ''}` : state;
 }
 
 function differencesOf({ month, organization, staged }: Reconciled): string[] {
