@@ -161,7 +161,10 @@ async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft
   if (stopped === undefined) return undefined;
   const { name, files } = stopped;
   if (task.now().getTime() - startOf(name).getTime() > RESUME_WITHIN) {
-    log.warn({ extraction: name }, 'an unfinished extraction is too old to go on with: fetching afresh');
+    log.warn(
+      { extraction: name },
+      'an unfinished extraction is too old to go on with: fetching afresh',
+    );
     return undefined;
   }
   try {

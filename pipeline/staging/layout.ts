@@ -124,13 +124,13 @@ export function extractionManifestKey(slice: Slice, extraction: string): string 
   return extractionKey(slice, extraction, MANIFEST);
 }
 
-const extractionKey = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
+const keyOfExtraction = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
 
 /** Takes a key below `raw/` apart; `undefined` for a key that no extraction writes. */
 export function parseExtractionKey(
   key: string,
 ): (Slice & { extraction: string; file: string }) | undefined {
-  const [, month, organization, extraction, file] = extractionKey.exec(key) ?? [];
+  const [, month, organization, extraction, file] = keyOfExtraction.exec(key) ?? [];
   const slice = sliceOf(month, organization);
   return slice === undefined || extraction === undefined || file === undefined
     ? undefined
