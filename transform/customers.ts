@@ -2,13 +2,9 @@ import type { RowBatch } from '../pipeline/staging/batch.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import { accountIdFault } from '../pipeline/staging/answers.js';
+import { stagedSlices } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import {
-  MANIFEST,
-  parseExtractionKey,
-  rawPrefix,
-  transformManifestKey,
-} from '../pipeline/staging/layout.js';
+import { transformManifestKey } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
 import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
@@ -224,17 +220,12 @@ async function lookAt(
 }
 
 async function otherExtractions({ staging, slice }: Task): Promise<Other[]> {
-  const { month } = slice;
-  const newest = new Map<string, string>();
-  for await (const { key } of staging.list(rawPrefix(month))) {
-    const parts = parseExtractionKey(key);
-    if (parts?.file !== MANIFEST || parts.organization === slice.organization) continue;
-    if ((newest.get(parts.organization) ?? '') < parts.extraction)
-      newest.set(parts.organization, parts.extraction);
-  }
-  return [...newest]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([organization, extraction]) => ({ month, organization, extraction }));
+  const staged = await stagedSlices(staging, [slice.month]);
+  return staged.flatMap(({ slice: other, survey: { current: extraction } }) =>
+    extraction === undefined || other.organization === slice.organization
+      ? []
+      : [{ ...other, extraction }],
+  );
 }
 
 /** A finished extraction never changes: its name tells what it says. */

@@ -13,10 +13,10 @@ import type { Month } from '../shared/month.js';
 import { billingPeriod } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { Detail } from '../shared/scope.js';
+import { survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { extractionName } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { finishedExtractions } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { columnIndex } from '../staging/tables.js';
 
@@ -84,7 +84,8 @@ export async function findChanges(request: ChangesRequest): Promise<Organization
   const found: OrganizationChanges[] = [];
   for (const organization of request.organizations) {
     const slice = { month: request.month, organization };
-    const pair = choosePair(await finishedExtractions(request.staging, slice), request);
+    const { finished } = await survey(request.staging, slice);
+    const pair = choosePair(finished, request);
     found.push(
       typeof pair === 'string'
         ? { organization, uncompared: pair }

@@ -15,7 +15,7 @@ export type RunLog = Pick<Logger, keyof Log | 'child'>;
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-export interface LogOptions {
+interface LogOptions {
   /** What people see; the file, if any, gets at least `info`. */
   level: LogLevel;
   file: string | undefined;

@@ -9,13 +9,10 @@ import { details, furtherMetrics } from '../shared/scope.js';
 import type { SumsText } from '../shared/sums.js';
 import type { Operation, QueryName, Slice, TableName } from './layout.js';
 import {
-  MANIFEST,
   extractionManifestKey,
   isQueryName,
   pageFile,
-  parseExtractionKey,
   parsePageFile,
-  rawPrefix,
   transformManifestKey,
 } from './layout.js';
 import type { Staging } from './staging.js';
@@ -326,14 +323,4 @@ export async function readTransformManifest(
     transformManifest,
     advice('make it anew with', transformAgain(slice)),
   );
-}
-
-/** Names of the slice's finished extractions, oldest first; the last one is the current extraction. */
-export async function finishedExtractions(staging: Staging, slice: Slice): Promise<string[]> {
-  const finished: string[] = [];
-  for await (const { key } of staging.list(rawPrefix(slice.month, slice.organization))) {
-    const parts = parseExtractionKey(key);
-    if (parts?.file === MANIFEST) finished.push(parts.extraction);
-  }
-  return finished.sort();
 }
