@@ -31,14 +31,13 @@ export const changes = command({
       'all that changed since the figures of 2 November',
     ],
   ],
-  async settings(args) {
-    const { month, organization } = args;
-    const { months, organizations } = select({ month, organization }, new Date());
+  async work(args, { signal, open }) {
+    const { months, organizations: chosen } = select(
+      { month: args.month, organization: args.organization },
+      new Date(),
+    );
     const points = await checkUsage(args, months);
     const config = await configure(args, { organizations: false, database: false });
-    return { points, organizations, config };
-  },
-  async work({ points, organizations: chosen, config }, { signal, open }, { csv }) {
     const { month } = points;
     const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
       await import('../inspect/restatements-report.js');
@@ -69,7 +68,7 @@ export const changes = command({
     });
     return {
       async text() {
-        if (!csv) {
+        if (!args.csv) {
           for (const line of changesLines(month, found)) await print(printableLines(`${line}\n`));
           return;
         }
@@ -78,7 +77,7 @@ export const changes = command({
           ? (chunk: string | Uint8Array) => print(printableLines(Buffer.from(chunk).toString()))
           : print;
         await writeChangesCsv({ write }, month, found);
-        for (const line of uncomparedLines(found)) tell(`${printable(line)}\n`);
+        for (const line of uncomparedLines(found)) tell(printable(line));
       },
       json: () => changesToJson(month, found),
       failed: false,

@@ -17,11 +17,9 @@ export const status = command({
   },
   epilogue:
     'Reads the staging area and the database alone, and writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC.',
-  settings: async (args) => ({
-    ...selectStaged(args, new Date()),
-    config: await configure(args, { organizations: false, database: true }),
-  }),
-  async work({ months, organizations, config }, { log, signal, open }) {
+  async work(args, { log, signal, open }) {
+    const { months, organizations } = selectStaged(args, new Date());
+    const config = await configure(args, { organizations: false, database: true });
     const { formatStatus, readLoads, status, statusToJson } =
       await import('../inspect/slice-status.js');
     const { staging, secrets } = await open(config);

@@ -1,9 +1,15 @@
 import pLimit from 'p-limit';
 import type { Config } from '../config/config.js';
-import { errorToJson, formatTable } from '../run/summary.js';
-import { DataError, UsageError, describeError, throwIfInterrupted } from '../shared/errors.js';
+import {
+  DataError,
+  UsageError,
+  describeError,
+  errorToJson,
+  throwIfInterrupted,
+} from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
+import { formatTable } from '../shared/table.js';
 import type { StagedExtraction } from '../staging/extractions.js';
 import { stagedSlices, survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';

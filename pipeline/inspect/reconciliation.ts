@@ -1,5 +1,4 @@
 import type { ReadingDatabase } from '../../load/database.js';
-import { formatTable } from '../run/summary.js';
 import { advice, nextRun, shownNext, subjectOf } from '../shared/commands.js';
 import { DataError, UsageError, throwIfInterrupted } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
@@ -8,6 +7,7 @@ import { parseAmount } from '../shared/money.js';
 import { addTo, formatTotals } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
+import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { rawPrefix } from '../staging/layout.js';

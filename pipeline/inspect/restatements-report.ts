@@ -1,9 +1,9 @@
 import { openCsv } from '../../transform/csv.js';
-import { formatTable } from '../run/summary.js';
 import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
+import { formatTable } from '../shared/table.js';
 import type { Column, Value } from '../staging/tables.js';
 import type { OrganizationChanges } from './restatements.js';
 import { alignedLines } from './restatements.js';

@@ -16,12 +16,18 @@ import { stages } from '../config/selection.js';
 import type { Resources, Secrets } from '../run/resources.js';
 import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources.js';
 import { slicesOf } from '../run/runner.js';
-import { errorToJson, formatTable } from '../run/summary.js';
 import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
-import { InterruptedError, PipelineError, UsageError, describeError } from '../shared/errors.js';
+import {
+  InterruptedError,
+  PipelineError,
+  UsageError,
+  describeError,
+  errorToJson,
+} from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { OrganizationView } from '../shared/scope.js';
+import { formatTable } from '../shared/table.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';

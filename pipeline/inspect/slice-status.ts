@@ -6,13 +6,19 @@ import type { NewestLoad } from '../../load/history.js';
 import { newestLoads } from '../../load/history.js';
 import { findSource } from '../../load/source.js';
 import type { DatabaseLocation } from '../config/database-address.js';
-import { amountOf, errorToJson, formatTable } from '../run/summary.js';
 import { subjectOf } from '../shared/commands.js';
-import { DataError, InterruptedError, PipelineError, describeError } from '../shared/errors.js';
+import {
+  DataError,
+  InterruptedError,
+  PipelineError,
+  describeError,
+  errorToJson,
+} from '../shared/errors.js';
 import { difference } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { Detail } from '../shared/scope.js';
+import { amountOf, formatTable } from '../shared/table.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
