@@ -4,7 +4,6 @@ import { isMonth } from '../pipeline/shared/month.js';
 import type { Detail } from '../pipeline/shared/scope.js';
 import { details } from '../pipeline/shared/scope.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import { tableNames } from '../pipeline/staging/tables.js';
 import { instantOf } from './driver.js';
 
 /** The table that keeps every load there ever was, one row per load and slice. */
@@ -83,13 +82,6 @@ export interface NewestLoad extends Slice {
   finished: Date;
   detail: Detail;
   billingViewArn: string | null;
-}
-
-/** Whether the tables are there; they are made by the first load. */
-export async function holdsTables(knex: Knex): Promise<boolean> {
-  for (const table of [LOADS, ...tableNames])
-    if (!(await knex.schema.hasTable(table))) return false;
-  return true;
 }
 
 /** The newest load of every slice that was ever loaded; none where the history's table is not there yet. */

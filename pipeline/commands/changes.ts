@@ -1,6 +1,5 @@
 import { select } from '../config/selection.js';
-import { advice } from '../shared/commands.js';
-import { DataError, UsageError } from '../shared/errors.js';
+import { UsageError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { print, tell } from '../shared/output.js';
 import { printable, printableLines } from '../shared/printable.js';
@@ -40,27 +39,14 @@ export const changes = command({
     const config = await configure(args, { organizations: false, database: false });
     const { month } = points;
     const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
-      await import('../inspect/restatements-report.js');
-    const { findChanges } = await import('../inspect/restatements.js');
+      await import('../inspect/month-changes-report.js');
+    const { findChanges } = await import('../inspect/month-changes.js');
+    const { checkMonths, checkOrganizations } = await import('../inspect/chosen.js');
     const { stagedOrganizations } = await import('../run/resources.js');
     const { staging } = await open(config);
     const staged = await stagedOrganizations(staging, month, 'raw');
-    if (staged.length === 0) {
-      throw new DataError(`nothing is staged for ${month}`, {
-        where: staging.location,
-        ...advice(
-          'fetch the month with',
-          { months: [month], ...(chosen === undefined ? {} : { organizations: chosen }) },
-          ', or name another folder with --staging',
-        ),
-      });
-    }
-    const unknown = chosen?.filter((name) => !staged.includes(name)) ?? [];
-    if (unknown.length > 0) {
-      throw new UsageError(`nothing is staged of ${unknown.join(', ')} for ${month}`, {
-        next: `choose among ${staged.join(', ')}`,
-      });
-    }
+    checkMonths(staging.location, staged.length === 0 ? [] : [month], [month]);
+    checkOrganizations(staged, chosen);
     const { provisionalDays } = config;
     const organizations = chosen ?? staged;
     const found = await findChanges({
@@ -94,7 +80,7 @@ async function checkUsage(
     throw new UsageError('the changes of one month at a time', { next: 'give one --month' });
   if (args.json && args.csv)
     throw new UsageError('--json does not go with --csv', { next: 'use one or the other' });
-  const { parseMoment } = await import('../inspect/restatements.js');
+  const { parseMoment } = await import('../inspect/month-changes.js');
   const since = args.since === undefined ? undefined : parseMoment(args.since);
   const until = args.until === undefined ? undefined : parseMoment(args.until);
   if (since !== undefined && until !== undefined && since >= until)
