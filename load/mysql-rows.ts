@@ -201,7 +201,7 @@ function execute(connection: Connection, sql: string, values: Bound[]): Promise<
   return new Promise((resolve, reject) => {
     connection.execute(sql, values, (error) => {
       if (error === null) resolve();
-      else reject(causeOf(connection, error) as Error);
+      else reject(causeOf(connection, error));
     });
   });
 }

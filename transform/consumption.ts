@@ -1,5 +1,5 @@
 import { constant, valueAt } from '../pipeline/staging/batch.js';
-import type { RowBatch } from '../pipeline/staging/batch.js';
+import type { ColumnValues, RowBatch } from '../pipeline/staging/batch.js';
 import type { ServiceTotals } from '../pipeline/shared/sums.js';
 import { addToService, noSums } from '../pipeline/shared/sums.js';
 import type { Scope } from '../pipeline/shared/scope.js';
@@ -65,6 +65,7 @@ function rowSource(
     usageTypes === undefined ? billedByService() : billedByUsageType(manifest, usageTypes);
   const units = dictionaryOf('consumption', 'Unit');
   const further = furtherColumns(manifest.scope);
+  const isCounted = (usageTypes ?? tally.services) !== undefined;
   return {
     table: consumption,
     questions: billed.questions,
@@ -85,7 +86,7 @@ function rowSource(
           regions.add(item.regionIn(account, place).index);
           services.add(item.service.index);
           types.add(item.usageType.index);
-          rows.push({ item, account });
+          if (isCounted) rows.push({ item, account });
         },
         take(money) {
           if (usageTypes !== undefined) addPairs(usageTypes, rows, money);
@@ -134,7 +135,7 @@ function addServices(
   money: Money,
 ): void {
   // BlendedCost may be two columns.
-  const byMetric = new Map([
+  const byMetric = new Map<string, ColumnValues | undefined>([
     ['UnblendedCost', money.Amount],
     ...further.map(([name, metric]) => [metric, money[name]] as const),
   ]);

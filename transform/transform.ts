@@ -8,7 +8,11 @@ import { version } from '../pipeline/shared/version.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
-import { outcomeOf, readTransformManifest, serializeManifest } from '../pipeline/staging/manifest.js';
+import {
+  outcomeOf,
+  readTransformManifest,
+  serializeManifest,
+} from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { columnOf, tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { chargesBatches } from './charges.js';
