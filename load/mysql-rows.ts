@@ -163,6 +163,8 @@ export function rowInserter(
         for (let at = start; at < end; at += size) {
           await execute(connection, sql, bind(fields, at, at + size, firstLine));
         }
+      } catch (error) {
+        throw causeOf(connection, error);
       } finally {
         // The driver and the server would keep it as long as the connection.
         connection.unprepare(sql);
@@ -201,7 +203,7 @@ function execute(connection: Connection, sql: string, values: Bound[]): Promise<
   return new Promise((resolve, reject) => {
     connection.execute(sql, values, (error) => {
       if (error === null) resolve();
-      else reject(causeOf(connection, error));
+      else reject(error);
     });
   });
 }
