@@ -49,14 +49,6 @@ export function singleAmount(
   return entries.length > 1 ? { Amount: null, Currency: null } : { Amount, Currency };
 }
 
-/** A load's difference from AWS's total, as far as one column can hold it. */
-export function singleDifference(
-  differences: Readonly<Record<string, string>> | undefined,
-): string | null {
-  if (differences === undefined) return null;
-  return singleAmount(differences).Amount;
-}
-
 /** Adds a load to the history. */
 export async function recordLoad(trx: Knex, record: LoadRecord): Promise<void> {
   await trx(LOADS).insert(record);

@@ -60,10 +60,13 @@ const cli = yargs(words)
   .wrap(Math.min(110, process.stdout.columns || 100))
   .exitProcess(false)
   .fail((message: string | undefined, error: Error | undefined) => {
-    // A flag without its value is the one fault that yargs itself throws.
-    if (error !== undefined && error.name !== 'YError') throw error;
-    throw new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
+    throw error ?? misused(message);
   });
+
+/** What yargs says of a command line. */
+function misused(message = 'wrong usage'): UsageError {
+  return new UsageError(message, { next: 'see "pipeline --help"' });
+}
 
 watchChannels();
 try {
@@ -71,7 +74,9 @@ try {
   // Help too has to have been taken.
   await print('');
 } catch (error) {
-  await fail(error, words);
+  // A flag without its value is the one fault that yargs itself throws.
+  const isMisuse = error instanceof Error && error.name === 'YError';
+  await fail(isMisuse ? misused(error.message) : error, words);
 }
 closeLog();
 await told();

@@ -221,7 +221,7 @@ export function nameOf(path: string): string {
 type FlagOf<S> = S extends { flag: infer F extends string } ? F : never;
 
 /** A flag as yargs takes it. */
-export interface FlagOptions {
+interface FlagOptions {
   type: 'string' | 'boolean';
   array?: true;
   nargs?: 1;

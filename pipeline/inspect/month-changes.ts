@@ -11,9 +11,10 @@ import type { Totals } from '../shared/sums.js';
 import { addTo } from '../shared/sums.js';
 import type { RowBatch } from '../staging/batch.js';
 import { valueAt } from '../staging/batch.js';
+import { survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { extractionName } from '../staging/layout.js';
-import { finishedExtractions, readExtractionManifest } from '../staging/manifest.js';
+import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { columnIndex } from '../staging/tables.js';
 import { readConsumption } from './staged-rows.js';
@@ -105,7 +106,7 @@ export async function findChanges(request: ChangesRequest): Promise<MonthChanges
   const chosen = new Map<string, Customer>();
   for (const organization of request.organizations) {
     const slice = { month, organization };
-    const extractions = await finishedExtractions(staging, slice);
+    const { finished: extractions } = await survey(staging, slice);
     const pair = choosePair(extractions, request);
     if (typeof pair === 'string') {
       const [only = ''] = extractions;

@@ -5,9 +5,9 @@ import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import { formatTable } from '../shared/table.js';
 import type { StagedExtraction } from '../staging/extractions.js';
-import { listExtractions, stagedSlices } from '../staging/extractions.js';
+import { stagedSlices, survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
-import { extractionManifestKey } from '../staging/layout.js';
+import { MANIFEST, extractionKey } from '../staging/layout.js';
 import { leased } from '../staging/lease.js';
 import { readTransformManifest } from '../staging/manifest.js';
 import { openStaging } from '../staging/open.js';
@@ -101,8 +101,8 @@ async function pruneSlice(
   onRemoved: (extraction: PrunedExtraction) => void,
 ): Promise<void> {
   const tell = ({ name, files }: StagedExtraction): void => {
-    const bytes = files.reduce((sum, { size }) => sum + size, 0);
-    onRemoved({ ...slice, extraction: name, files: files.length, bytes });
+    const bytes = [...files.values()].reduce((sum, size) => sum + size, 0);
+    onRemoved({ ...slice, extraction: name, files: files.size, bytes });
   };
   throwIfInterrupted(signal);
   const seen = await superfluous(staging, slice, keep);
@@ -129,14 +129,9 @@ async function superfluous(
   slice: Slice,
   keep: number,
 ): Promise<StagedExtraction[]> {
-  const extractions = await listExtractions(staging, slice);
-  const finished = extractions.filter((extraction) => extraction.finished);
-  const current = finished.at(-1);
+  const { extractions, finished, current = '' } = await survey(staging, slice);
   const stay = finished.slice(-keep);
-  const old = extractions.filter(
-    (extraction) =>
-      current !== undefined && extraction.name < current.name && !stay.includes(extraction),
-  );
+  const old = extractions.filter(({ name }) => name < current && !stay.includes(name));
   if (old.length === 0) return [];
   const transformed = (await readTransformManifest(staging, slice))?.manifest.extraction;
   return old.filter(({ name }) => name !== transformed);
@@ -149,11 +144,9 @@ async function removeExtraction(
   { name, files }: StagedExtraction,
   signal: AbortSignal,
 ): Promise<void> {
-  const manifest = extractionManifestKey(slice, name);
-  const pages = files.map(({ key }) => key).filter((key) => key !== manifest);
-  for (const key of [manifest, ...pages]) {
+  for (const file of new Set([MANIFEST, ...files.keys()])) {
     throwIfInterrupted(signal);
-    await staging.remove(key);
+    await staging.remove(extractionKey(slice, name, file));
   }
 }
 

@@ -196,9 +196,9 @@ export function openSecrets(
     }),
     database: once(async () => {
       if (config.database.kind === 'url') return config.database.location;
-      const { parseSuiviSecret } = await import('../config/database-address.js');
+      const { parseDatabaseSecret } = await import('../config/database-address.js');
       const secret = await (await login()).read(config.database.path);
-      const location = parseSuiviSecret(secret, config.database.path);
+      const location = parseDatabaseSecret(secret, config.database.path);
       if (location.kind === 'mysql') keepSecret(location.password);
       return location;
     }),

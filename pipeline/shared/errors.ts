@@ -34,6 +34,11 @@ export interface ErrorDetails {
 /** One of the classes below, as the tables of the services' failures name it. */
 export type ErrorClass = new (message: string, details?: ErrorDetails) => PipelineError;
 
+/** A text of such a table, whose `{name}`s stand for facts of the failure. */
+export function fill(text: string, facts: Readonly<Record<string, string>>): string {
+  return text.replace(/\{(\w+)\}/g, (all, fact: string) => facts[fact] ?? all);
+}
+
 /** Passing trouble: a network, a server, a throttle, a lock. Running the same command again may succeed. */
 export class TransientError extends PipelineError {}
 

@@ -4,7 +4,7 @@ import { timePeriod } from './month.js';
 const DAY = 86_400_000;
 
 /** How a month's figures were fetched, as far as it tells whether they are the last ones. */
-export interface FetchedMonth {
+interface FetchedMonth {
   month: Month;
   /** Whether AWS called any part of the figures estimated. */
   estimated: boolean;
