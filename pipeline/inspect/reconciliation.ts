@@ -1,17 +1,9 @@
 import type { OrganizationSource } from '../../extract/organization-source.js';
 import type { ReadingDatabase } from '../../load/database.js';
 import type { Absence, KnownOrganizations } from '../run/known-organizations.js';
-import { absentSlices } from '../run/known-organizations.js';
+import { absentSlices, describeAbsence } from '../run/known-organizations.js';
 import { price } from '../run/task.js';
-import {
-  advice,
-  describeSlices,
-  nextRun,
-  products,
-  shownCommand,
-  shownNext,
-  subjectOf,
-} from '../shared/commands.js';
+import { advice, nextRun, shownCommand, shownNext, subjectOf } from '../shared/commands.js';
 import { throwIfInterrupted } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import { parseAmount } from '../shared/money.js';
@@ -198,7 +190,7 @@ export function formatReconciled({ results, absence, requests }: Reconciliation)
     '',
     summary(results, absence),
     ...(requests === 0 ? [] : [`${requests} Cost Explorer requests, $${price(requests)}`]),
-    ...describeAbsence(absence),
+    ...describeAbsence(absence).flatMap((line) => ['', line]),
     ...results.flatMap((result) => (result.findings.length === 0 ? [] : ['', describe(result)])),
   ].join('\n');
 }
@@ -280,17 +272,6 @@ function summary(results: readonly Reconciled[], absence: Absence): string {
 
 function plural(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
-}
-
-function describeAbsence({ slices, by, note }: Absence): string[] {
-  return [
-    ...products(slices).flatMap((some) => [
-      '',
-      `${describeSlices(some)}: absent, though ${by} ${some.length === 1 ? 'it' : 'them'}`,
-      `  next:  fetch with "${shownCommand(subjectOf(...some))}"`,
-    ]),
-    ...(note === undefined ? [] : ['', note]),
-  ];
 }
 
 /** What does not agree in one month and organization, and the one command that mends it. */

@@ -1,4 +1,5 @@
 import type { OrganizationEntry } from '../../extract/organizations.js';
+import { describeSlices, products, shownCommand, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { monthOf, shiftMonth } from '../shared/month.js';
@@ -42,6 +43,8 @@ export interface Absence {
   /** What people are to know of this comparison; `undefined`: nothing, as Vault was asked or nothing is absent. */
   note: string | undefined;
 }
+
+export const noAbsence: Absence = { slices: [], by: '', untold: [], note: undefined };
 
 /** Months before the current one that AWS tells the cost of (AWS Cost Management, Cost Explorer: 13 months). */
 const HISTORY = 13;
@@ -98,4 +101,13 @@ function noteOf(
   const why = `Vault cannot be asked: ${describeError(unasked)}`;
   if (untold.length === 0) return absent.length === 0 ? undefined : why;
   return `whether all organizations of ${untold.join(', ')} are there is not known: no other month is staged, and ${why}`;
+}
+
+/** What is absent as people read it, with the command that fetches it, and what they are to know of that. */
+export function describeAbsence({ slices, by, note }: Absence): string[] {
+  const absent = products(slices).map((some) => {
+    const them = some.length === 1 ? 'it' : 'them';
+    return `${describeSlices(some)}: absent, though ${by} ${them}\n  next:  fetch ${them} with "${shownCommand(subjectOf(...some))}"`;
+  });
+  return note === undefined ? absent : [...absent, note];
 }

@@ -2,6 +2,7 @@ import type { Subject } from '../shared/commands.js';
 import { describeSlices, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import { amountOf, formatTable } from '../shared/table.js';
+import { describeAbsence } from './known-organizations.js';
 import type { RunReport } from './runner.js';
 import type { RunRequest, TaskReport } from './task.js';
 import { costOf, price, requestsOf, resumeCommand } from './task.js';
@@ -31,6 +32,7 @@ export function formatReport(report: RunReport, run: RunRequest): string {
     formatTable(head, rows, numbers, { names: ['organization'] }),
     '',
     summaryLine(report),
+    ...describeAbsence(report.absence).flatMap((absent) => ['', absent]),
     ...describeFailures(report.tasks, run).flatMap((failure) => ['', failure]),
   ].join('\n');
 }
@@ -66,6 +68,7 @@ export function reportToJson(report: RunReport, run: RunRequest): unknown {
     interrupted: report.interrupted,
     requests: requestsOf(report.tasks),
     priceUsd: price(requestsOf(report.tasks)),
+    absent: report.absence.slices,
     tasks: report.tasks.map((task) => ({
       month: task.month,
       organization: task.organization,
@@ -76,6 +79,7 @@ export function reportToJson(report: RunReport, run: RunRequest): unknown {
         : {
             extraction: task.outcome.extraction,
             customers: task.outcome.customers,
+            unlisted: task.outcome.unlisted,
             rows: task.outcome.rows,
             amount: task.outcome.totals,
             provisional: task.outcome.provisional,
