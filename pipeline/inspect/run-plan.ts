@@ -31,6 +31,8 @@ import { openLoads } from './loads.js';
 export interface StagePlan {
   /** `unknown`: the database cannot be asked. `fails`: for a reason that is known now. */
   action: 'fetch' | 'resume' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  /** In the transform stage, whether it only makes files again that were lost. */
+  restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
   /** Why it fails or is not known. */
@@ -179,8 +181,10 @@ async function planTransform(
 ): Promise<StagePlan> {
   if (extract !== undefined && extract.action !== 'unchanged') return { action: 'run' };
   const tag = tagOf(config.tags, slice.organization);
-  const { former } = await decideTransform({ staging, slice, force, tag, parquet: config.parquet });
-  return { action: former === undefined ? 'run' : 'unchanged' };
+  const { parquet } = config;
+  const { former, restores } = await decideTransform({ staging, slice, force, tag, parquet });
+  if (former !== undefined) return { action: 'unchanged' };
+  return { action: 'run', ...(restores ? { restores } : {}) };
 }
 
 async function planLoad(
@@ -188,7 +192,7 @@ async function planLoad(
   { staging, force, config, loads }: PlanContext,
   transform: StagePlan | undefined,
 ): Promise<StagePlan> {
-  if (transform?.action === 'run') return { action: 'run' };
+  if (transform?.action === 'run' && transform.restores !== true) return { action: 'run' };
   const source = await findSource(staging, slice);
   const database = await loads();
   if (database.fault !== undefined) return { action: 'unknown', error: database.fault };
