@@ -30,10 +30,16 @@ export function* changesLines(month: Month, found: MonthChanges): Generator<stri
       if (since.detail !== until.detail)
         yield `${organization}: detail by ${since.detail}, then by ${until.detail}; AWS rounds each group by itself, so that differences of 0.000000001 or less are no change of cost`;
   }
+  const same = compared.filter(({ changes }) => changes.length === 0);
+  if (same.length > 0) {
+    yield '';
+    yield `no amount differs: ${same.map(({ organization }) => organization).join(', ')}`;
+  }
   for (const { organization, changes } of compared) {
+    if (changes.length === 0) continue;
     yield '';
     yield `${organization}: ${changes.length === 1 ? '1 amount differs' : `${changes.length} amounts differ`}`;
-    if (changes.length > 0) yield* changesTable(changes, isOne);
+    yield* changesTable(changes, isOne);
   }
   const others = uncomparedLines(month, organizations);
   if (others.length > 0) yield '';

@@ -264,9 +264,7 @@ function summary(results: readonly Reconciled[], absence: Absence): string {
     count > 0 ? plural(count, 'finding') : `every layer agrees with what AWS said on ${since}`,
     `; ${results.length} checked${absence.slices.length > 0 ? `, ${absence.slices.length} absent` : ''}`,
     `, ${sum((one) => one.customersWithoutCost ?? 0)} customers without cost`,
-    unlisted === 0
-      ? ''
-      : `, ${unlisted} unlisted ${unlisted === 1 ? 'one' : 'ones'} (with cost, but not in AWS Organizations' list)`,
+    unlisted === 0 ? '' : `, ${unlisted} unlisted (with cost, but not in AWS's list of accounts)`,
   ].join('');
 }
 
