@@ -46,20 +46,26 @@ export function* changesLines(month: Month, found: MonthChanges): Generator<stri
   yield* others;
 }
 
-/** One line for each organization that was not compared, with the reason, and how it can be. */
+/** Which organizations were not compared, with the reason, and how they can be. */
 export function uncomparedLines(
   month: Month,
   organizations: readonly OrganizationChanges[],
 ): string[] {
-  return organizations.flatMap((one) => {
-    if (isCompared(one)) return [];
-    const { organization, uncompared, requests } = one;
-    if (requests === undefined) return [`${organization} is not compared: ${uncompared}`];
-    const again = shownCommand(fetchAgain({ month, organization }));
-    return [
-      `${organization} is not compared: ${uncompared}; "${again}" fetches a second one, for about $${price(requests)}`,
-    ];
-  });
+  const others = organizations.filter((one) => !isCompared(one));
+  const once = others.filter(({ requests }) => requests !== undefined);
+  const [first, ...more] = once;
+  const told = others
+    .filter((one) => one !== first && !more.includes(one))
+    .map(({ organization, uncompared }) => `${organization} is not compared: ${uncompared}`);
+  if (first === undefined) return told;
+  const names = once.map(({ organization }) => organization);
+  const why =
+    more.length === 0
+      ? `${first.organization} is not compared: ${first.uncompared}`
+      : `${names.join(', ')} are not compared: each has one extraction only`;
+  const again = shownCommand({ ...fetchAgain(), months: [month], organizations: names });
+  const requests = once.reduce((sum, one) => sum + (one.requests ?? 0), 0);
+  return [...told, `${why}; "${again}" fetches a second one, for about $${price(requests)}`];
 }
 
 const amountNames = ['before', 'after', 'difference'] as const;

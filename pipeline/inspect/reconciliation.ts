@@ -260,9 +260,14 @@ function summary(results: readonly Reconciled[], absence: Absence): string {
   const days = results.flatMap(({ staged }) => staged?.fetched.slice(0, 10) ?? []).sort();
   const [first = '', last = first] = [days[0], days.at(-1)];
   const since = first === last ? first : `${first} to ${last}`;
+  const verdict =
+    count > 0 ? plural(count, 'finding') : `every layer agrees with what AWS said on ${since}`;
+  const absent = subjectOf(...absence.slices).organizations.length;
   return [
-    count > 0 ? plural(count, 'finding') : `every layer agrees with what AWS said on ${since}`,
-    `; ${results.length} checked${absence.slices.length > 0 ? `, ${absence.slices.length} absent` : ''}`,
+    absent === 0
+      ? verdict
+      : `${plural(absent, 'organization')} absent; ${count > 0 ? '' : 'of the others '}${verdict}`,
+    `; ${results.length} checked`,
     `, ${sum((one) => one.customersWithoutCost ?? 0)} customers without cost`,
     unlisted === 0 ? '' : `, ${unlisted} unlisted (with cost, but not in AWS's list of accounts)`,
   ].join('');
