@@ -3,16 +3,16 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
-import { closeLog, fail, onlyUsable, openLog } from './commands/command.js';
+import { closeLog, commandFlags, fail, openLog } from './commands/command.js';
 import { demo } from './commands/demo.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { misused, onlyUsable } from './commands/usage.js';
 import { settingWords } from './config/settings.js';
 import { rememberOwn } from './shared/commands.js';
-import { UsageError } from './shared/errors.js';
 import { print, tell, told, watchChannels } from './shared/output.js';
 import { printable, withoutSecrets } from './shared/printable.js';
 import { version } from './shared/version.js';
@@ -49,7 +49,9 @@ const cli = yargs(words)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()
-  .check((args) => onlyUsable(args, words))
+  // What it says of a wrong flag is read, and told in our words.
+  .detectLocale(false)
+  .check((args) => onlyUsable(args, words, commandFlags))
   .middleware(openLog, true)
   .middleware((args) => {
     rememberOwn({ flags: settingWords(args) });
@@ -62,7 +64,7 @@ const cli = yargs(words)
   .fail((message: string | undefined, error: Error | undefined) => {
     // A flag without its value is the one fault that yargs itself throws.
     if (error !== undefined && error.name !== 'YError') throw error;
-    throw new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
+    throw misused(message ?? 'wrong usage', words, commandFlags);
   });
 
 watchChannels();

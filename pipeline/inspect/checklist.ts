@@ -108,6 +108,8 @@ export interface Checklist {
    * @returns what it found; `undefined` when it failed.
    */
   step<T>(check: string, look: () => Promise<{ found: T; text: string }>): Promise<T | undefined>;
+  /** What has to be known, and cannot fail. */
+  tell(check: string, text: string): void;
   skip(check: string, why: string): void;
 }
 
@@ -125,6 +127,9 @@ export function checklist(): Checklist {
         lines.push({ check, state: 'failed', text: describeError(error) });
         return undefined;
       }
+    },
+    tell(check, text) {
+      lines.push({ check, state: 'ok', text });
     },
     skip(check, why) {
       lines.push({ check, state: 'skipped', text: why });

@@ -123,11 +123,13 @@ async function planExtract(
   });
   const fault = faults.get(slice.organization);
   if (fault !== undefined && decision.action !== 'unchanged') throw fault;
+  const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
   return {
-    plan: {
-      action: decision.action,
-      ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
-    },
+    // A run that was stopped before its first page has left nothing to go on with.
+    plan:
+      decision.action === 'resume' && stagedPages === 0
+        ? { action: 'fetch' }
+        : { action: decision.action, ...(stagedPages === 0 ? {} : { stagedPages }) },
     estimate: remaining(decision, await estimate(slice), config),
   };
 }

@@ -1,4 +1,5 @@
 import { UsageError } from './errors.js';
+import { printable } from './printable.js';
 
 declare const brand: unique symbol;
 
@@ -18,8 +19,10 @@ export function isMonth(text: string): text is Month {
  */
 export function parseMonth(text: string): Month {
   if (!isMonth(text)) {
-    throw new UsageError(`"${text}" is not a month`, {
-      next: 'write it as YYYY-MM, for example 2026-10',
+    throw new UsageError(`"${printable(text.slice(0, 80))}" is not a month`, {
+      next: /^\d{4}-\d\d(\.\.|:|\/| ?- ?)\d{4}-\d\d$/.test(text)
+        ? 'a range is --from with its first month and --to with its last'
+        : 'write it as YYYY-MM, for example 2026-10',
     });
   }
   return text;

@@ -87,10 +87,10 @@ async function runAt(
   return stdout;
 }
 
-/** The run's table and its summary, without what the demo adds below. */
+/** The run's summary and its table, without what the demo adds below. */
 function tableOf(output: string): string {
-  const [table = '', summary = ''] = output.split('\n\n');
-  return `${table}\n\n${summary}\n`;
+  const [summary = '', table = ''] = output.split('\n\n');
+  return `${summary}\n\n${table}\n`;
 }
 
 /** The output without what differs from one machine to the next: folders, ports. */
