@@ -201,7 +201,8 @@ async function writeConsumption(
   const tally = emptyTally();
   for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
     await exports.write('consumption', batch);
-    onProgress(`${tally.rows} of ${extraction.manifest.groups} rows`);
+    const { groups } = extraction.manifest;
+    onProgress(`${tally.rows} of ${groups} rows`, tally.rows / groups);
   }
   return tally;
 }
