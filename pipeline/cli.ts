@@ -10,7 +10,7 @@ import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
-import { misused, onlyUsable } from './commands/usage.js';
+import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
 import { settingWords } from './config/settings.js';
 import { rememberOwn } from './shared/commands.js';
 import { print, tell, told, watchChannels } from './shared/output.js';
@@ -62,18 +62,19 @@ const cli = yargs(words)
   .wrap(Math.min(110, process.stdout.columns || 100))
   .exitProcess(false)
   .fail((message: string | undefined, error: Error | undefined) => {
-    // A flag without its value is the one fault that yargs itself throws.
-    if (error !== undefined && error.name !== 'YError') throw error;
-    throw misused(message ?? 'wrong usage', words, commandFlags);
+    throw error ?? misused(message ?? 'wrong usage', words, commandFlags);
   });
 
 watchChannels();
 try {
+  refuseSlips(words);
   await cli.parseAsync();
   // Help too has to have been taken.
   await print('');
 } catch (error) {
-  await fail(error, words);
+  // A flag without its value is the one fault that yargs itself throws.
+  const isMisuse = error instanceof Error && error.name === 'YError';
+  await fail(isMisuse ? misused(error.message, words, commandFlags) : error, words);
 }
 closeLog();
 await told();

@@ -56,10 +56,10 @@ async function readSources(flags: Flags, list: Checklist): Promise<File | undefi
   const { settingSources } = await import('../config/config.js');
   const told = settingSources({ flags, env: process.env, file: file ?? {} });
   for (const [place, texts] of Object.entries(told.settings))
-    if (texts.length > 0) list.tell(place, texts.join(', '));
+    if (texts.length > 0) list.tell(`from ${place}`, texts.join(', '));
   for (const { variable, meant } of told.unread) {
     const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
-    list.skip('environment', `${variable} is read by nothing${hint}`);
+    list.skip('from environment', `${variable} is read by nothing${hint}`);
   }
   return file;
 }

@@ -132,7 +132,7 @@ let journal: Journal | undefined;
  * @throws {UsageError} when its file cannot be written, or is where the one document of `--json` goes.
  */
 export async function openLog(
-  args: Readonly<Record<string, unknown>> & { _: readonly unknown[] },
+  args: Readonly<Record<string, unknown>> & { _: readonly (string | number)[] },
 ): Promise<void> {
   const { json, 'log-file': named, 'log-level': asked } = args;
   const file = typeof named === 'string' && named.trim() !== '' ? named : undefined;

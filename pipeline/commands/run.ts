@@ -21,7 +21,10 @@ export const run = command({
     ...settingFlags,
     ...pick('quiet', 'json', 'log-file', 'log-level'),
     'force': { ...off(), describe: 'Do the chosen stages even where nothing changed' },
-    'dry-run': { ...off(), describe: 'Show what would be done and what it would cost, as plan does' },
+    'dry-run': {
+      ...off(),
+      describe: 'Show what would be done and what it would cost, as plan does',
+    },
     'accept-empty': {
       ...off(),
       describe:

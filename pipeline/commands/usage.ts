@@ -115,8 +115,10 @@ export function misused(
   const command = words.find((word) => commands.has(word));
   const help = `see "${ownCommand([...(command === undefined ? [] : [command]), '--help'])}"`;
   const [, told] = /^Unknown (?:argument|command)s?: (.*)$/.exec(message) ?? [];
-  if (told === undefined) return new UsageError(message, { next: help });
-  const unknown = told.split(', ').filter((name, index, all) => all.indexOf(name) === index);
+  if (told === undefined) return new UsageError(ourWords(message), { next: help });
+  // A flag with hyphens is told in camel case too.
+  const names = told.split(', ').map((name) => (words.includes(name) ? name : kebab(name)));
+  const unknown = [...new Set(names)];
   const answers = unknown.map((name) =>
     command === undefined
       ? unknownCommand(name, commands)
@@ -126,6 +128,32 @@ export function misused(
   return new UsageError(answers.map(({ what }) => what).join('; '), {
     next: meant.length === 0 ? help : `did you mean ${meant.join(', ')}? ${help}`,
   });
+}
+
+const kebab = (name: string): string =>
+  name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** What yargs says of a known flag. */
+function ourWords(message: string): string {
+  const [, empty] = /^Not enough arguments following: (.*)$/.exec(message) ?? [];
+  if (empty !== undefined) return `--${empty} is given without its value`;
+  const [, missing] = /^Missing required argument: (.*)$/.exec(message) ?? [];
+  if (missing !== undefined) return `--${missing} is missing`;
+  const [, flag = '', given = '', choices] =
+    /Argument: (\S+), Given: (.*), Choices: (.*)/.exec(message) ?? [];
+  return choices === undefined ? message : `--${flag} is ${given} and has to be one of ${choices}`;
+}
+
+/**
+ * Refuses a flag with one hyphen, which would be read as a letter each: the h in `-month` asks for help.
+ * @throws {UsageError} naming it.
+ */
+export function refuseSlips(words: readonly string[]): void {
+  const slip = words.find((word) => /^-[a-z][a-z-]+(=|$)/i.test(word));
+  if (slip !== undefined)
+    throw new UsageError(`${printable(slip)} has one hyphen`, {
+      next: `did you mean -${printable(slip)}?`,
+    });
 }
 
 interface Unknown {
@@ -170,6 +198,6 @@ function unknownWord(
   const of = elsewhere.map(([of]) => of).join(', ');
   return {
     what: `${command} has no --${printable(name)}${of === '' ? '' : `, which is of ${of}`}`,
-    meant: near === undefined || of !== '' ? undefined : `--${near}`,
+    meant: near === undefined || (of !== '' && other === undefined) ? undefined : `--${near}`,
   };
 }

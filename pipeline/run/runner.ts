@@ -128,7 +128,14 @@ async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[
     );
   } catch (error) {
     const seconds = (performance.now() - clock) / 1000;
-    const failed = { ...slice, stage: first, state: 'failed', error, requests: 0, seconds } as const;
+    const failed = {
+      ...slice,
+      stage: first,
+      state: 'failed',
+      error,
+      requests: 0,
+      seconds,
+    } as const;
     return [
       reportFailure(failed, context),
       ...rest.map((stage) => ({ ...slice, stage, ...skipped })),
@@ -143,7 +150,9 @@ async function runStages(slice: Slice, context: TaskContext): Promise<TaskReport
   const reports: TaskReport[] = [];
   let broken = false;
   for (const stage of context.selection.stages) {
-    const report = broken ? { ...slice, stage, ...skipped } : await runTask(slice, stage, context);
+    const report: TaskReport = broken
+      ? { ...slice, stage, ...skipped }
+      : await runTask(slice, stage, context);
     broken ||= report.state === 'failed';
     reports.push(report);
   }

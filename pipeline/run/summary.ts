@@ -74,7 +74,8 @@ function describeNews(news: News): string {
   const { month, organization, amounts, provisionalAgain, since, before, after } = news;
   const fetched = `${since.slice(0, 16).replace('T', ' ')} UTC`;
   const sums = Object.entries(after).map(
-    ([currency, sum]) => `${shortAmount(before[currency] ?? '0')} → ${shortAmount(sum)} ${currency}`,
+    ([currency, sum]) =>
+      `${shortAmount(before[currency] ?? '0')} → ${shortAmount(sum)} ${currency}`,
   );
   const what = [
     ...(amounts === 0 ? [] : [`restated, ${amounts} amount${amounts === 1 ? '' : 's'} differ`]),
@@ -88,7 +89,10 @@ function describeNews(news: News): string {
 function countsOf({ tasks }: RunReport): Record<string, number> {
   // What has to be seen first stands first.
   const states = ['failed', 'skipped', 'done', 'unchanged'] as const;
-  const counts = states.map((state) => [state, tasks.filter((task) => task.state === state).length]);
+  const counts = states.map((state) => [
+    state,
+    tasks.filter((task) => task.state === state).length,
+  ]);
   return Object.fromEntries(counts.filter(([, count]) => count !== 0)) as Record<string, number>;
 }
 
@@ -99,11 +103,7 @@ export function figuresOf(report: RunReport): Record<string, unknown> {
 }
 
 /** The run's result as one JSON document; amounts stay decimal texts. */
-export function reportToJson(
-  report: RunReport,
-  run: RunRequest,
-  news: readonly News[],
-): unknown {
+export function reportToJson(report: RunReport, run: RunRequest, news: readonly News[]): unknown {
   return {
     runId: report.runId,
     version: report.version,

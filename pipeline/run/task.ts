@@ -61,7 +61,11 @@ export function sliceLabel({ month, organization }: Slice): string {
  * months and organizations. The months stand there even where the run's were the default, which moves on.
  */
 export function resumeCommand(
-  { selection, force, acceptEmpty = false }: Pick<RunRequest, 'selection' | 'force' | 'acceptEmpty'>,
+  {
+    selection,
+    force,
+    acceptEmpty = false,
+  }: Pick<RunRequest, 'selection' | 'force' | 'acceptEmpty'>,
   tasks: readonly TaskReport[],
 ): string {
   const from = selection.stages.findIndex((stage) => stage === tasks[0]?.stage);
@@ -155,7 +159,10 @@ async function perform(
       return extract({
         ...common,
         onPaid,
-        scope: { ...config.scope, ...viewOf({ access: await resources.access(slice.organization) }) },
+        scope: {
+          ...config.scope,
+          ...viewOf({ access: await resources.access(slice.organization) }),
+        },
         awsTotal: config.awsTotal,
         tolerance: config.tolerance,
         source: () => resources.source(slice.organization),

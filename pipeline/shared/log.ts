@@ -94,7 +94,7 @@ function peoplesLog(level: LogLevel, print: (line: string) => void) {
         warnings.set(what, [...(warnings.get(what) ?? []), line]);
       }
     },
-    tellWarnings() {
+    tellWarnings: () => {
       for (const [what, lines] of warnings) {
         const times = lines.length === 1 ? '' : `${lines.length} times, `;
         const slices = lines.flatMap(({ month, organization }) =>
@@ -112,15 +112,21 @@ function causeOf({ err, where }: Line): string {
   return `${err === undefined ? '' : ` (${err.message})`}${where === undefined ? '' : ` [${where}]`}`;
 }
 
+/** What a line says in words, so that it needs no name. */
+const inWords = new Set([
+  ...['level', 'time', 'msg', 'month', 'organization', 'stage', 'where', 'err'],
+]);
+
 function followedLine(line: Line, withStack: boolean): string {
-  const { level, time, msg, month, organization, stage, where, err, ...fields } = line;
+  const { level, time, msg, month, organization, stage, err } = line;
+  const fields = Object.entries(line).filter(([name]) => !inWords.has(name));
   const names = [month, organization, stage].filter((name) => name !== undefined).join(' ');
   return [
     new Date(time).toISOString().slice(11, 19),
     (levelNames[level] ?? '').padEnd(5),
     ...(names === '' ? [] : [`${names}:`]),
     `${msg}${causeOf(line)}`,
-    ...Object.entries(fields).map(([name, value]) => {
+    ...fields.map(([name, value]) => {
       return `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`;
     }),
     ...(withStack && err !== undefined ? [`\n${err.stack}`] : []),

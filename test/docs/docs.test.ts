@@ -87,7 +87,9 @@ test('what is generated is what its sources say, apart from times', async (t) =>
 test('the picture says what the README says of the demo month', async (t) => {
   const [typed, ...lines] = pictureText(await readFile(join(root, 'docs/demo.svg'), 'utf8'));
   t.is(typed, '$ npm run demo');
-  const slices = lines.map((line) => line.split(/ {2,}/)).filter(([, , , , load]) => load === 'done');
+  const slices = lines
+    .map((line) => line.split(/ {2,}/))
+    .filter(([, , , , load]) => load === 'done');
   t.is(slices.length, 4);
   const rows = slices.reduce((sum, cells) => sum + Number(cells[5]), 0);
   const [, told = '', whole = ''] =

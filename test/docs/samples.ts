@@ -95,9 +95,13 @@ function tableOf(output: string): string {
 
 /** The output without what differs from one machine to the next: folders, ports. */
 function asOnAnyMachine(output: string, folder: string, cloud: Cloud): string {
-  return output
-    .replaceAll(folder, '/var/lib/billing')
-    .replaceAll(cloud.url, 'https://vault.example.com:8200');
+  return (
+    output
+      .replaceAll(folder, '/var/lib/billing')
+      .replaceAll(cloud.url, 'https://vault.example.com:8200')
+      // Where the stand-in is found.
+      .replaceAll(', AWS_ENDPOINT_URL', '')
+  );
 }
 
 /** The output with every duration and time of day masked, to compare what two runs printed. */

@@ -38,7 +38,10 @@ test('a range runs month by month, the oldest first, and a month beyond the hist
   const told = result.stderr.trim().split('\n');
   t.is(told.length, 28);
   t.regex(told[0] ?? '', /^2025-09 {2}(oab|internal) +extract failed; /);
-  t.regex(told.at(-1) ?? '', /^2026-10 {2}(oab|internal) +extract done, transform done, load done;/);
+  t.regex(
+    told.at(-1) ?? '',
+    /^2026-10 {2}(oab|internal) +extract done, transform done, load done;/,
+  );
 });
 
 test('a limit of requests completes the oldest months, and the next run goes on', async (t) => {
@@ -75,10 +78,7 @@ test('what befalls month after month is told once, with one command that resumes
     /2026-08 … 2026-10 \(3 months\) internal, oab extract failed: the run's limit of 0[^\n]*; run again to go on/,
   );
   const [, resume = ''] = /resume with: node \S+ (.*)/.exec(stdout) ?? [];
-  t.is(
-    resume,
-    'run --month 2026-08,2026-09,2026-10 --organization internal,oab --max-requests 0',
-  );
+  t.is(resume, 'run --month 2026-08,2026-09,2026-10 --organization internal,oab --max-requests 0');
   const resumed = await runWith({}, ...resume.replace(' --max-requests 0', '').split(' '));
   t.regex(resumed.stdout, /18 done;/);
 });

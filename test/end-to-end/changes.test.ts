@@ -11,9 +11,10 @@ import { charge, costs, units } from '../../fixtures/demo/model.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { resolveConfig } from '../../pipeline/config/config.js';
 import { select } from '../../pipeline/config/selection.js';
+import { noProgress } from '../../pipeline/run/progress.js';
 import { run } from '../../pipeline/run/runner.js';
 import { reportToJson } from '../../pipeline/run/summary.js';
-import type { TaskReport } from '../../pipeline/run/task.js';
+import type { RunRequest, TaskReport } from '../../pipeline/run/task.js';
 import { formatAmount } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
@@ -21,7 +22,6 @@ import { memoryLog, setEnvironment } from '../support/extract.js';
 import { querySqlite } from '../support/sqlite.js';
 
 const month = parseMonth('2026-10');
-const silence = (): void => undefined;
 
 interface World {
   folder: string;
@@ -58,7 +58,7 @@ async function world(
     data,
     async runAt(instant, { force = false, organization } = {}) {
       const before = aws();
-      const report = await run({
+      const request: RunRequest = {
         config: resolveConfig(
           {
             staging: join(folder, 'staging'),
@@ -78,19 +78,15 @@ async function world(
         force,
         signal: new AbortController().signal,
         log: memoryLog().log,
-        progress: {
-          begin: () => ({ update: silence, end: silence }),
-          line: silence,
-          print: silence,
-          stop: silence,
-        },
+        progress: noProgress,
         now: () => new Date(instant),
-      });
+      };
+      const report = await run(request);
       const failure = report.tasks.find(({ error }) => error !== undefined);
       if (failure !== undefined) throw failure.error as Error;
       return {
         tasks: report.tasks,
-        json: reportToJson(report, () => '') as Day['json'],
+        json: reportToJson(report, request, []) as Day['json'],
         asked: aws() - before,
       };
     },

@@ -182,7 +182,12 @@ test('a missing key fails its organization by the name of the key', async (t) =>
   const { run } = await world(t, { data });
   const result = await run();
   t.is(result.code, 1);
-  readable(t, result, /oab extract failed: .*aws_oab_roleSessionName/, /internal\s+done\s+done\s+done/);
+  readable(
+    t,
+    result,
+    /oab extract failed: .*aws_oab_roleSessionName/,
+    /internal\s+done\s+done\s+done/,
+  );
 });
 
 test('an unknown organization is wrong usage', async (t) => {
@@ -343,7 +348,7 @@ const usage: [string, string[], RegExp][] = [
   ['an unknown Parquet profile', ['run', '--parquet', 'best'], /--parquet/],
   ['a bound of nought', ['run', '--concurrency', '0'], /--concurrency/],
   ['an unknown log level', ['run', '--log-level', 'loud'], /log-level/],
-  ['a flag without its value', ['run', '--month'], /following: month/],
+  ['a flag without its value', ['run', '--month'], /--month is given without its value/],
   [
     'a flag given twice that takes one value',
     ['run', '--staging', 'a', '--staging', 'b'],

@@ -29,6 +29,11 @@ const misses: [string, string[], RegExp[]][] = [
   ['another name of a command', ['diff'], [/cli\.js changes"\?/]],
   ['a stage by another name', ['run', '--stage', 'fetch'], [/did you mean extract\?/]],
   ['a range in one value', ['run', '--month', '2026-07..2026-09'], [/--from with its first month/]],
+  ['one hyphen', ['run', '-month', '2026-10'], [/-month has one hyphen; did you mean --month\?/]],
+  ['a name of another command', ['status', '--since', '2026-08'], [/did you mean --from\?/]],
+  ['a flag without value', ['run', '--org', '--quiet'], [/did you mean --organization\?/]],
+  ['a level that is none', ['run', '--log-level', 'loud'], [/--log-level is "loud" and has to be/]],
+  ['what has to be given', ['prune'], [/--keep is missing; see .*prune --help/]],
   ['a word that is near to nothing', ['run', '--colour', 'red'], [/no --colour; see .*run --help/]],
 ];
 for (const [what, words, answers] of misses) {
@@ -54,7 +59,10 @@ test('an unknown key of the configuration file is answered by the known ones', a
   for (const [text, ...answers] of [
     ['stagging: here', /"stagging" \(did you mean "staging"\?\); it may have vault, staging, /],
     ['max_requests: 5', /"max_requests" \(did you mean "maxRequests"\?\)/],
-    ['vault:\n  adress: http://x', /"adress" \(did you mean "address"\?\); it may have address, ro/],
+    [
+      'vault:\n  adress: http://x',
+      /"adress" \(did you mean "address"\?\); it may have address, ro/,
+    ],
     [
       'organizations:\n  - name: oab\n    role_arn: x',
       /"role_arn" \(did you mean "roleArn"\?\); it may have name, profile, roleArn/,
@@ -103,14 +111,17 @@ test('check says which file and variables were read, and what each tells', async
   const textsOf = (name: string): string[] =>
     checks.filter(({ check }) => check === name).map(({ text }) => text);
   t.deepEqual(textsOf('configuration file'), [join(folder, 'pipeline.config.yaml')]);
-  t.deepEqual(textsOf('flags'), ['--timeout']);
-  t.regex(textsOf('environment')[0] ?? '', /^VAULT_ADDR, .*PIPELINE_STAGING/);
-  t.is(textsOf('environment')[1], 'PIPELINE_STAGGING is read by nothing; did you mean PIPELINE_STAGING?');
-  t.deepEqual(textsOf('file'), []);
+  t.deepEqual(textsOf('from flags'), ['--timeout']);
+  t.regex(textsOf('from environment')[0] ?? '', /^VAULT_ADDR, .*PIPELINE_STAGING/);
+  t.is(
+    textsOf('from environment')[1],
+    'PIPELINE_STAGGING is read by nothing; did you mean PIPELINE_STAGING?',
+  );
+  t.deepEqual(textsOf('from file'), []);
   await writeFile(join(folder, 'other.yaml'), 'concurrency: 2\ntags:\n  oab: x\n');
   const other = await runWith({}, 'check', '--config', 'other.yaml');
   t.regex(other.stdout, /^ok +configuration file +\/.*other\.yaml$/m);
-  t.regex(other.stdout, /^ok +file +concurrency, tags$/m);
+  t.regex(other.stdout, /^ok +from file +concurrency, tags$/m);
   const none = await runWith({}, 'check', '--config', 'nowhere.yaml');
   t.is(none.code, 1);
   t.regex(none.stdout, /^failed +configuration file .*nowhere\.yaml/m);
