@@ -65,6 +65,21 @@ const cli = yargs(words)
     throw error ?? misused(message ?? 'wrong usage', words, commandFlags);
   });
 
+async function failed(error: unknown): Promise<void> {
+  // A flag without its value is the one fault that yargs itself throws.
+  const isMisuse = error instanceof Error && error.name === 'YError';
+  await fail(isMisuse ? misused(error.message, words, commandFlags) : error, words);
+}
+
+/** Whoever is done goes: a connection that nobody answers any more would hold the process. */
+async function end(): Promise<void> {
+  closeLog();
+  await told();
+  process.exit();
+}
+
+// What no caller awaits has to stand in the log too.
+process.on('uncaughtException', (error) => void failed(error).finally(end));
 watchChannels();
 try {
   refuseSlips(words);
@@ -72,11 +87,6 @@ try {
   // Help too has to have been taken.
   await print('');
 } catch (error) {
-  // A flag without its value is the one fault that yargs itself throws.
-  const isMisuse = error instanceof Error && error.name === 'YError';
-  await fail(isMisuse ? misused(error.message, words, commandFlags) : error, words);
+  await failed(error);
 }
-closeLog();
-await told();
-// Whoever is done goes: a connection that nobody answers any more would hold the process.
-process.exit();
+await end();

@@ -4,7 +4,13 @@ import type { Config, Flags, Needs } from '../config/config.js';
 import { stages } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
 import type { Resources } from '../run/resources.js';
-import { InterruptedError, UsageError, describeError, errorToJson } from '../shared/errors.js';
+import {
+  InterruptedError,
+  UsageError,
+  causeOf,
+  describeError,
+  errorToJson,
+} from '../shared/errors.js';
 import type { OpenLog, RunLog } from '../shared/log.js';
 import { createLog, logLevels } from '../shared/log.js';
 import { isDocumentPrinted, printDocument, printText, tell } from '../shared/output.js';
@@ -155,6 +161,14 @@ export async function openLog(
   journal.log.info({ version }, `${journal.command} begins`);
 }
 
+/** The log file that a command line names, whatever else it says. */
+function logFlags(words: readonly string[]): Parameters<typeof openLog>[0] {
+  const flag = '--log-file';
+  const at = words.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  const file = words[at] === flag ? words[at + 1] : words[at]?.slice(flag.length + 1);
+  return { '_': [], 'log-file': file };
+}
+
 /** Ends the log with how the process ends. */
 export function closeLog(): void {
   if (journal === undefined) return;
@@ -282,8 +296,10 @@ export async function fail(error: unknown, words: readonly string[]): Promise<vo
         ? EXIT.interrupted
         : EXIT.failed;
   tell(`pipeline: ${describeError(error)}`);
+  // What is wrong with the command line may have been found before its log was asked for.
+  if (journal === undefined) await openLog(logFlags(words)).catch(() => undefined);
   const { message, ...details } = errorToJson(error);
-  journal?.log.error({ ...details, err: error }, String(message));
+  journal?.log.error({ ...details, ...causeOf(error), err: error }, String(message));
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
   );

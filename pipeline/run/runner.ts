@@ -3,6 +3,7 @@ import pLimit from 'p-limit';
 import { DataError, UsageError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
+import { nearest } from '../shared/nearest.js';
 import { version } from '../shared/version.js';
 import type { Slice } from '../staging/layout.js';
 import { leased } from '../staging/lease.js';
@@ -92,8 +93,10 @@ export async function slicesOf(
   }
   const unknown = selection.organizations?.filter((name) => !all.includes(name)) ?? [];
   if (unknown.length > 0) {
+    const meant = unknown.flatMap((name) => nearest(name, all) ?? []);
+    const hint = meant.length === 0 ? '' : `did you mean ${meant.join(', ')}? `;
     throw new UsageError(`there is no organization ${unknown.join(', ')}`, {
-      next: `choose among ${all.join(', ')}`,
+      next: `${hint}choose among ${all.join(', ')}`,
     });
   }
   const strangers = selection.stages.includes('extract') ? Object.keys(tags) : [];

@@ -6,6 +6,7 @@ import { shownCommand, subjectOf } from '../shared/commands.js';
 import {
   InterruptedError,
   PipelineError,
+  causeOf,
   errorToJson,
   reasonOf,
   throwIfInterrupted,
@@ -122,7 +123,11 @@ export function reportFailure(task: TaskReport, run: RunRequest): TaskReport {
   const { month, organization, stage, error } = task;
   const { message, ...details } = errorToJson(error, subjectOf(task));
   run.log.error(
-    { month, organization, stage, ...details, resume: resumeCommand(run, [task]), err: error },
+    {
+      ...{ month, organization, stage, ...details, ...causeOf(error) },
+      resume: resumeCommand(run, [task]),
+      err: error,
+    },
     `${stage} failed: ${String(message)}`,
   );
   return task;

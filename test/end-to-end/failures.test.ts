@@ -195,7 +195,7 @@ test('an unknown organization is wrong usage', async (t) => {
   const result = await run('--organization', 'obb', '--json');
   t.is(result.code, 2);
   t.like(JSON.parse(result.stdout), { error: { class: 'UsageError' } });
-  readable(t, result, /no organization obb/, /internal, oab/);
+  readable(t, result, /no organization obb; did you mean oab\? choose among internal, oab/);
   t.is(cloud.requests.filter(({ service }) => service !== 'vault').length, 0);
 });
 

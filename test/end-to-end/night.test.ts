@@ -65,6 +65,7 @@ test('what is wrong with the settings or the flags stands in the log too', async
     [['run', '--org', 'oab'], /no --org/],
     [['run', '--month'], /month/],
     [['rum'], /no command rum/],
+    [['run', '-month', '2026-10'], /-month has one hyphen/],
   ] as const) {
     await writeFile(log, '');
     const { code } = await pipeline([...words, '--log-file', log], { cwd });

@@ -54,7 +54,11 @@ test('a near miss is answered by the right word', (t) => {
     [{ stage: ['Load'] }, /did you mean load\?/],
     [{ stage: ['all'] }, /choose among extract, transform, load/],
     [{ month: ['2026-07..2026-09'] }, /--from with its first month and --to with its last/],
-    [{ month: ['10/2026'] }, /YYYY-MM/],
+    [{ month: ['10/2026'] }, /YYYY-MM, for example 2026-10/],
+    [{ month: ['2026-9'] }, /YYYY-MM, for example 2026-09/],
+    [{ month: ['202608'] }, /YYYY-MM, for example 2026-08/],
+    [{ month: ['2026-07-31'] }, /YYYY-MM, for example 2026-07/],
+    [{ month: ['last'] }, /YYYY-MM, for example 2026-10/],
   ] as const) {
     const error = t.throws(() => select(flags, now), { instanceOf: UsageError });
     t.regex(error.next ?? '', next);
