@@ -13,7 +13,7 @@ import { slicesOf } from '../run/runner.js';
 import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
-import type { Log } from '../shared/log.js';
+import type { RunLog } from '../shared/log.js';
 import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
@@ -48,7 +48,7 @@ export interface PlanRequest {
   force: boolean;
   /** Why Vault cannot be asked for the organizations; `undefined` when it can. */
   notSetUp: PipelineError | undefined;
-  log: Log;
+  log: RunLog;
   signal: AbortSignal;
   now: () => Date;
 }
@@ -142,15 +142,26 @@ async function planExtract(
   { staging, force, config, known, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
   const { provisionalDays } = config;
+  const own = log.child(slice);
   const scope = { ...config.scope, ...(known.views.get(slice.organization) ?? unknownView) };
-  const decision = await decideExtract({ staging, slice, force, provisionalDays, log, now, scope });
+  const decision = await decideExtract({
+    staging,
+    slice,
+    force,
+    provisionalDays,
+    log: own,
+    now,
+    scope,
+  });
   const fault = known.faults.get(slice.organization);
   if (fault !== undefined && decision.action !== 'unchanged') throw fault;
+  const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
   return {
-    plan: {
-      action: decision.action,
-      ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
-    },
+    // A run that was stopped before its first page has left nothing to go on with.
+    plan:
+      decision.action === 'resume' && stagedPages === 0
+        ? { action: 'fetch' }
+        : { action: decision.action, ...(stagedPages === 0 ? {} : { stagedPages }) },
     estimate: remaining(decision, await estimate(slice), config),
   };
 }

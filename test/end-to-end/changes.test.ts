@@ -11,6 +11,7 @@ import { charge, costs, units } from '../../fixtures/demo/model.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { resolveConfig } from '../../pipeline/config/config.js';
 import { select } from '../../pipeline/config/selection.js';
+import { noProgress } from '../../pipeline/run/progress.js';
 import { run } from '../../pipeline/run/runner.js';
 import { reportToJson } from '../../pipeline/run/summary.js';
 import type { RunRequest, TaskReport } from '../../pipeline/run/task.js';
@@ -21,7 +22,6 @@ import { memoryLog, setEnvironment } from '../support/extract.js';
 import { querySqlite } from '../support/sqlite.js';
 
 const month = parseMonth('2026-10');
-const silence = (): void => undefined;
 
 interface World {
   folder: string;
@@ -78,7 +78,7 @@ async function world(
         force,
         signal: new AbortController().signal,
         log: memoryLog().log,
-        progress: { show: silence, end: silence, stop: silence },
+        progress: noProgress,
         now: () => new Date(instant),
       };
       const report = await run(request);
@@ -86,7 +86,7 @@ async function world(
       if (failure !== undefined) throw failure.error as Error;
       return {
         tasks: report.tasks,
-        json: reportToJson(report, request) as Day['json'],
+        json: reportToJson(report, request, []) as Day['json'],
         asked: aws() - before,
       };
     },

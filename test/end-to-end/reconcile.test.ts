@@ -342,7 +342,7 @@ for (const [kind, open] of Object.entries(stores)) {
     for (let time = 1; time <= 2; time++) {
       const { code, stderr } = await pipeline(['reconcile'], { cwd: folder, env: store.env });
       t.is(code, 1);
-      t.regex(stderr, /an older version's .*"pipeline run --stage load"/);
+      t.regex(stderr, /an older version's .*"node .*cli\.js run --stage load"/);
     }
     t.deepEqual(await folderPlace(folder).files(), before);
     const load = ['run', '--stage', 'load', '--month', month];
