@@ -138,7 +138,8 @@ async function makeTables(
     const [tally, charged] = [emptyTally(), emptyTally()];
     for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
       await exports.write('consumption', batch);
-      task.onProgress(`${tally.rows} of ${extraction.manifest.groups} rows`);
+      const { groups } = extraction.manifest;
+      task.onProgress(`${tally.rows} of ${groups} rows`, tally.rows / groups);
     }
     checkTally(extraction, tally);
     for await (const batch of chargesBatches(extraction, stamp, charged, signal))

@@ -22,7 +22,7 @@ export const demo = command({
   async work(args, context) {
     const folder = resolve(args.folder);
     await claim(folder);
-    rememberOwn({ instead: ['pipeline', 'demo', '--folder', args.folder] });
+    rememberOwn({ instead: ['demo', '--folder', args.folder] });
     const selection = select({}, new Date());
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');

@@ -5,6 +5,7 @@ import { settingFlags } from '../config/settings.js';
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
+import { planRun } from './plan.js';
 
 /** `pipeline run`: the month's extract, transform and load, or some of them. */
 export const run = command({
@@ -13,8 +14,12 @@ export const run = command({
   flags: {
     ...pick('stage', 'month', 'from', 'to', 'organization', 'config'),
     ...settingFlags,
-    ...pick('json', 'log-file', 'log-level'),
+    ...pick('quiet', 'json', 'log-file', 'log-level'),
     'force': { ...off(), describe: 'Do the chosen stages even where nothing changed' },
+    'dry-run': {
+      ...off(),
+      describe: 'Show what would be done and what it would cost, as plan does',
+    },
     'accept-empty': {
       ...off(),
       describe:
@@ -24,9 +29,10 @@ export const run = command({
   examples: [
     ['run', 'all stages for the last complete month'],
     ['run --stage extract', 'fetch only'],
-    ['run --stage transform --stage load --month 2026-10', 'rebuild a staged month and load it'],
+    ['run --stage transform,load --from 2026-07', 'rebuild and load what is staged since July'],
   ],
   async work(args, context) {
+    if (args['dry-run']) return planRun(args, context);
     const selection = select(args, new Date());
     const config = await configure(args, {
       organizations: selection.stages.includes('extract'),
@@ -35,10 +41,20 @@ export const run = command({
     // The log says it too, but may be asked to say errors only.
     if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
       tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
-    const { force, 'accept-empty': acceptEmpty } = args;
-    return runStages({ config, selection, force, acceptEmpty }, context);
+    const { force, quiet, 'accept-empty': acceptEmpty } = args;
+    return runStages({ config, selection, force, acceptEmpty, quiet }, context);
   },
 });
+
+/** What a run is asked to do. */
+interface Wanted {
+  config: Config;
+  selection: Selection;
+  force: boolean;
+  acceptEmpty?: boolean;
+  /** Whether nobody wants to know how far it is. */
+  quiet?: boolean;
+}
 
 interface RunAnswer extends Answer {
   text: () => string;
@@ -48,22 +64,22 @@ interface RunAnswer extends Answer {
  * Runs the stages with progress on standard error.
  * @throws {PipelineError} when no task could be begun.
  */
-export async function runStages(
-  wanted: { config: Config; selection: Selection; force: boolean; acceptEmpty?: boolean },
-  { log, signal }: Context,
-): Promise<RunAnswer> {
-  const { createProgress } = await import('../run/progress.js');
+export async function runStages(wanted: Wanted, { log, signal }: Context): Promise<RunAnswer> {
+  const { createProgress, noProgress } = await import('../run/progress.js');
   const { run } = await import('../run/runner.js');
   const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
-  const progress = createProgress(process.stderr);
+  const { findNews } = await import('../inspect/run-news.js');
+  const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);
   const request = { ...wanted, signal, log, progress, now: () => new Date() };
   try {
     const report = await run(request);
+    const news = signal.aborted ? [] : await findNews(report.tasks, request);
     return {
-      text: () => formatReport(report, request),
-      json: () => reportToJson(report, request),
+      text: () => formatReport(report, request, news),
+      json: () => reportToJson(report, request, news),
       failed: report.tasks.some(({ state }) => state === 'failed'),
-      figures: figuresOf(report),
+      isUsual: news.length === 0,
+      figures: { ...figuresOf(report), restated: news.length },
     };
   } finally {
     progress.stop();

@@ -28,7 +28,7 @@ export interface ChangesRequest {
   /** … with the newest at or before this one; default: the newest. */
   until: string | undefined;
   /** Only the account of this id or name; `undefined`: all. */
-  customer: string | undefined;
+  customer?: string | undefined;
   provisionalDays: number;
   signal: AbortSignal;
 }

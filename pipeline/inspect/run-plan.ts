@@ -16,7 +16,7 @@ import { slicesOf } from '../run/runner.js';
 import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
-import type { Log } from '../shared/log.js';
+import type { RunLog } from '../shared/log.js';
 import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
@@ -51,7 +51,7 @@ export interface PlanRequest {
   force: boolean;
   /** Why Vault cannot be asked for the organizations; `undefined` when it can. */
   notSetUp: PipelineError | undefined;
-  log: Log;
+  log: RunLog;
   signal: AbortSignal;
   now: () => Date;
 }
@@ -163,13 +163,16 @@ async function planExtract(
   const entry = entries.find(({ name }) => name === slice.organization);
   const view = entry !== undefined && 'access' in entry ? viewOf(entry) : unknownView;
   const scope = { ...config.scope, ...view };
-  const decision = await decideExtract({ staging, slice, force, provisionalDays, log, now, scope });
+  const own = { provisionalDays, log: log.child(slice), now, scope };
+  const decision = await decideExtract({ staging, slice, force, ...own });
   if (entry !== undefined && 'fault' in entry && decision.action !== 'unchanged') throw entry.fault;
+  const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
   return {
-    plan: {
-      action: decision.action,
-      ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
-    },
+    // A run that was stopped before its first page has left nothing to go on with.
+    plan:
+      decision.action === 'resume' && stagedPages === 0
+        ? { action: 'fetch' }
+        : { action: decision.action, ...(stagedPages === 0 ? {} : { stagedPages }) },
     estimate: remaining(decision, await estimate(slice), config),
   };
 }

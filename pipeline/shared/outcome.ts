@@ -16,5 +16,8 @@ export interface Outcome {
   totals: Readonly<Record<string, string>>;
 }
 
-/** Tells people how far a stage is: a short text such as `page 12, 4210 groups`. */
-export type OnProgress = (text: string) => void;
+/**
+ * Tells people how far a stage is: a short text such as `page 12, 4210 groups`, and how much of it is done, from
+ * 0 to 1, where that is known.
+ */
+export type OnProgress = (text: string, share?: number) => void;

@@ -87,17 +87,21 @@ async function runAt(
   return stdout;
 }
 
-/** The run's table and its summary, without what the demo adds below. */
+/** The run's summary and its table, without what the demo adds below. */
 function tableOf(output: string): string {
-  const [table = '', summary = ''] = output.split('\n\n');
-  return `${table}\n\n${summary}\n`;
+  const [summary = '', table = ''] = output.split('\n\n');
+  return `${summary}\n\n${table}\n`;
 }
 
 /** The output without what differs from one machine to the next: folders, ports. */
 function asOnAnyMachine(output: string, folder: string, cloud: Cloud): string {
-  return output
-    .replaceAll(folder, '/var/lib/billing')
-    .replaceAll(cloud.url, 'https://vault.example.com:8200');
+  return (
+    output
+      .replaceAll(folder, '/var/lib/billing')
+      .replaceAll(cloud.url, 'https://vault.example.com:8200')
+      // Where the stand-in is found.
+      .replaceAll(', AWS_ENDPOINT_URL', '')
+  );
 }
 
 /** The output with every duration and time of day masked, to compare what two runs printed. */

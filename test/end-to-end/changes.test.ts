@@ -12,6 +12,7 @@ import { charge, costs, units } from '../../fixtures/demo/model.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { resolveConfig } from '../../pipeline/config/config.js';
 import { select } from '../../pipeline/config/selection.js';
+import { noProgress } from '../../pipeline/run/progress.js';
 import { run } from '../../pipeline/run/runner.js';
 import { reportToJson } from '../../pipeline/run/summary.js';
 import type { RunRequest, TaskReport } from '../../pipeline/run/task.js';
@@ -22,7 +23,6 @@ import { memoryLog, setEnvironment } from '../support/extract.js';
 import { querySqlite } from '../support/sqlite.js';
 
 const month = parseMonth('2026-10');
-const silence = (): void => undefined;
 
 interface World {
   folder: string;
@@ -79,7 +79,7 @@ async function world(
         force,
         signal: new AbortController().signal,
         log: memoryLog().log,
-        progress: { show: silence, end: silence, stop: silence },
+        progress: noProgress,
         now: () => new Date(instant),
       };
       const report = await run(request);
@@ -87,7 +87,7 @@ async function world(
       if (failure !== undefined) throw failure.error as Error;
       return {
         tasks: report.tasks,
-        json: reportToJson(report, request) as Day['json'],
+        json: reportToJson(report, request, []) as Day['json'],
         asked: aws() - before,
       };
     },
@@ -232,7 +232,7 @@ test.serial('a restated month shows exactly what changed, and the database follo
   t.is(alone.code, 0, alone.stderr);
   t.regex(
     alone.stdout,
-    /^oab is not compared: it has one extraction only, 20261102T030000Z; "pipeline run --stage extract --force --month 2026-10 --organization oab" fetches a second one, for about \$0\.\d\d$/m,
+    /^internal, oab are not compared: each has one extraction only; "node \S+ run --stage extract --force --month 2026-10 --organization internal,oab" fetches a second one, for about \$0\.\d\d$/m,
   );
 
   const { changed, vanished, appeared } = restateMonth(data);

@@ -67,6 +67,16 @@ test('of a stopped extraction only what is left is planned, and staged files sta
   t.true(plan.requests > 0);
 });
 
+test('a stopped extraction without a page is a fetch', async (t) => {
+  const { run } = await world(t);
+  const selection = ['--month', month, '--organization', 'oab'];
+  t.is((await run('run', ...selection, '--max-requests', '0')).code, 1);
+  const { stdout } = await run('plan', ...selection);
+  t.regex(stdout, /^2026-10 +oab +fetch +run +run /m);
+  const plan = parse((await run('plan', ...selection, '--json')).stdout);
+  t.deepEqual(plan.slices[0]?.stages['extract'], { action: 'fetch' });
+});
+
 test('without Vault the organizations are those of the staging area, and the plan says so', async (t) => {
   const { run, runWith, asked } = await world(t);
   t.is((await run('run', '--month', month)).code, 0);

@@ -123,7 +123,7 @@ test('an absent organization is named with the command that fetches it, and the 
   const { folder, run, runWith } = await world(t);
   t.is((await run('run', '--month', month, '--organization', 'oab')).code, 0);
   const absent =
-    /2026-10 internal: absent, though the AWS secret .*; run "(pipeline run --month 2026-10 --organization internal)"/;
+    /2026-10 internal: absent, though the AWS secret .*; run "node \S+ (run --month 2026-10 --organization internal)"/;
   const plain = await run('status');
   t.is(plain.code, 0, plain.stderr);
   t.regex(plain.stdout, absent);
@@ -135,7 +135,7 @@ test('an absent organization is named with the command that fetches it, and the 
   t.is((await run(...check, '--organization', 'oab')).code, 0);
 
   const [, words = ''] = absent.exec(plain.stdout) ?? [];
-  t.is((await run(...words.split(' ').slice(1))).code, 0);
+  t.is((await run(...words.split(' '))).code, 0);
   const whole = await run(...check);
   t.is(whole.code, 0, whole.stdout);
   t.is(whole.stdout, '2026-10: complete, current, fresh; figures final\n');
@@ -177,8 +177,8 @@ test('exports that are gone or cut short are missing, and the command that is na
   t.is(code, 0);
   t.regex(stdout, /2026-10 +oab +[\d-]+ [\d:]+ +missing +yes/);
   const [, words = ''] =
-    /2026-10 internal, oab: exports missing; run "pipeline (run [^"]+)"/.exec(stdout) ?? [];
-  t.is(words.split(' ')[2], 'transform', stdout);
+    /2026-10 internal, oab: exports missing; run "node \S+ (run [^"]+)"/.exec(stdout) ?? [];
+  t.is(words.split(' ')[2], 'transform,load', stdout);
   t.is((await run('status', '--check', '--month', month)).code, 1);
   t.is((await run(...words.split(' '))).code, 0);
   t.is((await run('status', '--check', '--month', month)).code, 0);

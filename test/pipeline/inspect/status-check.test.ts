@@ -30,7 +30,9 @@ function well(organization: string, finished = '2026-11-25T06:00:00.000Z'): Slic
 
 const nothing = { slices: [], by: '', untold: [], note: undefined };
 const told = (...slices: SliceStatus[]): string[] =>
-  problemsOf(slices, nothing, undefined, now).map(describeProblem);
+  problemsOf(slices, nothing, undefined, now).map((problem) =>
+    describeProblem(problem).replace(/"[^"]* run /, '"run '),
+  );
 
 test('of each slice the first thing that is missing is told, several slices of one kind together', (t) => {
   const unmade = { transformed: undefined, loaded: undefined };
@@ -46,12 +48,12 @@ test('of each slice the first thing that is missing is told, several slices of o
       { ...well('g'), missing: ['csv/x'], stale: ['transform'] },
     ),
     [
-      '2026-10 b: not extracted; run "pipeline run --month 2026-10 --organization b"',
-      '2026-10 g: exports missing; run "pipeline run --stage transform --stage load --month 2026-10 --organization g"',
-      '2026-10 a, c: not transformed; run "pipeline run --stage transform --stage load --month 2026-10 --organization a --organization c"',
-      '2026-10 d: tables of an older extraction; run "pipeline run --stage transform --stage load --month 2026-10 --organization d"',
-      '2026-10 f: not loaded; run "pipeline run --stage load --month 2026-10 --organization f"',
-      '2026-10 e: loaded from older tables; run "pipeline run --stage load --month 2026-10 --organization e"',
+      '2026-10 b: not extracted; run "run --month 2026-10 --organization b"',
+      '2026-10 g: exports missing; run "run --stage transform,load --month 2026-10 --organization g"',
+      '2026-10 a, c: not transformed; run "run --stage transform,load --month 2026-10 --organization a,c"',
+      '2026-10 d: tables of an older extraction; run "run --stage transform,load --month 2026-10 --organization d"',
+      '2026-10 f: not loaded; run "run --stage load --month 2026-10 --organization f"',
+      '2026-10 e: loaded from older tables; run "run --stage load --month 2026-10 --organization e"',
     ],
   );
 });
