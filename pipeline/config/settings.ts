@@ -118,23 +118,24 @@ export const settings = {
   },
   'detail': {
     flag: 'detail',
-    meaning: 'service, or usage-type: rows by service and usage type, with quantities',
-    default: 'service',
-    schema: ({ word }) => word(...details),
+    meaning:
+      'service, or usage-type: rows by service and usage type, with quantities (default: as the month is staged, else service)',
+    unset: 'as the month is staged, else `service`; a mapping gives organizations each their own',
+    schema: ({ wordOrEach }) => wordOrEach(...details),
   },
   'metrics': {
     flag: 'metric',
     given: 'repeatedly',
-    meaning: `Cost metric beside UnblendedCost, repeatable: ${furtherMetrics.join(', ')}; costs no further request`,
-    default: [],
+    meaning: `Cost metric beside UnblendedCost, repeatable: ${furtherMetrics.join(', ')}; costs no further request (default: those of the staged month)`,
+    unset: 'those of the staged month, else none',
     schema: ({ words }) => words(furtherMetrics, 'UnblendedCost'),
   },
   'byRecordType': {
     flag: 'by-record-type',
     given: 'alone',
     meaning:
-      'Split the cost of each account into usage, credit, refund, tax … in the table charges: one more question',
-    default: false,
+      'Split the cost of each account into usage, credit, refund, tax … in the table charges: one more question (default: as the month is staged, else not)',
+    unset: 'as the month is staged, else `false`',
     schema: ({ trueOrFalse }) => trueOrFalse,
   },
   'awsTotal': {

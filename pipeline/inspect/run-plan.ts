@@ -10,7 +10,7 @@ import { findSource } from '../../load/source.js';
 import { decideTransform } from '../../transform/transform.js';
 import type { DatabaseLocation } from '../config/database-address.js';
 import type { Config } from '../config/config.js';
-import { tagOf } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
 import type { Resources, Secrets } from '../run/resources.js';
@@ -21,7 +21,9 @@ import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
-import type { OrganizationView } from '../shared/scope.js';
+import type { Month } from '../shared/month.js';
+import { monthOf, shiftMonth } from '../shared/month.js';
+import type { OrganizationView, Scope } from '../shared/scope.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
@@ -33,9 +35,11 @@ import { estimator, noRequests, remaining } from './estimate.js';
 /** What a run would do in one stage of a slice. */
 export interface StagePlan {
   /** `unknown`: the database cannot be asked. `fails`: for a reason that is known now. */
-  action: 'fetch' | 'resume' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  action: 'fetch' | 'resume' | 'reuse' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
+  /** Whether the month to fetch lies before what Cost Explorer keeps as a rule. */
+  beforeHistory?: true;
   /** Why it fails or is not known. */
   error?: PipelineError;
 }
@@ -55,7 +59,7 @@ export interface PlanContext {
   faults: ReadonlyMap<string, PipelineError>;
   /** Each known organization's own part of the scope. */
   views: ReadonlyMap<string, OrganizationView>;
-  estimate: (slice: Slice) => Promise<Estimate>;
+  estimate: (slice: Slice, scope: Scope) => Promise<Estimate>;
   /** Called only when the load stage has to be decided on. */
   loaded: () => Promise<LoadedSlices>;
   log: Log;
@@ -113,16 +117,22 @@ async function planExtract(
     provisionalDays: config.provisionalDays,
     log,
     now,
-    scope: { ...config.scope, ...(views.get(slice.organization) ?? unknownView) },
+    scope: {
+      ...scopeOf(config.scope, slice.organization),
+      ...(views.get(slice.organization) ?? unknownView),
+    },
   });
   const fault = faults.get(slice.organization);
-  if (fault !== undefined && decision.action !== 'unchanged') throw fault;
+  const { action, scope } = decision;
+  const asks = action === 'fetch' || action === 'resume';
+  if (fault !== undefined && asks) throw fault;
   return {
     plan: {
-      action: decision.action,
+      action,
       ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
+      ...(asks && slice.month < historyStart(now()) ? { beforeHistory: true } : {}),
     },
-    estimate: remaining(decision, await estimate(slice), config),
+    estimate: remaining(decision, await estimate(slice, scope), config),
   };
 }
 
@@ -150,9 +160,30 @@ async function planLoad(
   return { action: 'run' };
 }
 
-/** Why the first fetch by usage type cannot be told beforehand. */
-const SHARED =
-  'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers; --max-requests bounds a run, and the next plan goes by what was fetched';
+/** The oldest month that Cost Explorer keeps as a rule (AWS Cost Management user guide). */
+function historyStart(now: Date): Month {
+  return shiftMonth(monthOf(now), -13);
+}
+
+/** What people have to know of what cannot be told beforehand. */
+function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
+  const notes: string[] = [];
+  const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
+  if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))
+    notes.push(
+      'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers: the most is what few organizations exceed; --max-requests bounds a run, and the next plan goes by what was fetched',
+    );
+  for (const other of new Set(open.flatMap(({ like }) => like ?? [])))
+    notes.push(`"about" goes by what ${other} took, since the organization itself was not fetched so`);
+  const early = plans.filter(({ stages: { extract } }) => extract?.beforeHistory === true);
+  if (early.length > 0) {
+    const months = [...new Set(early.map(({ month }) => month))].join(', ');
+    notes.push(
+      `${months}: Cost Explorer keeps ${historyStart(now)} and later, and refuses earlier months, for nothing, unless multi-year data is switched on (then ${shiftMonth(monthOf(now), -37)} and later)`,
+    );
+  }
+  return notes;
+}
 
 export interface PlanRequest {
   config: Config;
@@ -200,10 +231,8 @@ export async function makePlan(
       loaded,
     };
     const plans = await Promise.all(slices.map((slice) => limit(() => planSlice(slice, context))));
-    const notes = known.note === undefined ? [] : [known.note];
-    if (config.scope.detail === 'usage-type' && plans.some(({ estimate }) => !estimate.known))
-      notes.push(SHARED);
-    return { slices: plans, notes };
+    const note = known.note === undefined ? [] : [known.note];
+    return { slices: plans, notes: [...note, ...notesOn(plans, request.now())] };
   } finally {
     await loaded.ifOpened((open) => open.close());
     await secrets.close();
@@ -327,10 +356,17 @@ async function attempt(
 
 /** Everything that a run would ask for; known only when all of it is. */
 function totalOf(slices: readonly SlicePlan[]): Estimate {
+  const sum = (of: (estimate: Estimate) => number): number =>
+    slices.reduce((all, { estimate }) => all + of(estimate), 0);
+  const open = slices.map(({ estimate }) => estimate).filter(({ known }) => !known);
   return {
-    requests: slices.reduce((sum, { estimate }) => sum + estimate.requests, 0),
-    further: slices.reduce((sum, { estimate }) => sum + estimate.further, 0),
-    known: slices.every(({ estimate }) => estimate.known),
+    requests: sum(({ requests }) => requests),
+    further: sum(({ further }) => further),
+    known: open.length === 0,
+    like: open.find(({ like }) => like !== undefined)?.like,
+    usualMost: open.some(({ usualMost }) => usualMost !== undefined)
+      ? sum(({ requests, usualMost }) => usualMost ?? requests)
+      : undefined,
   };
 }
 
@@ -344,7 +380,7 @@ export function formatPlan(
     month,
     organization,
     ...chosen.map((stage) => actionText(plans[stage])),
-    `${estimate.known ? '' : 'unknown, '}${boundsText(estimate, String)}`,
+    boundsText(estimate, String),
     boundsText(estimate, (requests) => `$${price(requests)}`),
   ]);
   const head = ['month', 'organization', ...chosen, 'requests', 'price'];
@@ -362,7 +398,7 @@ export function formatPlan(
   return [
     formatTable(head, rows, ['requests', 'price']),
     '',
-    `total: ${total.known ? '' : 'at least '}${total.requests} Cost Explorer requests, $${price(total.requests)}${mostText(total)}`,
+    `total: ${boundsText(total, String)} Cost Explorer requests, ${boundsText(total, (requests) => `$${price(requests)}`)}${total.known && total.further > 0 ? ", the most where AWS's total differs from the rows" : ''}`,
     ...notes.flatMap((note) => ['', `note: ${note}`]),
     ...reasons.flatMap((reason) => ['', reason]),
   ].join('\n');
@@ -393,28 +429,29 @@ export function planToJson(slices: readonly SlicePlan[], notes: readonly string[
 }
 
 /** `4, at most 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
-function boundsText({ requests, further, known }: Estimate, text: (of: number) => string): string {
-  if (!known) return `at least ${text(requests)}`;
+function boundsText(estimate: Estimate, text: (of: number) => string): string {
+  const { requests, further, known, like, usualMost } = estimate;
+  if (usualMost !== undefined && usualMost > requests)
+    return `${text(requests)} to ${text(usualMost)}`;
+  if (!known) return `${like === undefined ? 'at least' : 'about'} ${text(requests)}`;
   return further === 0 ? text(requests) : `${text(requests)}, at most ${text(requests + further)}`;
 }
 
-function mostText({ requests, further, known }: Estimate): string {
-  if (!known || further === 0) return '';
-  const most = requests + further;
-  return `; at most ${most}, $${price(most)}, where AWS's total differs from the rows`;
-}
-
-function estimateJson({ requests, further, known }: Estimate): Record<string, unknown> {
+function estimateJson(estimate: Estimate): Record<string, unknown> {
+  const { requests, further, known, like, usualMost } = estimate;
   return {
     requests,
     requestsAtMost: known ? requests + further : null,
     requestsKnown: known,
+    ...(like === undefined ? {} : { requestsLike: like }),
+    ...(usualMost === undefined ? {} : { requestsUsuallyAtMost: usualMost }),
     priceUsd: price(requests),
   };
 }
 
 function actionText(plan: StagePlan | undefined): string {
   if (plan === undefined) return '';
-  if (plan.stagedPages === undefined) return plan.action;
-  return `${plan.action} after page ${plan.stagedPages}`;
+  const old = plan.beforeHistory === true ? ', if still there' : '';
+  if (plan.stagedPages === undefined) return plan.action + old;
+  return `${plan.action} after page ${plan.stagedPages}${old}`;
 }

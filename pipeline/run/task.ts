@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.js';
-import { tagOf } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { InterruptedError, PipelineError, reasonOf, throwIfInterrupted } from '../shared/errors.js';
 import type { RunLog } from '../shared/log.js';
@@ -140,7 +140,10 @@ async function perform(
       return extract({
         ...common,
         onPaid,
-        scope: { ...config.scope, ...(await resources.view(slice.organization)) },
+        scope: {
+          ...scopeOf(config.scope, slice.organization),
+          ...(await resources.view(slice.organization)),
+        },
         awsTotal: config.awsTotal,
         tolerance: config.tolerance,
         source: () => resources.source(slice.organization),
