@@ -398,7 +398,7 @@ export function formatPlan(
   return [
     formatTable(head, rows, ['requests', 'price']),
     '',
-    `total: ${boundsText(total, String)} Cost Explorer requests, ${boundsText(total, (requests) => `$${price(requests)}`)}${total.known && total.further > 0 ? ", the most where AWS's total differs from the rows" : ''}`,
+    `total: ${totalText(total)}`,
     ...notes.flatMap((note) => ['', `note: ${note}`]),
     ...reasons.flatMap((reason) => ['', reason]),
   ].join('\n');
@@ -435,6 +435,17 @@ function boundsText(estimate: Estimate, text: (of: number) => string): string {
     return `${text(requests)} to ${text(usualMost)}`;
   if (!known) return `${like === undefined ? 'at least' : 'about'} ${text(requests)}`;
   return further === 0 ? text(requests) : `${text(requests)}, at most ${text(requests + further)}`;
+}
+
+function totalText(total: Estimate): string {
+  const { requests, further, known } = total;
+  const prices = (of: number): string => `$${price(of)}`;
+  if (!known)
+    return `${boundsText(total, String)} Cost Explorer requests, ${boundsText(total, prices)}`;
+  const most = requests + further;
+  const words = `${requests} Cost Explorer requests, ${prices(requests)}`;
+  if (further === 0) return words;
+  return `${words}; at most ${most}, ${prices(most)}, where AWS's total differs from the rows`;
 }
 
 function estimateJson(estimate: Estimate): Record<string, unknown> {
