@@ -319,9 +319,7 @@ async function readChain(
 
 /** Names of an operation's staged files, in order. */
 function stagedFiles({ files }: StoppedExtraction, operation: Operation): string[] {
-  return [...files.keys()]
-    .filter((file) => parsePageFile(file)?.operation === operation)
-    .sort();
+  return [...files.keys()].filter((file) => parsePageFile(file)?.operation === operation).sort();
 }
 
 async function contentOf(stopped: StoppedExtraction, file: string): Promise<Uint8Array> {

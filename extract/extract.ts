@@ -251,7 +251,10 @@ async function unfinishedDraft(
   if (stopped === undefined) return undefined;
   const { name, files } = stopped;
   if (task.now().getTime() - startOf(name).getTime() > RESUME_WITHIN) {
-    log.warn({ extraction: name }, 'an unfinished extraction is too old to go on with: fetching afresh');
+    log.warn(
+      { extraction: name },
+      'an unfinished extraction is too old to go on with: fetching afresh',
+    );
     return undefined;
   }
   try {

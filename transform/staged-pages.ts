@@ -21,11 +21,7 @@ import {
 } from '../pipeline/staging/answers.js';
 import { survey } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
-import {
-  extractionKey,
-  extractionManifestKey,
-  parsePageFile,
-} from '../pipeline/staging/layout.js';
+import { extractionKey, extractionManifestKey, parsePageFile } from '../pipeline/staging/layout.js';
 import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
 import { readExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';

@@ -134,13 +134,13 @@ export function parseChoiceFile(file: string): string | undefined {
   return /^current-is-(\d{8}T\d{6}Z.*)\.json$/.exec(file)?.[1];
 }
 
-const extractionKey = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
+const keyOfExtraction = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
 
 /** Takes a key below `raw/` apart; `undefined` for a key that no extraction writes. */
 export function parseExtractionKey(
   key: string,
 ): (Slice & { extraction: string; file: string }) | undefined {
-  const [, month, organization, extraction, file] = extractionKey.exec(key) ?? [];
+  const [, month, organization, extraction, file] = keyOfExtraction.exec(key) ?? [];
   const slice = sliceOf(month, organization);
   return slice === undefined || extraction === undefined || file === undefined
     ? undefined

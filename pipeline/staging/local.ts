@@ -324,7 +324,12 @@ function fileError(cause: unknown, where: string, verb: string): unknown {
 
 const OTHER_FOLDER = 'choose another folder with --staging';
 /** What the system's codes mean, and what to do; the first row that fits counts. */
-const meanings: readonly (readonly [codes: RegExp, kind: ErrorClass, message: string, next: string])[] = [
+const meanings: readonly (readonly [
+  codes: RegExp,
+  kind: ErrorClass,
+  message: string,
+  next: string,
+])[] = [
   [
     /^(ENOSPC|EDQUOT)$/,
     TransientError,

@@ -122,12 +122,7 @@ const meanings: readonly (readonly [
     'no AWS credentials were found for the bucket',
     'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role',
   ],
-  [
-    /^RequestTimeTooSkewed$/,
-    ConfigurationError,
-    "this machine's clock is wrong",
-    'set the clock',
-  ],
+  [/^RequestTimeTooSkewed$/, ConfigurationError, "this machine's clock is wrong", 'set the clock'],
   [
     /^NoSuchUpload$/,
     TransientError,

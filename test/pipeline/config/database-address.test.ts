@@ -1,7 +1,10 @@
 import { inspect } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
-import { parseDatabaseUrl, parseDatabaseSecret } from '../../../pipeline/config/database-address.js';
+import {
+  parseDatabaseUrl,
+  parseDatabaseSecret,
+} from '../../../pipeline/config/database-address.js';
 import { ConfigurationError, UsageError, describeError } from '../../../pipeline/shared/errors.js';
 
 const server = {
