@@ -16,7 +16,12 @@ import {
   survey,
 } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import { SCOPE, choiceKey, extractionKey, extractionManifestKey } from '../pipeline/staging/layout.js';
+import {
+  SCOPE,
+  choiceKey,
+  extractionKey,
+  extractionManifestKey,
+} from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import { readScope, serializeManifest, serializeScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';

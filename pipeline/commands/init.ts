@@ -59,7 +59,7 @@ function originOf(args: {
   'organization'?: readonly string[] | undefined;
   'profile'?: string | undefined;
 }): Origin | undefined {
-  const { vault, 'aws-secret': awsSecretPath, organization: organizations, profile } = args;
+  const { vault, 'aws-secret': awsSecretPath, 'organization': organizations, profile } = args;
   const isVault = (vault ?? awsSecretPath) !== undefined;
   const isList = organizations !== undefined || profile !== undefined;
   if (!isVault && !isList) return undefined;
@@ -116,7 +116,9 @@ async function writeNew(file: string, content: string): Promise<void> {
   } catch (cause) {
     const isThere = codeOf(cause) === 'EEXIST';
     throw new UsageError(
-      isThere ? 'the file is there already, and stays as it is' : `the file cannot be written: ${describeError(cause)}`,
+      isThere
+        ? 'the file is there already, and stays as it is'
+        : `the file cannot be written: ${describeError(cause)}`,
       { where: file, next: 'name another file with --config', cause },
     );
   }

@@ -44,7 +44,8 @@ export async function starterFile(origin: Origin): Promise<string> {
     const values = given[top];
     const lines = group.flatMap(([key, setting]) => {
       if (key === '') {
-        const said = values === undefined ? proposal(top, setting, yaml) : [yaml({ [top]: values })];
+        const said =
+          values === undefined ? proposal(top, setting, yaml) : [yaml({ [top]: values })];
         return [...comment(setting), ...said];
       }
       const value = (values as Readonly<Record<string, unknown>> | undefined)?.[key];

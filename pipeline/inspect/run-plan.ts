@@ -174,7 +174,9 @@ function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
       'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers: the most is what few organizations exceed; --max-requests bounds a run, and the next plan goes by what was fetched',
     );
   for (const other of new Set(open.flatMap(({ like }) => like ?? [])))
-    notes.push(`"about" goes by what ${other} took, since the organization itself was not fetched so`);
+    notes.push(
+      `"about" goes by what ${other} took, since the organization itself was not fetched so`,
+    );
   const early = plans.filter(({ stages: { extract } }) => extract?.beforeHistory === true);
   if (early.length > 0) {
     const months = [...new Set(early.map(({ month }) => month))].join(', ');

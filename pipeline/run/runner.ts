@@ -83,7 +83,11 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
  */
 export async function slicesOf(
   resources: Pick<Resources, 'staging' | 'organizations'>,
-  { config: { tags, scope }, selection, log }: Pick<RunRequest, 'config' | 'selection'> & { log: Log },
+  {
+    config: { tags, scope },
+    selection,
+    log,
+  }: Pick<RunRequest, 'config' | 'selection'> & { log: Log },
 ): Promise<Slice[]> {
   const known = new Map<Month, readonly string[]>();
   for (const month of selection.months)

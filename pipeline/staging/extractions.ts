@@ -102,8 +102,7 @@ export async function intactManifest(
   slice: Slice,
   { name, files }: StagedExtraction,
 ): Promise<ExtractionManifest> {
-  const where = (file: string): string =>
-    `${staging.location}/${extractionKey(slice, name, file)}`;
+  const where = (file: string): string => `${staging.location}/${extractionKey(slice, name, file)}`;
   const found = await readExtractionManifest(staging, slice, name);
   if (found === undefined) throw new DataError('the manifest has gone', { where: where(MANIFEST) });
   const { manifest } = found;

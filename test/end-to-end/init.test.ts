@@ -11,7 +11,12 @@ const FILE = 'pipeline.config.yaml';
 
 test('from Vault: the file is written once, and the next three commands run with it', async (t) => {
   const { cloud, folder, runWith } = await world(t);
-  const flags = ['--vault', cloud.vaultUrl, '--aws-secret', cloud.vault.awsSecretPath];
+  const flags = [
+    '--vault',
+    cloud.vaultUrl,
+    '--aws-secret',
+    cloud.environment['VAULT_AWS_SECRET_PATH'] ?? '',
+  ];
   const written = await runWith({}, 'init', ...flags);
   t.is(written.code, 0, written.stderr);
   const lines = written.stdout.trimEnd().split('\n');

@@ -217,7 +217,10 @@ test('a month keeps its detail until the other is asked for, and neither is paid
   t.is(await shown(), 'service');
   const finer = await run('run', ...select, '--detail', 'usage-type');
   t.is(finer.code, 0);
-  t.regex(finer.stderr, /by service .* is replaced by what is fetched by usage type; it stays staged/);
+  t.regex(
+    finer.stderr,
+    /by service .* is replaced by what is fetched by usage type; it stays staged/,
+  );
   t.is(await shown(), 'usage-type');
   const fine = count();
   t.true(Number(fine) > Number(plain));
@@ -254,7 +257,7 @@ test('a month keeps its detail until the other is asked for, and neither is paid
   const [requests] = await planned('--force');
   const spent = charged();
   t.is((await run('run', ...select, '--force')).code, 0);
-  t.is(charged() - spent, requests);
+  t.is(charged() - spent, Number(requests));
   t.is(await shown(), 'usage-type');
 });
 
