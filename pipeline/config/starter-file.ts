@@ -7,7 +7,7 @@ export type Origin =
   | { kind: 'list'; organizations: readonly string[]; profile: string | undefined };
 
 /** The same as the file's own settings. */
-export function settingsOf(origin: Origin): Readonly<Record<string, unknown>> {
+export function settingsOf(origin: Origin): Mapping {
   if (origin.kind === 'vault') {
     const { address, awsSecretPath } = origin;
     return { vault: { address, awsSecretPath } };
@@ -21,63 +21,76 @@ export function settingsOf(origin: Origin): Readonly<Record<string, unknown>> {
   };
 }
 
-/** What stands above the settings of Vault, since the other half of a login belongs elsewhere. */
-const LOGIN =
-  'Where the organizations come from. The login stands in the environment, VAULT_ROLE_ID and VAULT_SECRET_ID.';
+const HEAD = [
+  'Settings of the pipeline. A flag goes before its environment variable, and that before this file.',
+  'A setting that is commented out shows its default: take the "# " away to set it.',
+];
+
+/** What stands above a group of settings. */
+const GROUPS: Readonly<Record<string, string>> = {
+  vault:
+    'Where the organizations come from. Role id and secret id belong into the environment, VAULT_ROLE_ID and VAULT_SECRET_ID.',
+  s3: 'Of a staging area on S3.',
+};
 
 /**
- * A configuration file with the settings of an origin, and every other setting as a comment with its meaning and
- * its default. What is commented out changes nothing.
+ * A configuration file with the settings of an origin, which stand first, and every other setting as a comment with
+ * its meaning and its default.
  */
 export async function starterFile(origin: Origin): Promise<string> {
   const { stringify } = await import('yaml');
   const given = settingsOf(origin);
-  const yaml = (value: unknown): string => stringify(value, { lineWidth: 0 }).trimEnd();
-  const groups = new Map<string, [string, Setting][]>();
-  for (const [path, setting] of Object.entries<Setting>(settings)) {
+  const linesOf = (key: string, setting: Setting, value: unknown, isHidden: boolean): string[] => {
+    const shown = value ?? setting.default;
+    const lines =
+      shown === undefined
+        ? [`${key}:`]
+        : stringify({ [key]: shown })
+            .trimEnd()
+            .split('\n');
+    return [...comment(wordsOf(setting)), ...(isHidden ? lines.map(hidden) : lines)];
+  };
+  const all = Object.entries<Setting>(settings).map(([path, setting]) => {
     const [top = '', key] = path.split('.');
-    const group = groups.get(top) ?? [];
-    groups.set(top, group);
-    group.push([key ?? '', setting]);
-  }
-  const blocks = [...groups].map(([top, group]) => {
-    const values = given[top];
-    const lines = group.flatMap(([key, setting]) => {
-      if (key === '') {
-        const said =
-          values === undefined ? proposal(top, setting, yaml) : [yaml({ [top]: values })];
-        return [...comment(setting), ...said];
-      }
-      const value = (values as Readonly<Record<string, unknown>> | undefined)?.[key];
-      const said = value === undefined ? proposal(key, setting, yaml) : [yaml({ [key]: value })];
-      return [...comment(setting), ...said].map((line) => `  ${line}`);
-    });
-    if (group[0]?.[0] === '') return lines;
-    const isGiven = values !== undefined;
-    return [
-      ...(top === 'vault' ? [`# ${LOGIN}`] : []),
-      isGiven ? `${top}:` : `# ${top}:`,
-      ...(isGiven ? lines : lines.map((line) => (line.startsWith('  #') ? line.slice(2) : line))),
-    ];
+    return { top, key, setting };
   });
-  const first = (lines: readonly string[]): number =>
-    lines.some((line) => !/^ *#/.test(line)) ? 0 : 1;
-  // What is set comes first.
-  return [HEAD, ...blocks.sort((a, b) => first(a) - first(b)).map((lines) => lines.join('\n'))]
-    .join('\n\n')
-    .concat('\n');
+  const tops = [...new Set([...Object.keys(given), ...all.map(({ top }) => top)])];
+  const blocks = tops.map((top) => {
+    const value = given[top];
+    const isGiven = value !== undefined;
+    const inside = isGiven ? (value as Mapping) : {};
+    const members: string[] = [];
+    for (const { key, setting } of all.filter((one) => one.top === top)) {
+      if (key === undefined) return linesOf(top, setting, value, !isGiven);
+      const lines = linesOf(key, setting, inside[key], isGiven && inside[key] === undefined);
+      members.push(...lines.map((line) => `  ${line}`));
+    }
+    const whole = [`${top}:`, ...members];
+    return [...comment(GROUPS[top] ?? ''), ...(isGiven ? whole : whole.map(hidden))];
+  });
+  return [HEAD.flatMap(comment), ...blocks].map((lines) => `${lines.join('\n')}\n`).join('\n');
 }
 
-const HEAD = `# Settings of the pipeline. A flag goes before its environment variable, and that before this file.
-# A setting that is commented out shows its default: take the "# " away to set it.`;
+type Mapping = Readonly<Record<string, unknown>>;
 
-function comment({ meaning, env, flag }: Setting): string[] {
-  const names = [flag === undefined ? [] : [`--${flag}`], env ?? []].flat();
-  return [`# ${meaning}${names.length === 0 ? '' : ` (${names.join(', ')})`}`];
+const hidden = (line: string): string => `# ${line}`;
+
+function wordsOf({ meaning, env, flag, unset }: Setting): string {
+  const names = [...(flag === undefined ? [] : [`--${flag}`]), ...(env === undefined ? [] : [env])];
+  const place = names.length === 0 ? '' : ` (${names.join(', ')})`;
+  return `${meaning}${place}${unset === undefined ? '' : `; unset: ${unset.replaceAll('`', '')}`}`;
 }
 
-function proposal(key: string, setting: Setting, yaml: (value: unknown) => string): string[] {
-  const { default: value, unset } = setting;
-  const text = value === undefined ? `${key}:` : yaml({ [key]: value });
-  return [`# ${text}${unset === undefined ? '' : `   # ${unset.replaceAll('`', '')}`}`];
+/** Characters of a line of a comment. */
+const WIDTH = 96;
+
+/** A text as lines of a comment. */
+function comment(text: string): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + word.length + 1 > WIDTH) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines.map(hidden);
 }
