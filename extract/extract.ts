@@ -77,8 +77,9 @@ export interface ExtractTask {
  */
 export async function extract(task: ExtractTask): Promise<Outcome> {
   const decision = await decideExtract(task);
-  const { action, found, scope } = decision;
+  const { action, found, scope, replaces } = decision;
   if (action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
+  if (replaces !== undefined) task.log.warn(`replaces ${replaces}; what is replaced stays staged`);
   throwIfInterrupted(task.signal);
   const finish = async (manifest: ExtractionManifest): Promise<Outcome> => {
     await makeCurrent(task, found, manifest.extraction);
@@ -104,7 +105,12 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
  * What the stage does for a slice: fetch it in a scope, go on with a stopped run's draft, make an older
  * extraction the current one, or nothing.
  */
-export type ExtractDecision = { found: Survey; scope: Scope } & (
+export type ExtractDecision = {
+  found: Survey;
+  scope: Scope;
+  /** Where the month's exports come to tell something else: what is replaced by what, in words. */
+  replaces?: string | undefined;
+} & (
   | { action: 'fetch' }
   | { action: 'resume'; draft: Draft }
   | { action: 'reuse'; manifest: ExtractionManifest }
@@ -129,32 +135,30 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
   const manifest = await currentManifest(task, found);
   const before = manifest?.scope ?? (await scopeBefore(staging, slice, found));
   const scope = completeScope(task.scope, before);
-  const replace = (by: string, whole: Scope): void => {
-    if (manifest === undefined || sameScope(manifest.scope, whole)) return;
-    const { extraction } = manifest;
-    log.warn(
-      { extraction },
-      `what was fetched ${describeScope(manifest.scope)} (${manifest.finished.slice(0, 10)}) is replaced by ${by}; it stays staged`,
-    );
-  };
+  const replacedBy = (by: Scope, words: string): string | undefined =>
+    manifest === undefined || sameScope(manifest.scope, by)
+      ? undefined
+      : `what was fetched ${describeScope(manifest.scope)} (${dayOf(manifest)}) by ${words}`;
   if (!force && manifest !== undefined) {
     if (!covers(manifest.scope, task.scope)) {
       const older = await reusable(task, found);
       if (older !== undefined) {
-        const words = describeScope(older.scope);
-        replace(
-          `what was fetched ${words} (${older.finished.slice(0, 10)}), without a request`,
-          older.scope,
-        );
-        return { found, scope: older.scope, action: 'reuse', manifest: older };
+        const words = `what was fetched ${describeScope(older.scope)} (${dayOf(older)}), without a request`;
+        const replaces = replacedBy(older.scope, words);
+        return { found, scope: older.scope, replaces, action: 'reuse', manifest: older };
       }
     } else if (!isOutdated(task, manifest)) return { found, scope, action: 'unchanged', manifest };
   }
-  replace(`what is fetched ${describeScope(scope)}`, scope);
+  const replaces = replacedBy(scope, `what is fetched ${describeScope(scope)}`);
   const draft = await unfinishedDraft(task, found, scope);
   return draft === undefined
-    ? { found, scope, action: 'fetch' }
-    : { found, scope, action: 'resume', draft };
+    ? { found, scope, replaces, action: 'fetch' }
+    : { found, scope, replaces, action: 'resume', draft };
+}
+
+/** The day, in UTC, on which an extraction was fetched. */
+function dayOf({ finished }: ExtractionManifest): string {
+  return finished.slice(0, 10);
 }
 
 /** The current extraction's manifest; `undefined`, and the log says why, when it or a page of it is damaged. */
@@ -227,7 +231,7 @@ function isOutdated(
   manifest: ExtractionManifest,
 ): boolean {
   const today = task.now().toISOString().slice(0, 10);
-  return isOpen(task, manifest) && manifest.finished.slice(0, 10) < today;
+  return isOpen(task, manifest) && dayOf(manifest) < today;
 }
 
 /** Whether AWS may still change the figures of an extraction. */

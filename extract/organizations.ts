@@ -93,11 +93,13 @@ export function parseOrganizations(
     });
     const slips = misspelt.filter((slip) => slip.name === name);
     if (slips.length === 0) return readGroup(secret, name, region, fault);
-    const list = slips.map(({ key, meant }) => `${printable(key)} (${meant}?)`).join(', ');
-    const many = slips.length > 1;
+    const list = slips.map(({ key }) => printable(key)).join(', ');
+    const renamed = slips.map(({ key, meant }) => `${printable(key)} to ${meant}`).join(', ');
+    const [keys, them] =
+      slips.length === 1 ? [`key ${list} is`, 'it'] : [`keys ${list} are`, 'them'];
     return fault(
-      `organization ${name}: the secret's ${many ? `keys ${list} are none` : `key ${list} is none`} that an organization has`,
-      `rename ${many ? 'them' : 'it'} in the Vault secret, or take ${many ? 'them' : 'it'} out`,
+      `organization ${name}: the secret's ${keys} unknown`,
+      `rename ${renamed} in the Vault secret, or take ${them} out`,
     );
   });
 }

@@ -38,6 +38,8 @@ export interface StagePlan {
   action: 'fetch' | 'resume' | 'reuse' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
+  /** What the run replaces by what, where the month comes to tell something else. */
+  replaces?: string;
   /** Whether the month to fetch lies before what Cost Explorer keeps as a rule. */
   beforeHistory?: true;
   /** Why it fails or is not known. */
@@ -110,6 +112,8 @@ async function planExtract(
   slice: Slice,
   { staging, force, config, faults, views, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
+  const fault = faults.get(slice.organization);
+  if (fault !== undefined) throw fault;
   const decision = await decideExtract({
     staging,
     slice,
@@ -122,14 +126,13 @@ async function planExtract(
       ...(views.get(slice.organization) ?? unknownView),
     },
   });
-  const fault = faults.get(slice.organization);
   const { action, scope } = decision;
   const asks = action === 'fetch' || action === 'resume';
-  if (fault !== undefined && asks) throw fault;
   return {
     plan: {
       action,
       ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
+      ...(decision.replaces === undefined ? {} : { replaces: decision.replaces }),
       ...(asks && slice.month < historyStart(now()) ? { beforeHistory: true } : {}),
     },
     estimate: remaining(decision, await estimate(slice, scope), config),
@@ -167,7 +170,13 @@ function historyStart(now: Date): Month {
 
 /** What people have to know of what cannot be told beforehand. */
 function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
-  const notes: string[] = [];
+  const notes = plans.flatMap(({ month, organization, stages: { extract } }) =>
+    extract?.replaces === undefined
+      ? []
+      : [
+          `${month} ${organization}: a run replaces ${extract.replaces}; what is replaced stays staged`,
+        ],
+  );
   const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
   if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))
     notes.push(
@@ -175,13 +184,13 @@ function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
     );
   for (const other of new Set(open.flatMap(({ like }) => like ?? [])))
     notes.push(
-      `"about" goes by what ${other} took, since the organization itself was not fetched so`,
+      `"about" goes by what ${other} took: the organization itself was not fetched so yet`,
     );
   const early = plans.filter(({ stages: { extract } }) => extract?.beforeHistory === true);
   if (early.length > 0) {
     const months = [...new Set(early.map(({ month }) => month))].join(', ');
     notes.push(
-      `${months}: Cost Explorer keeps ${historyStart(now)} and later, and refuses earlier months, for nothing, unless multi-year data is switched on (then ${shiftMonth(monthOf(now), -37)} and later)`,
+      `${months}: Cost Explorer keeps ${historyStart(now)} and later; it refuses an earlier month, free of charge, unless multi-year data is switched on (then it keeps ${shiftMonth(monthOf(now), -37)} and later)`,
     );
   }
   return notes;
