@@ -130,7 +130,7 @@ type DecisionTask = Pick<
  * accounts that are staged of it: they cost nothing, and are listed anew.
  */
 export async function decideExtract(task: DecisionTask): Promise<ExtractDecision> {
-  const { staging, slice, log, force } = task;
+  const { staging, slice, force } = task;
   const found = await survey(staging, slice);
   const manifest = await currentManifest(task, found);
   const before = manifest?.scope ?? (await scopeBefore(staging, slice, found));

@@ -54,8 +54,8 @@ const additions: Record<string, readonly Edit[]> = {
     },
     {
       file: 'transform/customers.ts',
-      find: /^( *)Contact: \(\) => '',\n/m,
-      to: "$&$1CostCenter: () => 'none',\n",
+      find: /^( *)Contact: constant\(''\),\n/m,
+      to: "$&$1CostCenter: constant('none'),\n",
     },
   ],
   'a table': [

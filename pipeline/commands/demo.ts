@@ -1,6 +1,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { select } from '../config/selection.js';
+import { rememberOwn } from '../shared/commands.js';
 import { UsageError, describeError } from '../shared/errors.js';
 import { command, off, one, pick } from './command.js';
 import { runStages } from './run.js';
@@ -18,16 +19,14 @@ export const demo = command({
     force: { ...off(), describe: 'Do every stage even where nothing changed' },
     ...pick('json', 'log-file', 'log-level'),
   },
-  async settings(args) {
+  async work(args, context) {
     const folder = resolve(args.folder);
     await claim(folder);
-    return { selection: select({}, new Date()), folder };
-  },
-  async work({ selection, folder }, context, args) {
+    rememberOwn({ instead: ['pipeline', 'demo', '--folder', args.folder] });
+    const selection = select({}, new Date());
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { demoData } = await import('../../fixtures/demo/data.js');
     const { resolveConfig } = await import('../config/config.js');
-    const { quoted } = await import('../shared/commands.js');
     const cloud = await startCloud({ data: demoData({ months: selection.months }) });
     try {
       isolate(process.env, cloud.environment);
@@ -37,13 +36,9 @@ export const demo = command({
         { staging, database: `sqlite:${file}` },
         process.env,
         {},
-        {
-          organizations: true,
-          database: true,
-        },
+        { organizations: true, database: true },
       );
-      const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
-      const answer = await runStages({ config, selection, force: args.force }, resume, context);
+      const answer = await runStages({ config, selection, force: args.force }, context);
       if (answer.failed || context.signal.aborted) return answer;
       return { ...answer, text: () => `${answer.text()}\n${guide(staging, file)}` };
     } finally {

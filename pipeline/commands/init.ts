@@ -5,7 +5,6 @@ import { UsageError, describeError } from '../shared/errors.js';
 import { codeOf } from '../shared/files.js';
 import { quoted } from '../shared/commands.js';
 import { tell } from '../shared/output.js';
-import type { Context } from './command.js';
 import { command, each, one, pick } from './command.js';
 
 const FILE = 'pipeline.config.yaml';
@@ -27,9 +26,9 @@ export const init = command({
     ['init --vault https://vault.example.com:8200 --aws-secret secret/data/aws', 'from Vault'],
     ['init --organization acme --profile billing', 'from the AWS profile billing'],
   ],
-  settings: (args) => Promise.resolve({ file: args.config ?? FILE, given: originOf(args) }),
-  async work({ file, given }, context) {
-    const origin = given ?? (await ask(context));
+  async work(args, { signal }) {
+    const { config: file = FILE } = args;
+    const origin = originOf(args) ?? (await ask(signal));
     const { settingsOf, starterFile } = await import('../config/starter-file.js');
     const { resolveConfig } = await import('../config/config.js');
     // The login's own half comes from the environment, when a command needs it.
@@ -81,7 +80,7 @@ function originOf(args: {
  * Asks people at a terminal where the organizations come from.
  * @throws {UsageError} where there is nobody to ask.
  */
-async function ask({ signal }: Pick<Context, 'signal'>): Promise<Origin> {
+async function ask(signal: AbortSignal): Promise<Origin> {
   if (!process.stdin.isTTY || !process.stderr.isTTY)
     throw new UsageError('there is no terminal to ask where the organizations come from', {
       next: 'give --vault and --aws-secret, or --organization and, where it has one, --profile',
@@ -94,7 +93,7 @@ async function ask({ signal }: Pick<Context, 'signal'>): Promise<Origin> {
     }
   };
   try {
-    tell('The organizations come from an AWS secret in Vault, or from AWS profiles.\n');
+    tell('The organizations come from an AWS secret in Vault, or from AWS profiles.');
     if (/^v/i.test(await question('vault or profile', /^(v|vault|p|profile)$/i))) {
       const address = await question("Vault's address, such as https://vault.example.com:8200");
       const awsSecretPath = await question('path of the AWS secret, such as secret/data/aws');

@@ -80,3 +80,18 @@ export function describeError(error: unknown, subject?: Subject): string {
   const next = shownNext(error, subject);
   return `${error.message}${where}${next === undefined ? '' : `; ${next}`}`;
 }
+
+/**
+ * The same as JSON: class, message, place and next step.
+ * @param subject the month and organization that the error is about.
+ */
+export function errorToJson(error: unknown, subject?: Subject): Record<string, unknown> {
+  if (!(error instanceof PipelineError)) return { class: 'Error', message: describeError(error) };
+  const next = shownNext(error, subject);
+  return {
+    class: error.name,
+    message: error.message,
+    ...(error.where === undefined ? {} : { where: error.where }),
+    ...(next === undefined ? {} : { next }),
+  };
+}

@@ -28,3 +28,8 @@ export function isProvisional({
   const over = Date.parse(`${timePeriod(month).End}T00:00:00Z`);
   return estimated || Date.parse(fetched) < over + provisionalDays * DAY;
 }
+
+/** The word for it, for people and programs; `undefined` where it is not known. */
+export function figuresOf(provisional: boolean | undefined): 'provisional' | 'final' | undefined {
+  return provisional === undefined ? undefined : provisional ? 'provisional' : 'final';
+}

@@ -4,6 +4,8 @@ import { advice, fetchAgain, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
+import type { Outcome } from '../shared/outcome.js';
+import { isProvisional } from '../shared/provisional.js';
 import type { Scope } from '../shared/scope.js';
 import { details, furtherMetrics } from '../shared/scope.js';
 import type { SumsText } from '../shared/sums.js';
@@ -276,6 +278,23 @@ export function tableSums(manifest: TransformManifest, table: TableName): SumsTe
   if (table === 'customers') return { rows: manifest.customers.rows, totals: {}, columns: {} };
   const { rows = 0, totals = {}, columns = {} } = manifest[table] ?? {};
   return { rows, totals, columns };
+}
+
+/** What a stage did with the tables of a slice. @param provisionalDays see `isProvisional`. */
+export function outcomeOf(
+  state: Outcome['state'],
+  manifest: TransformManifest,
+  provisionalDays: number,
+): Outcome {
+  const { extraction, customers, consumption } = manifest;
+  return {
+    state,
+    extraction,
+    provisional: isProvisional({ ...manifest, provisionalDays }),
+    customers: customers.rows,
+    rows: consumption.rows,
+    totals: consumption.totals,
+  };
 }
 
 /** A manifest as it is staged: indented JSON, so that people can read it too. */
