@@ -12,6 +12,7 @@ import {
 } from '../pipeline/config/organization-fields.js';
 import type { PipelineError } from '../pipeline/shared/errors.js';
 import { ConfigurationError, UsageError } from '../pipeline/shared/errors.js';
+import { printable } from '../pipeline/shared/printable.js';
 import { parseOrganizationName } from '../pipeline/staging/layout.js';
 
 /** How one organization is reached, complete; beside its role's, every declared value comes along by its name. */
@@ -72,6 +73,8 @@ export function parseOrganizations(
   const refuse = (message: string, next: string): ConfigurationError =>
     new ConfigurationError(message, { where, next });
   const names = new Set(Object.keys(secret).flatMap((key) => groupKey.exec(key)?.[1] ?? []));
+  const misspelt = misspeltKeys(Object.keys(secret), names);
+  for (const { name } of misspelt) names.add(name);
   if (names.size === 0) {
     const usual = parts.slice(0, 4).map((part) => keyOf('<name>', part));
     throw refuse('the secret describes no organization', `give it the keys ${usual.join(', ')}`);
@@ -88,8 +91,72 @@ export function parseOrganizations(
       name,
       fault: refuse(message, next),
     });
-    return readGroup(secret, name, region, fault);
+    const slips = misspelt.filter((slip) => slip.name === name);
+    if (slips.length === 0) return readGroup(secret, name, region, fault);
+    const list = slips.map(({ key }) => printable(key)).join(', ');
+    const renamed = slips.map(({ key, meant }) => `${printable(key)} to ${meant}`).join(', ');
+    const [keys, them] =
+      slips.length === 1 ? [`key ${list} is`, 'it'] : [`keys ${list} are`, 'them'];
+    return fault(
+      `organization ${name}: the secret's ${keys} unknown`,
+      `rename ${renamed} in the Vault secret, or take ${them} out`,
+    );
   });
+}
+
+/** A key that no organization has, and the nearest one that it can have been meant for. */
+interface MisspeltKey {
+  key: string;
+  /** The organization that it belongs to. */
+  name: string;
+  meant: string;
+}
+
+/** Letters in which a key may differ from one that an organization has, to be taken for it misspelt. */
+const SLIPS = 2;
+
+/**
+ * The keys that would be passed over: of an organization that other keys name, every one that is none of its own;
+ * and those that are one's own but for case, `_` and a slip or two. To pass over a role's key would ask with the
+ * user's own rights, perhaps another payer; to pass over all keys of an organization would leave it out.
+ */
+function misspeltKeys(keys: readonly string[], names: ReadonlySet<string>): MisspeltKey[] {
+  const longestFirst = [...names].sort((a, b) => b.length - a.length);
+  return keys.flatMap((key): MisspeltKey[] => {
+    const [, rest] = /^aws_(.*)$/is.exec(key) ?? [];
+    if (rest === undefined || key === REGION || groupKey.test(key)) return [];
+    const owner = longestFirst.find((name) => rest.startsWith(`${name}_`));
+    const splits = [...rest.matchAll(/_/g)].map(({ index }) => rest.slice(0, index));
+    const possible = (owner === undefined ? splits : [owner]).flatMap((name) =>
+      parts.map((part) => ({
+        name,
+        meant: keyOf(name, part),
+        distance: distanceOf(plain(rest.slice(name.length)), plain(part)),
+      })),
+    );
+    const [nearest] = possible.sort((a, b) => a.distance - b.distance);
+    if (nearest === undefined || (owner === undefined && nearest.distance > SLIPS)) return [];
+    return [{ key, name: nearest.name, meant: nearest.meant }];
+  });
+}
+
+/** A part of a key without what people write this way and that: `role_ARN` is `rolearn`. */
+function plain(part: string): string {
+  return part.replaceAll(/[^a-z0-9]/gi, '').toLowerCase();
+}
+
+/** How many letters have to be put in, taken out or changed to make one text of the other (Levenshtein). */
+function distanceOf(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 0; i < a.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++) {
+      const changed = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1);
+      next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
 }
 
 function readGroup(

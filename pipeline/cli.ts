@@ -5,6 +5,7 @@ import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { closeLog, commandFlags, fail, openLog } from './commands/command.js';
 import { demo } from './commands/demo.js';
+import { init } from './commands/init.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
@@ -46,6 +47,7 @@ const cli = yargs(words)
   .command(plan)
   .command(status)
   .command(check)
+  .command(init)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.js';
-import { tagOf } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
 import { shownCommand, subjectOf } from '../shared/commands.js';
@@ -165,7 +165,7 @@ async function perform(
         ...common,
         onPaid,
         scope: {
-          ...config.scope,
+          ...scopeOf(config.scope, slice.organization),
           ...viewOf({ access: await resources.access(slice.organization) }),
         },
         awsTotal: config.awsTotal,
