@@ -40,7 +40,7 @@ test('a range runs month by month, the oldest first, and a month beyond the hist
   t.regex(told[0] ?? '', /^2025-09 {2}(oab|internal) +extract failed; /);
   t.regex(
     told.at(-1) ?? '',
-    /^2026-10 {2}(oab|internal) +extract done, transform done, load done;/,
+    /^2026-10 {2}(oab|internal) +extract, transform, load done;/,
   );
 });
 
