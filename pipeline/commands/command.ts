@@ -296,13 +296,14 @@ export async function fail(error: unknown, words: readonly string[]): Promise<vo
         ? EXIT.interrupted
         : EXIT.failed;
   tell(`pipeline: ${describeError(error)}`);
-  // What is wrong with the command line may have been found before its log was asked for.
-  if (journal === undefined) await openLog(logFlags(words)).catch(() => undefined);
-  const { message, ...details } = errorToJson(error);
-  journal?.log.error({ ...details, ...causeOf(error), err: error }, String(message));
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
   );
+  // What is wrong with the command line may have been found before its log was asked for.
+  if (journal === undefined)
+    await openLog({ ...logFlags(words), json: isJson }).catch(() => undefined);
+  const { message, ...details } = errorToJson(error);
+  journal?.log.error({ ...details, ...causeOf(error), err: error }, String(message));
   if (!isJson || isDocumentPrinted()) return;
   // Where it cannot be printed either, the first failure is the one to tell.
   await printDocument({ error: errorToJson(error) }).catch(() => undefined);

@@ -1,6 +1,7 @@
 import type { Config, Flags, Needs } from '../config/config.js';
 import type { SelectionFlags } from '../config/selection.js';
 import { select } from '../config/selection.js';
+import { ownCommand } from '../shared/commands.js';
 import { UsageError } from '../shared/errors.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
@@ -53,7 +54,7 @@ async function withVault(
     return { config: await configure(flags, needs), notSetUp: undefined };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    const next = '"pipeline check" names what is missing';
+    const next = `"${ownCommand(['check'])}" names what is missing`;
     return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
   }
 }
