@@ -4,6 +4,7 @@ import type { Config, Flags, Needs } from '../config/config.js';
 import { stages } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
 import type { Resources } from '../run/resources.js';
+import { ownCommand } from '../shared/commands.js';
 import {
   InterruptedError,
   UsageError,
@@ -47,6 +48,8 @@ export interface Answer {
   json: () => unknown;
   /** Whether the process exits with 1. */
   failed: boolean;
+  /** What it exits with instead, where 1 would not say it. */
+  exitCode?: number;
   /** Whether it is no news to whoever asks for news alone, with `--quiet`. */
   isUsual?: boolean;
   /** The figures with which the log ends. */
@@ -99,7 +102,7 @@ export function command<F extends Record<string, Options>>(
         const answer = await work(args, context);
         // A reader of the answer may take its time: from here on a signal just ends the process.
         interrupt.end();
-        if (answer.failed) process.exitCode = EXIT.failed;
+        if (answer.failed) process.exitCode = answer.exitCode ?? EXIT.failed;
         journal.figures = answer.figures;
         const { json, quiet } = args as OutputFlags;
         isSilent = quiet === true && answer.isUsual === true && !answer.failed && !signal.aborted;
@@ -240,6 +243,21 @@ export async function configure(args: Flags, needs: Needs): Promise<Config> {
   ]);
   const named = typeof args['config'] === 'string' ? args['config'] : undefined;
   return resolveConfig(args, process.env, await readConfigFile(named), needs);
+}
+
+/** The same; without the settings of Vault, where only they are missing, and why they are. */
+export async function configureAnyway(
+  args: Flags,
+  needs: Needs,
+): Promise<{ config: Config; notSetUp: UsageError | undefined }> {
+  const without = await configure(args, { ...needs, organizations: false });
+  try {
+    return { config: await configure(args, needs), notSetUp: undefined };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const next = `"${ownCommand(['check'])}" names what is missing`;
+    return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
+  }
 }
 
 /** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */

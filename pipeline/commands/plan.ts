@@ -1,10 +1,8 @@
-import type { Config, Flags, Needs } from '../config/config.js';
+import type { Flags } from '../config/config.js';
 import type { SelectionFlags } from '../config/selection.js';
 import { select } from '../config/selection.js';
-import { ownCommand } from '../shared/commands.js';
-import { UsageError } from '../shared/errors.js';
 import type { Answer, Context } from './command.js';
-import { command, configure, off, pick } from './command.js';
+import { command, configureAnyway, off, pick } from './command.js';
 
 /** `pipeline plan`: what `pipeline run` with the same flags would do, and what AWS would charge for it. */
 export const plan = command({
@@ -28,7 +26,7 @@ export async function planRun(
 ): Promise<Answer> {
   const now = (): Date => new Date();
   const selection = select(args, now());
-  const settled = await withVault(args, {
+  const settled = await configureAnyway(args, {
     organizations: selection.stages.includes('extract'),
     database: selection.stages.includes('load'),
   });
@@ -42,19 +40,4 @@ export async function planRun(
       Object.values(stages).some(({ error }) => error !== undefined),
     ),
   };
-}
-
-/** The settings; without those of Vault, where only they are missing. */
-async function withVault(
-  flags: Flags,
-  needs: Needs,
-): Promise<{ config: Config; notSetUp: UsageError | undefined }> {
-  const without = await configure(flags, { ...needs, organizations: false });
-  try {
-    return { config: await configure(flags, needs), notSetUp: undefined };
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    const next = `"${ownCommand(['check'])}" names what is missing`;
-    return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
-  }
 }

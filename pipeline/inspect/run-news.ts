@@ -21,8 +21,8 @@ export async function findNews(
   const news: News[] = [];
   for (const { month, organization } of fetched) {
     try {
-      const organizations = [organization];
-      const [found] = await findChanges({ staging, month, organizations, ...points, signal });
+      const request = { staging, month, organizations: [organization], ...points, signal };
+      const [found] = (await findChanges(request)).organizations;
       if (found === undefined || found.uncompared !== undefined) continue;
       const { since, until, changes, totals } = found;
       const provisionalAgain = until.provisional && !since.provisional;

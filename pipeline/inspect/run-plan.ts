@@ -4,11 +4,14 @@ import { decideExtract } from '../../extract/extract.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import { findSource } from '../../load/source.js';
 import { decideTransform } from '../../transform/transform.js';
+import type { OrganizationEntry } from '../../extract/organizations.js';
 import type { Config } from '../config/config.js';
 import { tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
-import { once, openSecrets } from '../run/resources.js';
+import { knownOrganizations } from '../run/known-organizations.js';
+import type { Resources } from '../run/resources.js';
+import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources.js';
 import { slicesOf } from '../run/runner.js';
 import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
@@ -21,8 +24,6 @@ import { openStaging } from '../staging/open.js';
 import type { Staging } from '../staging/staging.js';
 import type { Estimate } from './estimate.js';
 import { estimator, noRequests, remaining } from './estimate.js';
-import type { Organizations } from './known-organizations.js';
-import { findOrganizations, onlyStaged } from './known-organizations.js';
 import type { Loads } from './loads.js';
 import { openLoads } from './loads.js';
 
@@ -30,6 +31,8 @@ import { openLoads } from './loads.js';
 export interface StagePlan {
   /** `unknown`: the database cannot be asked. `fails`: for a reason that is known now. */
   action: 'fetch' | 'resume' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  /** In the transform stage, whether it only makes files again that were lost. */
+  restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
   /** Why it fails or is not known. */
@@ -55,7 +58,8 @@ export interface PlanRequest {
 
 interface PlanContext extends PlanRequest {
   staging: Staging;
-  known: Organizations;
+  /** How each organization is reached. */
+  entries: readonly OrganizationEntry[];
   estimate: (slice: Slice) => Promise<Estimate>;
   /** Asked only when the load stage has to be decided on. */
   loads: () => Promise<Loads>;
@@ -82,17 +86,31 @@ export async function makePlan(
   try {
     const extracts = selection.stages.includes('extract');
     const staged = extracts ? await stagedSlices(staging) : [];
-    const known = extracts
-      ? await findOrganizations(staging, staged, secrets, request.notSetUp)
-      : onlyStaged(staging);
+    const { entries, unasked } = extracts
+      ? await knownOrganizations(secrets, request.notSetUp)
+      : { entries: [], unasked: undefined };
+    const names = [
+      ...entries.map(({ name }) => name),
+      ...(unasked === undefined ? [] : staged.map(({ slice }) => slice.organization)),
+    ];
+    const organizations: Resources['organizations'] = (month, stages) =>
+      extracts
+        ? Promise.resolve([...new Set(names)].sort())
+        : stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests');
     const estimate = estimator(staging, staged, config);
-    const context = { ...request, staging, known, estimate, loads };
+    const context = { ...request, staging, entries, estimate, loads };
     const limit = pLimit(config.concurrency);
-    const plans = (await slicesOf(known, request)).map((slice) =>
+    const plans = (await slicesOf({ staging, organizations }, request)).map((slice) =>
       limit(() => planSlice(slice, context)),
     );
     const slices = await Promise.all(plans);
-    const notes = known.note === undefined ? [] : [known.note];
+    const listed = entries.length > 0 ? 'those of the configuration file and ' : '';
+    const notes =
+      unasked === undefined
+        ? []
+        : [
+            `the organizations are ${listed}those of which something is staged, since Vault cannot be asked: ${describeError(unasked)}`,
+          ];
     if (config.scope.detail === 'usage-type' && !totalOf(slices).known) notes.push(SHARED);
     return { slices, notes };
   } finally {
@@ -139,22 +157,15 @@ const unknownView = { billingViewArn: undefined, listAccounts: undefined };
 
 async function planExtract(
   slice: Slice,
-  { staging, force, config, known, estimate, log, now }: PlanContext,
+  { staging, force, config, entries, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
   const { provisionalDays } = config;
-  const own = log.child(slice);
-  const scope = { ...config.scope, ...(known.views.get(slice.organization) ?? unknownView) };
-  const decision = await decideExtract({
-    staging,
-    slice,
-    force,
-    provisionalDays,
-    log: own,
-    now,
-    scope,
-  });
-  const fault = known.faults.get(slice.organization);
-  if (fault !== undefined && decision.action !== 'unchanged') throw fault;
+  const entry = entries.find(({ name }) => name === slice.organization);
+  const view = entry !== undefined && 'access' in entry ? viewOf(entry) : unknownView;
+  const scope = { ...config.scope, ...view };
+  const own = { provisionalDays, log: log.child(slice), now, scope };
+  const decision = await decideExtract({ staging, slice, force, ...own });
+  if (entry !== undefined && 'fault' in entry && decision.action !== 'unchanged') throw entry.fault;
   const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
   return {
     // A run that was stopped before its first page has left nothing to go on with.
@@ -173,8 +184,10 @@ async function planTransform(
 ): Promise<StagePlan> {
   if (extract !== undefined && extract.action !== 'unchanged') return { action: 'run' };
   const tag = tagOf(config.tags, slice.organization);
-  const { former } = await decideTransform({ staging, slice, force, tag, parquet: config.parquet });
-  return { action: former === undefined ? 'run' : 'unchanged' };
+  const { parquet } = config;
+  const { former, restores } = await decideTransform({ staging, slice, force, tag, parquet });
+  if (former !== undefined) return { action: 'unchanged' };
+  return { action: 'run', ...(restores ? { restores } : {}) };
 }
 
 async function planLoad(
@@ -182,7 +195,7 @@ async function planLoad(
   { staging, force, config, loads }: PlanContext,
   transform: StagePlan | undefined,
 ): Promise<StagePlan> {
-  if (transform?.action === 'run') return { action: 'run' };
+  if (transform?.action === 'run' && transform.restores !== true) return { action: 'run' };
   const source = await findSource(staging, slice);
   const database = await loads();
   if (database.fault !== undefined) return { action: 'unknown', error: database.fault };

@@ -5,8 +5,11 @@ import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import { nearest } from '../shared/nearest.js';
 import { version } from '../shared/version.js';
+import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { leased } from '../staging/lease.js';
+import type { Absence } from './known-organizations.js';
+import { absentSlices, noAbsence } from './known-organizations.js';
 import type { Resources } from './resources.js';
 import { openResources } from './resources.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
@@ -20,6 +23,8 @@ export interface RunReport {
   interrupted: boolean;
   /** By month, organization and stage. */
   tasks: readonly TaskReport[];
+  /** Organizations of the months that the run left out, and that nothing is staged of. */
+  absence: Absence;
 }
 
 /**
@@ -40,11 +45,31 @@ export async function run(request: RunRequest): Promise<RunReport> {
     const { months, stages } = selection;
     log.info({ runId, months, stages, tasks: slices.length * stages.length }, 'tasks begin');
     const tasks = await runMonths(slices, { ...request, resources, runId });
+    const absence = await leftOut(resources, request);
     const seconds = (performance.now() - clock) / 1000;
-    return { runId, version, started, seconds, interrupted: signal.aborted, tasks };
+    return { runId, version, started, seconds, interrupted: signal.aborted, tasks, absence };
   } finally {
     await resources.close();
   }
+}
+
+/**
+ * Which organizations the run's months lack. A run of all organizations leaves none out: what failed is told by its
+ * tasks. One that fetches nothing does not ask Vault for them either.
+ */
+async function leftOut({ staging, secrets }: Resources, request: RunRequest): Promise<Absence> {
+  const { months, stages, organizations } = request.selection;
+  const extracts = stages.includes('extract');
+  if ((extracts && organizations === undefined) || request.signal.aborted) return noAbsence;
+  const known = extracts
+    ? { entries: await secrets.organizations(), unasked: undefined }
+    : {
+        entries: await secrets.listedOrganizations(),
+        unasked: new UsageError('a run that fetches nothing does not'),
+      };
+  const staged = await stagedSlices(staging, extracts ? months : undefined);
+  const slices = staged.map(({ slice }) => slice);
+  return { ...absentSlices(known, slices, months, undefined, request.now()), note: undefined };
 }
 
 async function runMonths(slices: readonly Slice[], context: TaskContext): Promise<TaskReport[]> {

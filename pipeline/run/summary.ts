@@ -2,6 +2,7 @@ import type { Subject } from '../shared/commands.js';
 import { describeSlices, ownCommand, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import { amountColumn, formatTable, shortAmount } from '../shared/table.js';
+import { describeAbsence } from './known-organizations.js';
 import type { RunReport } from './runner.js';
 import type { RunRequest, TaskReport } from './task.js';
 import { costOf, endOf, price, requestsOf, resumeCommand } from './task.js';
@@ -16,6 +17,7 @@ export function formatReport(report: RunReport, run: RunRequest, news: readonly 
     `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`,
     '',
     sliceTable(report, run),
+    ...describeAbsence(report.absence).flatMap((absent) => ['', absent]),
     ...news.flatMap((one) => ['', describeNews(one)]),
     ...describeFailures(report.tasks, run).flatMap((failure) => ['', failure]),
   ].join('\n');
@@ -112,6 +114,7 @@ export function reportToJson(report: RunReport, run: RunRequest, news: readonly 
     interrupted: report.interrupted,
     requests: requestsOf(report.tasks),
     priceUsd: price(requestsOf(report.tasks)),
+    absent: report.absence.slices,
     restated: news,
     tasks: report.tasks.map((task) => ({
       month: task.month,
@@ -123,6 +126,7 @@ export function reportToJson(report: RunReport, run: RunRequest, news: readonly 
         : {
             extraction: task.outcome.extraction,
             customers: task.outcome.customers,
+            unlisted: task.outcome.unlisted,
             rows: task.outcome.rows,
             amount: task.outcome.totals,
             provisional: task.outcome.provisional,

@@ -49,6 +49,17 @@ export function describeSlices(slices: readonly Slice[]): string {
   return [...byMonths].map(([period, names]) => `${period} ${names.join(', ')}`).join('; ');
 }
 
+/** Slices in groups, each of which is some months times some organizations, as one command names them. */
+export function products<T extends Slice>(slices: readonly T[]): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const month of subjectOf(...slices).months) {
+    const ofMonth = slices.filter((slice) => slice.month === month);
+    const names = [...subjectOf(...ofMonth).organizations].sort().join();
+    groups.set(names, [...(groups.get(names) ?? []), ...ofMonth]);
+  }
+  return [...groups.values()];
+}
+
 /** The run of some stages, for a slice where it is known. */
 export function nextRun(stages: readonly string[], slice?: Slice, ...flags: string[]): NextRun {
   return { stages, flags, ...(slice === undefined ? {} : subjectOf(slice)) };

@@ -8,6 +8,8 @@ export interface Outcome {
   provisional: boolean;
   /** Rows of `customers`; in the extract stage, accounts that the organization lists. */
   customers: number;
+  /** How many of them have cost and are not listed (any more); in the extract stage none is known yet. */
+  unlisted: number;
   /** Rows of `consumption`; in the extract stage, groups that Cost Explorer answered. */
   rows: number;
   /** Currency → exact sum of the rows' amounts, in plain decimal notation. */
