@@ -122,7 +122,7 @@ test('organizations of Vault and of the file are worked on together', async (t) 
 
   const ran = await run('run', '--month', month);
   t.is(ran.code, 0, ran.stdout);
-  t.regex(ran.stdout, /internal +extract +done[^]*oab +extract +done/);
+  t.regex(ran.stdout, /internal +done +done +done[^]*oab +done +done +done/);
   const signed = cloud.requests.filter(({ operation }) => operation === 'GetCostAndUsage');
   t.true(signed.some(({ accessKeyId }) => accessKeyId === oab.accessKeyId));
 });
