@@ -29,7 +29,7 @@ module.exports = {
     ),
     rule(
       'run-and-inspect-are-below-commands',
-      { path: '^pipeline/(run|inspect)/' },
+      { path: '^pipeline/(run|inspect|export)/' },
       { path: '^(pipeline/(commands/|cli\\.ts$)|fixtures/|test/)' },
     ),
     rule('run-is-below-inspect', { path: '^pipeline/run/' }, { path: '^pipeline/inspect/' }),

@@ -5,6 +5,7 @@ import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { closeLog, fail, onlyUsable, openLog } from './commands/command.js';
 import { demo } from './commands/demo.js';
+import { exportFile } from './commands/export.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
@@ -43,6 +44,7 @@ const cli = yargs(words)
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(exportFile)
   .command(plan)
   .command(status)
   .command(check)
