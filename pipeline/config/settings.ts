@@ -62,7 +62,7 @@ export const settings = {
   },
   'vault.namespace': {
     env: 'VAULT_NAMESPACE',
-    meaning: 'Vault namespace',
+    meaning: 'Vault namespace, sent as X-Vault-Namespace',
     unset: 'none',
     schema: ({ headerText }) => headerText,
   },
