@@ -59,8 +59,8 @@ export function command<F extends Record<string, Options>>(
     describe,
     builder(yargs) {
       const built = yargs.options(own);
-      // What the name has in angle brackets is given by its place, not by a flag.
-      const [, placed] = /<(\w+)>/.exec(name) ?? [];
+      // What the name has in brackets is given by its place, not by a flag.
+      const [, placed] = /\[(\w+)\]/.exec(name) ?? [];
       if (placed !== undefined) built.positional(placed, { describe: own[placed]?.describe });
       if (epilogue !== undefined) built.epilogue(epilogue);
       for (const [line, does] of examples) built.example(`$0 ${line}`, does);

@@ -1,20 +1,17 @@
 import { select } from '../config/selection.js';
-import { command, configure, each, one, pick } from './command.js';
+import { UsageError } from '../shared/errors.js';
+import { command, configure, one, pick } from './command.js';
 
 /** `pipeline export`: the rows of customers or organizations as one file. */
 export const exportFile = command({
-  name: 'export <file>',
+  name: 'export [file]',
   describe: "Write a customer's or an organization's rows of several months as one file",
   flags: {
     file: {
       type: 'string',
-      demandOption: true,
       describe: 'File to write: .csv, .xlsx or .parquet',
     },
-    customer: {
-      ...each(),
-      describe: 'Account id, or name of an account, repeatable (default: all)',
-    },
+    customer: { ...one(), describe: 'Only this customer: an account id, or its whole name' },
     ...pick('organization', 'month', 'from', 'to'),
     format: {
       ...one(),
@@ -26,21 +23,22 @@ export const exportFile = command({
   epilogue:
     'Reads the staged Parquet files alone. The file has the columns of consumption behind month and TenantName; it appears whole, and replaces an older one of its name. Amounts are exact; a spreadsheet has each as a number of 15 digits and, beside it, as exact text.',
   examples: [
-    [
-      'export --customer 000000000012 --from 2026-08 --to 2026-10 acme.xlsx',
-      'three months of one customer',
-    ],
-    ['export --organization oab --month 2026-10 oab.csv', 'one organization'],
+    ['export acme.xlsx --customer 000000000012', "one customer's last complete month"],
+    ['export acme.csv --from 2026-08 --to 2026-10', 'three months of every customer'],
   ],
   async work(args, { signal, open }) {
     const { exportRows, formatOf } = await import('../export/export-file.js');
-    const { file, customer: customers } = args;
+    const { file, customer } = args;
+    if (file === undefined)
+      throw new UsageError('no file is named', {
+        next: 'name the file to write, such as customer.xlsx',
+      });
     const format = formatOf(file, args.format);
     const { months, organizations } = select(args, new Date());
     const config = await configure(args, { organizations: false, database: false });
     const { staging } = await open(config);
     const { provisionalDays } = config;
-    const chosen = { staging, months, organizations, customers, signal };
+    const chosen = { staging, months, organizations, customer, signal };
     const done = await exportRows({ ...chosen, file, format, provisionalDays });
     const { sums, provisional } = done;
     return {

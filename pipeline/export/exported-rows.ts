@@ -10,14 +10,14 @@ import type { Staging } from '../staging/staging.js';
 import type { Column } from '../staging/tables.js';
 import { columnIndex, consumption } from '../staging/tables.js';
 
-/** Which rows are exported: of these months and organizations, those of the named customers. */
+/** Which rows are exported: of these months and organizations, those of the customer. */
 export interface Choice {
   staging: Staging;
   months: readonly Month[];
   /** `undefined`: every organization that has anything staged in a month. */
   organizations: readonly string[] | undefined;
-  /** Account ids, or names as the table customers has them; `undefined`: every customer. */
-  customers: readonly string[] | undefined;
+  /** An account's id, or its whole name as the table customers has it; `undefined`: every customer. */
+  customer: string | undefined;
   signal: AbortSignal;
 }
 
@@ -25,8 +25,6 @@ export interface Choice {
 export interface Found {
   /** One for each month and organization, oldest month first. */
   sources: readonly Source[];
-  /** Account ids; `undefined`: every account. */
-  accounts: ReadonlySet<string> | undefined;
   /** The rows, with the columns of {@link exportColumns}. */
   batches: () => AsyncGenerator<RowBatch<CodedColumn>, void, undefined>;
 }
@@ -65,16 +63,15 @@ export async function findRows(choice: Choice): Promise<Found> {
     throwIfInterrupted(signal);
     slices.push({ source, names: await namesOf(staging, source) });
   }
-  const accounts =
-    choice.customers && new Set(choice.customers.map((customer) => accountOf(customer, slices)));
+  const { customer } = choice;
+  const account = customer === undefined ? undefined : accountOf(customer, slices);
   return {
     sources,
-    accounts,
     async *batches() {
       for (const { source, names } of slices) {
         for await (const batch of readTable(staging, source, 'consumption')) {
           throwIfInterrupted(signal);
-          const chosen = accounts === undefined ? batch : rowsOf(batch, accounts);
+          const chosen = account === undefined ? batch : rowsOf(batch, account);
           if (chosen.length > 0) yield named(chosen, source.manifest.month, names);
         }
       }
@@ -136,12 +133,11 @@ function accountOf(
   customer: string,
   slices: readonly { names: ReadonlyMap<string, string> }[],
 ): string {
-  const all = new Map(
-    slices.flatMap(({ names }) =>
-      [...names].map(([id, name]) => [`${id} ${name}`, { id, name }] as const),
-    ),
+  // By id and name: an account may have had several names.
+  const all = slices.flatMap(({ names }) =>
+    [...names].map(([id, name]) => [`${id} ${name}`, { id, name }] as const),
   );
-  const listed = [...all.values()];
+  const listed = [...new Map(all).values()];
   if (listed.some(({ id }) => id === customer)) return customer;
   const wanted = customer.toLowerCase();
   const exact = listed.filter(({ name }) => name.toLowerCase() === wanted);
@@ -167,19 +163,15 @@ function accountOf(
 
 const REFERENCE = columnIndex('consumption', 'Reference');
 
-/** The rows of the accounts. */
-function rowsOf(
-  batch: RowBatch<CodedColumn>,
-  accounts: ReadonlySet<string>,
-): RowBatch<CodedColumn> {
+/** The rows of an account. */
+function rowsOf(batch: RowBatch<CodedColumn>, account: string): RowBatch<CodedColumn> {
   const references = batch.columns[REFERENCE] ?? constant(null);
-  const isChosen = (reference: unknown): boolean => accounts.has(String(reference));
   if (references.kind === 'constant')
-    return isChosen(references.value) ? batch : { length: 0, columns: [] };
-  const chosen = references.distinct.map(isChosen);
-  const rows = references.codes
-    .map((_, row) => row)
-    .filter((row) => chosen[references.codes[row] ?? 0]);
+    return references.value === account ? batch : { length: 0, columns: [] };
+  const { codes } = references;
+  // A value may stand in the list several times.
+  const isWanted = references.distinct.map((reference) => reference === account);
+  const rows = codes.map((_, row) => row).filter((row) => isWanted[codes[row] ?? 0]);
   return {
     length: rows.length,
     columns: batch.columns.map((column) =>

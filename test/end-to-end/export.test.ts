@@ -1,12 +1,12 @@
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { parse } from 'csv-parse/sync';
 import { parseMonth, timePeriod } from '../../pipeline/shared/month.js';
 import type { Month } from '../../pipeline/shared/month.js';
 import type { Finished } from '../support/cli.js';
-import { pipeline } from '../support/cli.js';
+import { pipeline, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { readSpreadsheet } from '../support/spreadsheet.js';
@@ -48,7 +48,7 @@ async function world(t: ExecutionContext) {
   const staging = await temporaryStaging(t);
   for (const month of months) await stage(staging, month, 'oab');
   await stage(staging, months[2]!, 'internal', 'Acme before');
-  const folder = dirname(staging.location);
+  const folder = await temporaryFolder(t);
   const exported = (...args: string[]): Promise<Finished> =>
     pipeline(['export', ...args, '--staging', staging.location], { cwd: folder });
   return { staging, folder, exported };
@@ -143,15 +143,16 @@ test('one organization, with names that are something else to a spreadsheet', as
   const rows = await query(
     `SELECT DISTINCT TenantName FROM read_parquet(${literal(join(folder, 'oab.parquet'))})`,
   );
-  t.deepEqual(new Set(rows.map(({ TenantName }) => TenantName)), new Set(['Acme Corp', ...names]));
+  t.deepEqual(
+    rows.map(({ TenantName }) => String(TenantName)).sort(),
+    ['Acme Corp', ...names].sort(),
+  );
 });
 
 test('a customer by name, whatever its case and whenever it had that name', async (t) => {
   const { exported } = await world(t);
   for (const name of ['acme corp', 'Acme before'])
     t.regex((await exported('--customer', name, ...range, 'x.csv')).stdout, /8 rows of 1 customer/);
-  const two = ['--customer', "O'Neil", '--customer', acme];
-  t.regex((await exported(...two, ...range, 'x.csv')).stdout, /12 rows of 2 customers/);
 });
 
 test('what cannot be exported is said, and leaves the file as it was', async (t) => {
@@ -190,7 +191,7 @@ test('what cannot be exported is said, and leaves the file as it was', async (t)
       /--from 2026-10 lies after --to 2026-08/,
     ],
     [[...range, 'x.txt'], 2, /does not tell the kind of the file.*\.xlsx/],
-    [[...range], 2, /file/],
+    [[...range], 2, /no file is named.*customer\.xlsx/],
     [[...range, 'folder.csv'], 1, /a folder has that name/],
     [[...range, 'missing/x.csv'], 1, /cannot be written \(ENOENT\)/],
   ] as const) {
