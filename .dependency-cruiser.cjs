@@ -1,5 +1,5 @@
 /**
- * Imports run one way: cli → commands → run, inspect → extract, transform, load → config → staging → shared.
+ * Imports run one way: cli → commands → run, inspect, export → extract, transform, load → config → staging → shared.
  * The stages never import each other; only the demo command and the tests may see the stand-in cloud.
  */
 const rooms = '^(pipeline|extract|transform|load|fixtures|test)/';

@@ -28,14 +28,15 @@ export const exportFile = command({
   ],
   async work(args, { signal, open }) {
     const { exportRows, formatOf } = await import('../export/export-file.js');
-    const { file, customer } = args;
+    // Its own format, whatever a setting of that name means elsewhere.
+    const { file, customer, format: kind, ...others } = args;
     if (file === undefined)
       throw new UsageError('no file is named', {
         next: 'name the file to write, such as customer.xlsx',
       });
-    const format = formatOf(file, args.format);
+    const format = formatOf(file, kind);
     const { months, organizations } = select(args, new Date());
-    const config = await configure(args, { organizations: false, database: false });
+    const config = await configure(others, { organizations: false, database: false });
     const { staging } = await open(config);
     const { provisionalDays } = config;
     const chosen = { staging, months, organizations, customer, signal };
