@@ -1,5 +1,5 @@
 /**
- * Imports run one way: cli → commands → run, inspect → extract, transform, load → config → staging → shared.
+ * Imports run one way: cli → commands → run, inspect, export → extract, transform, load → config → staging → shared.
  * The stages never import each other; only the demo command and the tests may see the stand-in cloud.
  */
 const rooms = '^(pipeline|extract|transform|load|fixtures|test)/';
@@ -29,7 +29,7 @@ module.exports = {
     ),
     rule(
       'run-and-inspect-are-below-commands',
-      { path: '^pipeline/(run|inspect)/' },
+      { path: '^pipeline/(run|inspect|export)/' },
       { path: '^(pipeline/(commands/|cli\\.ts$)|fixtures/|test/)' },
     ),
     rule('run-is-below-inspect', { path: '^pipeline/run/' }, { path: '^pipeline/inspect/' }),

@@ -5,6 +5,7 @@ import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { closeLog, commandFlags, fail, openLog } from './commands/command.js';
 import { demo } from './commands/demo.js';
+import { exportFile } from './commands/export.js';
 import { init } from './commands/init.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
@@ -44,6 +45,7 @@ const cli = yargs(words)
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(exportFile)
   .command(plan)
   .command(status)
   .command(check)

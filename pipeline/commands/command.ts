@@ -79,7 +79,11 @@ export function command<F extends Record<string, Options>>(
         ...(shown.length === 0 ? [] : [['Examples:', ...shown].join('\n')]),
         ...(epilogue === undefined ? [] : [epilogue]),
       ];
-      return yargs.options(own).epilogue(parts.join('\n\n'));
+      const built = yargs.options(own).epilogue(parts.join('\n\n'));
+      // What the name has in brackets is given by its place, not by a flag.
+      const [, placed] = /\[(\w+)\]/.exec(name) ?? [];
+      if (placed !== undefined) built.positional(placed, { describe: own[placed]?.describe });
+      return built;
     },
     async handler(args) {
       if (journal === undefined) throw new Error('the log is not open');
