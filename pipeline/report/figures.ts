@@ -81,15 +81,25 @@ export interface Bars {
   others: { count: number; amount: Amount; share: Ratio | null } | null;
 }
 
-/** Who moved most from the month before: at most five each way, the largest first. */
+/** What moved from the month before, each way; both sides' amounts together are the change of the total. */
 export interface Movers {
-  up: readonly Mover[];
-  down: readonly Mover[];
+  up: MovingSide;
+  down: MovingSide;
+}
+
+export interface MovingSide {
+  /** How many moved this way, and by how much in all. */
+  count: number;
+  amount: Amount;
+  /** The largest five. */
+  top: readonly Mover[];
+  others: { count: number; amount: Amount } | null;
 }
 
 export interface Mover extends Compared {
   name: string;
   file: string | null;
+  kind: 'new' | 'vanished' | 'changed';
 }
 
 /** What AWS changed of an organization's month between the fetch before and the one that is shown. */
@@ -118,7 +128,7 @@ export interface TrendMonth {
   gap: string | null;
   /** Null when it is missing. */
   amount: Amount | null;
-  /** In the order of the section's organizations, null where one has no figures of the month. */
+  /** In the order of `trendOrganizations`, null where one has no figures of the month. */
   organizations: readonly { organization: string; amount: Amount | null }[];
 }
 
@@ -141,14 +151,17 @@ export interface CurrencyFigures {
   })[];
   /** Up to 13 months, the shown one last. */
   trend: readonly TrendMonth[];
+  /** The section's organizations in their order, then those that had cost in earlier months only. */
+  trendOrganizations: readonly string[];
   /** Every service, the largest first. Σ = total. */
   services: readonly ServiceFigures[];
   topServices: Bars;
   /** Every customer, the largest first. Σ = total. */
   customers: readonly CustomerFigures[];
   topCustomers: Bars;
-  movingCustomers: Movers;
-  movingServices: Movers;
+  /** Null where the month before cannot be compared. */
+  movingCustomers: Movers | null;
+  movingServices: Movers | null;
   /** Empty where the month before cannot be compared. */
   newCustomers: readonly CustomerFigures[];
   vanishedCustomers: readonly CustomerFigures[];
@@ -206,7 +219,7 @@ export interface StatementCurrency {
   /** Every service, the largest first; what there was in the month before only stands last with 0. Σ = total. */
   services: readonly StatementService[];
   topServices: Bars;
-  movingServices: Movers;
+  movingServices: Movers | null;
   /** Up to 13 months, the shown one last; null where there are no figures, or not all of them. */
   trend: readonly { month: Month; state: State | 'missing'; amount: Amount | null }[];
   /** Null where charge types were not fetched of all its accounts. Σ = total. */
