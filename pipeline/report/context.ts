@@ -16,8 +16,16 @@ export interface ReportOptions extends GroupOptions {
   /** When the report is made. */
   made: Date;
   provisionalDays: number;
-  /** What earlier statements told otherwise of a customer's months, which are given oldest first. */
-  corrected: (customer: string, months: readonly ToldMonth[]) => figures.Correction[];
+  /**
+   * What earlier statements told otherwise of a customer's months.
+   * @param months those before, oldest first, and the shown one.
+   * @param source what the figures of the shown month were made from.
+   */
+  corrected: (
+    customer: string,
+    months: readonly ToldMonth[],
+    source: string,
+  ) => figures.Correction[];
 }
 
 /** What a month cost a customer: currency → amount. */

@@ -68,7 +68,8 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
     const missing =
       group?.accounts.filter((account) => {
         const code = names.codeOf(account);
-        return !codes.includes(code) && (isUnknown(code) || (isMissing.size > 0 && !before.has(code)));
+        const isAway = options.isPart || isMissing.size > 0;
+        return !codes.includes(code) && (isUnknown(code) || (isAway && !before.has(code)));
       }) ?? [];
     return {
       id: group?.name ?? first.account,

@@ -47,7 +47,7 @@ export interface Customer {
   id: string;
   /** As people know it: the account's name, or the group's; the id where AWS gives none. Hostile text. */
   name: string;
-  /** Statement without its folder and ending, a safe file name: `000456789012`, `acme`. */
+  /** Statement without its folder and ending, a safe file name: `000456789012`, `acme-000456789012`. */
   file: string;
   /** Its accounts' ids. */
   accounts: readonly string[];
@@ -242,6 +242,8 @@ export interface StatementFigures {
   month: Month;
   previousMonth: Month;
   made: string;
+  /** What its figures were made from, as a digest: the same until AWS was asked again. */
+  source: string;
   state: State;
   finalFrom: string;
   /** ISO 8601 instant of the oldest fetch among its accounts' figures. */

@@ -6,7 +6,6 @@ import { codeOf, makeFolder } from '../shared/files.js';
 import type { Month } from '../shared/month.js';
 import { isGone, self } from '../staging/holder.js';
 import type { Staging } from '../staging/staging.js';
-import { sha256Of } from '../staging/staging.js';
 import { monthBlock, statementBlock } from './block.js';
 import type { CustomerFigures, Look, MonthReport, OrganizationState, State } from './figures.js';
 import { monthReport } from './month-report.js';
@@ -71,13 +70,12 @@ export async function makeReports(request: ReportRequest): Promise<WrittenMonth[
 async function makeReport(request: ReportRequest, data: MonthData): Promise<WrittenMonth> {
   const { groups, provisionalDays, organizations, folder } = request;
   const { month, slices } = data.shown;
-  const source = sourceOf(data);
   const reported = new Map<Month, Reported>();
   for (const of of [...data.earlier, data.previous, data.shown])
     reported.set(of.month, await readReported(folder, of.month));
   const report = monthReport(data, {
     ...{ groups, provisionalDays, isPart: organizations !== undefined, made: request.now() },
-    corrected: (customer, months) => correctionsOf(customer, months, reported, source),
+    corrected: (customer, months, source) => correctionsOf(customer, months, reported, { month, source }),
   });
   const chosen = chooseCustomers(report, request.customers, month);
   const target = join(folder, month);
@@ -85,7 +83,7 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
     const aside = await openAside(target);
     try {
       const known = reported.get(month) ?? new Map();
-      const files = await writeFiles(request, { report, chosen, source, reported: known }, aside);
+      const files = await writeFiles(request, { report, chosen, reported: known }, aside);
       await place(aside, target, files, chosen === undefined);
       return {
         month,
@@ -112,12 +110,6 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
   }
 }
 
-/** What the figures were made from: the same as long as nothing was transformed anew. */
-function sourceOf({ shown }: MonthData): string {
-  const lines = shown.slices.map(({ organization, manifest }) => `${organization} ${manifest.source}\n`);
-  return sha256Of(new TextEncoder().encode(lines.join(''))).slice(0, 16);
-}
-
 /** The statements' files of the customers that were asked for; `undefined`: all. */
 function chooseCustomers(
   { figures }: MonthReport,
@@ -141,7 +133,6 @@ function chooseCustomers(
 interface Writing {
   report: MonthReport;
   chosen: ReadonlySet<string> | undefined;
-  source: string;
   reported: Reported;
 }
 
@@ -152,7 +143,7 @@ interface Writing {
  */
 async function writeFiles(
   { formats, look, signal }: ReportRequest,
-  { report, chosen, source, reported }: Writing,
+  { report, chosen, reported }: Writing,
   aside: string,
 ): Promise<string[]> {
   const { figures } = report;
@@ -173,7 +164,7 @@ async function writeFiles(
       const name = `${CUSTOMERS}/${statement.file}.html`;
       await add(name, renderStatement(statement, look, statementBlock(statement)));
       printed.push(name);
-      remember(reported, statement, source);
+      remember(reported, statement);
     }
     if (chosen === undefined) {
       await add(PAGE, renderMonth(figures, look, monthBlock(figures), { workbook }));

@@ -69,8 +69,7 @@ export async function readReported(folder: string, month: Month): Promise<Report
 /** The record with a statement in it that was made now. */
 export function remember(
   reported: Reported,
-  { id, made, currencies }: StatementFigures,
-  source: string,
+  { id, made, source, currencies }: StatementFigures,
 ): void {
   const last: Told = {
     ...{ made, source },
@@ -89,24 +88,23 @@ export function reportedText(month: Month, reported: Reported): string {
 }
 
 /**
- * What a customer's earlier statements told otherwise. The shown month, the last one, is held against the last
- * statement of it from other extractions; each month before it against the last statement of that month.
+ * What a customer's earlier statements told otherwise. The shown month is held against the last statement of it
+ * from other extractions; each month before it against the last statement of that month.
  * @param months what each month costs the customer now.
- * @param source the shown month's extractions.
+ * @param shown the shown month, and what its figures were made from.
  */
 export function correctionsOf(
   customer: string,
   months: readonly ToldMonth[],
   reported: ReadonlyMap<Month, Reported>,
-  source: string,
+  shown: { month: Month; source: string },
 ): Correction[] {
-  const shown = months.at(-1)?.month;
   return months.flatMap(({ month, totals }) => {
     const known = reported.get(month)?.get(customer);
     const former =
       known === undefined
         ? undefined
-        : month === shown && known.last.source === source
+        : month === shown.month && known.last.source === shown.source
           ? known.before
           : known.last;
     if (former === undefined || former === null) return [];

@@ -1,12 +1,14 @@
 import type { Units } from '../shared/money.js';
 import { divide, formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
+import { sha256Of } from '../staging/staging.js';
 import type { Cell } from './comparisons.js';
 import { barsOf, byAmount, compareTexts, compareUnits, compared, member, moversOf, noCell, shared, sumOfCells } from './comparisons.js';
 import type { Context, Services } from './context.js';
 import { chargeTypes, servicesOf, stateOf, stateOfSlices, trendMonths } from './context.js';
 import type { Entry } from './customers.js';
 import type * as figures from './figures.js';
+import type { SliceRows } from './month-rows.js';
 import type { MonthData } from './months.js';
 
 /** Every figure of a customer's statement. */
@@ -27,8 +29,9 @@ export function statementFigures(
   const states = stateOfSlices(context);
   const isFinal = own.every(({ organization }) => states.get(organization) === 'final');
   const trend = customerMonths(context, index);
+  const source = sourceOf(own);
   return {
-    ...{ month: shown.month, previousMonth: previous.month, made: month.made },
+    ...{ month: shown.month, previousMonth: previous.month, made: month.made, source },
     state: isFinal ? 'final' : 'provisional',
     finalFrom: month.finalFrom,
     fetched: fetched[0] ?? month.fetched.oldest,
@@ -50,8 +53,17 @@ export function statementFigures(
       trend.flatMap(({ month: told, totals }) =>
         totals === null ? [] : [{ month: told, totals: textTotals(data, totals) }],
       ),
+      source,
     ),
   };
+}
+
+/** The extractions that an exports' manifest names, and their contents. */
+function sourceOf(slices: readonly SliceRows[]): string {
+  const lines = slices.map(
+    ({ organization, manifest }) => `${organization} ${manifest.extraction} ${manifest.source}\n`,
+  );
+  return sha256Of(new TextEncoder().encode(lines.join(''))).slice(0, 16);
 }
 
 /** What a month cost a customer, by currency's code; null where its figures are not there, or not all of them. */
