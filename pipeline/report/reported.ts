@@ -56,7 +56,7 @@ export async function readReported(folder: string, month: Month): Promise<Report
   try {
     text = await readFile(file, 'utf8');
   } catch (cause) {
-    if (codeOf(cause) === 'ENOENT') return new Map();
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(cause) ?? '')) return new Map();
     throw fault(cause);
   }
   try {
