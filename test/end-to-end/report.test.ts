@@ -1,5 +1,6 @@
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
@@ -55,7 +56,7 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
   const { run, folder, asked } = place;
   const months = ['--from', september, '--to', october];
   const made = await run(
-    ...['run', ...months, '--detail', 'usage-type', '--by-record-type', '--report', '--json'],
+    ...(['run', ...months, '--detail', 'usage-type', '--by-record-type', '--report', '--json']),
   );
   t.is(made.code, 0, made.stderr);
   const document = JSON.parse(made.stdout) as {
@@ -100,10 +101,8 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
   await checkKills(t, folder);
 });
 
-type Check = Parameters<Parameters<typeof test>[1]>[0];
-
 /** The customers of the file, by name where they are wrong; the look. */
-async function checkSettings(t: Check, folder: string, ids: readonly string[]): Promise<void> {
+async function checkSettings(t: ExecutionContext, folder: string, ids: readonly string[]): Promise<void> {
   const config = join(folder, 'wanted.yaml');
   const report = async (yaml: string, ...args: string[]) => {
     await writeFile(config, yaml);
@@ -159,7 +158,7 @@ async function checkSettings(t: Check, folder: string, ids: readonly string[]): 
 }
 
 /** Killed anywhere, a report leaves the former files or whole new ones, and the next one clears up. */
-async function checkKills(t: Check, folder: string): Promise<void> {
+async function checkKills(t: ExecutionContext, folder: string): Promise<void> {
   const out = join(folder, 'killed');
   const args = ['report', '--out', out, '--format', 'html'];
   const steps = join(folder, 'steps');

@@ -45,6 +45,13 @@ const slices = fc
   .tuple(slice('oab'), slice('spp_ecm'), slice('internal'))
   .chain((all) => fc.subarray(all, { minLength: 1 }));
 
+interface Months {
+  now: SketchSlice[];
+  before: SketchSlice[];
+  earlier: SketchSlice[];
+  grouped: boolean;
+}
+
 const sketch: fc.Arbitrary<Sketch> = fc
   .record({
     now: slices,
@@ -52,7 +59,7 @@ const sketch: fc.Arbitrary<Sketch> = fc
     earlier: fc.oneof(fc.constant([]), slices),
     grouped: fc.boolean(),
   })
-  .map(({ now, before, earlier, grouped }) => ({
+  .map(({ now, before, earlier, grouped }: Months) => ({
     month,
     months: [now, before, earlier],
     // As it is read: whoever had figures in the month before is missing now, not gone.
