@@ -1,5 +1,5 @@
 /**
- * Imports run one way: cli → commands → run, inspect → extract, transform, load → config → staging → shared.
+ * Imports run one way: cli → commands → run, inspect, report → extract, transform, load → config → staging → shared.
  * The stages never import each other; only the demo command and the tests may see the stand-in cloud.
  */
 const rooms = '^(pipeline|extract|transform|load|fixtures|test)/';
@@ -28,11 +28,20 @@ module.exports = {
       ),
     ),
     rule(
-      'run-and-inspect-are-below-commands',
-      { path: '^pipeline/(run|inspect)/' },
+      'run-inspect-report-are-below-commands',
+      { path: '^pipeline/(run|inspect|report)/' },
       { path: '^(pipeline/(commands/|cli\\.ts$)|fixtures/|test/)' },
     ),
     rule('run-is-below-inspect', { path: '^pipeline/run/' }, { path: '^pipeline/inspect/' }),
+    // A report is made of the exports alone: it neither fetches nor asks a database.
+    stands(
+      'report-on-load',
+      'pipeline/report',
+      'load',
+      'pipeline/config',
+      'pipeline/staging',
+      'pipeline/shared',
+    ),
     rule(
       'commands-are-below-cli',
       { path: '^pipeline/commands/' },

@@ -8,6 +8,7 @@ import { demo } from './commands/demo.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
+import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { settingWords } from './config/settings.js';
@@ -40,6 +41,7 @@ const cli = yargs(words)
     '$0 <command>\n\nExact monthly AWS cost per customer account, staged, exported and loaded.',
   )
   .command(run)
+  .command(report)
   .command(prune)
   .command(reconcile)
   .command(changes)

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.js';
 import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import { settingFlags, settingWords } from '../config/settings.js';
+import { InterruptedError, PipelineError, describeError } from '../shared/errors.js';
 import type { Resume } from '../run/summary.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
@@ -20,11 +21,16 @@ export const run = command({
       describe:
         'Load a month too that has lost all its rows or accounts; without it, what is loaded of it stays',
     },
+    'report': {
+      ...off(),
+      describe: 'Make the report of each month at the end, as "pipeline report" does',
+    },
   },
   examples: [
     ['run', 'all stages for the last complete month'],
     ['run --stage extract', 'fetch only'],
     ['run --stage transform --stage load --month 2026-10', 'rebuild a staged month and load it'],
+    ['run --report', 'all stages, then pages, statements and workbook'],
   ],
   async settings(args) {
     const selection = select(args, new Date());
@@ -41,14 +47,47 @@ export const run = command({
       // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
       ...(force ? ['--force'] : []),
       ...(acceptEmpty ? ['--accept-empty'] : []),
+      ...(args.report ? ['--report'] : []),
       ...settingWords(args),
     ]);
-    return runStages({ config, selection, force, acceptEmpty }, resume, context);
+    const answer = await runStages({ config, selection, force, acceptEmpty }, resume, context);
+    return args.report && !context.signal.aborted
+      ? withReports(answer, config, selection, context)
+      : answer;
   },
 });
 
 interface RunAnswer extends Answer {
   text: () => string;
+  json: () => object;
+}
+
+/** The answer with the months' reports, or with why there are none: what was run has been run all the same. */
+async function withReports(
+  answer: RunAnswer,
+  config: Config,
+  { months, organizations }: Selection,
+  { open, signal }: Context,
+): Promise<Answer> {
+  const { makeReportsOf, reportJson, reportText } = await import('./report.js');
+  const { errorToJson } = await import('../run/summary.js');
+  try {
+    const { staging } = await open(config);
+    const chosen = { staging, months, organizations, customers: undefined, signal };
+    const written = await makeReportsOf(config, chosen);
+    return {
+      ...answer,
+      text: () => `${answer.text()}\n\n${reportText(written)}`,
+      json: () => ({ ...answer.json(), report: reportJson(written) }),
+    };
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
+    return {
+      text: () => `${answer.text()}\n\nno report: ${describeError(error)}`,
+      json: () => ({ ...answer.json(), report: { error: errorToJson(error) } }),
+      failed: true,
+    };
+  }
 }
 
 /**

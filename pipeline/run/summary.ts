@@ -91,7 +91,7 @@ function summaryLine(report: RunReport): string {
 }
 
 /** The run's result as one JSON document; amounts stay decimal texts. */
-export function reportToJson(report: RunReport, resume: Resume): unknown {
+export function reportToJson(report: RunReport, resume: Resume): object {
   return {
     runId: report.runId,
     version: report.version,

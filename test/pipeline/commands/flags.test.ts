@@ -14,7 +14,7 @@ const flagPattern = /--[a-z][a-z0-9-]*[a-z0-9](?!-)/g;
 async function* texts(): AsyncGenerator<{ file: string; text: string }> {
   for (const room of ['pipeline', 'extract', 'transform', 'load', 'fixtures']) {
     for (const name of await readdir(join(root, room), { recursive: true })) {
-      if (!name.endsWith('.ts')) continue;
+      if (!/\.tsx?$/.test(name)) continue;
       const file = join(room, name);
       const source = await readFile(join(root, file), 'utf8');
       const found: string[] = [];

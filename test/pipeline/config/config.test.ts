@@ -32,6 +32,11 @@ test('without any setting there are the defaults', (t) => {
     timeoutMs: 60_000,
     provisionalDays: 10,
     tags: {},
+    customers: [],
+    report: {
+      ...{ out: './report', formats: ['html', 'xlsx'], title: undefined, logo: undefined },
+      ...{ footer: undefined, locale: 'en', currency: 'code' },
+    },
   });
 });
 
