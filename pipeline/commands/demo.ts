@@ -1,14 +1,22 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { select } from '../config/selection.js';
+import type { Reseller } from '../../fixtures/demo/reseller.js';
+import type { Config } from '../config/config.js';
+import { stages } from '../config/selection.js';
+import type { Progress } from '../run/progress.js';
+import type { RunReport } from '../run/runner.js';
 import { UsageError, describeError } from '../shared/errors.js';
+import { lastCompleteMonth } from '../shared/month.js';
+import type { Context } from './command.js';
 import { command, off, one, pick } from './command.js';
-import { runStages } from './run.js';
 
-/** `pipeline demo`: the real run, with the real SDK clients over HTTP, against a cloud inside this process. */
+/**
+ * `pipeline demo`: half a year of real runs, with the real SDK clients over HTTP, against a cloud inside this
+ * process.
+ */
 export const demo = command({
   name: 'demo',
-  describe: 'Try it: a whole run against a local stand-in cloud; needs no account, server or key',
+  describe: 'Try it: half a year of runs against a local stand-in cloud; needs no account, server or key',
   flags: {
     folder: {
       ...one(),
@@ -21,36 +29,104 @@ export const demo = command({
   async settings(args) {
     const folder = resolve(args.folder);
     await claim(folder);
-    return { selection: select({}, new Date()), folder };
+    return { folder };
   },
-  async work({ selection, folder }, context, args) {
+  async work({ folder }, context, args) {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
-    const { demoData } = await import('../../fixtures/demo/data.js');
+    const { reseller } = await import('../../fixtures/demo/reseller.js');
     const { resolveConfig } = await import('../config/config.js');
     const { quoted } = await import('../shared/commands.js');
-    const cloud = await startCloud({ data: demoData({ months: selection.months }) });
+    const { formatReport, reportToJson } = await import('../run/summary.js');
+    const now = new Date();
+    const { data, visits, arrive } = reseller(lastCompleteMonth(now), now);
+    const cloud = await startCloud({ data });
     try {
       isolate(process.env, cloud.environment);
       const staging = resolve(folder, 'staging');
       const file = resolve(folder, 'billing.sqlite');
       const config = resolveConfig(
-        { staging, database: `sqlite:${file}` },
+        { 'staging': staging, 'database': `sqlite:${file}`, 'by-record-type': true },
         process.env,
         {},
-        {
-          organizations: true,
-          database: true,
-        },
+        { organizations: true, database: true },
       );
+      const runs = await live({ visits, arrive, config, force: args.force }, context);
       const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
-      const answer = await runStages({ config, selection, force: args.force }, resume, context);
-      if (answer.failed || context.signal.aborted) return answer;
-      return { ...answer, text: () => `${answer.text()}\n${guide(staging, file)}` };
+      const [last, ...before] = runs.toReversed();
+      if (last === undefined) throw new Error('the demo has no month');
+      const failed = isFailed(last);
+      const isWhole = !failed && !context.signal.aborted;
+      return {
+        text: () =>
+          [
+            formatReport(last, resume),
+            ...(isWhole ? [told(before.toReversed()), guide(staging, file)] : []),
+          ].join('\n'),
+        json: () => ({ runs: runs.map((run) => reportToJson(run, resume)) }),
+        failed,
+      };
     } finally {
       await cloud.close();
     }
   },
 });
+
+/**
+ * Runs the pipeline day after day, as whoever has used it for half a year did; ends early where a run fails or is
+ * stopped.
+ * @returns the runs, oldest first.
+ */
+async function live(
+  { visits, arrive, config, force }: Pick<Reseller, 'visits' | 'arrive'> & { config: Config; force: boolean },
+  { log, signal, progress: show }: Context,
+): Promise<RunReport[]> {
+  const { run } = await import('../run/runner.js');
+  const { extractionName } = await import('../staging/layout.js');
+  const progress = await show();
+  const runs: RunReport[] = [];
+  for (const visit of visits) {
+    arrive(visit);
+    const { month, organizations, since, day } = visit;
+    const began = Date.now();
+    // What AWS has changed since a visit is fetched where it was not yet: a second demo pays for nothing.
+    const isOutdated = (extraction: string | undefined): boolean =>
+      since !== undefined &&
+      extraction !== undefined &&
+      extraction >= extractionName(since) &&
+      extraction < extractionName(new Date(since.getTime() + HOUR));
+    const changed = runs.some(({ tasks }) =>
+      tasks.some((task) => task.month === month && isOutdated(task.outcome?.extraction)),
+    );
+    const isLast = visit === visits.at(-1);
+    const label = `${month}  ${day.toISOString().slice(0, 10)}`;
+    const shown = isLast ? undefined : progress.begin(`${label}  ${(organizations ?? ['every organization']).join(', ')}`);
+    const report = await run({
+      config,
+      selection: { months: [month], organizations, stages },
+      force: force || changed,
+      signal,
+      log,
+      progress: isLast ? progress : withoutTasks(progress),
+      now: () => new Date(day.getTime() + Date.now() - began),
+    });
+    shown?.end(isFailed(report) ? 'failed' : `${report.seconds.toFixed(1)} s`);
+    runs.push(report);
+    if (isFailed(report) || signal.aborted) break;
+  }
+  return runs;
+}
+
+/** A run takes no longer. */
+const HOUR = 3_600_000;
+
+/** The same without the lines of tasks, of which there are too many to read. */
+function withoutTasks(progress: Progress): Progress {
+  return { ...progress, begin: () => ({ update: () => undefined, end: () => undefined }) };
+}
+
+function isFailed({ tasks }: RunReport): boolean {
+  return tasks.some(({ state }) => state === 'failed');
+}
 
 /** The file by which the demo knows a folder of its own. */
 const MARK = '.pipeline-demo';
@@ -92,6 +168,15 @@ function isolate(env: NodeJS.ProcessEnv, demoEnvironment: Readonly<Record<string
   );
 }
 
+/** What the runs before the last one did, in one line. */
+function told(runs: readonly RunReport[]): string {
+  const tasks = runs.flatMap((run) => run.tasks);
+  const months = [...new Set(tasks.map(({ month }) => month))].sort();
+  const count = tasks.filter(({ state }) => state === 'unchanged').length;
+  const seconds = runs.reduce((sum, run) => sum + run.seconds, 0);
+  return `before it ${months[0]} to ${months.at(-1)}: ${tasks.length - count} done, ${count} unchanged; ${costOf(tasks)}; ${seconds.toFixed(1)} s`;
+}
+
 function guide(staging: string, database: string): string {
   return `
 Where it lies
@@ -100,7 +185,7 @@ Where it lies
   CSV exports      ${staging}/csv
   database         ${database}
 
-What to open
+What to look into
   duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
   sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"`;
 }
