@@ -26,7 +26,7 @@ interface Block {
 }
 
 function blockOf(page: string): Block {
-  const [, json = ''] = /<script type="application\/json" id="figures">([^<]*)<\/script>/.exec(page) ?? [];
+  const [, json = ''] = /<script id="figures" type="application\/json">([^<]*)<\/script>/.exec(page) ?? [];
   return JSON.parse(json) as Block;
 }
 
@@ -80,7 +80,7 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
     for (const [name, amount] of pairs) t.is(amount, expected.get(name) ?? '0', name);
     for (const name of expected.keys()) t.true(pairs.some(([one]) => one === name), name);
   }
-  t.is(usd.total, (await parquetSums(place, "'all'")).get('all'));
+  t.is((await parquetSums(place, "'all'")).get('all'), usd.total);
   const statements = await readdir(join(folder, 'report/2026-10/customers'));
   t.deepEqual(statements.sort(), usd.customers.map(([id]) => `${id}.html`).sort());
   for (const [id, amount] of usd.customers) {
@@ -142,7 +142,7 @@ async function checkSettings(t: ExecutionContext, folder: string, ids: readonly 
     [['--format', 'docx'], /--format.*is no list of html, xlsx, pdf/],
     [['--customer', '999999999999'], /there is no customer 999999999999 in 2026-10/],
     [['--customer', one, '--format', 'xlsx'], /--customer goes with the formats/],
-    [['--organization', 'nobody'], /nothing is staged of nobody/],
+    [['--organization', 'nobody'], /staged of nobody/],
   ] as const) {
     const { code, stderr } = await report('', ...args);
     t.regex(stderr, message);
