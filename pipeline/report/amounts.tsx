@@ -14,8 +14,10 @@ export interface Format {
   exact(amount: Amount, currency: string): string;
   /** Rounded, with the currency as the settings want it: `1,234.50 USD`, `$1,234.50`. */
   money(amount: Amount, currency: string): string;
-  /** A tick of an axis, or what stands on a bar: `50K`. Of a float: for reading alone. */
+  /** What stands on a bar: `317K`. Of a float: for reading alone. */
   short(amount: number): string;
+  /** A tick of an axis: `50K`. */
+  tick(amount: number): string;
   /** A quantity or a price: up to eight decimals. */
   plain(decimal: string): string;
   /** `11.8%`. */
@@ -29,18 +31,29 @@ const MINUS = '\u2212';
 const decimal = (text: string): Intl.StringNumericLiteral => text as Intl.StringNumericLiteral;
 
 /** @throws {RangeError} when the locale is none. */
-export function formatOf({ locale, currency: notation }: Pick<Look, 'locale' | 'currency'>): Format {
+export function formatOf({
+  locale,
+  currency: notation,
+}: Pick<Look, 'locale' | 'currency'>): Format {
   const numbers = (options: Intl.NumberFormatOptions): Intl.NumberFormat =>
     new Intl.NumberFormat(locale, options);
-  const two = { minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: 'negative' } as const;
+  const two = {
+    minimumFractionDigits: 2,
+    maximumFractionDigits: 2,
+    signDisplay: 'negative',
+  } as const;
   const rounded = numbers(two);
   const zero = rounded.format(0);
   const signed = numbers({ ...two, signDisplay: 'exceptZero' });
   const exact = numbers({ ...two, maximumFractionDigits: 18 });
   const plain = numbers({ maximumFractionDigits: 8 });
   const percent = numbers({ style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
-  const percentOfMany = numbers({ style: 'percent', maximumFractionDigits: 0 });
-  const short = numbers({ notation: 'compact', maximumSignificantDigits: 3 });
+  const short = numbers({
+    notation: 'compact',
+    minimumSignificantDigits: 3,
+    maximumSignificantDigits: 3,
+  });
+  const tick = numbers({ notation: 'compact', maximumSignificantDigits: 3 });
   const count = numbers({});
   const symbols = new Map<string, Intl.NumberFormat>();
   const symbol = (currency: string): Intl.NumberFormat => {
@@ -62,9 +75,9 @@ export function formatOf({ locale, currency: notation }: Pick<Look, 'locale' | '
           : `${rounded.format(decimal(amount))} ${currency}`,
       ),
     short: (amount) => minus(short.format(amount)),
+    tick: (amount) => minus(tick.format(amount)),
     plain: (text) => minus(plain.format(decimal(text))),
-    percent: (ratio) =>
-      minus((Math.abs(Number(ratio)) < 10 ? percent : percentOfMany).format(decimal(ratio))),
+    percent: (ratio) => minus(percent.format(decimal(ratio))),
     count: (number) => count.format(number),
   };
 }
@@ -94,7 +107,11 @@ export function directionOf(change: Amount, format: Format): 'up' | 'down' | 'sa
 }
 
 /** A change with its sign. Null, where there is nothing to compare with, is a dash. */
-export function Change({ amount, currency, format }: Omit<AmountProps, 'amount'> & { amount: Amount | null }): JSX.Element {
+export function Change({
+  amount,
+  currency,
+  format,
+}: Omit<AmountProps, 'amount'> & { amount: Amount | null }): JSX.Element {
   if (amount === null) return <Nothing />;
   return (
     <data value={amount} title={format.exact(amount, currency)}>
@@ -103,18 +120,18 @@ export function Change({ amount, currency, format }: Omit<AmountProps, 'amount'>
   );
 }
 
-/** The change in words: `up 4.2%`, `down 3.0%`, `same`, `new`, `gone`. */
-export function changeWords(
-  compared: Compared,
-  format: Format,
-): string {
+/** The change in words: `up 4.2%`, `up >1,000.0%`, `down 3.0%`, `same`, `new`, `gone`. */
+export function changeWords(compared: Compared, format: Format): string {
   if (compared.change === null) return '';
   const direction = directionOf(compared.change, format);
   if (direction === 'same') return direction;
   if (Number(compared.previous) === 0) return 'new';
   if (Number(compared.amount) === 0) return 'gone';
   if (compared.ratio === null) return direction;
-  return `${direction} ${format.percent(compared.ratio.replace('-', ''))}`;
+  const ratio = compared.ratio.replace('-', '');
+  // Many times as much as nearly nothing tells nothing in percent.
+  if (Number(ratio) >= 10) return `${direction} >${format.percent('10')}`;
+  return `${direction} ${format.percent(ratio)}`;
 }
 
 /** The one amount that matters most, with its currency. */
@@ -130,7 +147,11 @@ export function Sum({ amount, currency, format }: AmountProps): JSX.Element {
 }
 
 /** `+265.10 (up 0.1%)`. */
-export function SinceLast({ compared, currency, format }: Omit<AmountProps, 'amount'> & { compared: Compared }): JSX.Element {
+export function SinceLast({
+  compared,
+  currency,
+  format,
+}: Omit<AmountProps, 'amount'> & { compared: Compared }): JSX.Element {
   if (compared.change === null) return <span class="mute">nothing to compare with</span>;
   return (
     <>
@@ -149,7 +170,20 @@ export function Nothing(): JSX.Element {
   );
 }
 
-const monthNames = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
+const monthNames = [
+  'January',
+  'February',
+  'March',
+  'April',
+  'May',
+  'June',
+  'July',
+  'August',
+  'September',
+  'October',
+  'November',
+  'December',
+];
 
 /** `October 2026`. */
 export function monthName(month: Month): string {

@@ -8,9 +8,6 @@ import type { Amount, State } from './figures.js';
 /** Steps of the accent's lightness; what has none left is step 0, grey. */
 export const STEPS = 5;
 
-/** Step of the accent of each organization, by its place; past the last step they are grey. */
-export const stepOf = (index: number): number => (index < STEPS ? index + 1 : 0);
-
 /** One month of a chart: its parts stand on each other, the negative ones below zero. */
 export interface ChartMonth {
   month: Month;
@@ -44,7 +41,13 @@ const WIDTH = 100;
  * Months as bars from zero. Heights are pixels and widths percent: one drawing serves screen, phone
  * and paper. Provisional months are hatched, missing ones named in their place.
  */
-export function MonthsChart({ months, currency, height, label, format }: MonthsChartProps): JSX.Element {
+export function MonthsChart({
+  months,
+  currency,
+  height,
+  label,
+  format,
+}: MonthsChartProps): JSX.Element {
   const stacks = months.map((month) => stack(month));
   const x = scaleBand(
     months.map(({ month }) => month),
@@ -58,7 +61,9 @@ export function MonthsChart({ months, currency, height, label, format }: MonthsC
   y.nice(4);
   const ticks = y.ticks(4);
   const last = months.at(-1)?.month;
-  const size = TOP + height + FOOT;
+  // What is below zero has its amount below it.
+  const foot = TOP + height + (stacks.some(isBelowZero) ? 18 : 0);
+  const size = foot + FOOT;
   return (
     <div class="chart" role="img" aria-label={label}>
       <svg width={GUTTER} height={size} aria-hidden="true">
@@ -67,7 +72,7 @@ export function MonthsChart({ months, currency, height, label, format }: MonthsC
         </text>
         {ticks.map((tick) => (
           <text key={tick} x={GUTTER - 10} y={TOP + y(tick) + 4} text-anchor="end">
-            {format.short(tick)}
+            {format.tick(tick)}
           </text>
         ))}
       </svg>
@@ -84,7 +89,7 @@ export function MonthsChart({ months, currency, height, label, format }: MonthsC
             width={x.bandwidth()}
             step={x.step()}
             y={(value) => TOP + y(value)}
-            foot={TOP + height}
+            foot={foot}
             isFirst={index === 0}
             isDim={(months.length - 1 - index) % 3 !== 0}
             isLast={month.month === last}
@@ -119,6 +124,8 @@ function stack({ parts }: ChartMonth): Stacked {
   return { bars, low, high };
 }
 
+const isBelowZero = ({ low, high }: Stacked): boolean => high === 0 && low < 0;
+
 interface MonthBarsProps {
   month: ChartMonth;
   stacked: Stacked;
@@ -142,7 +149,6 @@ function MonthBars(props: MonthBarsProps): JSX.Element {
   const middle = `${left + width / 2}%`;
   const year = month.month.slice(0, 4);
   const emphasis = props.isLast ? 'now' : props.isDim ? 'dim' : undefined;
-  const isBelow = stacked.high === 0 && stacked.low < 0;
   return (
     <g class="month">
       <title>{describe(month, props.currency, format)}</title>
@@ -162,10 +168,10 @@ function MonthBars(props: MonthBarsProps): JSX.Element {
           {...between(y(bar.from), y(bar.to))}
         />
       ))}
-      {month.total !== null && (
+      {month.total !== null && Number(month.total) !== 0 && (
         <text
           x={middle}
-          y={isBelow ? y(stacked.low) + 15 : y(stacked.high) - 6}
+          y={isBelowZero(stacked) ? y(stacked.low) + 15 : y(stacked.high) - 6}
           text-anchor="middle"
           class={emphasis}
         >
@@ -194,7 +200,10 @@ function MonthBars(props: MonthBarsProps): JSX.Element {
 function between(a: number, b: number): { y: number; height: number } {
   const height = Math.abs(a - b);
   // What is there at all is seen.
-  return { y: Math.min(a, b), height: height === 0 ? 0 : Math.max(height > 3 ? height - 1 : height, 1) };
+  return {
+    y: Math.min(a, b),
+    height: height === 0 ? 0 : Math.max(height > 3 ? height - 1 : height, 1),
+  };
 }
 
 /** A month in words and with exact amounts. */
@@ -234,7 +243,13 @@ export function Hatchings(): JSX.Element {
 }
 
 /** A small square in the colour of a step, as the chart shows it. */
-export function Swatch({ step, isHatched = false }: { step: number; isHatched?: boolean }): JSX.Element {
+export function Swatch({
+  step,
+  isHatched = false,
+}: {
+  step: number;
+  isHatched?: boolean;
+}): JSX.Element {
   return (
     <svg class="swatch" width="10" height="10" aria-hidden="true">
       <rect class={`${isHatched ? 'h' : 'f'}${step}`} width="10" height="10" rx="1" />
@@ -242,39 +257,37 @@ export function Swatch({ step, isHatched = false }: { step: number; isHatched?: 
   );
 }
 
-/** The least and the greatest of amounts that bars are drawn of, zero among them. */
-export interface Extent {
-  low: number;
-  high: number;
-}
-
-export function extentOf(amounts: readonly Amount[]): Extent {
-  const values = amounts.map(Number);
+/** The longest bar of a list. */
+export function longestOf(amounts: readonly Amount[]): number {
   // Not by spreading: a list may be longer than a call has arguments.
-  return {
-    low: values.reduce((low, value) => Math.min(low, value), 0),
-    high: values.reduce((high, value) => Math.max(high, value), 0),
-  };
+  return amounts.reduce((most, amount) => Math.max(most, Math.abs(Number(amount))), 0);
 }
 
-/** A bar beside its number: from zero, to the left when negative. */
-export function RowBar({ amount, extent, step }: { amount: Amount; extent: Extent; step: number }): JSX.Element {
-  const span = extent.high - extent.low || 1;
-  const zero = (-extent.low / span) * 100;
-  const length = (Math.abs(Number(amount)) / span) * 100;
-  const start = amount.startsWith('-') ? zero - length : zero;
+/**
+ * A bar behind a row's words, from zero at the left. The number beside it says how much, and its sign and
+ * word what the grey of an amount below zero shows.
+ */
+export function RowBar({
+  amount,
+  longest,
+  isFaint = amount.startsWith('-'),
+}: RowBarProps): JSX.Element | null {
+  const length = Math.abs(Number(amount)) / (longest || 1);
+  if (length === 0) return null;
   return (
-    <svg class="bar" width="100%" height="6" aria-hidden="true">
-      <rect class="track" width="100%" height="100%" rx="2" />
-      {length > 0 && (
-        <rect
-          class={`f${step}`}
-          x={`${start.toFixed(2)}%`}
-          width={`${Math.max(length, 0.2).toFixed(2)}%`}
-          height="100%"
-          rx="1"
-        />
-      )}
+    <svg class="bar" width="100%" height="100%" aria-hidden="true">
+      <rect
+        class={isFaint ? 't2' : 't1'}
+        width={`${Math.max(length * 100, 0.2).toFixed(2)}%`}
+        height="100%"
+        rx="3"
+      />
     </svg>
   );
+}
+
+interface RowBarProps {
+  amount: Amount;
+  longest: number;
+  isFaint?: boolean;
 }

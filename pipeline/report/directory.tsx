@@ -27,7 +27,8 @@ export function CustomerName({ customer }: { customer: CustomerFigures }): JSX.E
   );
 }
 
-const statementOf = ({ file }: { file: string }): string => `customers/${encodeURIComponent(file)}.html`;
+const statementOf = ({ file }: { file: string }): string =>
+  `customers/${encodeURIComponent(file)}.html`;
 
 function idOf({ id, accounts }: CustomerFigures): string {
   return accounts.length > 1 ? `${accounts.length} accounts` : (accounts[0] ?? id);
@@ -81,7 +82,7 @@ function ComparedHeads({ figures }: { figures: MonthFigures }): JSX.Element {
         Change
       </th>
       <th scope="col" class="n">
-        Way
+        In percent
       </th>
       <th scope="col" class="n away">
         Share
@@ -91,7 +92,15 @@ function ComparedHeads({ figures }: { figures: MonthFigures }): JSX.Element {
 }
 
 /** The last row of a table of all; how many cells of a row stand between its name and its amounts. */
-function TotalRow({ section, format, between }: { section: CurrencyFigures; format: Format; between: number }): JSX.Element {
+function TotalRow({
+  section,
+  format,
+  between,
+}: {
+  section: CurrencyFigures;
+  format: Format;
+  between: number;
+}): JSX.Element {
   const { total, currency } = section;
   return (
     <tfoot>
@@ -100,7 +109,11 @@ function TotalRow({ section, format, between }: { section: CurrencyFigures; form
           Total
         </th>
         <td class="n away">
-          {total.previous === null ? <Nothing /> : <Money amount={total.previous} currency={currency} format={format} />}
+          {total.previous === null ? (
+            <Nothing />
+          ) : (
+            <Money amount={total.previous} currency={currency} format={format} />
+          )}
         </td>
         <td class="n this">
           <Money amount={total.amount} currency={currency} format={format} />

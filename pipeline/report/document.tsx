@@ -75,7 +75,13 @@ export function Brand({ look }: { look: Look }): ComponentChildren {
 }
 
 /** What is said below each page. */
-export function Foot({ look, children }: { look: Look; children: ComponentChildren }): ComponentChildren {
+export function Foot({
+  look,
+  children,
+}: {
+  look: Look;
+  children: ComponentChildren;
+}): ComponentChildren {
   return (
     <footer>
       <button type="button" class="plain exact" aria-pressed="false" hidden>
@@ -89,8 +95,9 @@ export function Foot({ look, children }: { look: Look; children: ComponentChildr
 
 /** How final figures are, in a word. */
 export function StatePill({ state }: { state: OrganizationState['state'] }): JSX.Element {
-  const word = { final: 'Final', provisional: 'Provisional', stale: 'Stale', missing: 'Missing' }[state];
+  const word = { final: 'Final', provisional: 'Provisional', stale: 'Stale', missing: 'Missing' }[
+    state
+  ];
   const kind = { final: '', provisional: ' provisional', stale: ' warn', missing: ' warn' }[state];
   return <span class={`pill${kind}`}>{word}</span>;
 }
-

@@ -1,8 +1,8 @@
 import type { ComponentChildren, JSX } from 'preact';
 import type { Format } from './amounts.js';
 import { Change, changeWords, counted, Money } from './amounts.js';
-import { extentOf, RowBar } from './charts.js';
-import type { Amount, Bars, Movers, Ratio } from './figures.js';
+import { longestOf, RowBar } from './charts.js';
+import type { Bars, Charges, Movers, Ratio } from './figures.js';
 
 /** What lists of one currency write their numbers with. */
 export interface Units {
@@ -18,11 +18,11 @@ export function Percent({ ratio, format }: { ratio: Ratio | null; format: Format
   return <>{ratio === null ? '' : <data value={ratio}>{format.percent(ratio)}</data>}</>;
 }
 
-/** The largest, each with a bar below its line, so that neither a long name nor its number gives way. */
+/** The largest, each with its bar behind it, so that neither a long name nor its number gives way. */
 export function BarList(props: Units & { bars: Bars; label: string; nameOf: Naming }): JSX.Element {
   const { bars, currency, format, label, nameOf } = props;
   const { others } = bars;
-  const extent = extentOf([...bars.bars, ...(others === null ? [] : [others])].map(({ amount }) => amount));
+  const longest = longestOf(bars.bars.map(({ amount }) => amount));
   return (
     <table class="bars" aria-label={label}>
       <tbody>
@@ -30,7 +30,7 @@ export function BarList(props: Units & { bars: Bars; label: string; nameOf: Nami
           <tr key={bar.file ?? bar.name}>
             <th scope="row">
               {nameOf(bar)}
-              <RowBar amount={bar.amount} extent={extent} step={1} />
+              <RowBar amount={bar.amount} longest={longest} />
             </th>
             <td class="n">
               <Money amount={bar.amount} currency={currency} format={format} />
@@ -42,10 +42,7 @@ export function BarList(props: Units & { bars: Bars; label: string; nameOf: Nami
         ))}
         {others !== null && (
           <tr class="rest">
-            <th scope="row">
-              {counted(others.count, 'other', format)} together
-              <RowBar amount={others.amount} extent={extent} step={0} />
-            </th>
+            <th scope="row">{counted(others.count, 'other', format)} together</th>
             <td class="n">
               <Money amount={others.amount} currency={currency} format={format} />
             </td>
@@ -61,25 +58,24 @@ export function BarList(props: Units & { bars: Bars; label: string; nameOf: Nami
 
 /** What went one way, the largest five and all others; one scale serves both ways. */
 export function MoverList(
-  props: Units & { movers: Movers; way: 'up' | 'down'; label: string; nameOf: Naming },
+  props: Units & { movers: Movers; way: 'up' | 'down'; of: 'customer' | 'service'; nameOf: Naming },
 ): JSX.Element {
-  const { movers, way, currency, format, label, nameOf } = props;
+  const { movers, way, of, currency, format, nameOf } = props;
   const { count, amount, top, others } = movers[way];
-  const lengthOf = (change: Amount | null): Amount => (change ?? '0').replace('-', '');
-  const longest = extentOf([...movers.up.top, ...movers.down.top].map(({ change }) => lengthOf(change)));
+  const longest = longestOf(
+    [...movers.up.top, ...movers.down.top].map(({ change }) => change ?? '0'),
+  );
   return (
-    <table class="bars" aria-label={label}>
+    <table class="bars" aria-label={`Largest of ${of}s that went ${way}`}>
       <thead>
         <tr class="group">
           <th scope="col">
-            {way === 'up' ? 'Up' : 'Down'} <span class="mute">{format.count(count)}</span>
+            {way === 'up' ? 'Up' : 'Down'} <small>{counted(count, of, format)}</small>
           </th>
           <th scope="col" class="n">
             {count > 0 && <Change amount={amount} currency={currency} format={format} />}
           </th>
-          <th scope="col" class="n mute">
-            {way}
-          </th>
+          <td />
         </tr>
       </thead>
       <tbody>
@@ -87,7 +83,7 @@ export function MoverList(
           <tr key={mover.file ?? mover.name}>
             <th scope="row">
               {nameOf(mover)}
-              <RowBar amount={lengthOf(mover.change)} extent={longest} step={way === 'up' ? 1 : 3} />
+              <RowBar amount={mover.change ?? '0'} longest={longest} />
             </th>
             <td class="n">
               <Change amount={mover.change} currency={currency} format={format} />
@@ -101,7 +97,7 @@ export function MoverList(
             <td class="n">
               <Change amount={others.amount} currency={currency} format={format} />
             </td>
-            <td class="n mute">{way}</td>
+            <td />
           </tr>
         )}
       </tbody>
@@ -109,13 +105,40 @@ export function MoverList(
   );
 }
 
+/** What charge types make of the whole, apart: usage, tax, support, credits, refunds. */
+export function Parts(props: Units & { parts: Charges['types'] }): JSX.Element {
+  const { parts, currency, format } = props;
+  return (
+    <dl class="parts">
+      {parts.map(({ type, amount, share }) => (
+        <div key={type}>
+          <dt>{type}</dt>
+          <dd>
+            <b>
+              <Money amount={amount} currency={currency} format={format} />
+            </b>{' '}
+            <small>
+              <Percent ratio={share} format={format} />
+            </small>
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
 /** The field that searches a table; shown by the script that makes it work. */
 export function Find({ table, what }: { table: string; what: string }): JSX.Element {
   return (
     <div class="find" data-finds={table} hidden>
-      <input type="search" aria-label={what} placeholder={`${what} (press /)`} autocomplete="off" spellcheck={false} />
+      <input
+        type="search"
+        aria-label={what}
+        placeholder={`${what} (press /)`}
+        autocomplete="off"
+        spellcheck={false}
+      />
       <output class="mute small" />
     </div>
   );
 }
-

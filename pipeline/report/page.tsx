@@ -13,18 +13,18 @@ import {
   SinceLast,
   Sum,
 } from './amounts.js';
-import { stepOf, Swatch } from './charts.js';
+import { Swatch } from './charts.js';
 import type { DirectoryProps } from './directory.js';
 import { CustomerName, Customers, Services } from './directory.js';
 import { Brand, Foot, renderDocument, StatePill } from './document.js';
 import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
 import type { Naming, Units } from './lists.js';
-import { BarList, MoverList } from './lists.js';
-import { Trend } from './trend.js';
+import { BarList, MoverList, Parts } from './lists.js';
+import { stepsOf, Trend } from './trend.js';
 import { Trust } from './trust.js';
 
 /** New or vanished customers that are named before the table of all has to be asked. */
-const FEW = 8;
+const FEW = 5;
 
 /**
  * The month's page, for the billing team: can the month be trusted, how much, who and what moved, where it
@@ -71,7 +71,13 @@ export function renderMonth(
           </div>
           <div class="answer">
             {figures.currencies.map(({ currency, total }) => (
-              <Total key={currency} total={total} currency={currency} figures={figures} format={format} />
+              <Total
+                key={currency}
+                total={total}
+                currency={currency}
+                figures={figures}
+                format={format}
+              />
             ))}
           </div>
         </header>
@@ -90,8 +96,8 @@ export function renderMonth(
         <Foot look={look}>
           <p>
             Amounts are shown with two decimals; the exact ones are in their titles
-            {beside.workbook === null ? '' : ' and in the workbook'}. Sums are made of exact amounts and
-            then rounded, so shown amounts may differ from them in the last digit.
+            {beside.workbook === null ? '' : ' and in the workbook'}. Sums are made of exact amounts
+            and then rounded, so shown amounts may differ from them in the last digit.
           </p>
           <p>
             Compared with {monthName(figures.previousMonth)}. Months are in UTC. Made{' '}
@@ -105,8 +111,12 @@ export function renderMonth(
 
 /** `4 organizations, 287 customers, 49 services`. */
 function scale(figures: MonthFigures, format: Format): string {
-  const customers = new Set(figures.currencies.flatMap((one) => one.customers.map(({ file }) => file)));
-  const services = new Set(figures.currencies.flatMap((one) => one.services.map(({ service }) => service)));
+  const customers = new Set(
+    figures.currencies.flatMap((one) => one.customers.map(({ file }) => file)),
+  );
+  const services = new Set(
+    figures.currencies.flatMap((one) => one.services.map(({ service }) => service)),
+  );
   return [
     counted(figures.organizations.length, 'organization', format),
     counted(customers.size, 'customer', format),
@@ -158,25 +168,58 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
           <>
             <div class="two">
               <div>
-                <h3>Customers</h3>
-                <MoverList {...units} movers={movingCustomers} way="up" label="Customers that went up" nameOf={nameOf} />
-                <MoverList {...units} movers={movingCustomers} way="down" label="Customers that went down" nameOf={nameOf} />
+                <h3 class="bars-title">Customers</h3>
+                <MoverList
+                  {...units}
+                  movers={movingCustomers}
+                  way="up"
+                  of="customer"
+                  nameOf={nameOf}
+                />
+                <MoverList
+                  {...units}
+                  movers={movingCustomers}
+                  way="down"
+                  of="customer"
+                  nameOf={nameOf}
+                />
               </div>
               <div>
-                <h3>Services</h3>
-                <MoverList {...units} movers={movingServices} way="up" label="Services that went up" nameOf={nameOf} />
-                <MoverList {...units} movers={movingServices} way="down" label="Services that went down" nameOf={nameOf} />
+                <h3 class="bars-title">Services</h3>
+                <MoverList
+                  {...units}
+                  movers={movingServices}
+                  way="up"
+                  of="service"
+                  nameOf={nameOf}
+                />
+                <MoverList
+                  {...units}
+                  movers={movingServices}
+                  way="down"
+                  of="service"
+                  nameOf={nameOf}
+                />
               </div>
             </div>
             {newCustomers.length + vanishedCustomers.length > 0 && (
               <div class="two arrivals">
-                <Arrivals {...units} title="New" customers={newCustomers} amountOf={({ amount }) => amount} />
-                <Arrivals
-                  {...units}
-                  title="Gone"
-                  customers={vanishedCustomers}
-                  amountOf={({ previous: before }) => before ?? '0'}
-                />
+                {newCustomers.length > 0 && (
+                  <Arrivals
+                    {...units}
+                    title="New"
+                    customers={newCustomers}
+                    amountOf={({ amount }) => amount}
+                  />
+                )}
+                {vanishedCustomers.length > 0 && (
+                  <Arrivals
+                    {...units}
+                    title="Gone"
+                    customers={vanishedCustomers}
+                    amountOf={({ previous: before }) => before ?? '0'}
+                  />
+                )}
               </div>
             )}
           </>
@@ -186,38 +229,38 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
       <section>
         <div class="head">
           <h2>Where it went</h2>
-          <span class="mute small">
-            {currency}, and share of the total
-          </span>
+          <span class="mute small">{currency}, and share of the total</span>
         </div>
         <div class="two">
           <div>
-            <h3>Services</h3>
-            <BarList {...units} bars={section.topServices} label="Largest services" nameOf={nameOf} />
+            <h3 class="bars-title">Services</h3>
+            <BarList
+              {...units}
+              bars={section.topServices}
+              label="Largest services"
+              nameOf={nameOf}
+            />
           </div>
           <div>
-            <h3>Customers</h3>
-            <BarList {...units} bars={section.topCustomers} label="Largest customers" nameOf={nameOf} />
+            <h3 class="bars-title">Customers</h3>
+            <BarList
+              {...units}
+              bars={section.topCustomers}
+              label="Largest customers"
+              nameOf={nameOf}
+            />
           </div>
         </div>
         {charges !== null && (
-          <div class="two charges">
-            <div>
-              <h3>Charge types</h3>
-              <BarList
-                {...units}
-                bars={{
-                  bars: charges.types.map(({ type, ...rest }) => ({ name: type, file: null, ...rest })),
-                  others: null,
-                }}
-                label="Cost by charge type"
-                nameOf={nameOf}
-              />
-              {charges.without.length > 0 && (
-                <p class="mute small">Without {charges.without.join(', ')}: charge types were not fetched of it.</p>
-              )}
-            </div>
-          </div>
+          <>
+            <Parts {...units} parts={charges.types} />
+            {charges.without.length > 0 && (
+              <p class="mute small">
+                Charge types were not fetched of {charges.without.join(', ')}; its cost is in none
+                of these.
+              </p>
+            )}
+          </>
         )}
       </section>
       <Customers section={section} number={number} figures={figures} format={format} />
@@ -226,29 +269,43 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
   );
 }
 
-function Organizations({ section, figures, format }: Omit<DirectoryProps, 'number'>): JSX.Element {
-  const states = new Map(figures.organizations.map((one) => [one.organization, one]));
+/** The organizations' sums; where there is but one, the total has said it. */
+function Organizations({
+  section,
+  figures,
+  format,
+}: Omit<DirectoryProps, 'number'>): JSX.Element | null {
+  const states = new Map(figures.organizations.map((one) => [one.organization, one.state]));
+  const steps = stepsOf(section);
+  const shown = section.organizations.filter(
+    ({ organization, amount }) => amount === null || steps.has(organization),
+  );
+  if (shown.length < 2) return null;
   return (
     <section aria-label="Organizations" class="orgs">
-      {section.organizations.map((one, index) => {
-        const state = states.get(one.organization)?.state ?? 'missing';
+      {shown.map(({ organization, amount, ...rest }) => {
+        const state = states.get(organization) ?? figures.state;
         return (
-          <div key={one.organization}>
+          <div key={organization}>
             <div class="name">
-              <Swatch step={stepOf(index)} />
-              <span>{one.organization}</span>
+              <Swatch step={steps.get(organization) ?? 0} />
+              <span>{organization}</span>
               {state !== figures.state && <StatePill state={state} />}
             </div>
             <div class="amount">
-              {one.amount === null ? (
+              {amount === null ? (
                 <Nothing />
               ) : (
-                <Money amount={one.amount} currency={section.currency} format={format} />
+                <Money amount={amount} currency={section.currency} format={format} />
               )}
             </div>
             <div class="small">
-              {one.amount !== null && (
-                <SinceLast compared={{ ...one, amount: one.amount }} currency={section.currency} format={format} />
+              {amount !== null && (
+                <SinceLast
+                  compared={{ amount, ...rest }}
+                  currency={section.currency}
+                  format={format}
+                />
               )}
             </div>
           </div>
@@ -268,10 +325,10 @@ function Arrivals(
   const { title, customers, amountOf, currency, format } = props;
   return (
     <div>
-      <h3>
+      <h3 class="bars-title">
         {title}: {counted(customers.length, 'customer', format)}
       </h3>
-      <table aria-label={`${title} customers`}>
+      <table class="bars" aria-label={`${title} customers`}>
         <tbody>
           {customers.slice(0, FEW).map((customer) => (
             <tr key={customer.file}>
@@ -286,7 +343,9 @@ function Arrivals(
         </tbody>
       </table>
       {customers.length > FEW && (
-        <p class="mute small">and {format.count(customers.length - FEW)} more, in the table of all customers</p>
+        <p class="mute small bars-title">
+          and {format.count(customers.length - FEW)} more, in the table of all customers
+        </p>
       )}
     </div>
   );
@@ -341,4 +400,3 @@ function Restated({ section, format }: { section: CurrencyFigures; format: Forma
     </section>
   );
 }
-

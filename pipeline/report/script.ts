@@ -65,7 +65,11 @@ function enhance(): void {
         const keyed = given.map((row) => {
           const cell = row.cells[column];
           const value = cell?.querySelector('data')?.value;
-          return { row, text: cell?.textContent ?? '', number: value === undefined ? NaN : Number(value) };
+          return {
+            row,
+            text: cell?.textContent ?? '',
+            number: value === undefined ? NaN : Number(value),
+          };
         });
         keyed.sort((a, b) => {
           if (!isNumber) return sign * collator.compare(a.text, b.text);
@@ -92,7 +96,9 @@ function enhance(): void {
         return text;
       };
       input.addEventListener('input', () => {
-        const words = fold(input.value).split(/\s+/).filter((word) => word !== '');
+        const words = fold(input.value)
+          .split(/\s+/)
+          .filter((word) => word !== '');
         matches =
           words.length === 0
             ? undefined

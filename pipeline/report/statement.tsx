@@ -13,10 +13,10 @@ import {
   SinceLast,
   Sum,
 } from './amounts.js';
-import { extentOf, MonthsChart, RowBar } from './charts.js';
+import { longestOf, MonthsChart, RowBar } from './charts.js';
 import { Brand, Foot, renderDocument, StatePill } from './document.js';
 import type { Correction, Look, StatementCurrency, StatementFigures } from './figures.js';
-import { BarList, Find, MoverList } from './lists.js';
+import { Find, MoverList, Parts } from './lists.js';
 import type { Units } from './lists.js';
 
 /** Services past which a statement has a field to search them. */
@@ -34,7 +34,10 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
   const several = figures.currencies.length > 1;
   return renderDocument({
     title: `${figures.name}, ${month}`,
-    heading: { left: `${figures.name} (${accountsInWords(figures)})`, right: `Statement, ${month}` },
+    heading: {
+      left: `${figures.name} (${accountsInWords(figures)})`,
+      right: `Statement, ${month}`,
+    },
     look,
     block,
     children: (
@@ -73,7 +76,10 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
         {figures.missingAccounts.length > 0 && (
           <div class="problems" role="note">
             <h2 class="warn">This statement is not whole</h2>
-            <p>The sum is without {figures.missingAccounts.join(', ')}: there are no figures of it yet.</p>
+            <p>
+              The sum is without {figures.missingAccounts.join(', ')}: there are no figures of it
+              yet.
+            </p>
           </div>
         )}
         {figures.corrections.length > 0 && (
@@ -91,9 +97,9 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
         ))}
         <Foot look={look}>
           <p>
-            Amounts are shown with two decimals; the exact ones are in their titles. Sums are made of exact
-            amounts and then rounded, so shown amounts may differ from them in the last digit. Months are in
-            UTC. Made {dayName(figures.made)}.
+            Amounts are shown with two decimals; the exact ones are in their titles. Sums are made
+            of exact amounts and then rounded, so shown amounts may differ from them in the last
+            digit. Months are in UTC. Made {dayName(figures.made)}.
           </p>
         </Foot>
       </>
@@ -103,7 +109,9 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
 
 /** `account 000456789012`, `3 accounts`. */
 function accountsInWords({ accounts, id }: StatementFigures): string {
-  return accounts.length > 1 ? `${accounts.length} accounts` : `account ${accounts[0]?.account ?? id}`;
+  return accounts.length > 1
+    ? `${accounts.length} accounts`
+    : `account ${accounts[0]?.account ?? id}`;
 }
 
 /** What AWS changed of months that the customer has a statement of. */
@@ -183,7 +191,7 @@ function Currency({ section, number, figures, format }: CurrencyProps): JSX.Elem
                 key={way}
                 movers={movingServices}
                 way={way}
-                label={`Services that went ${way}`}
+                of="service"
                 nameOf={({ name }) => name}
               />
             ))}
@@ -198,15 +206,7 @@ function Currency({ section, number, figures, format }: CurrencyProps): JSX.Elem
             <h2>Charge types</h2>
             <span class="mute small">{currency}</span>
           </div>
-          <BarList
-            {...units}
-            bars={{
-              bars: charges.map(({ type, ...rest }) => ({ name: type, file: null, ...rest })),
-              others: null,
-            }}
-            label="Cost by charge type"
-            nameOf={({ name }) => name}
-          />
+          <Parts {...units} parts={charges} />
         </section>
       )}
       <Usage section={section} format={format} />
@@ -229,9 +229,10 @@ function Trend({
   return (
     <section class="keep">
       <div class="head">
-        <h2>{span}</h2>
+        <h2>Cost by month</h2>
         <span class="mute small">
-          {currency} a month{trend.some(({ state }) => state === 'provisional') && ', hatched where provisional'}
+          {currency}
+          {trend.some(({ state }) => state === 'provisional') && ', hatched where provisional'}
         </span>
       </div>
       <div class="trend">
@@ -257,7 +258,11 @@ function Trend({
                   {state === 'provisional' && <span class="mute"> provisional</span>}
                 </th>
                 <td class="n">
-                  {amount === null ? <Nothing /> : <Money amount={amount} currency={currency} format={format} />}
+                  {amount === null ? (
+                    <Nothing />
+                  ) : (
+                    <Money amount={amount} currency={currency} format={format} />
+                  )}
                 </td>
               </tr>
             ))}
@@ -281,13 +286,17 @@ function Heads({ figures }: { figures: StatementFigures }): JSX.Element {
         Change
       </th>
       <th scope="col" class="n">
-        Way
+        In percent
       </th>
     </>
   );
 }
 
-function Cells({ compared, currency, format }: Units & { compared: StatementCurrency['total'] }): JSX.Element {
+function Cells({
+  compared,
+  currency,
+  format,
+}: Units & { compared: StatementCurrency['total'] }): JSX.Element {
   return (
     <>
       <td class="n away">
@@ -353,7 +362,7 @@ function Accounts({ section, figures, format }: Omit<CurrencyProps, 'number'>): 
 function Services({ section, number, figures, format }: CurrencyProps): JSX.Element {
   const { services, currency, total } = section;
   const id = `services-${number}`;
-  const extent = extentOf(services.map(({ amount }) => amount));
+  const longest = longestOf(services.map(({ amount }) => amount));
   return (
     <section aria-labelledby={`${id}-title`}>
       <div class="head">
@@ -373,7 +382,7 @@ function Services({ section, number, figures, format }: CurrencyProps): JSX.Elem
             <tr key={service.service}>
               <th scope="row">
                 {service.service}
-                <RowBar amount={service.amount} extent={extent} step={1} />
+                <RowBar amount={service.amount} longest={longest} />
               </th>
               <Cells compared={service} currency={currency} format={format} />
             </tr>
@@ -435,8 +444,8 @@ function Usage({
                 </td>
               </tr>
               {service.usage.map((usage, index) => (
-                <tr key={index}>
-                  <th scope="row">{usage.usageType}</th>
+                <tr key={index} class="part">
+                  <th scope="row">{usage.usageType === '' ? service.service : usage.usageType}</th>
                   <td class="mute">{usage.region ?? ''}</td>
                   <td class="n">{usage.quantity === null ? '' : format.plain(usage.quantity)}</td>
                   <td class="mute">{usage.unit ?? ''}</td>

@@ -15,6 +15,8 @@ const sheet = `
   --c3: light-dark(#7fb8ca, #38728a);
   --c4: light-dark(#b4d8e3, #2a5364);
   --c5: light-dark(#d9ebf1, #1f3a47);
+  --t1: light-dark(#d3e8ef, #1d4151);
+  --t2: light-dark(#e4e8ea, #2a333a);
   --c0: light-dark(#c3cad0, #56626b);
   --warn: light-dark(#8a4600, #f2b765);
   --warn-soft: light-dark(#fff5e6, #2b2114);
@@ -38,7 +40,7 @@ a:hover { color: var(--c1); text-decoration-color: currentColor; }
 :focus-visible { outline: 2px solid var(--c2); outline-offset: 2px; border-radius: 2px; }
 .skip { position: absolute; left: -999em; }
 .skip:focus { left: 24px; top: 8px; background: var(--bg); padding: 4px 8px; z-index: 3; }
-section { margin-top: 40px; }
+section { margin-top: 36px; }
 .head { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline; gap: 4px 24px; margin-bottom: 12px; }
 
 .brand { display: flex; align-items: center; gap: 12px; min-height: 28px; margin-bottom: 20px; color: var(--mute); }
@@ -46,6 +48,7 @@ section { margin-top: 40px; }
 .top { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: flex-end; gap: 16px 32px; }
 .top > div { flex: 1 1 360px; min-width: 0; }
 .top > .answer { flex: 0 1 auto; text-align: right; margin-left: auto; }
+.answer > div + div { margin-top: 12px; }
 .total { font-size: 30px; line-height: 1.15; font-weight: 650; letter-spacing: -.02em; white-space: nowrap; }
 .total .code { font-size: 14px; font-weight: 400; letter-spacing: 0; color: var(--mute); }
 
@@ -54,6 +57,7 @@ section { margin-top: 40px; }
 .trust dl div { display: flex; gap: 6px; align-items: baseline; }
 .trust dt { color: var(--mute); }
 .trust dd { font-weight: 600; }
+.trust dd.plain-words { font-weight: 400; color: var(--mute); }
 .trust p { margin-top: 6px; }
 .pill { display: inline-block; padding: 0 10px; border-radius: 99px; border: 1px solid var(--c1); color: var(--c1); font-weight: 600; font-size: 12px; line-height: 20px; background: var(--bg); }
 .pill.provisional { border-style: dashed; }
@@ -65,7 +69,7 @@ section { margin-top: 40px; }
 .note h2 { font-size: 14px; }
 .note table { margin-top: 8px; }
 
-.orgs { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 16px 24px; margin-top: 24px; }
+.orgs { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 16px 24px; margin-top: 24px; }
 .orgs .name { display: flex; gap: 8px; align-items: baseline; color: var(--mute); overflow-wrap: anywhere; }
 .orgs .amount { font-size: 18px; font-weight: 600; letter-spacing: -.01em; }
 .swatch { flex: none; width: 10px; height: 10px; }
@@ -82,46 +86,53 @@ svg { display: block; }
 .month:hover .back { fill: var(--soft); }
 .back { fill: transparent; }
 .f0 { fill: var(--c0); } .f1 { fill: var(--c1); } .f2 { fill: var(--c2); } .f3 { fill: var(--c3); } .f4 { fill: var(--c4); } .f5 { fill: var(--c5); }
+.t1 { fill: var(--t1); } .t2 { fill: var(--t2); }
 .h0 { fill: url(#hatch0); } .h1 { fill: url(#hatch1); } .h2 { fill: url(#hatch2); } .h3 { fill: url(#hatch3); } .h4 { fill: url(#hatch4); } .h5 { fill: url(#hatch5); }
 .s0 { stroke: var(--c0); } .s1 { stroke: var(--c1); } .s2 { stroke: var(--c2); } .s3 { stroke: var(--c3); } .s4 { stroke: var(--c4); } .s5 { stroke: var(--c5); }
 .paper { fill: var(--bg); }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 12px; color: var(--mute); }
 .legend li { display: flex; gap: 6px; align-items: center; }
 
-.two { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 32px 56px; }
+.two { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 48px; align-items: start; margin: 0 -8px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; }
 th { text-align: left; font-weight: 400; }
-th, td { padding: 5px 0; vertical-align: baseline; overflow-wrap: anywhere; }
+th, td { padding: 5px 0; vertical-align: baseline; overflow-wrap: break-word; }
+tbody th { overflow-wrap: anywhere; }
 td + td, th + td, th + th { padding-left: 20px; }
 .n { text-align: right; white-space: nowrap; }
 thead th, .unit { font-size: 12px; color: var(--mute); }
 .id, .code { white-space: nowrap; overflow-wrap: normal; }
 .id { color: var(--mute); font-size: 12px; }
+.top .id { font-size: inherit; }
 tfoot th, tfoot td, .sum { font-weight: 600; }
 tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 
-.bars tr { position: relative; }
-.bars tbody th, .bars tbody td { padding: 5px 0 13px; }
-.bars tbody td { padding-left: 16px; }
-.bars .bar { position: absolute; left: 0; bottom: 5px; width: 100%; height: 5px; }
+.bars th, .bars td, .bars thead th { padding: 4px 8px; }
+.bars th:first-child { width: 100%; position: relative; }
+.bars .n { min-width: 92px; }
+.bar { position: absolute; z-index: -1; left: 0; top: 1px; width: 100%; height: calc(100% - 2px); }
 .bars .rest th { color: var(--mute); }
-.bars .group th { padding: 8px 0 4px; font-size: 14px; font-weight: 600; color: var(--ink); }
-.bars .group th + th { padding-left: 16px; }
-.bars + .bars { margin-top: 12px; }
+.bars thead th { font-size: 14px; font-weight: 600; color: var(--ink); }
+.bars + .bars { margin-top: 10px; }
+.two > .bars + .bars { margin-top: 0; }
+.arrivals { margin-top: 24px; }
+.bars-title { padding-left: 8px; margin-bottom: 4px; }
+.parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px 24px; margin-top: 28px; }
+.parts dt { color: var(--mute); overflow-wrap: anywhere; }
+.parts dd b { font-weight: 600; }
 .trend { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 16px 40px; align-items: start; }
 .trend table { width: auto; min-width: 230px; }
 .trend th, .trend td { padding-top: 1px; padding-bottom: 1px; }
 .list tbody th { position: relative; }
-.track { fill: var(--soft); }
 
 .list th, .list td { border-bottom: 1px solid var(--line); padding-top: 6px; padding-bottom: 6px; }
 .list thead th { position: sticky; top: 0; background: var(--bg); z-index: 1; vertical-align: bottom; }
 .list tbody tr:hover > * { background: var(--soft); }
-.list .bar { width: 100%; min-width: 60px; height: 8px; }
-.list .bar-cell { width: 24%; vertical-align: middle; }
-.list .part th { padding-left: 16px; color: var(--mute); }
+.list .bar { left: -8px; width: calc(100% + 8px); top: 3px; height: calc(100% - 6px); }
+.list .group > * { font-weight: 600; padding-top: 14px; }
+.list .part th { padding-left: 16px; }
 .list.dense td:not(:first-child) { white-space: nowrap; }
 thead button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; }
 thead button:hover { color: var(--c1); }
@@ -160,31 +171,44 @@ footer .plain { margin: 0 0 12px; }
   .list:not(.dense) td { order: 4; }
   .list:not(.dense) td:not(.this) { font-size: 12px; color: var(--mute); }
   .list:not(.dense) .change { margin-left: auto; order: 5; }
-  .list:not(.dense) .away, .list:not(.dense) .bar-cell { display: none; }
+  .list:not(.dense) .away { display: none; }
 }
 @media screen { .later { display: none; } }
 @media print {
   :root { color-scheme: light; }
   body { font-size: 11px; }
-  small, .small, thead th, .unit, .id, .legend, summary, footer, .chart text { font-size: 9.5px; }
-  h1, .total { font-size: 24px; }
+  small, .small, thead th, .unit, .id, .legend, summary, footer, .chart text, .pill { font-size: 9.5px; }
+  .pill { line-height: 15px; padding: 0 7px; }
+  .total .code { font-size: 11px; }
+  .brand { min-height: 0; margin-bottom: 10px; }
+  .orgs { grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: 8px 16px; margin-top: 14px; }
+  .orgs .amount { font-size: 14px; }
+  .trust { margin-top: 12px; padding: 8px 12px; }
+  h1, .answer > div + div { margin-top: 12px; }
+.total { font-size: 24px; }
   h2 { font-size: 14px; break-after: avoid; }
   h3 { font-size: 11px; }
   main { padding: 0; max-width: none; }
   section { margin-top: 22px; }
   .trust, .problems, .note, .orgs > *, .chart, tr, .keep { break-inside: avoid; }
   .head, summary, thead { break-after: avoid; }
-  .two { gap: 20px 32px; }
+  .two { gap: 16px 28px; margin: 0; }
+  .list .bar { left: 0; width: 100%; }
   .find, .plain, .skip, .screen { display: none; }
   a { text-decoration: none; }
-  th, td, .list th, .list td { padding-top: 3px; padding-bottom: 3px; }
-  .bars tbody th, .bars tbody td { padding: 3px 0 9px; }
-  .bars .bar { height: 4px; bottom: 3px; }
+  th, td, .list th, .list td { padding-top: 2.5px; padding-bottom: 2.5px; }
+  .bars th, .bars td, .bars thead th { padding: 2px 6px; }
+  .bars thead th { font-size: 11px; }
+  .bars-title { padding-left: 6px; }
+  .bars .n { min-width: 62px; }
+  td + td, th + td, th + th { padding-left: 12px; }
+  .list .group > * { padding-top: 7px; }
   .list thead th { position: static; }
   .list tbody tr:hover > * { background: none; }
   .trust, .problems, .note { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   details::details-content { content-visibility: visible; block-size: auto; display: block; }
   summary { list-style: none; }
+  thead button { display: contents; }
   thead button::after { content: none; }
 }
 `;

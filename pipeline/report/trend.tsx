@@ -2,7 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import type { Format } from './amounts.js';
 import { counted, Money, monthName, Nothing } from './amounts.js';
 import type { ChartMonth } from './charts.js';
-import { MonthsChart, STEPS, stepOf, Swatch } from './charts.js';
+import { MonthsChart, STEPS, Swatch } from './charts.js';
 import type { CurrencyFigures, MonthFigures, TrendMonth } from './figures.js';
 
 interface TrendProps {
@@ -11,9 +11,29 @@ interface TrendProps {
   format: Format;
 }
 
+/**
+ * The step of the accent of each organization that has any cost of the section, by its place there; past the
+ * last step they are grey.
+ */
+export function stepsOf({
+  trend,
+  trendOrganizations,
+}: CurrencyFigures): ReadonlyMap<string, number> {
+  const costly = trendOrganizations.filter((organization) =>
+    trend.some(({ organizations }) =>
+      organizations.some((one) => one.organization === organization && Number(one.amount) !== 0),
+    ),
+  );
+  return new Map(
+    costly.map((organization, index) => [organization, index < STEPS ? index + 1 : 0]),
+  );
+}
+
 /** Up to thirteen months, stacked by organization: as chart, and as table. */
 export function Trend({ section, figures, format }: TrendProps): JSX.Element | null {
-  const { trend, trendOrganizations: organizations, currency } = section;
+  const { trend, currency } = section;
+  const steps = stepsOf(section);
+  const organizations = [...steps.keys()];
   const [first] = trend;
   if (first === undefined || trend.length < 2) return null;
   const span = `${monthName(first.month)} to ${monthName(figures.month)}`;
@@ -23,12 +43,12 @@ export function Trend({ section, figures, format }: TrendProps): JSX.Element | n
     gap: month.gap,
     total: month.amount,
     parts: month.organizations.flatMap(({ organization, amount }) =>
-      amount === null
+      amount === null || !steps.has(organization)
         ? []
         : [
             {
               name: organization,
-              step: stepOf(organizations.indexOf(organization)),
+              step: steps.get(organization) ?? 0,
               amount,
             },
           ],
@@ -38,14 +58,15 @@ export function Trend({ section, figures, format }: TrendProps): JSX.Element | n
   return (
     <section>
       <div class="head">
-        <h2>{span}</h2>
+        <h2>Cost by month</h2>
         <ul class="legend">
-          {organizations.slice(0, STEPS).map((organization, index) => (
-            <li key={organization}>
-              <Swatch step={stepOf(index)} />
-              {organization}
-            </li>
-          ))}
+          {organizations.length > 1 &&
+            organizations.slice(0, STEPS).map((organization, index) => (
+              <li key={organization}>
+                <Swatch step={index + 1} />
+                {organization}
+              </li>
+            ))}
           {organizations.length > STEPS && (
             <li>
               <Swatch step={0} />
@@ -81,8 +102,15 @@ export function Trend({ section, figures, format }: TrendProps): JSX.Element | n
   );
 }
 
-function TrendTable({ section, format }: { section: CurrencyFigures; format: Format }): JSX.Element {
-  const { trend, trendOrganizations: organizations, currency } = section;
+function TrendTable({
+  section,
+  format,
+}: {
+  section: CurrencyFigures;
+  format: Format;
+}): JSX.Element {
+  const { trend, currency } = section;
+  const organizations = [...stepsOf(section).keys()];
   const cell = (amount: string | null): ComponentChildren =>
     amount === null ? <Nothing /> : <Money amount={amount} currency={currency} format={format} />;
   const stateOf = ({ state, gap }: TrendMonth): string =>
@@ -113,7 +141,10 @@ function TrendTable({ section, format }: { section: CurrencyFigures; format: For
                 <td class="mute">{stateOf(month)}</td>
                 {organizations.map((organization) => (
                   <td key={organization} class="n">
-                    {cell(month.organizations.find((one) => one.organization === organization)?.amount ?? null)}
+                    {cell(
+                      month.organizations.find((one) => one.organization === organization)
+                        ?.amount ?? null,
+                    )}
                   </td>
                 ))}
                 <td class="n sum">{cell(month.amount)}</td>

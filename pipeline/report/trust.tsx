@@ -19,7 +19,7 @@ export function Trust({ figures, format }: { figures: MonthFigures; format: Form
             <dt class="pill-term">
               <StatePill state={figures.state} />
             </dt>
-            <dd class="mute">
+            <dd class="plain-words">
               {figures.state === 'final'
                 ? 'AWS had closed the month when it was fetched'
                 : `AWS may still change it; final when fetched from ${dayName(figures.finalFrom)} on`}
@@ -29,12 +29,24 @@ export function Trust({ figures, format }: { figures: MonthFigures; format: Form
             <dt>Fetched</dt>
             <dd>{oldest === newest ? newest : `${oldest} to ${newest}`}</dd>
           </div>
+          {missing.length === 0 && organizations.length > 1 && (
+            <div>
+              <dt>Organizations</dt>
+              <dd>all {format.count(organizations.length)} there</dd>
+            </div>
+          )}
         </dl>
         {figures.currencies.map(({ currency, total, aws }) => (
           <dl key={currency}>
             <div>
               <dt>AWS’s total{several && ` ${currency}`}</dt>
-              <dd>{aws.total === null ? 'not asked for' : <Money amount={aws.total} currency={currency} format={format} />}</dd>
+              <dd>
+                {aws.total === null ? (
+                  'not asked for'
+                ) : (
+                  <Money amount={aws.total} currency={currency} format={format} />
+                )}
+              </dd>
             </div>
             <div>
               <dt>Sum of the rows</dt>
@@ -56,12 +68,6 @@ export function Trust({ figures, format }: { figures: MonthFigures; format: Form
                 <dd>{aws.unasked.join(', ')}</dd>
               </div>
             )}
-            {missing.length === 0 && (
-              <div>
-                <dt>Organizations</dt>
-                <dd>{organizations.length === 1 ? 'the one' : `all ${format.count(organizations.length)}`} there</dd>
-              </div>
-            )}
           </dl>
         ))}
       </div>
@@ -73,7 +79,8 @@ export function Trust({ figures, format }: { figures: MonthFigures; format: Form
           <ul>
             {amiss.map((one) => (
               <li key={one.organization}>
-                <StatePill state={one.state} /> <b>{one.organization}</b> {one.reason ?? `is ${one.state}`}
+                <StatePill state={one.state} /> <b>{one.organization}</b>{' '}
+                {one.reason ?? `is ${one.state}`}
                 {one.command !== null && (
                   <>
                     : <code>{one.command}</code>

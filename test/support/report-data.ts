@@ -240,8 +240,30 @@ const month = parseMonth('2026-10');
 
 /** A month of a reseller who grows: names, amounts and changes out of a seed. */
 export function madeSketch(made: Made): Sketch {
-  const first = ['Nordic', 'Blue', 'Alpine', 'Grand', 'Metro', 'Silver', 'Baltic', 'Maison', 'Urban', 'Green'] as const;
-  const second = ['Robotics', 'Logistics', 'Papier', 'Textiles', 'Énergie', 'Mobility', 'Forge', 'Optics', 'Foods', 'Lumière'] as const;
+  const first = [
+    'Nordic',
+    'Blue',
+    'Alpine',
+    'Grand',
+    'Metro',
+    'Silver',
+    'Baltic',
+    'Maison',
+    'Urban',
+    'Green',
+  ] as const;
+  const second = [
+    'Robotics',
+    'Logistics',
+    'Papier',
+    'Textiles',
+    'Énergie',
+    'Mobility',
+    'Forge',
+    'Optics',
+    'Foods',
+    'Lumière',
+  ] as const;
   const third = ['GmbH', 'SAS', 'B.V.', 'Ltd', 'S.A.', 'AG'] as const;
   const kind = ['production', 'staging', 'data', 'shared', 'sandbox'] as const;
   const months = Array.from({ length: made.months }, (_, back) =>
@@ -253,7 +275,9 @@ export function madeSketch(made: Made): Sketch {
         const own = createRandom(`${made.seed ?? 'look'} ${organization} ${customer}`);
         const id = String(own.bigBelow(10n ** 12n)).padStart(12, '0');
         const hostile = made.names?.[place * 3 + customer];
-        const name = hostile ?? `${own.pick(first)} ${own.pick(second)} ${own.pick(third)} - ${own.pick(kind)}`;
+        const name =
+          hostile ??
+          `${own.pick(first)} ${own.pick(second)} ${own.pick(third)} - ${own.pick(kind)}`;
         // Some arrive, some leave.
         const [arrives, leaves] = own.chance(12) ? [own.below(13), 0] : [99, own.chance(4) ? 1 : 0];
         if (back > arrives) continue;
@@ -266,7 +290,7 @@ export function madeSketch(made: Made): Sketch {
           const turn = Math.floor(service / catalogue.length);
           const step = createRandom(`${id} ${service} ${back}`);
           const share = size / (1 + service * service);
-          const amount = share * (1.02 ** -back) * (0.85 + step.below(300) / 1000);
+          const amount = share * 1.02 ** -back * (0.85 + step.below(300) / 1000);
           const text = amount.toFixed(10).replace(/0+$/, '').replace(/\.$/, '');
           const [usage] = entry.usages;
           rows.push({
@@ -274,7 +298,14 @@ export function madeSketch(made: Made): Sketch {
             service: turn === 0 ? entry.name : `${entry.name} ${turn + 1}`,
             amount: text,
             ...(made.usage === true
-              ? { usage: { type: `EUC1-${usage.type}`, region: 'eu-central-1', unit: usage.unit, quantity: (amount * 11.7).toFixed(6) } }
+              ? {
+                  usage: {
+                    type: `EUC1-${usage.type}`,
+                    region: 'eu-central-1',
+                    unit: usage.unit,
+                    quantity: (amount * 11.7).toFixed(6),
+                  },
+                }
               : {}),
           });
           if (made.charges === true) charges.push({ account: id, type: 'Usage', amount: text });

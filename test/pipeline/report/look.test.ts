@@ -38,9 +38,19 @@ const hostile = sketchReport({
     charges: true,
     fetched: '2026-11-02T06:01:12.000Z',
   }),
-  gaps: [{ organization: 'spp_pm', reason: 'was never fetched', command: 'pipeline run --month 2026-10' }],
+  gaps: [
+    {
+      organization: 'spp_pm',
+      reason: 'was never fetched',
+      command: 'pipeline run --month 2026-10',
+    },
+  ],
   stale: [
-    { organization: 'oab', reason: 'was fetched again on 2026-11-08', command: 'pipeline run --stage transform' },
+    {
+      organization: 'oab',
+      reason: 'was fetched again on 2026-11-08',
+      command: 'pipeline run --stage transform',
+    },
   ],
   corrected: () => [
     {
@@ -53,7 +63,9 @@ const hostile = sketchReport({
     },
   ],
 });
-const whole = sketchReport(madeSketch({ customers: { oab: 40, spp_ecm: 30 }, months: 13, charges: true }));
+const whole = sketchReport(
+  madeSketch({ customers: { oab: 40, spp_ecm: 30 }, months: 13, charges: true }),
+);
 
 const pageOf = (figures: MonthFigures): string =>
   renderMonth(figures, plainLook, blockOf(figures), { workbook: '2026-10.xlsx' });
@@ -63,7 +75,9 @@ const statementOf = (figures: StatementFigures): string =>
 function richest(report: typeof hostile): StatementFigures {
   const all = [...report.statements()];
   return all.reduce((best, one) =>
-    (one.currencies[0]?.services.length ?? 0) > (best.currencies[0]?.services.length ?? 0) ? one : best,
+    (one.currencies[0]?.services.length ?? 0) > (best.currencies[0]?.services.length ?? 0)
+      ? one
+      : best,
   );
 }
 
@@ -78,7 +92,7 @@ const light = { viewport: { width: 1280, height: 900 } } as const;
 const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } as const;
 const views: Record<string, BrowserContextOptions> = {
   light,
-  'dark': { ...light, colorScheme: 'dark' },
+  dark: { ...light, colorScheme: 'dark' },
   phone,
 };
 
@@ -112,14 +126,22 @@ function cutIds(page: Page): Promise<string[]> {
       .filter((id) => {
         const box = id.getBoundingClientRect();
         const isOutside = box.left < 0 || box.right > document.documentElement.clientWidth + 1;
-        return isOutside || id.scrollWidth > id.clientWidth + 1 && getComputedStyle(id).display !== 'inline';
+        return (
+          isOutside ||
+          (id.scrollWidth > id.clientWidth + 1 && getComputedStyle(id).display !== 'inline')
+        );
       })
       .map((id) => id.textContent),
   );
 }
 
 test('names of customers are text, whatever they hold', async (t) => {
-  const { page } = await openFile(t, t.context.browser, documents['the month with all that can go wrong']!, light);
+  const { page } = await openFile(
+    t,
+    t.context.browser,
+    documents['the month with all that can go wrong']!,
+    light,
+  );
   const shown = await page.locator('#customers-1 tbody th bdi').allTextContents();
   for (const name of hostileNames) t.true(shown.includes(name), name);
   t.is(await page.locator('script').count(), 2);
@@ -127,7 +149,9 @@ test('names of customers are text, whatever they hold', async (t) => {
   const block = await page.locator('#figures').textContent();
   t.deepEqual(JSON.parse(block ?? ''), JSON.parse(JSON.stringify(hostile.figures)));
   for (const figures of hostile.statements()) {
-    const statement = await openFile(t, t.context.browser, statementOf(figures), { javaScriptEnabled: false });
+    const statement = await openFile(t, t.context.browser, statementOf(figures), {
+      javaScriptEnabled: false,
+    });
     t.is(await statement.page.locator('h1').textContent(), figures.name);
     await statement.page.context().close();
   }
@@ -156,18 +180,24 @@ test('a customer is found and the table sorted by keyboard alone', async (t) => 
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   const byName = await namesSeen(page);
-  t.deepEqual(byName, [...all].sort(new Intl.Collator('en', { numeric: true, sensitivity: 'base' }).compare));
+  t.deepEqual(
+    byName,
+    [...all].sort(new Intl.Collator('en', { numeric: true, sensitivity: 'base' }).compare),
+  );
   t.is(await page.locator('#customers-1 th[aria-sort]').innerText(), 'Customer');
   // On to the change, sixth after the name: largest first, then smallest first.
   for (let step = 0; step < 6; step++) await page.keyboard.press('Tab');
   for (const direction of ['descending', 'ascending']) {
     await page.keyboard.press('Enter');
     t.is(await page.locator(`#customers-1 th[aria-sort=${direction}]`).innerText(), 'Change');
-    const changes = await page.locator('#customers-1 tbody .change data').evaluateAll((cells) =>
-      cells.map((cell) => Number((cell as HTMLDataElement).value)),
-    );
+    const changes = await page
+      .locator('#customers-1 tbody .change data')
+      .evaluateAll((cells) => cells.map((cell) => Number((cell as HTMLDataElement).value)));
     const sign = direction === 'descending' ? -1 : 1;
-    t.deepEqual(changes, [...changes].sort((a, b) => sign * (a - b)));
+    t.deepEqual(
+      changes,
+      [...changes].sort((a, b) => sign * (a - b)),
+    );
   }
 });
 
@@ -186,7 +216,10 @@ test('exact amounts are shown at a keystroke, and every amount has its own', asy
 
 test('without JavaScript everything can be read', async (t) => {
   for (const [what, html] of Object.entries(documents)) {
-    const { page } = await openFile(t, t.context.browser, html, { ...light, javaScriptEnabled: false });
+    const { page } = await openFile(t, t.context.browser, html, {
+      ...light,
+      javaScriptEnabled: false,
+    });
     t.is(await page.locator('table tbody tr:visible').count(), await rowsOf(page), what);
     t.is(await page.locator('input:visible, button:visible').count(), 0, what);
     await page.context().close();
@@ -200,7 +233,9 @@ async function rowsOf(page: Page): Promise<number> {
 }
 
 test('12,500 customers: the first are shown at once, all are found, sorted and printed', async (t) => {
-  const { figures } = sketchReport(madeSketch({ customers: { oab: 12_500 }, months: 2, services: 4 }));
+  const { figures } = sketchReport(
+    madeSketch({ customers: { oab: 12_500 }, months: 2, services: 4 }),
+  );
   const { customers } = figures.currencies[0]!;
   const { page } = await openFile(t, t.context.browser, pageOf(figures), light);
   t.is((await namesSeen(page)).length, 200);
@@ -219,7 +254,9 @@ test('on paper: A4, with a heading and its number on each page', async (t) => {
   const missing = await installPackages('command -v pdftotext', 'poppler-utils');
   t.is(missing, undefined);
   for (const what of ['the month', 'a statement with a correction']) {
-    const { page } = await openFile(t, t.context.browser, documents[what]!, { colorScheme: 'dark' });
+    const { page } = await openFile(t, t.context.browser, documents[what]!, {
+      colorScheme: 'dark',
+    });
     const heading = what === 'the month' ? 'AWS cost, October 2026' : 'Statement, October 2026';
     const sheets = await printed(t, page);
     for (const [index, sheet] of sheets.entries()) {
