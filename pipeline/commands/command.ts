@@ -120,7 +120,7 @@ interface OutputFlags {
   'log-level': LogLevel;
 }
 
-/** Every flag that more than one command has, or that is a setting's. */
+/** Every flag that more than one command has, that may be given several times, or that is a setting's. */
 export const flags = {
   'stage': {
     ...each(),
@@ -133,6 +133,10 @@ export const flags = {
   'from': { ...one(), describe: 'First month of a range, with --to' },
   'to': { ...one(), describe: 'Last month of a range, with --from' },
   'organization': { ...each(), describe: 'Organization, repeatable (default: all)' },
+  'customer': {
+    ...each(),
+    describe: 'Account id or name of a customer: make these statements alone, repeatable',
+  },
   ...settingFlags,
   'config': { ...one(), describe: 'Configuration file (default pipeline.config.yaml, if there)' },
   'json': { ...off(), describe: 'Print the result as one JSON document' },

@@ -7,7 +7,7 @@ import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import type { WrittenMonth } from '../report/report.js';
 import type { Staging } from '../staging/staging.js';
-import { command, configure, each, flags, pick } from './command.js';
+import { command, configure, flags, pick } from './command.js';
 
 /** `pipeline report`: the month as a page, a statement for each customer, a workbook. */
 export const report = command({
@@ -18,16 +18,27 @@ export const report = command({
       ...flags.month,
       describe: 'Month YYYY-MM, repeatable (default: the last that is transformed)',
     },
-    ...pick('from', 'to', 'organization'),
-    customer: {
-      ...each(),
-      describe: 'Account id or name of a customer: make these statements alone, repeatable',
-    },
-    ...pick('format', 'out', 'staging', 'config', 'timeout', 'json', 'log-file', 'log-level'),
+    ...pick(
+      'from',
+      'to',
+      'organization',
+      'customer',
+      'format',
+      'out',
+      'staging',
+      'config',
+      'timeout',
+      'json',
+      'log-file',
+      'log-level',
+    ),
   },
   examples: [
     ['report', 'the last month that is transformed, into ./report'],
-    ['report --month 2026-10 --format html,xlsx,pdf', 'as PDF too, with the Chromium that is there'],
+    [
+      'report --month 2026-10 --format html,xlsx,pdf',
+      'as PDF too, with the Chromium that is there',
+    ],
     ['report --customer 000456789012', 'the statement of one customer'],
   ],
   epilogue:
@@ -65,7 +76,10 @@ export interface ChosenReports {
 }
 
 /** Makes the reports as the settings want them. */
-export async function makeReportsOf(config: Config, chosen: ChosenReports): Promise<WrittenMonth[]> {
+export async function makeReportsOf(
+  config: Config,
+  chosen: ChosenReports,
+): Promise<WrittenMonth[]> {
   const { makeReports } = await import('../report/report.js');
   const { readLook } = await import('../report/look.js');
   const { report: settings, customers: groups, organizations, provisionalDays } = config;
@@ -84,9 +98,7 @@ export function reportText(written: readonly WrittenMonth[]): string {
   const lines = written.flatMap(({ month, state, folder, statements, workbook, gaps }) => [
     `${month} (${state}): ${statements} statements${workbook === null ? '' : ` and ${workbook}`} in ${folder}`,
     ...gaps.map(({ organization, reason, command: next }) =>
-      printable(
-        `  ${organization} ${reason ?? ''}${next === null ? '' : `; run "${next}"`}`,
-      ),
+      printable(`  ${organization} ${reason ?? ''}${next === null ? '' : `; run "${next}"`}`),
     ),
   ]);
   const newest = written.findLast(({ page }) => page !== null);

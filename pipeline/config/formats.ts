@@ -148,7 +148,9 @@ export const customers = z
   .superRefine((groups, context) => {
     const names = new Set<string>();
     const owners = new Map<string, string>();
-    const fault = (message: string): void => context.addIssue({ code: 'custom', message });
+    const fault = (message: string): void => {
+      context.addIssue({ code: 'custom', message });
+    };
     for (const { name, accounts } of groups) {
       if (names.has(name)) fault(`names the customer ${JSON.stringify(name)} twice`);
       names.add(name);

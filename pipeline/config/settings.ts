@@ -198,12 +198,13 @@ export const settings = {
     schema: ({ text }) => text,
   },
   'report.locale': {
-    meaning: 'How numbers and dates of the pages are written: a language as BCP 47 names it, `de-CH`',
+    meaning:
+      'How numbers and dates of the pages are written: a language as BCP 47 names it, `de-CH`',
     default: 'en',
     schema: ({ locale }) => locale,
   },
   'report.currency': {
-    meaning: "How the pages write a currency: `code` (USD), or `symbol` as the locale has it ($)",
+    meaning: 'How the pages write a currency: `code` (USD), or `symbol` as the locale has it ($)',
     default: 'code',
     schema: ({ word }) => word('code', 'symbol'),
   },

@@ -114,9 +114,10 @@ function changeOf({ cell }: Moving): Units {
 }
 
 /** The largest first, those of one amount by name. */
-export function byAmount<T extends { cell: Cell }>(nameOf: (one: T) => string): (a: T, b: T) => number {
-  return (a, b) =>
-    compareUnits(b.cell.amount, a.cell.amount) || compareTexts(nameOf(a), nameOf(b));
+export function byAmount<T extends { cell: Cell }>(
+  nameOf: (one: T) => string,
+): (a: T, b: T) => number {
+  return (a, b) => compareUnits(b.cell.amount, a.cell.amount) || compareTexts(nameOf(a), nameOf(b));
 }
 
 export function unitsOf(amount: figures.Amount | null): Units {

@@ -78,8 +78,7 @@ function byCustomer(rows: MoneyRows, customerOf: Int32Array, customers: number):
   // Each start moves on to its own end, which is the next one's start.
   for (let row = 0; row < rows.length; row++)
     if (owner(row) >= 0) order[count(owner(row), 1)] = row;
-  return (customer) =>
-    order.subarray(customer === 0 ? 0 : starts[customer - 1], starts[customer]);
+  return (customer) => order.subarray(customer === 0 ? 0 : starts[customer - 1], starts[customer]);
 }
 
 /** A customer's services in a currency, by code. */

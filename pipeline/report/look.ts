@@ -14,7 +14,13 @@ const png = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
  */
 export async function readLook(settings: SettingValues['report']): Promise<Look> {
   const { title = null, footer = null, logo, locale, currency } = settings;
-  return { title, footer, locale, currency, logo: logo === undefined ? null : await readLogo(logo) };
+  return {
+    title,
+    footer,
+    locale,
+    currency,
+    logo: logo === undefined ? null : await readLogo(logo),
+  };
 }
 
 async function readLogo(file: string): Promise<string> {
@@ -34,7 +40,9 @@ async function readLogo(file: string): Promise<string> {
   // As an image, an SVG runs no script and asks for nothing (SVG 2, secure static mode).
   const type = png.every((byte, index) => bytes[index] === byte)
     ? 'image/png'
-    : /^\s*(?:<\?xml[^>]*>\s*)?(?:<!--[^]*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]/.test(bytes.subarray(0, 4096).toString('utf8'))
+    : /^\s*(?:<\?xml[^>]*>\s*)?(?:<!--[^]*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]/.test(
+          bytes.subarray(0, 4096).toString('utf8'),
+        )
       ? 'image/svg+xml'
       : undefined;
   if (type === undefined) throw fault('the logo is neither PNG nor SVG');

@@ -4,9 +4,30 @@ import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { timePeriod } from '../shared/month.js';
 import type { Cell } from './comparisons.js';
-import { addCell, barsOf, byAmount, compareTexts, compareUnits, compared, member, moversOf, noCell, shared, sumOfCells, unitsOf } from './comparisons.js';
+import {
+  addCell,
+  barsOf,
+  byAmount,
+  compareTexts,
+  compareUnits,
+  compared,
+  member,
+  moversOf,
+  noCell,
+  shared,
+  sumOfCells,
+  unitsOf,
+} from './comparisons.js';
 import type { Context } from './context.js';
-import { amountIn, chargeTypes, servicesOf, stateOf, stateOfSlices, totalOf, trendMonths } from './context.js';
+import {
+  amountIn,
+  chargeTypes,
+  servicesOf,
+  stateOf,
+  stateOfSlices,
+  totalOf,
+  trendMonths,
+} from './context.js';
 import type { Entry } from './customers.js';
 import type * as figures from './figures.js';
 import type { Gap, MonthData, ReadMonth } from './months.js';
@@ -49,12 +70,10 @@ export function monthFigures(context: Context): figures.MonthFigures {
           detail: manifest.scope.detail,
         };
       }),
-      ...gaps.map(
-        (gap): figures.OrganizationState => ({
-          ...gap,
-          ...{ state: 'missing', fetched: null, detail: null },
-        }),
-      ),
+      ...gaps.map((gap): figures.OrganizationState => ({
+        ...gap,
+        ...{ state: 'missing', fetched: null, detail: null },
+      })),
     ].sort((a, b) => compareTexts(a.organization, b.organization)),
     uncompared,
     currencies: sectionsOf(context).map((section) => currencyFigures(context, section, uncompared)),
@@ -111,8 +130,7 @@ function sectionsOf(context: Context): Section[] {
   }
   if (sections.size === 0) sectionAt(names.codeOf('USD'));
   const sorted = [...sections.values()].sort(
-    (a, b) =>
-      b.customers.length - a.customers.length || compareTexts(a.currency, b.currency),
+    (a, b) => b.customers.length - a.customers.length || compareTexts(a.currency, b.currency),
   );
   for (const entry of idle) sorted[0]?.customers.push({ entry, cell: noCell() });
   return sorted;
@@ -206,7 +224,10 @@ interface OrganizationUnits {
 }
 
 /** The organizations' sums as their manifests say them, to which their rows were held when they were read. */
-function organizationsOf({ shown, previous }: MonthData, { currency }: Section): OrganizationUnits[] {
+function organizationsOf(
+  { shown, previous }: MonthData,
+  { currency }: Section,
+): OrganizationUnits[] {
   const unitsAt = ({ slices, gaps }: ReadMonth, organization: string): Units | null => {
     const slice = slices.find((one) => one.organization === organization);
     if (slice !== undefined) return totalOf(slice.manifest, currency);
@@ -221,7 +242,10 @@ function organizationsOf({ shown, previous }: MonthData, { currency }: Section):
     }))
     .sort((a, b) => {
       if (a.units === null || b.units === null)
-        return Number(a.units === null) - Number(b.units === null) || compareTexts(a.organization, b.organization);
+        return (
+          Number(a.units === null) - Number(b.units === null) ||
+          compareTexts(a.organization, b.organization)
+        );
       return compareUnits(b.units, a.units) || compareTexts(a.organization, b.organization);
     });
 }
@@ -263,7 +287,10 @@ function trendOf(
   const own = organizations.map(({ organization }) => organization);
   const others = months.flatMap(({ slices }) =>
     slices
-      .filter(({ organization, manifest }) => !own.includes(organization) && totalOf(manifest, currency) !== 0n)
+      .filter(
+        ({ organization, manifest }) =>
+          !own.includes(organization) && totalOf(manifest, currency) !== 0n,
+      )
       .map(({ organization }) => organization),
   );
   const trendOrganizations = [...own, ...[...new Set(others)].sort()];
@@ -271,8 +298,7 @@ function trendOf(
     const isProvisionalMonth = slices.some(
       ({ organization, manifest }) =>
         stateOf(manifest, options.provisionalDays) === 'provisional' ||
-        (month === data.shown.month &&
-          data.stale.some((one) => one.organization === organization)),
+        (month === data.shown.month && data.stale.some((one) => one.organization === organization)),
     );
     const sum = slices.reduce((units, { manifest }) => units + totalOf(manifest, currency), 0n);
     return {

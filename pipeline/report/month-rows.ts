@@ -265,7 +265,8 @@ function copyCodes(
   for (let row = 0; row < length; row++) {
     const own = column.codes[row] ?? 0;
     let code = known.get(own);
-    if (code === undefined) known.set(own, (code = names.codeOf(String(column.distinct[own] ?? ''))));
+    if (code === undefined)
+      known.set(own, (code = names.codeOf(String(column.distinct[own] ?? ''))));
     to[start + row] = code;
   }
 }

@@ -90,8 +90,7 @@ export async function* readMonths(
   );
   const known = new Set(staged.map(({ slice }) => slice.organization));
   const unknown = organizations?.filter((name) => !known.has(name)) ?? [];
-  if (unknown.length > 0)
-    throw nothingStaged(staging, unknown);
+  if (unknown.length > 0) throw nothingStaged(staging, unknown);
   const names = createNames();
   // Of a month in the trend of several others, the accounts' totals are read once.
   const earlier = new Map<Month, EarlierMonth>();

@@ -1,7 +1,13 @@
 import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ConfigurationError, UsageError, describeError, throwIfInterrupted } from '../shared/errors.js';
+import type { BrowserType } from 'playwright-core';
+import {
+  ConfigurationError,
+  UsageError,
+  describeError,
+  throwIfInterrupted,
+} from '../shared/errors.js';
 
 /** Where Chromium and what is built from it usually lie. */
 const usual: readonly string[] = [
@@ -36,14 +42,17 @@ export async function printPages(
   const failed = (cause: unknown): ConfigurationError =>
     new ConfigurationError(`the browser cannot print: ${describeError(cause)}`, {
       where: executablePath,
-      next: 'see whether it starts with --headless, or name another one with CHROMIUM_PATH',
+      next: 'see whether it starts by itself, or name another one with CHROMIUM_PATH',
       cause,
     });
   const browser = await chromium
     .launch({
       executablePath,
       // As root, Chromium starts without its sandbox only; the pages are our own, and run no script to be printed.
-      args: ['--disable-background-networking', ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])],
+      args: [
+        'disable-background-networking',
+        ...(process.getuid?.() === 0 ? ['no-sandbox'] : []),
+      ].map((flag) => `--${flag}`),
     })
     .catch((cause: unknown) => {
       throw failed(cause);
@@ -74,7 +83,7 @@ export async function printPages(
 }
 
 /** A package that nobody needs who prints no PDF, and so installs for themselves. */
-async function loadPlaywright(): Promise<typeof import('playwright-core')> {
+async function loadPlaywright(): Promise<{ chromium: BrowserType }> {
   try {
     return await import('playwright-core');
   } catch (cause) {

@@ -1,7 +1,13 @@
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, parse } from 'node:path';
 import type { CustomerGroup, ReportFormat } from '../config/formats.js';
-import { ConfigurationError, PipelineError, UsageError, describeError, throwIfInterrupted } from '../shared/errors.js';
+import {
+  ConfigurationError,
+  PipelineError,
+  UsageError,
+  describeError,
+  throwIfInterrupted,
+} from '../shared/errors.js';
 import { codeOf, makeFolder } from '../shared/files.js';
 import type { Month } from '../shared/month.js';
 import { isGone, self } from '../staging/holder.js';
@@ -75,14 +81,15 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
     reported.set(of.month, await readReported(folder, of.month));
   const report = monthReport(data, {
     ...{ groups, provisionalDays, isPart: organizations !== undefined, made: request.now() },
-    corrected: (customer, months, source) => correctionsOf(customer, months, reported, { month, source }),
+    corrected: (customer, months, source) =>
+      correctionsOf(customer, months, reported, { month, source }),
   });
   const chosen = chooseCustomers(report, request.customers, month);
   const target = join(folder, month);
   try {
     const aside = await openAside(target);
     try {
-      const known = reported.get(month) ?? new Map();
+      const known = reported.get(month) ?? new Map<never, never>();
       const files = await writeFiles(request, { report, chosen, reported: known }, aside);
       await place(aside, target, files, chosen === undefined);
       return {
@@ -214,7 +221,9 @@ async function place(
   for (const name of files) await rename(join(aside, name), join(target, name));
   if (!isAll) return;
   const made = new Set(files);
-  const kinds = new Set(files.filter((name) => dirname(name) === CUSTOMERS).map((name) => parse(name).ext));
+  const kinds = new Set(
+    files.filter((name) => dirname(name) === CUSTOMERS).map((name) => parse(name).ext),
+  );
   for (const name of await readdir(join(target, CUSTOMERS)))
     if (kinds.has(parse(name).ext) && !made.has(`${CUSTOMERS}/${name}`))
       await rm(join(target, CUSTOMERS, name));

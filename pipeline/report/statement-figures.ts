@@ -3,7 +3,18 @@ import { divide, formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { sha256Of } from '../staging/staging.js';
 import type { Cell } from './comparisons.js';
-import { barsOf, byAmount, compareTexts, compareUnits, compared, member, moversOf, noCell, shared, sumOfCells } from './comparisons.js';
+import {
+  barsOf,
+  byAmount,
+  compareTexts,
+  compareUnits,
+  compared,
+  member,
+  moversOf,
+  noCell,
+  shared,
+  sumOfCells,
+} from './comparisons.js';
 import type { Context, Services } from './context.js';
 import { chargeTypes, servicesOf, stateOf, stateOfSlices, trendMonths } from './context.js';
 import type { Entry } from './customers.js';
@@ -43,10 +54,11 @@ export function statementFigures(
         ? `There are no figures of ${previous.month}.`
         : `Not all figures of ${previous.month} and ${shown.month} are there.`,
     currencies: [...currencies]
-      .map(([code, services]) => statementCurrency(context, { index, entry, code, services, trend }))
+      .map(([code, services]) =>
+        statementCurrency(context, { index, entry, code, services, trend }),
+      )
       .sort(
-        (a, b) =>
-          b.services.length - a.services.length || compareTexts(a.currency, b.currency),
+        (a, b) => b.services.length - a.services.length || compareTexts(a.currency, b.currency),
       ),
     corrections: options.corrected(
       entry.id,

@@ -53,8 +53,7 @@ export async function benchReport(size: MonthSize, rounds: Rounds, home: string)
       beside: `${MEMORY} MiB`,
       bound: 'most',
       target: 1,
-      ratio:
-        figures.large.peak === undefined ? undefined : figures.large.peak / (MEMORY * 2 ** 20),
+      ratio: figures.large.peak === undefined ? undefined : figures.large.peak / (MEMORY * 2 ** 20),
       ours: figures.large.peak === undefined ? NO_PROC : mebibytes(figures.large.peak),
       theirs: `${MEMORY} MiB`,
     },

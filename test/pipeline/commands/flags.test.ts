@@ -50,6 +50,8 @@ test('every flag that a message names is one, and belongs to the command that is
   const all = new Set([...flagsOf.values()].flatMap((flags) => [...flags]));
   let named = 0;
   for await (const { file, text } of texts()) {
+    // CSS names its custom properties alike.
+    if (file === 'pipeline/report/style.ts') continue;
     for (const [flag] of text.matchAll(flagPattern)) {
       named++;
       t.true(all.has(flag) || ofOthers.has(flag), `${file}: ${flag} in ${JSON.stringify(text)}`);

@@ -13,7 +13,14 @@ const units = (amount: string | null): bigint => (amount === null ? 0n : parseAm
 const sum = (amounts: readonly (string | null)[]): string =>
   formatAmount(amounts.reduce((total, amount) => total + units(amount), 0n));
 
-const ids = ['000000000001', '012345678901', '111111111111', '222222222222', '333333333333', '444444444444'];
+const ids = [
+  '000000000001',
+  '012345678901',
+  '111111111111',
+  '222222222222',
+  '333333333333',
+  '444444444444',
+];
 const amount = fc
   .oneof(
     fc.bigInt({ min: -(10n ** 20n), max: 10n ** 20n }),
@@ -31,9 +38,7 @@ function slice(organization: string): fc.Arbitrary<SketchSlice> {
   });
   return fc.record({
     organization: fc.constant(organization),
-    accounts: fc
-      .subarray(ids)
-      .map((listed) => listed.map((id) => ({ id, name: `Account ${id}` }))),
+    accounts: fc.subarray(ids).map((listed) => listed.map((id) => ({ id, name: `Account ${id}` }))),
     rows: fc.uniqueArray(row, {
       maxLength: 30,
       selector: ({ account, service, currency }) => `${account} ${service} ${currency ?? ''}`,
@@ -69,9 +74,9 @@ const sketch: fc.Arbitrary<Sketch> = fc
       .filter(({ organization }) => !now.some((one) => one.organization === organization))
       .map(({ organization }) => ({ organization, reason: 'is not there', command: null })),
     groups: grouped
-      ? [{ name: 'Acme', accounts: ids.slice(0, 2).filter((id) => isKnown([now, before], id)) }].filter(
-          ({ accounts }) => accounts.length > 0,
-        )
+      ? [
+          { name: 'Acme', accounts: ids.slice(0, 2).filter((id) => isKnown([now, before], id)) },
+        ].filter(({ accounts }) => accounts.length > 0)
       : [],
   }));
 
@@ -183,12 +188,21 @@ test('who has cost for the first time is new, who has none any more is gone', (t
       [d, 'idle', 'active', '0', '0'],
     ],
   );
-  t.deepEqual(usd?.newCustomers.map(({ id }) => id), [b]);
-  t.deepEqual(usd?.vanishedCustomers.map(({ id }) => id), [c]);
+  t.deepEqual(
+    usd?.newCustomers.map(({ id }) => id),
+    [b],
+  );
+  t.deepEqual(
+    usd?.vanishedCustomers.map(({ id }) => id),
+    [c],
+  );
   t.is(usd?.total.change, '-1');
   t.is(usd?.movingCustomers?.up.amount, '8');
   t.is(usd?.movingCustomers?.down.amount, '-9');
-  t.deepEqual(usd?.movingCustomers?.up.top.map(({ kind }) => kind), ['new', 'changed']);
+  t.deepEqual(
+    usd?.movingCustomers?.up.top.map(({ kind }) => kind),
+    ['new', 'changed'],
+  );
 });
 
 test('where an organization is missing, only what needs it is not compared', (t) => {
@@ -228,9 +242,10 @@ test('where an organization is missing, only what needs it is not compared', (t)
   // The customer who is only there has no page; the one who is partly there has one that says so.
   const [both, ...others] = [...report.statements()];
   t.is(others.length, 0);
-  t.deepEqual([both?.name, both?.missingAccounts, both?.currencies[0]?.total.previous], [
-    ...['Both', [b], null],
-  ]);
+  t.deepEqual(
+    [both?.name, both?.missingAccounts, both?.currencies[0]?.total.previous],
+    [...['Both', [b], null]],
+  );
   t.is(both?.uncompared, 'Not all figures of 2026-09 and 2026-10 are there.');
 });
 

@@ -7,7 +7,11 @@ import { makeReports } from '../../../pipeline/report/report.js';
 import { DataError, UsageError } from '../../../pipeline/shared/errors.js';
 import { parseAmount } from '../../../pipeline/shared/money.js';
 import { parseMonth, shiftMonth } from '../../../pipeline/shared/month.js';
-import { exportKey, extractionManifestKey, transformManifestKey } from '../../../pipeline/staging/layout.js';
+import {
+  exportKey,
+  extractionManifestKey,
+  transformManifestKey,
+} from '../../../pipeline/staging/layout.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import { copyFiles } from '../../support/exports.js';
@@ -62,7 +66,8 @@ async function place(t: ExecutionContext): Promise<Place> {
 
 /** What a page says to machines. */
 function blockOf(page: string): { currencies: { total: string; customers: [string, string][] }[] } {
-  const [, json = ''] = /<script id="figures" type="application\/json">([^<]*)<\/script>/.exec(page) ?? [];
+  const [, json = ''] =
+    /<script id="figures" type="application\/json">([^<]*)<\/script>/.exec(page) ?? [];
   return JSON.parse(json) as ReturnType<typeof blockOf>;
 }
 
@@ -73,7 +78,13 @@ test('the last transformed month is shown, on a folder as on S3, with the same f
   await stage('2026-10', 'internal', { [corto]: '3' });
   const [written, ...others] = await make();
   t.deepEqual(others, []);
-  t.like(written, { month: '2026-10', page: 'index.html', workbook: null, statements: 3, gaps: [] });
+  t.like(written, {
+    month: '2026-10',
+    page: 'index.html',
+    workbook: null,
+    statements: 3,
+    gaps: [],
+  });
   t.deepEqual(written?.files.toSorted(), [
     ...[acme, brill, corto].map((account) => `customers/${account}.html`),
     'index.html',
