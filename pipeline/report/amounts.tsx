@@ -30,11 +30,21 @@ const MINUS = '\u2212';
 /** Every amount of the figures is a decimal that Intl reads exactly as text, which its types only say of literals. */
 const decimal = (text: string): Intl.StringNumericLiteral => text as Intl.StringNumericLiteral;
 
-/** @throws {RangeError} when the locale is none. */
-export function formatOf({
-  locale,
-  currency: notation,
-}: Pick<Look, 'locale' | 'currency'>): Format {
+/** Making them takes longer than a statement has lines. */
+const made = new Map<string, Format>();
+
+/**
+ * The one format of a look.
+ * @throws {RangeError} when the locale is none.
+ */
+export function formatOf({ locale, currency }: Pick<Look, 'locale' | 'currency'>): Format {
+  const key = `${locale} ${currency}`;
+  const format = made.get(key) ?? makeFormat(locale, currency);
+  made.set(key, format);
+  return format;
+}
+
+function makeFormat(locale: string, notation: Look['currency']): Format {
   const numbers = (options: Intl.NumberFormatOptions): Intl.NumberFormat =>
     new Intl.NumberFormat(locale, options);
   const two = {
@@ -82,10 +92,14 @@ export function formatOf({
   };
 }
 
-export interface AmountProps {
-  amount: Amount;
+/** What the amounts of one currency are written with. */
+export interface Units {
   currency: string;
   format: Format;
+}
+
+export interface AmountProps extends Units {
+  amount: Amount;
 }
 
 /** An amount with two decimals; its exact value is in the title and for the page's script. A negative one says so in a word. */
@@ -111,7 +125,7 @@ export function Change({
   amount,
   currency,
   format,
-}: Omit<AmountProps, 'amount'> & { amount: Amount | null }): JSX.Element {
+}: Units & { amount: Amount | null }): JSX.Element {
   if (amount === null) return <Nothing />;
   return (
     <data value={amount} title={format.exact(amount, currency)}>
@@ -151,7 +165,7 @@ export function SinceLast({
   compared,
   currency,
   format,
-}: Omit<AmountProps, 'amount'> & { compared: Compared }): JSX.Element {
+}: Units & { compared: Compared }): JSX.Element {
   if (compared.change === null) return <span class="mute">nothing to compare with</span>;
   return (
     <>

@@ -36,6 +36,8 @@ const FOOT = 38;
 const GUTTER = 56;
 /** The plot's width in percent, so that its bars follow the page's width while its texts keep their size. */
 const WIDTH = 100;
+/** The widest bar, in percent, where there are few. */
+const WIDEST = 7;
 
 /**
  * Months as bars from zero. Heights are pixels and widths percent: one drawing serves screen, phone
@@ -85,8 +87,8 @@ export function MonthsChart({
             key={month.month}
             month={month}
             stacked={stacks[index] ?? stack(month)}
-            left={x(month.month) ?? 0}
-            width={x.bandwidth()}
+            middle={(x(month.month) ?? 0) + x.bandwidth() / 2}
+            width={Math.min(x.bandwidth(), WIDEST)}
             step={x.step()}
             y={(value) => TOP + y(value)}
             foot={foot}
@@ -130,7 +132,7 @@ interface MonthBarsProps {
   month: ChartMonth;
   stacked: Stacked;
   /** In percent of the plot's width, as `width` and `step` are. */
-  left: number;
+  middle: number;
   width: number;
   step: number;
   y: (value: number) => number;
@@ -145,8 +147,9 @@ interface MonthBarsProps {
 }
 
 function MonthBars(props: MonthBarsProps): JSX.Element {
-  const { month, stacked, left, width, y, foot, format } = props;
-  const middle = `${left + width / 2}%`;
+  const { month, stacked, width, y, foot, format } = props;
+  const middle = `${props.middle}%`;
+  const left = `${props.middle - width / 2}%`;
   const year = month.month.slice(0, 4);
   const emphasis = props.isLast ? 'now' : props.isDim ? 'dim' : undefined;
   return (
@@ -154,7 +157,7 @@ function MonthBars(props: MonthBarsProps): JSX.Element {
       <title>{describe(month, props.currency, format)}</title>
       <rect
         class="back"
-        x={`${left + (width - props.step) / 2}%`}
+        x={`${props.middle - props.step / 2}%`}
         width={`${props.step}%`}
         y={0}
         height={foot + FOOT}
@@ -163,7 +166,7 @@ function MonthBars(props: MonthBarsProps): JSX.Element {
         <rect
           key={index}
           class={`${month.state === 'provisional' ? 'h' : 'f'}${bar.step}`}
-          x={`${left}%`}
+          x={left}
           width={`${width}%`}
           {...between(y(bar.from), y(bar.to))}
         />

@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
-import type { Format } from './amounts.js';
-import { Change, changeWords, Money, monthWord, Nothing } from './amounts.js';
-import type { CurrencyFigures, CustomerFigures, MonthFigures, ServiceFigures } from './figures.js';
-import type { Units } from './lists.js';
+import type { Format, Units } from './amounts.js';
+import type { Months } from './comparison.js';
+import { ComparedCells, ComparedHeads, isCompared } from './comparison.js';
+import type { Compared, CurrencyFigures, CustomerFigures, MonthFigures, Share } from './figures.js';
 import { Find, Percent } from './lists.js';
 
 /** The tables of all customers and of all services, to look one up. */
@@ -34,56 +34,11 @@ function idOf({ id, accounts }: CustomerFigures): string {
   return accounts.length > 1 ? `${accounts.length} accounts` : (accounts[0] ?? id);
 }
 
-/** What every row of a table of all says of an amount beside that of the month before. */
-function ComparedCells({
-  compared,
-  currency,
-  format,
-}: Units & { compared: ServiceFigures | CustomerFigures }): JSX.Element {
+/** Columns past the name's own: those compared, and the share. */
+function Heads({ months }: { months: Months }): JSX.Element {
   return (
     <>
-      <td class="n away">
-        {compared.previous === null ? (
-          <Nothing />
-        ) : (
-          <Money amount={compared.previous} currency={currency} format={format} />
-        )}
-      </td>
-      <td class="n this">
-        <Money amount={compared.amount} currency={currency} format={format} />
-      </td>
-      <td class="n change">
-        <Change amount={compared.change} currency={currency} format={format} />
-      </td>
-      <td class="n mute way">
-        {compared.ratio === null ? (
-          changeWords(compared, format)
-        ) : (
-          <data value={compared.ratio}>{changeWords(compared, format)}</data>
-        )}
-      </td>
-      <td class="n mute away">
-        <Percent ratio={compared.share} format={format} />
-      </td>
-    </>
-  );
-}
-
-function ComparedHeads({ figures }: { figures: MonthFigures }): JSX.Element {
-  return (
-    <>
-      <th scope="col" class="n away">
-        {monthWord(figures.previousMonth)}
-      </th>
-      <th scope="col" class="n" aria-sort="descending">
-        {monthWord(figures.month)}
-      </th>
-      <th scope="col" class="n">
-        Change
-      </th>
-      <th scope="col" class="n">
-        In percent
-      </th>
+      <ComparedHeads months={months} isSorted />
       <th scope="col" class="n away">
         Share
       </th>
@@ -91,45 +46,38 @@ function ComparedHeads({ figures }: { figures: MonthFigures }): JSX.Element {
   );
 }
 
-/** The last row of a table of all; how many cells of a row stand between its name and its amounts. */
-function TotalRow({
-  section,
-  format,
-  between,
-}: {
-  section: CurrencyFigures;
-  format: Format;
-  between: number;
-}): JSX.Element {
-  const { total, currency } = section;
+function Cells(props: Units & { months: Months; compared: Share }): JSX.Element {
+  return (
+    <>
+      <ComparedCells {...props} />
+      <td class="n mute away">
+        <Percent ratio={props.compared.share} format={props.format} />
+      </td>
+    </>
+  );
+}
+
+/** The last row of a table; `columns` is how many stand before its amounts. */
+function TotalRow(
+  props: Units & { months: Months; compared: Compared; columns: number },
+): JSX.Element {
   return (
     <tfoot>
       <tr>
-        <th scope="row" colSpan={between + 1}>
+        <th scope="row" colSpan={props.columns}>
           Total
         </th>
-        <td class="n away">
-          {total.previous === null ? (
-            <Nothing />
-          ) : (
-            <Money amount={total.previous} currency={currency} format={format} />
-          )}
-        </td>
-        <td class="n this">
-          <Money amount={total.amount} currency={currency} format={format} />
-        </td>
-        <td class="n change">
-          <Change amount={total.change} currency={currency} format={format} />
-        </td>
-        <td class="n way">{changeWords(total, format)}</td>
-        <td class="n away" />
+        <ComparedCells {...props} />
+        <td class="away" />
       </tr>
     </tfoot>
   );
 }
 
 export function Customers({ section, number, figures, format }: DirectoryProps): JSX.Element {
-  const { currency, customers } = section;
+  const { currency, customers, total } = section;
+  const months = { ...figures, isCompared: isCompared(customers) };
+  const units = { currency, format, months };
   const id = `customers-${number}`;
   return (
     <section aria-labelledby={`${id}-title`}>
@@ -146,31 +94,28 @@ export function Customers({ section, number, figures, format }: DirectoryProps):
               <th scope="col">Account</th>
               <th scope="col">Organization</th>
               <th scope="col">Status</th>
-              <ComparedHeads figures={figures} />
+              <Heads months={months} />
             </tr>
           </thead>
           <tbody>
             {customers.map((customer) => (
-              <tr key={customer.file}>
+              <tr
+                key={customer.file}
+                data-words={customer.accounts.length > 1 ? customer.accounts.join(' ') : undefined}
+              >
                 <th scope="row">
                   <a href={statementOf(customer)}>
                     <bdi>{customer.name}</bdi>
                   </a>
                 </th>
-                <td class="id">
-                  {customer.accounts.length > 1 ? (
-                    <span title={customer.accounts.join(', ')}>{idOf(customer)}</span>
-                  ) : (
-                    idOf(customer)
-                  )}
-                </td>
+                <td class="id">{idOf(customer)}</td>
                 <td>{customer.organizations.join(', ')}</td>
                 <td>{customer.status}</td>
-                <ComparedCells compared={customer} currency={currency} format={format} />
+                <Cells {...units} compared={customer} />
               </tr>
             ))}
           </tbody>
-          <TotalRow section={section} format={format} between={3} />
+          <TotalRow {...units} compared={total} columns={4} />
         </table>
       </div>
     </section>
@@ -178,7 +123,9 @@ export function Customers({ section, number, figures, format }: DirectoryProps):
 }
 
 export function Services({ section, number, figures, format }: DirectoryProps): JSX.Element {
-  const { currency, services } = section;
+  const { currency, services, total } = section;
+  const months = { ...figures, isCompared: isCompared(services) };
+  const units = { currency, format, months };
   const id = `services-${number}`;
   return (
     <section aria-labelledby={`${id}-title`}>
@@ -195,7 +142,7 @@ export function Services({ section, number, figures, format }: DirectoryProps): 
               <th scope="col" class="n">
                 Customers
               </th>
-              <ComparedHeads figures={figures} />
+              <Heads months={months} />
             </tr>
           </thead>
           <tbody>
@@ -205,11 +152,11 @@ export function Services({ section, number, figures, format }: DirectoryProps): 
                 <td class="n count">
                   <data value={service.customers}>{format.count(service.customers)}</data>
                 </td>
-                <ComparedCells compared={service} currency={currency} format={format} />
+                <Cells {...units} compared={service} />
               </tr>
             ))}
           </tbody>
-          <TotalRow section={section} format={format} between={1} />
+          <TotalRow {...units} compared={total} columns={2} />
         </table>
       </div>
     </section>

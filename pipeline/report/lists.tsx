@@ -1,14 +1,8 @@
 import type { ComponentChildren, JSX } from 'preact';
-import type { Format } from './amounts.js';
+import type { Format, Units } from './amounts.js';
 import { Change, changeWords, counted, Money } from './amounts.js';
 import { longestOf, RowBar } from './charts.js';
 import type { Bars, Charges, Movers, Ratio } from './figures.js';
-
-/** What lists of one currency write their numbers with. */
-export interface Units {
-  currency: string;
-  format: Format;
-}
 
 /** How a list names what it is about; a statement has no links. */
 export type Naming = (one: { name: string; file: string | null }) => ComponentChildren;

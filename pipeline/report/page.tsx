@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { Fragment } from 'preact';
-import type { Format } from './amounts.js';
+import type { Format, Units } from './amounts.js';
 import {
   Change,
   counted,
@@ -18,7 +18,7 @@ import type { DirectoryProps } from './directory.js';
 import { CustomerName, Customers, Services } from './directory.js';
 import { Brand, Foot, renderDocument, StatePill } from './document.js';
 import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
-import type { Naming, Units } from './lists.js';
+import type { Naming } from './lists.js';
 import { BarList, MoverList, Parts } from './lists.js';
 import { stepsOf, Trend } from './trend.js';
 import { Trust } from './trust.js';

@@ -89,9 +89,9 @@ function enhance(): void {
       const textOf = (row: HTMLTableRowElement): string => {
         const known = texts.get(row);
         if (known !== undefined) return known;
-        const text = fold(
-          [...row.querySelectorAll('th, td:not(.n)')].map((cell) => cell.textContent).join(' '),
-        );
+        const cells = [...row.querySelectorAll('th, td:not(.n)')].map((cell) => cell.textContent);
+        // Of a customer with several accounts, their ids.
+        const text = fold([...cells, row.dataset['words'] ?? ''].join(' '));
         texts.set(row, text);
         return text;
       };
@@ -126,7 +126,7 @@ function enhance(): void {
     button.addEventListener('click', () => {
       const isExact = button.getAttribute('aria-pressed') === 'true';
       button.setAttribute('aria-pressed', String(!isExact));
-      for (const amount of document.querySelectorAll('data')) {
+      for (const amount of document.querySelectorAll<HTMLDataElement>('data[title]')) {
         const { title, textContent } = amount;
         amount.title = textContent;
         amount.textContent = title;
@@ -136,4 +136,4 @@ function enhance(): void {
 }
 
 /** The script as it stands in each file. */
-export const script = `(${enhance.toString()})()`;
+export const script = `(${enhance.toString().replace(/^\s+/gm, '')})()`;

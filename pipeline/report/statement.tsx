@@ -3,7 +3,6 @@ import { Fragment } from 'preact';
 import type { Format } from './amounts.js';
 import {
   Change,
-  changeWords,
   dayName,
   formatOf,
   Money,
@@ -13,11 +12,11 @@ import {
   SinceLast,
   Sum,
 } from './amounts.js';
+import { ComparedCells, ComparedHeads, isCompared } from './comparison.js';
 import { longestOf, MonthsChart, RowBar } from './charts.js';
 import { Brand, Foot, renderDocument, StatePill } from './document.js';
 import type { Correction, Look, StatementCurrency, StatementFigures } from './figures.js';
 import { Find, MoverList, Parts } from './lists.js';
-import type { Units } from './lists.js';
 
 /** Services past which a statement has a field to search them. */
 const MANY = 20;
@@ -273,52 +272,10 @@ function Trend({
   );
 }
 
-function Heads({ figures }: { figures: StatementFigures }): JSX.Element {
-  return (
-    <>
-      <th scope="col" class="n away">
-        {monthWord(figures.previousMonth)}
-      </th>
-      <th scope="col" class="n" aria-sort="descending">
-        {monthWord(figures.month)}
-      </th>
-      <th scope="col" class="n">
-        Change
-      </th>
-      <th scope="col" class="n">
-        In percent
-      </th>
-    </>
-  );
-}
-
-function Cells({
-  compared,
-  currency,
-  format,
-}: Units & { compared: StatementCurrency['total'] }): JSX.Element {
-  return (
-    <>
-      <td class="n away">
-        {compared.previous === null ? (
-          <Nothing />
-        ) : (
-          <Money amount={compared.previous} currency={currency} format={format} />
-        )}
-      </td>
-      <td class="n this">
-        <Money amount={compared.amount} currency={currency} format={format} />
-      </td>
-      <td class="n change">
-        <Change amount={compared.change} currency={currency} format={format} />
-      </td>
-      <td class="n mute way">{changeWords(compared, format)}</td>
-    </>
-  );
-}
-
 function Accounts({ section, figures, format }: Omit<CurrencyProps, 'number'>): JSX.Element {
   const { accounts, currency, total } = section;
+  const months = { ...figures, isCompared: isCompared(accounts) };
+  const units = { currency, format, months };
   return (
     <section>
       <div class="head">
@@ -331,7 +288,7 @@ function Accounts({ section, figures, format }: Omit<CurrencyProps, 'number'>): 
             <th scope="col">Name</th>
             <th scope="col">Account</th>
             <th scope="col">Status</th>
-            <Heads figures={figures} />
+            <ComparedHeads months={months} isSorted={false} />
           </tr>
         </thead>
         <tbody>
@@ -342,7 +299,7 @@ function Accounts({ section, figures, format }: Omit<CurrencyProps, 'number'>): 
               </th>
               <td class="id">{one.account}</td>
               <td>{one.status}</td>
-              <Cells compared={one} currency={currency} format={format} />
+              <ComparedCells {...units} compared={one} />
             </tr>
           ))}
         </tbody>
@@ -351,7 +308,7 @@ function Accounts({ section, figures, format }: Omit<CurrencyProps, 'number'>): 
             <th scope="row" colSpan={3}>
               Total
             </th>
-            <Cells compared={total} currency={currency} format={format} />
+            <ComparedCells {...units} compared={total} />
           </tr>
         </tfoot>
       </table>
@@ -361,6 +318,8 @@ function Accounts({ section, figures, format }: Omit<CurrencyProps, 'number'>): 
 
 function Services({ section, number, figures, format }: CurrencyProps): JSX.Element {
   const { services, currency, total } = section;
+  const months = { ...figures, isCompared: isCompared(services) };
+  const units = { currency, format, months };
   const id = `services-${number}`;
   const longest = longestOf(services.map(({ amount }) => amount));
   return (
@@ -374,7 +333,7 @@ function Services({ section, number, figures, format }: CurrencyProps): JSX.Elem
         <thead>
           <tr>
             <th scope="col">Service</th>
-            <Heads figures={figures} />
+            <ComparedHeads months={months} isSorted />
           </tr>
         </thead>
         <tbody>
@@ -384,14 +343,14 @@ function Services({ section, number, figures, format }: CurrencyProps): JSX.Elem
                 {service.service}
                 <RowBar amount={service.amount} longest={longest} />
               </th>
-              <Cells compared={service} currency={currency} format={format} />
+              <ComparedCells {...units} compared={service} />
             </tr>
           ))}
         </tbody>
         <tfoot>
           <tr>
             <th scope="row">Total</th>
-            <Cells compared={total} currency={currency} format={format} />
+            <ComparedCells {...units} compared={total} />
           </tr>
         </tfoot>
       </table>

@@ -93,7 +93,7 @@ svg { display: block; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 12px; color: var(--mute); }
 .legend li { display: flex; gap: 6px; align-items: center; }
 
-.two { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 48px; align-items: start; margin: 0 -8px; }
+.two { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 48px; align-items: start; margin-left: -8px; margin-right: -8px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; }
@@ -157,7 +157,8 @@ footer .plain { margin: 0 0 12px; }
 
 @media (max-width: 760px) {
   main { padding: 20px 16px 40px; }
-  .two { grid-template-columns: minmax(0, 1fr); }
+  .two, .trend { grid-template-columns: minmax(0, 1fr); }
+  .trend table { width: 100%; }
   .top > .answer { text-align: left; margin-left: 0; flex-basis: 100%; }
   .chart .dim { display: none; }
   .list:not(.dense) thead tr { display: flex; flex-wrap: wrap; gap: 2px 16px; padding: 6px 0; border-bottom: 1px solid var(--line); }
@@ -187,12 +188,14 @@ footer .plain { margin: 0 0 12px; }
   h1, .answer > div + div { margin-top: 12px; }
 .total { font-size: 24px; }
   h2 { font-size: 14px; break-after: avoid; }
-  h3 { font-size: 11px; }
+  h3 { font-size: 11px; break-after: avoid; }
   main { padding: 0; max-width: none; }
   section { margin-top: 22px; }
   .trust, .problems, .note, .orgs > *, .chart, tr, .keep { break-inside: avoid; }
   .head, summary, thead { break-after: avoid; }
-  .two { gap: 16px 28px; margin: 0; }
+  .two { gap: 16px 28px; margin-left: 0; margin-right: 0; break-inside: avoid; }
+  .two > div, .two > table { break-inside: avoid; }
+  tfoot { display: table-row-group; }
   .list .bar { left: 0; width: 100%; }
   .find, .plain, .skip, .screen { display: none; }
   a { text-decoration: none; }
@@ -233,7 +236,7 @@ export function pageStyle(heading: { left: string; right: string }): string {
 
 /** A text as a string of CSS: all but plain letters, digits and spaces as escapes; cut with an ellipsis. */
 function cssText(text: string, most: number): string {
-  const characters = [...text];
+  const characters = Array.from(text);
   const kept = characters.length > most ? [...characters.slice(0, most - 1), '…'] : characters;
   const escaped = kept.map((character) =>
     /[A-Za-z0-9 ]/.test(character)

@@ -213,7 +213,7 @@ export const hostileNames = [
   '"><img src=x onerror=alert(1)>',
   'شركة الاختبار للتجارة',
   '株式会社東京クラウドサービス',
-  `${'Very Long Holding Company Name of Many Words '.repeat(3).slice(0, 128)}`.padEnd(128, 'x'),
+  'Very Long Holding Company Name of Many Words '.repeat(3).slice(0, 128).padEnd(128, 'x'),
   'x'.repeat(128),
   '\u202Egnp.exe Evil\u202C GmbH',
   '=HYPERLINK("http://evil.example","click")',

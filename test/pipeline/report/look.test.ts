@@ -207,9 +207,11 @@ test('exact amounts are shown at a keystroke, and every amount has its own', asy
   const { amount } = richest(whole).currencies[0]!.total;
   t.is(await total.getAttribute('value'), amount);
   const rounded = await total.textContent();
+  const words = await page.locator('.way').allTextContents();
   await page.locator('button.exact').focus();
   await page.keyboard.press('Enter');
   t.is((await total.textContent())!.replaceAll(',', ''), `${amount} USD`);
+  t.deepEqual(await page.locator('.way').allTextContents(), words);
   await page.keyboard.press('Enter');
   t.is(await total.textContent(), rounded);
 });
