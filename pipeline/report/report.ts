@@ -45,7 +45,7 @@ export interface WrittenMonth {
   month: Month;
   state: State;
   folder: string;
-  /** Paths below the folder; null where it was not asked for. */
+  /** Paths below the folder, of the page as HTML or else as PDF; null where it was not asked for. */
   page: string | null;
   workbook: string | null;
   /** Everything that was written, the above too. */
@@ -96,7 +96,7 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
         month,
         state: report.figures.state,
         folder: target,
-        page: files.find((name) => name === PAGE) ?? null,
+        page: [PAGE, 'index.pdf'].find((name) => files.includes(name)) ?? null,
         workbook: files.find((name) => name === `${month}.xlsx`) ?? null,
         files: files.filter((name) => name !== REPORTED),
         statements: new Set(
