@@ -56,11 +56,12 @@ export const demo = command({
       if (last === undefined) throw new Error('the demo has no month');
       const failed = isFailed(last);
       const isWhole = !failed && !context.signal.aborted;
+      const history = await told(before.toReversed());
       return {
         text: () =>
           [
             formatReport(last, resume),
-            ...(isWhole ? [told(before.toReversed()), guide(staging, file)] : []),
+            ...(isWhole ? [history, guide(staging, file)] : []),
           ].join('\n'),
         json: () => ({ runs: runs.map((run) => reportToJson(run, resume)) }),
         failed,
@@ -169,7 +170,8 @@ function isolate(env: NodeJS.ProcessEnv, demoEnvironment: Readonly<Record<string
 }
 
 /** What the runs before the last one did, in one line. */
-function told(runs: readonly RunReport[]): string {
+async function told(runs: readonly RunReport[]): Promise<string> {
+  const { costOf } = await import('../run/task.js');
   const tasks = runs.flatMap((run) => run.tasks);
   const months = [...new Set(tasks.map(({ month }) => month))].sort();
   const count = tasks.filter(({ state }) => state === 'unchanged').length;
