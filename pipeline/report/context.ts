@@ -140,7 +140,7 @@ export interface TrendSlices {
 
 /** The months of the trend, from the first one of which anything is there. */
 export function trendMonths({ earlier, previous, shown }: MonthData): TrendSlices[] {
-  const isFirst = earlier.length === 0 && previous.slices.length === 0;
+  const isFirst = [...earlier, ...previous.slices, ...previous.gaps].length === 0;
   return [...earlier, ...(isFirst ? [] : [previous]), shown];
 }
 

@@ -1,7 +1,7 @@
 import type { CustomerGroup } from '../config/formats.js';
 import { DataError, UsageError } from '../shared/errors.js';
 import { accountIdFault } from '../staging/answers.js';
-import { compareTexts, member } from './comparisons.js';
+import { compareTexts } from './comparisons.js';
 import type { Account, SliceRows } from './month-rows.js';
 import type { MonthData } from './months.js';
 

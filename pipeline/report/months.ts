@@ -91,14 +91,18 @@ export async function* readMonths(
   const known = new Set(staged.map(({ slice }) => slice.organization));
   const unknown = organizations?.filter((name) => !known.has(name)) ?? [];
   if (unknown.length > 0)
-    throw new UsageError(`nothing is staged of ${unknown.join(', ')} in these months`, {
-      where: staging.location,
-      next: 'leave it out, or name other months with --month',
-    });
+    throw nothingStaged(staging, unknown);
   const names = createNames();
   // Of a month in the trend of several others, the accounts' totals are read once.
   const earlier = new Map<Month, EarlierMonth>();
   for (const month of chosen) yield await readMonth({ ...request, staged, names }, month, earlier);
+}
+
+function nothingStaged({ location }: Staging, organizations: readonly string[]): UsageError {
+  return new UsageError(`nothing of these months is staged of ${organizations.join(', ')}`, {
+    where: location,
+    next: 'leave it out, or name other months with --month',
+  });
 }
 
 function windowOf(month: Month): Month[] {
@@ -113,6 +117,7 @@ async function lastTransformed({ staging, organizations }: MonthsRequest): Promi
     if (last === undefined || slice.month > last) last = slice.month;
   }
   if (last !== undefined) return last;
+  if (organizations !== undefined) throw nothingStaged(staging, organizations);
   throw new DataError('there is nothing to report: no month is transformed yet', {
     where: staging.location,
     ...advice('run', {}, ' first, or name another folder with --staging'),

@@ -7,7 +7,7 @@ import type { Month } from '../shared/month.js';
 import { isGone, self } from '../staging/holder.js';
 import type { Staging } from '../staging/staging.js';
 import { monthBlock, statementBlock } from './block.js';
-import type { CustomerFigures, Look, MonthReport, OrganizationState, State } from './figures.js';
+import type { Look, MonthReport, OrganizationState, State } from './figures.js';
 import { monthReport } from './month-report.js';
 import type { MonthData } from './months.js';
 import { readMonths } from './months.js';
@@ -69,7 +69,7 @@ export async function makeReports(request: ReportRequest): Promise<WrittenMonth[
 
 async function makeReport(request: ReportRequest, data: MonthData): Promise<WrittenMonth> {
   const { groups, provisionalDays, organizations, folder } = request;
-  const { month, slices } = data.shown;
+  const { month } = data.shown;
   const reported = new Map<Month, Reported>();
   for (const of of [...data.earlier, data.previous, data.shown])
     reported.set(of.month, await readReported(folder, of.month));

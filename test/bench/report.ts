@@ -79,7 +79,7 @@ async function report(folder: string): Promise<Measured> {
   await rm(join(folder, 'report'), { recursive: true, force: true });
   const measured = await measure(pipeline(['report'], { cwd: folder }));
   const page = await readFile(join(folder, 'report', month, 'index.html'), 'utf8');
-  const [, json = ''] = /<script type="application\/json" id="figures">([^<]*)</.exec(page) ?? [];
+  const [, json = ''] = /<script id="figures" type="application\/json">([^<]*)</.exec(page) ?? [];
   const { currencies } = JSON.parse(json) as {
     currencies: { currency: string; organizations: [string, string][] }[];
   };

@@ -1,5 +1,6 @@
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
@@ -25,7 +26,7 @@ interface Block {
 }
 
 function blockOf(page: string): Block {
-  const [, json = ''] = /<script type="application\/json" id="figures">([^<]*)<\/script>/.exec(page) ?? [];
+  const [, json = ''] = /<script id="figures" type="application\/json">([^<]*)<\/script>/.exec(page) ?? [];
   return JSON.parse(json) as Block;
 }
 
@@ -55,7 +56,7 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
   const { run, folder, asked } = place;
   const months = ['--from', september, '--to', october];
   const made = await run(
-    ...['run', ...months, '--detail', 'usage-type', '--by-record-type', '--report', '--json'],
+    ...(['run', ...months, '--detail', 'usage-type', '--by-record-type', '--report', '--json']),
   );
   t.is(made.code, 0, made.stderr);
   const document = JSON.parse(made.stdout) as {
@@ -79,7 +80,7 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
     for (const [name, amount] of pairs) t.is(amount, expected.get(name) ?? '0', name);
     for (const name of expected.keys()) t.true(pairs.some(([one]) => one === name), name);
   }
-  t.is(usd.total, (await parquetSums(place, "'all'")).get('all'));
+  t.is((await parquetSums(place, "'all'")).get('all'), usd.total);
   const statements = await readdir(join(folder, 'report/2026-10/customers'));
   t.deepEqual(statements.sort(), usd.customers.map(([id]) => `${id}.html`).sort());
   for (const [id, amount] of usd.customers) {
@@ -100,10 +101,8 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
   await checkKills(t, folder);
 });
 
-type Check = Parameters<Parameters<typeof test>[1]>[0];
-
 /** The customers of the file, by name where they are wrong; the look. */
-async function checkSettings(t: Check, folder: string, ids: readonly string[]): Promise<void> {
+async function checkSettings(t: ExecutionContext, folder: string, ids: readonly string[]): Promise<void> {
   const config = join(folder, 'wanted.yaml');
   const report = async (yaml: string, ...args: string[]) => {
     await writeFile(config, yaml);
@@ -143,7 +142,7 @@ async function checkSettings(t: Check, folder: string, ids: readonly string[]): 
     [['--format', 'docx'], /--format.*is no list of html, xlsx, pdf/],
     [['--customer', '999999999999'], /there is no customer 999999999999 in 2026-10/],
     [['--customer', one, '--format', 'xlsx'], /--customer goes with the formats/],
-    [['--organization', 'nobody'], /nothing is staged of nobody/],
+    [['--organization', 'nobody'], /staged of nobody/],
   ] as const) {
     const { code, stderr } = await report('', ...args);
     t.regex(stderr, message);
@@ -159,7 +158,7 @@ async function checkSettings(t: Check, folder: string, ids: readonly string[]): 
 }
 
 /** Killed anywhere, a report leaves the former files or whole new ones, and the next one clears up. */
-async function checkKills(t: Check, folder: string): Promise<void> {
+async function checkKills(t: ExecutionContext, folder: string): Promise<void> {
   const out = join(folder, 'killed');
   const args = ['report', '--out', out, '--format', 'html'];
   const steps = join(folder, 'steps');

@@ -45,14 +45,23 @@ const slices = fc
   .tuple(slice('oab'), slice('spp_ecm'), slice('internal'))
   .chain((all) => fc.subarray(all, { minLength: 1 }));
 
+const orNone: fc.Arbitrary<readonly SketchSlice[]> = fc.oneof(fc.constant([]), slices);
+
+interface Months {
+  now: SketchSlice[];
+  before: readonly SketchSlice[];
+  earlier: readonly SketchSlice[];
+  grouped: boolean;
+}
+
 const sketch: fc.Arbitrary<Sketch> = fc
   .record({
     now: slices,
-    before: fc.oneof(fc.constant([]), slices),
-    earlier: fc.oneof(fc.constant([]), slices),
+    before: orNone,
+    earlier: orNone,
     grouped: fc.boolean(),
   })
-  .map(({ now, before, earlier, grouped }) => ({
+  .map(({ now, before, earlier, grouped }: Months) => ({
     month,
     months: [now, before, earlier],
     // As it is read: whoever had figures in the month before is missing now, not gone.
@@ -170,8 +179,8 @@ test('who has cost for the first time is new, who has none any more is gone', (t
     [
       [b, 'new', 'active', '7', '0'],
       [a, 'kept', 'active', '5', '4'],
-      [d, 'idle', 'active', '0', '0'],
       [c, 'vanished', 'gone', '0', '9'],
+      [d, 'idle', 'active', '0', '0'],
     ],
   );
   t.deepEqual(usd?.newCustomers.map(({ id }) => id), [b]);

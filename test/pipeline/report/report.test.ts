@@ -62,7 +62,7 @@ async function place(t: ExecutionContext): Promise<Place> {
 
 /** What a page says to machines. */
 function blockOf(page: string): { currencies: { total: string; customers: [string, string][] }[] } {
-  const [, json = ''] = /<script type="application\/json" id="figures">([^<]*)<\/script>/.exec(page) ?? [];
+  const [, json = ''] = /<script id="figures" type="application\/json">([^<]*)<\/script>/.exec(page) ?? [];
   return JSON.parse(json) as ReturnType<typeof blockOf>;
 }
 
@@ -178,7 +178,8 @@ test('altered exports are an error, and a gap where they are only compared with'
   const [written] = await make();
   t.deepEqual(written?.gaps, []);
   const page = await readFile(join(folder, '2026-10', 'index.html'), 'utf8');
-  t.regex(page, /2026-09 is without oab/);
+  t.regex(page, /There are no figures of 2026-09/);
+  t.regex(page, /oab cannot be read: the file is not the one of the manifest/);
   await alter('2026-10');
   await t.throwsAsync(make(), { instanceOf: DataError, message: /is not the one of the manifest/ });
   t.is(await readFile(join(folder, '2026-10', 'index.html'), 'utf8'), page);
@@ -212,7 +213,7 @@ test('single statements are made by account or by name, and leave all else as it
   ]);
   await t.throwsAsync(make({ organizations: ['nobody'] }), {
     instanceOf: UsageError,
-    message: /nothing is staged of nobody/,
+    message: /staged of nobody/,
   });
 });
 
