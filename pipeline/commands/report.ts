@@ -27,7 +27,10 @@ export const report = command({
   },
   examples: [
     ['report', 'the last month that is transformed, into ./report'],
-    ['report --month 2026-10 --format html,xlsx,pdf', 'as PDF too, with the Chromium that is there'],
+    [
+      'report --month 2026-10 --format html,xlsx,pdf',
+      'as PDF too, with the Chromium that is there',
+    ],
     ['report --customer 000456789012', 'the statement of one customer'],
   ],
   epilogue:
@@ -62,20 +65,25 @@ export interface ChosenReports {
   /** `undefined`: all, and the month's page and workbook. */
   customers: readonly string[] | undefined;
   signal: AbortSignal;
+  /** Default: the machine's clock. */
+  now?: () => Date;
 }
 
 /** Makes the reports as the settings want them. */
-export async function makeReportsOf(config: Config, chosen: ChosenReports): Promise<WrittenMonth[]> {
+export async function makeReportsOf(
+  config: Config,
+  chosen: ChosenReports,
+): Promise<WrittenMonth[]> {
   const { makeReports } = await import('../report/report.js');
   const { readLook } = await import('../report/look.js');
   const { report: settings, customers: groups, organizations, provisionalDays } = config;
   return makeReports({
+    now: () => new Date(),
     ...chosen,
     ...{ groups, provisionalDays, formats: settings.formats },
     folder: resolve(settings.out),
     look: await readLook(settings),
     configured: organizations.map(({ name }) => name),
-    now: () => new Date(),
   });
 }
 
@@ -84,9 +92,7 @@ export function reportText(written: readonly WrittenMonth[]): string {
   const lines = written.flatMap(({ month, state, folder, statements, workbook, gaps }) => [
     `${month} (${state}): ${statements} statements${workbook === null ? '' : ` and ${workbook}`} in ${folder}`,
     ...gaps.map(({ organization, reason, command: next }) =>
-      printable(
-        `  ${organization} ${reason ?? ''}${next === null ? '' : `; run "${next}"`}`,
-      ),
+      printable(`  ${organization} ${reason ?? ''}${next === null ? '' : `; run "${next}"`}`),
     ),
   ]);
   const newest = written.findLast(({ page }) => page !== null);

@@ -101,7 +101,9 @@ async function addEntries(
   add(
     'xl/_rels/workbook.xml.rels',
     relationships([
-      ...parts.map((_, index) => [`${OFFICE}/worksheet`, `worksheets/sheet${index + 1}.xml`] as const),
+      ...parts.map(
+        (_, index) => [`${OFFICE}/worksheet`, `worksheets/sheet${index + 1}.xml`] as const,
+      ),
       [`${OFFICE}/styles`, 'styles.xml'],
     ]),
   );

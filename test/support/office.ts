@@ -32,7 +32,7 @@ export async function openInOffice(
     await mkdir(profile, { recursive: true });
     await writeFile(join(profile, 'registrymodifications.xcu'), settings(locale));
     // Commas, quotes, UTF-8, from the first row on; texts in quotes, all sheets.
-    const csv = `csv:Text - txt - csv (StarCalc):44,34,76,1,,0,true,${shown},false,false,false,-1`;
+    const csv = `csv:Text - txt - csv (StarCalc):44,34,76,1,,0,true,false,${shown},false,false,-1`;
     await run('soffice', [
       `-env:UserInstallation=file://${join(folder, 'profile')}`,
       ...['--headless', '--convert-to', csv, '--outdir', folder, workbook],
@@ -61,7 +61,9 @@ function settings(locale: string): string {
 function parse(csv: string): OfficeCell[][] {
   const rows: OfficeCell[][] = [];
   let row: OfficeCell[] = [];
-  for (const [, quoted, plain = '', end] of csv.matchAll(/(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n)/g)) {
+  for (const [, quoted, plain = '', end] of csv.matchAll(
+    /(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n)/g,
+  )) {
     row.push(
       quoted === undefined
         ? { isText: false, text: plain }
