@@ -93,14 +93,17 @@ async function live(
     const began = Date.now();
     const clock = (): Date => new Date(day.getTime() + Date.now() - began);
     // What AWS has changed since a visit is fetched where it was not yet: a second demo pays for nothing.
-    const isOutdated = (extraction: string | undefined): boolean =>
-      since !== undefined &&
-      extraction !== undefined &&
-      extraction >= extractionName(since) &&
-      extraction < extractionName(new Date(since.getTime() + HOUR));
-    const changed = runs.some(({ tasks }) =>
-      tasks.some((task) => task.month === month && isOutdated(task.outcome?.extraction)),
-    );
+    const changed = runs
+      .flatMap(({ tasks }) => tasks)
+      .some(
+        (task) =>
+          since !== undefined &&
+          task.month === month &&
+          (organizations?.includes(task.organization) ?? true) &&
+          task.outcome !== undefined &&
+          task.outcome.extraction >= extractionName(since) &&
+          task.outcome.extraction < extractionName(new Date(since.getTime() + HOUR)),
+      );
     const isLast = visit === visits.at(-1);
     const words = [month, `as on ${day.toISOString().slice(0, 10)}`, ...(organizations ?? [])];
     const shown = isLast ? undefined : progress.begin(words.join('  '));
