@@ -1,8 +1,9 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Reseller } from '../../fixtures/demo/reseller.js';
-import type { Config } from '../config/config.js';
+import type { CustomerGroup } from '../config/formats.js';
 import { stages } from '../config/selection.js';
+import type { WrittenMonth } from '../report/report.js';
 import type { Progress } from '../run/progress.js';
 import type { RunReport } from '../run/runner.js';
 import { UsageError, describeError } from '../shared/errors.js';
@@ -16,12 +17,13 @@ import { command, off, one, pick } from './command.js';
  */
 export const demo = command({
   name: 'demo',
-  describe: 'Try it: half a year of runs against a local stand-in cloud; needs no account, server or key',
+  describe:
+    'Try it: half a year of runs against a local stand-in cloud; needs no account, server or key',
   flags: {
     folder: {
       ...one(),
       default: 'demo',
-      describe: 'Folder for the staging area and the database',
+      describe: 'Folder for the staging area, the database and the report',
     },
     force: { ...off(), describe: 'Do every stage even where nothing changed' },
     ...pick('json', 'log-file', 'log-level'),
@@ -34,35 +36,29 @@ export const demo = command({
   async work({ folder }, context, args) {
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { reseller } = await import('../../fixtures/demo/reseller.js');
-    const { resolveConfig } = await import('../config/config.js');
     const { quoted } = await import('../shared/commands.js');
     const { formatReport, reportToJson } = await import('../run/summary.js');
+    const { reportJson, reportText } = await import('./report.js');
     const now = new Date();
-    const { data, visits, arrive } = reseller(lastCompleteMonth(now), now);
-    const cloud = await startCloud({ data });
+    const shop = reseller(lastCompleteMonth(now), now);
+    const cloud = await startCloud({ data: shop.data });
     try {
       isolate(process.env, cloud.environment);
-      const staging = resolve(folder, 'staging');
-      const file = resolve(folder, 'billing.sqlite');
-      const config = resolveConfig(
-        { 'staging': staging, 'database': `sqlite:${file}`, 'by-record-type': true },
-        process.env,
-        {},
-        { organizations: true, database: true },
-      );
-      const runs = await live({ visits, arrive, config, force: args.force }, context);
+      const { runs, reports } = await live(shop, { folder, force: args.force }, context);
       const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
       const [last, ...before] = runs.toReversed();
       if (last === undefined) throw new Error('the demo has no month');
       const failed = isFailed(last);
       const isWhole = !failed && !context.signal.aborted;
+      const rest = isWhole
+        ? [await told(before.reverse()), guide(folder), '', reportText(reports)]
+        : [];
       return {
-        text: () =>
-          [
-            formatReport(last, resume),
-            ...(isWhole ? [told(before.toReversed()), guide(staging, file)] : []),
-          ].join('\n'),
-        json: () => ({ runs: runs.map((run) => reportToJson(run, resume)) }),
+        text: () => [formatReport(last, resume), ...rest].join('\n'),
+        json: () => ({
+          runs: runs.map((run) => reportToJson(run, resume)),
+          report: reportJson(reports),
+        }),
         failed,
       };
     } finally {
@@ -72,48 +68,81 @@ export const demo = command({
 });
 
 /**
- * Runs the pipeline day after day, as whoever has used it for half a year did; ends early where a run fails or is
- * stopped.
- * @returns the runs, oldest first.
+ * Runs the pipeline day after day, as whoever has used it for half a year did, and makes the reports of the days
+ * on which statements went out; ends early where a run fails or is stopped.
+ * @returns the runs, oldest first, and the last reports.
  */
 async function live(
-  { visits, arrive, config, force }: Pick<Reseller, 'visits' | 'arrive'> & { config: Config; force: boolean },
-  { log, signal, progress: show }: Context,
-): Promise<RunReport[]> {
+  { visits, arrive, customersOn }: Reseller,
+  { folder, force }: { folder: string; force: boolean },
+  { log, signal, open, progress: show }: Context,
+): Promise<{ runs: RunReport[]; reports: WrittenMonth[] }> {
+  const { resolveConfig } = await import('../config/config.js');
   const { run } = await import('../run/runner.js');
   const { extractionName } = await import('../staging/layout.js');
+  const { makeReportsOf } = await import('./report.js');
   const progress = await show();
   const runs: RunReport[] = [];
+  let reports: WrittenMonth[] = [];
   for (const visit of visits) {
     arrive(visit);
     const { month, organizations, since, day } = visit;
+    const file = settingsFile(folder, customersOn(day));
+    const needs = { organizations: true, database: true };
+    const config = resolveConfig({}, process.env, file, needs);
     const began = Date.now();
+    const clock = (): Date => new Date(day.getTime() + Date.now() - began);
     // What AWS has changed since a visit is fetched where it was not yet: a second demo pays for nothing.
-    const isOutdated = (extraction: string | undefined): boolean =>
-      since !== undefined &&
-      extraction !== undefined &&
-      extraction >= extractionName(since) &&
-      extraction < extractionName(new Date(since.getTime() + HOUR));
-    const changed = runs.some(({ tasks }) =>
-      tasks.some((task) => task.month === month && isOutdated(task.outcome?.extraction)),
-    );
+    const changed = runs
+      .flatMap(({ tasks }) => tasks)
+      .some(
+        (task) =>
+          since !== undefined &&
+          task.month === month &&
+          (organizations?.includes(task.organization) ?? true) &&
+          task.outcome !== undefined &&
+          task.outcome.extraction >= extractionName(since) &&
+          task.outcome.extraction < extractionName(new Date(since.getTime() + HOUR)),
+      );
     const isLast = visit === visits.at(-1);
-    const label = `${month}  ${day.toISOString().slice(0, 10)}`;
-    const shown = isLast ? undefined : progress.begin(`${label}  ${(organizations ?? ['every organization']).join(', ')}`);
-    const report = await run({
+    const words = [month, `as on ${day.toISOString().slice(0, 10)}`, ...(organizations ?? [])];
+    const shown = isLast ? undefined : progress.begin(words.join('  '));
+    const done = await run({
       config,
       selection: { months: [month], organizations, stages },
       force: force || changed,
       signal,
       log,
       progress: isLast ? progress : withoutTasks(progress),
-      now: () => new Date(day.getTime() + Date.now() - began),
+      now: clock,
     });
-    shown?.end(isFailed(report) ? 'failed' : `${report.seconds.toFixed(1)} s`);
-    runs.push(report);
-    if (isFailed(report) || signal.aborted) break;
+    runs.push(done);
+    const isStopped = isFailed(done) || signal.aborted;
+    const isNew = isLast || done.tasks.some(({ state }) => state === 'done');
+    if (visit.isReported && isNew && !isStopped) {
+      const { staging } = await open(config);
+      const chosen = { staging, months: [month], organizations: undefined, customers: undefined };
+      reports = await makeReportsOf(config, { ...chosen, signal, now: clock });
+    }
+    shown?.end(isFailed(done) ? 'failed' : `${done.seconds.toFixed(1)} s`);
+    if (isStopped) break;
   }
-  return runs;
+  return { runs, reports };
+}
+
+/** The demo's settings, as a configuration file has them. */
+function settingsFile(folder: string, customers: readonly CustomerGroup[]) {
+  return {
+    staging: resolve(folder, 'staging'),
+    database: `sqlite:${resolve(folder, 'billing.sqlite')}`,
+    byRecordType: true,
+    report: {
+      out: resolve(folder, 'report'),
+      title: 'Meridian Cloud Services',
+      footer: 'Invented figures of an invented reseller, made by "pipeline demo"',
+    },
+    customers,
+  };
 }
 
 /** A run takes no longer. */
@@ -139,7 +168,7 @@ async function claim(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
     const names = await readdir(folder);
-    const isTaken = names.includes('staging') || names.includes('billing.sqlite');
+    const isTaken = ['staging', 'billing.sqlite', 'report'].some((name) => names.includes(name));
     // Where a run without settings puts its data, the next one would find the demo's.
     if (folder === process.cwd() || (isTaken && !names.includes(MARK)))
       throw new UsageError('the folder is, or may become, that of real data', {
@@ -169,7 +198,8 @@ function isolate(env: NodeJS.ProcessEnv, demoEnvironment: Readonly<Record<string
 }
 
 /** What the runs before the last one did, in one line. */
-function told(runs: readonly RunReport[]): string {
+async function told(runs: readonly RunReport[]): Promise<string> {
+  const { costOf } = await import('../run/task.js');
   const tasks = runs.flatMap((run) => run.tasks);
   const months = [...new Set(tasks.map(({ month }) => month))].sort();
   const count = tasks.filter(({ state }) => state === 'unchanged').length;
@@ -177,7 +207,9 @@ function told(runs: readonly RunReport[]): string {
   return `before it ${months[0]} to ${months.at(-1)}: ${tasks.length - count} done, ${count} unchanged; ${costOf(tasks)}; ${seconds.toFixed(1)} s`;
 }
 
-function guide(staging: string, database: string): string {
+/** Where everything lies, and commands to look into it. */
+function guide(folder: string): string {
+  const [staging, database] = [resolve(folder, 'staging'), resolve(folder, 'billing.sqlite')];
   return `
 Where it lies
   raw answers      ${staging}/raw
@@ -187,5 +219,6 @@ Where it lies
 
 What to look into
   duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
-  sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"`;
+  sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+  npx pipeline changes --staging ${staging}`;
 }

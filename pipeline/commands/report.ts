@@ -73,6 +73,8 @@ export interface ChosenReports {
   /** `undefined`: all, and the month's page and workbook. */
   customers: readonly string[] | undefined;
   signal: AbortSignal;
+  /** Default: the machine's clock. */
+  now?: () => Date;
 }
 
 /** Makes the reports as the settings want them. */
@@ -84,12 +86,12 @@ export async function makeReportsOf(
   const { readLook } = await import('../report/look.js');
   const { report: settings, customers: groups, organizations, provisionalDays } = config;
   return makeReports({
+    now: () => new Date(),
     ...chosen,
     ...{ groups, provisionalDays, formats: settings.formats },
     folder: resolve(settings.out),
     look: await readLook(settings),
     configured: organizations.map(({ name }) => name),
-    now: () => new Date(),
   });
 }
 

@@ -60,13 +60,14 @@ export async function writeXlsx(
   sheetRows = SHEET_ROWS,
 ): Promise<void> {
   const zip = new ZipFile();
-  const written = pipeline(zip.outputStream, createWriteStream(path));
+  const output = createWriteStream(path);
+  const written = pipeline(zip.outputStream, output);
   try {
     await Promise.race([written, addEntries(zip, properties, sheets, sheetRows)]);
     zip.end();
     await written;
   } catch (cause) {
-    zip.outputStream.destroy();
+    output.destroy();
     await written.catch(() => undefined);
     throw cause;
   }
@@ -100,7 +101,9 @@ async function addEntries(
   add(
     'xl/_rels/workbook.xml.rels',
     relationships([
-      ...parts.map((_, index) => [`${OFFICE}/worksheet`, `worksheets/sheet${index + 1}.xml`] as const),
+      ...parts.map(
+        (_, index) => [`${OFFICE}/worksheet`, `worksheets/sheet${index + 1}.xml`] as const,
+      ),
       [`${OFFICE}/styles`, 'styles.xml'],
     ]),
   );

@@ -87,10 +87,10 @@ async function runAt(
   return stdout;
 }
 
-/** The run's table and its summary, without what the demo adds below. */
+/** The last run's table with its summary, and the report: what a newcomer looks at first. */
 function tableOf(output: string): string {
-  const [table = '', summary = ''] = output.split('\n\n');
-  return `${table}\n\n${summary}\n`;
+  const [table = '', summary = '', ...further] = output.trimEnd().split('\n\n');
+  return `${[table, summary, further.at(-1)].join('\n\n')}\n`;
 }
 
 /** The output without what differs from one machine to the next: folders, ports. */
