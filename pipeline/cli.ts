@@ -10,6 +10,7 @@ import { init } from './commands/init.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
+import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
@@ -42,6 +43,7 @@ const cli = yargs(words)
     '$0 <command>\n\nExact monthly AWS cost per customer account, staged, exported and loaded.',
   )
   .command(run)
+  .command(report)
   .command(prune)
   .command(reconcile)
   .command(changes)

@@ -186,7 +186,7 @@ export function closeLog(): void {
   journal = undefined;
 }
 
-/** Every flag that more than one command has, or that is a setting's. */
+/** Every flag that more than one command has, that may be given several times, or that is a setting's. */
 export const flags = {
   'stage': {
     ...each(),
@@ -199,6 +199,10 @@ export const flags = {
   'from': { ...one(), describe: 'First month of a range' },
   'to': { ...one(), describe: 'Last month of the range (default: the last complete one)' },
   'organization': { ...each(), describe: 'Organization, repeatable (default: all)' },
+  'customer': {
+    ...each(),
+    describe: 'Account id or name of a customer: make these statements alone, repeatable',
+  },
   ...settingFlags,
   'config': { ...one(), describe: 'Configuration file (default pipeline.config.yaml, if there)' },
   'quiet': {

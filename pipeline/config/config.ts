@@ -95,7 +95,7 @@ function readSettings(
   file: Readonly<Record<string, unknown>>,
   faults: string[],
 ): { values: SettingValues; wrong: ReadonlySet<string> } {
-  const values = { vault: {}, s3: {} };
+  const values = { vault: {}, s3: {}, report: {} };
   const wrong = new Set<string>();
   for (const [path, setting] of declared) {
     const { value } = sourceOf(path, setting, { flags, env, file });

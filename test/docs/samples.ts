@@ -87,10 +87,10 @@ async function runAt(
   return stdout;
 }
 
-/** The run's summary and its table, without what the demo adds below. */
+/** The last run's summary with its table, and the report: what a newcomer looks at first. */
 function tableOf(output: string): string {
-  const [summary = '', table = ''] = output.split('\n\n');
-  return `${summary}\n\n${table}\n`;
+  const [summary = '', table = '', ...further] = output.trimEnd().split('\n\n');
+  return `${[summary, table, further.at(-1)].join('\n\n')}\n`;
 }
 
 /** The output without what differs from one machine to the next: folders, ports. */
