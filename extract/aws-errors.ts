@@ -4,6 +4,7 @@ import {
   InterruptedError,
   PipelineError,
   TransientError,
+  fill,
 } from '../pipeline/shared/errors.js';
 import { codeOf } from '../pipeline/shared/files.js';
 import type { Month } from '../pipeline/shared/month.js';
@@ -23,7 +24,7 @@ export interface Call {
 }
 
 /** The request that failed. */
-export interface FailedCall extends Call {
+interface FailedCall extends Call {
   access: OrganizationAccess;
   where: string;
   /** The time limit of one try, in milliseconds. */
@@ -390,10 +391,6 @@ function regionHint(region: string, setting: string): string {
   if (/^(?:cn|eusc|us-iso[a-z]*|eu-iso[a-z]*|aws-[a-z-]+)-/.test(region))
     return `, or of another partition than the region ${region} (${setting})`;
   return `, or the region ${region} is not enabled for this account; use us-east-1 (${setting})`;
-}
-
-function fill(text: string, facts: Readonly<Record<string, string>>): string {
-  return text.replace(/\{(\w+)\}/g, (all, fact: string) => facts[fact] ?? all);
 }
 
 /** What the SDK tells of the answers to a request. */

@@ -48,18 +48,13 @@ export function credentialSource(
     const found = await provider({
       callerClientConfig: { region: () => Promise.resolve(region) },
     });
-    keepCredentials(found);
+    keepSecret(found.accessKeyId, found.secretAccessKey, found.sessionToken);
     return found;
   };
 }
 
-/** Cuts credentials out of every text that AWS may give back. */
-export function keepCredentials({ accessKeyId, secretAccessKey, sessionToken }: Credentials): void {
-  keepSecret(accessKeyId, secretAccessKey, sessionToken);
-}
-
 /** Credentials that are kept until they have to be renewed. */
-export interface HeldCredentials {
+interface HeldCredentials {
   /** Those in force, obtained now if there are none: callers at the same time share one attempt. */
   credentials(signal?: AbortSignal): Promise<Credentials>;
   /** Lets go of credentials that AWS calls expired, unless others have taken their place. */

@@ -12,14 +12,9 @@ import {
   formatSums,
   noSums,
 } from '../pipeline/shared/sums.js';
+import type { StagedExtraction } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
-import {
-  SCOPE,
-  extractionPrefix,
-  pageFile,
-  parsePageFile,
-  scopeKey,
-} from '../pipeline/staging/layout.js';
+import { SCOPE, extractionKey, pageFile, parsePageFile } from '../pipeline/staging/layout.js';
 import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
 import { parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
@@ -29,7 +24,7 @@ import { parsePageContent, readAccountsPage, readCostPage, wrongAnswer } from '.
 import { metricsOf, queriesOf } from './questions.js';
 
 /** One answer, a chain of pages, as far as it is staged: the accounts, or what AWS says to a question. */
-export interface Chain {
+interface Chain {
   readonly operation: Operation;
   readonly pages: ExtractionManifest['pages'];
   /** Tokens that the staged pages gave, in order: the next page is asked for with the last one. */
@@ -141,7 +136,7 @@ export async function stagePage(
   page: FetchedPage,
 ): Promise<void> {
   const { file } = addPage(chain, page);
-  await writeOwn(staging, extractionPrefix(slice, draft.name) + file, page.content);
+  await writeOwn(staging, extractionKey(slice, draft.name, file), page.content);
 }
 
 /**
@@ -234,12 +229,10 @@ function servicesOf({ services }: Draft, usageType: string): ReadonlySet<string>
   return known;
 }
 
-/** A stopped run's extraction, by the names and sizes of its files. */
-interface StoppedExtraction {
+/** A stopped run's extraction. */
+interface StoppedExtraction extends Pick<StagedExtraction, 'name' | 'files'> {
   staging: Staging;
   slice: Slice;
-  name: string;
-  files: ReadonlyMap<string, number>;
 }
 
 /**
@@ -249,7 +242,7 @@ interface StoppedExtraction {
  * on after a last page.
  */
 export async function readDraft(stopped: StoppedExtraction, wanted: WantedScope): Promise<Draft> {
-  const { staging, slice, name, files } = stopped;
+  const { slice, name, files } = stopped;
   const draft = emptyDraft(name, await readScope(stopped, wanted));
   // With total and services, whether or not it is wanted now: what is staged of them was paid for.
   const read = new Set<Operation>(['accounts']);
@@ -266,14 +259,12 @@ export async function readDraft(stopped: StoppedExtraction, wanted: WantedScope)
     // The questions about shared usage types are known from the whole answers to those before.
     if (query.name.startsWith('usage-type-') && !chain.complete) break;
   }
-  const prefix = prefixOf(stopped);
-  const stray = [...files.keys()].find((key) => {
-    if (!key.startsWith(prefix)) return false;
-    const operation = parsePageFile(key.slice(prefix.length))?.operation;
+  const stray = [...files.keys()].find((file) => {
+    const operation = parsePageFile(file)?.operation;
     return operation !== undefined && !read.has(operation);
   });
   if (stray !== undefined) {
-    const where = `${staging.location}/${stray}`;
+    const where = placeOf(stopped, stray);
     throw new DataError('a staged page answers none of the questions', { where });
   }
   if (draft.scope.listAccounts) await readAccounts(stopped, draft);
@@ -281,10 +272,8 @@ export async function readDraft(stopped: StoppedExtraction, wanted: WantedScope)
 }
 
 async function readScope(stopped: StoppedExtraction, wanted: WantedScope): Promise<Scope> {
-  const { staging, slice, name, files } = stopped;
-  const key = scopeKey(slice, name);
-  const where = `${staging.location}/${key}`;
-  const scope = files.has(key)
+  const where = placeOf(stopped, SCOPE);
+  const scope = stopped.files.has(SCOPE)
     ? parseScope(parsePageContent(await contentOf(stopped, SCOPE), where))
     : undefined;
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
@@ -305,7 +294,7 @@ async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<v
   if (draft.accounts.complete && rowsOf(draft.accounts) > 0) return;
   draft.accounts = emptyChain('accounts');
   for (const file of stagedFiles(stopped, 'accounts'))
-    await stopped.staging.remove(prefixOf(stopped) + file);
+    await stopped.staging.remove(keyOf(stopped, file));
 }
 
 /** @param read its {@link TransientError} is that of a damaged page, which waiting does not mend. */
@@ -329,27 +318,22 @@ async function readChain(
 }
 
 /** Names of an operation's staged files, in order. */
-function stagedFiles(stopped: StoppedExtraction, operation: Operation): string[] {
-  const prefix = prefixOf(stopped);
-  return [...stopped.files.keys()]
-    .filter((key) => key.startsWith(prefix))
-    .map((key) => key.slice(prefix.length))
-    .filter((file) => parsePageFile(file)?.operation === operation)
-    .sort();
+function stagedFiles({ files }: StoppedExtraction, operation: Operation): string[] {
+  return [...files.keys()].filter((file) => parsePageFile(file)?.operation === operation).sort();
 }
 
 async function contentOf(stopped: StoppedExtraction, file: string): Promise<Uint8Array> {
-  const content = await stopped.staging.read(prefixOf(stopped) + file);
+  const content = await stopped.staging.read(keyOf(stopped, file));
   if (content !== undefined) return readAll(content);
   throw new DataError('a staged page has gone', { where: placeOf(stopped, file) });
 }
 
 function placeOf(stopped: StoppedExtraction, file: string): string {
-  return `${stopped.staging.location}/${prefixOf(stopped)}${file}`;
+  return `${stopped.staging.location}/${keyOf(stopped, file)}`;
 }
 
-function prefixOf({ slice, name }: StoppedExtraction): string {
-  return extractionPrefix(slice, name);
+function keyOf({ slice, name }: StoppedExtraction, file: string): string {
+  return extractionKey(slice, name, file);
 }
 
 /**

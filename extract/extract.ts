@@ -16,7 +16,7 @@ import {
   survey,
 } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import { extractionManifestKey, scopeKey } from '../pipeline/staging/layout.js';
+import { SCOPE, extractionKey, extractionManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
 import { serializeManifest, serializeScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
@@ -87,7 +87,7 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
       );
     }
   }
-  return finish(await beginDraft(task, nextExtraction(task.now(), decision.found.newest)));
+  return finish(await beginDraft(task, nextExtraction(task.now(), decision.found)));
 }
 
 /** What the stage does for a slice: fetch it, go on with a stopped run's draft, or nothing. */
@@ -157,18 +157,21 @@ const RESUME_WITHIN = 86_400_000;
 /** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
 async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft | undefined> {
   const { staging, slice, log } = task;
-  const extraction = found.unfinished;
-  if (extraction === undefined) return undefined;
-  if (task.now().getTime() - startOf(extraction).getTime() > RESUME_WITHIN) {
-    log.warn({ extraction }, 'an unfinished extraction is too old to go on with: fetching afresh');
+  const stopped = found.extractions.find(({ name }) => name === found.unfinished);
+  if (stopped === undefined) return undefined;
+  const { name, files } = stopped;
+  if (task.now().getTime() - startOf(name).getTime() > RESUME_WITHIN) {
+    log.warn(
+      { extraction: name },
+      'an unfinished extraction is too old to go on with: fetching afresh',
+    );
     return undefined;
   }
   try {
-    const place = { staging, slice, name: extraction, files: found.files };
-    const draft = await readDraft(place, task.scope);
+    const draft = await readDraft({ staging, slice, name, files }, task.scope);
     const page = paidPages(draft) + 1;
     log.info(
-      { extraction, page },
+      { extraction: name, page },
       openQuery(draft, { awsTotal: false, tolerance: 0n }) === undefined
         ? 'finishing an unfinished extraction: its cost pages are complete'
         : `going on with an unfinished extraction at cost page ${page}`,
@@ -177,7 +180,7 @@ async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     log.warn(
-      { extraction, where: error.where },
+      { extraction: name, where: error.where },
       `an unfinished extraction cannot be gone on with (${error.message}): fetching afresh`,
     );
     return undefined;
@@ -186,7 +189,7 @@ async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft
 
 /** What is asked for is staged before the first page: only the same questions may go on with it. */
 async function beginDraft({ staging, slice, scope }: ExtractTask, name: string): Promise<Draft> {
-  await writeOwn(staging, scopeKey(slice, name), serializeScope(scope));
+  await writeOwn(staging, extractionKey(slice, name, SCOPE), serializeScope(scope));
   return emptyDraft(name, scope);
 }
 

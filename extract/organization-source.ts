@@ -37,7 +37,7 @@ export interface OrganizationSource {
 }
 
 /** A question about a month. */
-export interface Question {
+interface Question {
   month: Month;
   scope: Scope;
   query: Query;
@@ -84,7 +84,7 @@ export function openOrganization(
 }
 
 /** One request for each right that an extraction needs; each throws a PipelineError that says what is missing. */
-export interface AccessProbe {
+interface AccessProbe {
   /** Assumes the role or, where there is none, asks whose the credentials are. @returns the ARN. */
   prove(signal: AbortSignal): Promise<string>;
   /** One page of ListAccounts, which is free. */

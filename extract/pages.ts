@@ -33,7 +33,7 @@ export interface FetchedPage {
 /** Exact values by metric, in units of 10^-18 of the currency, or of the usage unit. */
 export type Amounts = ReadonlyMap<Metric, { units: Units; unit: string }>;
 
-export interface CostGroup {
+interface CostGroup {
   /** Values of the dimensions that the question groups by, in its order. */
   keys: readonly string[];
   amounts: Amounts;

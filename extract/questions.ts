@@ -82,13 +82,13 @@ export function requestOf(
 }
 
 /** Usage type → the services that AWS bills it for; none where it does not say. */
-export type ServicesOf = ReadonlyMap<string, ReadonlySet<string>>;
+type ServicesOf = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Usage type → values of the dimension REGION under which AWS bills it. */
-export type RegionsOf = ReadonlyMap<string, ReadonlySet<string>>;
+type RegionsOf = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** What the answers so far say of usage types. */
-export interface UsageTypeFacts {
+interface UsageTypeFacts {
   readonly services: ServicesOf;
   readonly regions: RegionsOf;
   /** Of those that have several services and several regions: service → regions. */
@@ -135,13 +135,13 @@ type Unnamed = Omit<Query, 'name'>;
  * The questions that tell, by service, the regions of usage types that have several services and several
  * regions: CloudFront's `EU-DataTransfer-Out-Bytes` is of edge locations, that of Amazon S3 is of eu-west-1.
  */
-export function regionsByServiceQueries({ services, regions }: UsageTypeFacts): Query[] {
+function regionsByServiceQueries({ services, regions }: UsageTypeFacts): Query[] {
   const some = [...regions].filter(([type]) => (services.get(type)?.size ?? 0) > 1);
   return regionQueries('service', new Map(some));
 }
 
 /** Those that tell, by account, the regions of what has several even within one service. */
-export function regionsByAccountQueries({ regions, regionsByService }: UsageTypeFacts): Query[] {
+function regionsByAccountQueries({ regions, regionsByService }: UsageTypeFacts): Query[] {
   const open = [...regions].map(([type, all]) => {
     const byService = [...(regionsByService.get(type)?.values() ?? [])];
     const several = byService.filter((of) => countRegions(of) > 1).flatMap((of) => [...of]);

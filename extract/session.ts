@@ -182,7 +182,7 @@ export function openSession(
 }
 
 /** Counts a run's requests to Cost Explorer over all organizations, and refuses those past its limit. */
-export interface RequestBudget {
+interface RequestBudget {
   /**
    * Sends a request that AWS charges for, however often it is tried. One that fails is not charged,
    * and so not counted; while one is on its way it is.
@@ -224,7 +224,7 @@ const assumed = z.object({
  * Assumes a role, for as long as the role's own default.
  * @throws what STS answers; {TransientError} when it answers without credentials.
  */
-export async function assumeRole(
+async function assumeRole(
   sts: STSClient,
   { arn, sessionName, externalId }: AccessRole,
   log: Log,

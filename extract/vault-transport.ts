@@ -5,7 +5,7 @@ import { ConfigurationError, InterruptedError } from '../pipeline/shared/errors.
 import { agentFor } from '../pipeline/shared/network.js';
 
 /** How Vault is talked to. */
-export interface TransportSettings {
+interface TransportSettings {
   /** Certificates to trust instead of the system's, in PEM. */
   ca?: Uint8Array | undefined;
   skipVerify: boolean;

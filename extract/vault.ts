@@ -25,7 +25,7 @@ export interface VaultSettings {
   loginPath: string;
   namespace?: string | undefined;
   /** File with the certificates to trust instead of the system's, in PEM. */
-  caCertFile?: string | undefined;
+  caCert?: string | undefined;
   /** Accept any certificate. */
   skipVerify: boolean;
   /** Time for one request, in milliseconds; 30 seconds if not given. */
@@ -81,7 +81,7 @@ export async function openVault(
   if (settings.skipVerify) {
     log.warn({ where: endpoint }, "VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
   }
-  const { ca } = await readCa(settings.caCertFile, signal);
+  const { ca } = await readCa(settings.caCert, signal);
   const connect = (abort: AbortSignal | undefined): nodeVault.client => {
     const client = nodeVault({
       endpoint,

@@ -59,44 +59,37 @@ export interface ReadingDatabase {
  */
 export async function openForReading(
   location: DatabaseLocation,
-  options: OpenOptions,
+  { log, signal = new AbortController().signal, timeoutMs = 60_000 }: OpenOptions,
 ): Promise<ReadingDatabase | undefined> {
-  const opened = await connect(location, options);
-  if (opened === undefined) return undefined;
-  const { knex, where, patiently } = opened;
-  return {
+  const opened = (
+    { knex, where }: { knex: Knex; where: string },
+    patiently: <T>(step: () => Promise<T>) => Promise<T>,
+  ): ReadingDatabase => ({
     location: where,
     dialect: location.kind,
     ask: (question) => translated(where, () => patiently(() => question(knex))),
     close: () => knex.destroy(),
-  };
-}
-
-async function connect(
-  location: DatabaseLocation,
-  { log, signal = new AbortController().signal, timeoutMs = 60_000 }: OpenOptions,
-): Promise<
-  | { knex: Knex; where: string; patiently: <T>(question: () => Promise<T>) => Promise<T> }
-  | undefined
-> {
+  });
   if (location.kind === 'mysql') {
-    const { connectMysql } = await import('./mysql.js');
+    const { connectMysql } = await import('./mysql-connection.js');
     const connected = await connectMysql(location, { log, signal, timeoutMs }, 'READ ONLY');
-    return { ...connected, patiently: (question) => question() };
+    return opened(connected, (step) => step());
   }
   const file = resolve(location.file);
+  if (await isMissing(file)) return undefined;
+  const { readSqlite, whileFree } = await import('./sqlite.js');
+  return opened(readSqlite(file, log), (step) => whileFree({ signal, log }, step, READING_WAIT));
+}
+
+/** Whether there is no such SQLite file. */
+async function isMissing(file: string): Promise<boolean> {
   try {
     await access(file);
+    return false;
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return true;
     throw databaseError(cause, `sqlite:${file}`);
   }
-  const { readSqlite } = await import('./sqlite.js');
-  const { whileFree } = await import('./sqlite.js');
-  return {
-    ...readSqlite(file, log),
-    patiently: (question) => whileFree({ signal, log }, question, READING_WAIT),
-  };
 }
 
 const mysqlAnswer = z
@@ -154,7 +147,7 @@ function asker({ kind }: DatabaseLocation) {
  * @throws {PipelineError} naming the right that is missing.
  */
 export async function probeRights(location: DatabaseLocation, options: OpenOptions): Promise<void> {
-  if (location.kind === 'sqlite' && (await isMissing(location.file))) {
+  if (location.kind === 'sqlite' && (await isMissing(resolve(location.file)))) {
     const folder = dirname(resolve(location.file));
     try {
       await access(folder, constants.W_OK);
@@ -185,11 +178,4 @@ export async function probeRights(location: DatabaseLocation, options: OpenOptio
   } finally {
     await database.close();
   }
-}
-
-async function isMissing(file: string): Promise<boolean> {
-  return access(resolve(file)).then(
-    () => false,
-    () => true,
-  );
 }

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import type { Log } from '../pipeline/shared/log.js';
+import { said } from '../pipeline/shared/printable.js';
 import type { Sums } from '../pipeline/shared/sums.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
@@ -49,4 +50,23 @@ export function instantText(dialect: Dialect, milliseconds: number): string {
 /** The instant that {@link instantText} wrote, in either dialect. */
 export function instantOf(text: string): Date {
   return new Date(text.endsWith('Z') ? text : `${text.replace(' ', 'T')}Z`);
+}
+
+/** Where Knex's own connections come from, which its types leave open. */
+interface Connections<C> {
+  acquireConnection(): Promise<C>;
+  releaseConnection(connection: C): Promise<void>;
+}
+
+/** The connections of Knex's pool; of a transaction, the one that it has. */
+export function connectionsOf<C>(knex: Knex): Connections<C> {
+  return knex.client as Connections<C>;
+}
+
+/** Sends what Knex would print to the run's log; failures are thrown anyway, so that nothing of it is more than a detail. */
+export function knexLog(log: Log): Knex.Logger {
+  const detail = (message: unknown): void => {
+    log.debug({ knex: said(String(message)) }, 'message of the database library');
+  };
+  return { warn: detail, error: detail, debug: detail, deprecate: detail };
 }

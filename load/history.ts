@@ -4,7 +4,6 @@ import { isMonth } from '../pipeline/shared/month.js';
 import type { Detail } from '../pipeline/shared/scope.js';
 import { details } from '../pipeline/shared/scope.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import { tableNames } from '../pipeline/staging/tables.js';
 import { instantOf } from './driver.js';
 
 /** The table that keeps every load there ever was, one row per load and slice. */
@@ -50,14 +49,6 @@ export function singleAmount(
   return entries.length > 1 ? { Amount: null, Currency: null } : { Amount, Currency };
 }
 
-/** A load's difference from AWS's total, as far as one column can hold it. */
-export function singleDifference(
-  differences: Readonly<Record<string, string>> | undefined,
-): string | null {
-  if (differences === undefined) return null;
-  return singleAmount(differences).Amount;
-}
-
 /** Adds a load to the history. */
 export async function recordLoad(trx: Knex, record: LoadRecord): Promise<void> {
   await trx(LOADS).insert(record);
@@ -83,13 +74,6 @@ export interface NewestLoad extends Slice {
   finished: Date;
   detail: Detail;
   billingViewArn: string | null;
-}
-
-/** Whether the tables are there; they are made by the first load. */
-export async function holdsTables(knex: Knex): Promise<boolean> {
-  for (const table of [LOADS, ...tableNames])
-    if (!(await knex.schema.hasTable(table))) return false;
-  return true;
 }
 
 /** The newest load of every slice that was ever loaded; none where the history's table is not there yet. */

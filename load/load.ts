@@ -4,7 +4,6 @@ import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
-import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Sums } from '../pipeline/shared/sums.js';
 import { difference, noSums } from '../pipeline/shared/sums.js';
 import { version } from '../pipeline/shared/version.js';
@@ -12,13 +11,13 @@ import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import { addRows, sliceRows } from '../pipeline/staging/batch.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
-import { tableSums } from '../pipeline/staging/manifest.js';
+import { outcomeOf, tableSums } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { tableNames, tables } from '../pipeline/staging/tables.js';
 import { checkDifference } from './aws-difference.js';
 import type { Database, LoadTransaction } from './driver.js';
 import { instantText } from './driver.js';
-import { newestLoad, recordLoad, singleAmount, singleDifference } from './history.js';
+import { newestLoad, recordLoad, singleAmount } from './history.js';
 import { countListed, countSlice, deleteSlice } from './schema.js';
 import type { Source } from './source.js';
 import { checkSums, findSource, readTable } from './source.js';
@@ -58,21 +57,8 @@ export async function load(task: LoadTask): Promise<Outcome> {
   throwIfInterrupted(signal);
   const source = await findSource(staging, slice);
   const { manifest } = source;
-  const { estimated, fetched } = manifest;
-  const { month } = slice;
-  const outcome = (state: Outcome['state']): Outcome => ({
-    state,
-    extraction: manifest.extraction,
-    provisional: isProvisional({
-      month,
-      estimated,
-      fetched,
-      provisionalDays: task.provisionalDays,
-    }),
-    customers: manifest.customers.rows,
-    rows: manifest.consumption.rows,
-    totals: manifest.consumption.totals,
-  });
+  const outcome = (state: Outcome['state']): Outcome =>
+    outcomeOf(state, manifest, task.provisionalDays);
   return database.transact(slice, { signal, log }, async (transaction) => {
     throwIfInterrupted(signal);
     if (!task.force && (await isLoaded(transaction.trx, slice, source)))
@@ -95,7 +81,7 @@ export async function load(task: LoadTask): Promise<Outcome> {
       ConsumptionRows: manifest.consumption.rows,
       ...singleAmount(manifest.consumption.totals),
       Totals: JSON.stringify(manifest.consumption.totals),
-      Difference: singleDifference(differences),
+      Difference: differences === undefined ? null : singleAmount(differences).Amount,
       Differences: differences === undefined ? null : JSON.stringify(differences),
       Source: source.sha256,
       Started: instantText(dialect, started.getTime()),

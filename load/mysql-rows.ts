@@ -8,6 +8,8 @@ import type { Coded, CodedColumn, RowBatch } from '../pipeline/staging/batch.js'
 import { codedAt } from '../pipeline/staging/batch.js';
 import type { TableName } from '../pipeline/staging/layout.js';
 import { tables } from '../pipeline/staging/tables.js';
+import { connectionsOf } from './driver.js';
+import { causeOf } from './mysql-connection.js';
 import { LINE, columnNames } from './schema.js';
 import { createWriter, databaseText } from './values.js';
 
@@ -132,11 +134,6 @@ async function refuseWarnings(trx: Knex, table: TableName, count: number): Promi
 /** Rows of one statement: more make it no faster. Every server takes 65,535 values in one. */
 const ROWS = 500;
 
-/** A client of Knex inside a transaction, which its types leave open. */
-interface TransactionClient {
-  acquireConnection(): Promise<Connection>;
-}
-
 /**
  * Makes a function that sends rows of a table to MySQL as INSERT statements of many rows. The server parses
  * a statement once for all the rows that it is run with; a value that all of them hold stands in it, and is
@@ -153,7 +150,7 @@ export function rowInserter(
   const write = createWriter(table, 'mysql', null);
   const longestRow = rowMeasure(escape);
   return async (rows, firstLine) => {
-    const connection = await (trx.client as TransactionClient).acquireConnection();
+    const connection = await connectionsOf<Connection>(trx).acquireConnection();
     const written = write(rows);
     const fields = written.filter((column) => column.kind === 'coded');
     const values = written.map((column) =>
@@ -166,6 +163,8 @@ export function rowInserter(
         for (let at = start; at < end; at += size) {
           await execute(connection, sql, bind(fields, at, at + size, firstLine));
         }
+      } catch (error) {
+        throw causeOf(connection, error);
       } finally {
         // The driver and the server would keep it as long as the connection.
         connection.unprepare(sql);

@@ -1,67 +1,25 @@
 import { createHash } from 'node:crypto';
-import type { Socket } from 'node:net';
-import { connect, isIP } from 'node:net';
-import knexModule from 'knex';
 import type { Knex } from 'knex';
 import mysql from 'mysql2';
 import { z } from 'zod';
 import type { MysqlLocation } from '../pipeline/config/database-address.js';
-import { ConfigurationError, TransientError } from '../pipeline/shared/errors.js';
-import { readInput } from '../pipeline/shared/files.js';
+import { TransientError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import { parseAmount } from '../pipeline/shared/money.js';
 import type { Sums } from '../pipeline/shared/sums.js';
 import { addMoney, noSums } from '../pipeline/shared/sums.js';
 import { pause } from '../pipeline/shared/waits.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
-import { isClosed, transaction, translated } from './database-errors.js';
+import { transaction, translated } from './database-errors.js';
 import type { Database, LoadTransaction } from './driver.js';
-import { LONGEST_WAIT } from './driver.js';
-import type { Patience } from './mysql-client.js';
-import { knexLog, patientClient } from './mysql-client.js';
+import { LONGEST_WAIT, connectionsOf } from './driver.js';
+import type { Patience } from './mysql-connection.js';
+import { connectMysql } from './mysql-connection.js';
 import { ahead, bulkLoader, rowInserter } from './mysql-rows.js';
 import { isOutdated, migrate, sliceKey } from './schema.js';
 
-/** Milliseconds in which a connection is made and the login is through, at the most. */
-const CONNECT_TIMEOUT = 15_000;
-
 /** Longest INSERT statement, and longest list of its values, in bytes: servers take at least 1 MiB by default. */
 const LONGEST_STATEMENT = 1 << 20;
-
-type AccessMode = 'READ WRITE' | 'READ ONLY';
-
-/** Texts are read and written without surprises whatever the server's own settings are. */
-const session = (mode: AccessMode): readonly string[] => [
-  "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'",
-  // The level that every binary log takes; the loads' own transactions name theirs.
-  `SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, ${mode}`,
-];
-
-/**
- * Prepares connections to a MySQL or MariaDB database; nothing is contacted before the first query.
- * @param mode `READ ONLY`: the server itself refuses whatever would write.
- */
-export async function connectMysql(
-  location: MysqlLocation,
-  { log, ...patience }: Patience & { log: Log },
-  mode: AccessMode,
-): Promise<{ knex: Knex; where: string }> {
-  const { host, port, user, database } = location;
-  const where = `mysql://${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
-  const knex = knexModule.knex({
-    client: patientClient(patience),
-    // Knex would ask the server for it, and take a failure of that for an answer.
-    version: 'latest',
-    connection: {
-      ...(await connectionSettings(location)),
-      connectTimeout: Math.min(CONNECT_TIMEOUT, patience.timeoutMs),
-    },
-    pool: { min: 0, max: 32, afterCreate: preparer(session(mode)) },
-    acquireConnectionTimeout: LONGEST_WAIT,
-    log: knexLog(log),
-  });
-  return { knex, where };
-}
 
 /** Opens a MySQL or MariaDB database, see `openDatabase`. */
 export async function openMysql(
@@ -87,105 +45,6 @@ export async function openMysql(
     await knex.destroy();
     throw error;
   }
-}
-
-async function connectionSettings(location: MysqlLocation): Promise<Knex.MySql2ConnectionConfig> {
-  const { host, port, user, password, database, ssl, getServerPublicKey } = location;
-  return {
-    host,
-    port,
-    user,
-    password,
-    database,
-    charset: 'utf8mb4',
-    timezone: 'Z',
-    dateStrings: true,
-    supportBigNumbers: true,
-    ...(ssl === undefined ? {} : await tlsSettings(host, port, ssl)),
-    ...(ssl === undefined && getServerPublicKey !== true ? { authPlugins: guardedLogins } : {}),
-  };
-}
-
-async function tlsSettings(
-  host: string,
-  port: number,
-  { ca, mode }: NonNullable<MysqlLocation['ssl']>,
-): Promise<Pick<Knex.MySql2ConnectionConfig, 'ssl' | 'stream'>> {
-  const isNamed = mode !== 'verify-ca';
-  // The driver checks whom the certificate names only when it is told to.
-  const ssl = {
-    rejectUnauthorized: true,
-    verifyIdentity: isNamed,
-    ...(ca === undefined ? {} : { ca: await readAuthorities(ca) }),
-  };
-  return isNamed && isIP(host) !== 0 ? { ssl, stream: () => addressedSocket(host, port) } : { ssl };
-}
-
-/**
- * Node checks the certificate for the name that its socket was given, which the driver leaves out where it is
- * an address: it would then take a certificate for "localhost". Here the address is that name, and must stand
- * among the certificate's own (subjectAltName, IP).
- */
-function addressedSocket(host: string, port: number): Socket {
-  const socket = connect({ host, port, noDelay: true, keepAlive: true });
-  return Object.assign(socket, { _host: host });
-}
-
-/** @param ca a file's name, or PEM text itself. */
-async function readAuthorities(ca: string): Promise<string> {
-  if (ca.trimStart().startsWith('-----BEGIN ')) return ca;
-  try {
-    return (await readInput(ca)).toString('utf8');
-  } catch (cause) {
-    throw new ConfigurationError("the database's certificate authorities cannot be read", {
-      where: ca,
-      next: 'correct ?ssl-ca= in the database address, or ssl_ca in the suivi secret',
-      cause,
-    });
-  }
-}
-
-const sha2 = mysql.authPlugins.caching_sha2_password();
-
-/**
- * Logins without TLS. By themselves these two would give the whole password to whoever asks, under an RSA key
- * that comes over the same connection, and so may be anyone's. Proofs of the password go on.
- */
-const guardedLogins: Record<string, typeof sha2> = {
-  caching_sha2_password: (session) => {
-    const login = sha2(session);
-    // One byte 4: the server has no proof at hand, and wants the password itself.
-    return (data) => (data.length === 1 && data[0] === 4 ? refuseKey() : login(data));
-  },
-  sha256_password: () => refuseKey,
-};
-
-function refuseKey(): never {
-  throw new Error('it wants the password under a key of its own, without TLS');
-}
-
-/** What ended a connection; queries after it only say that it is closed. */
-const ends = new WeakMap<object, Error>();
-
-type Prepared = (error: Error | null, connection: mysql.Connection) => void;
-
-function preparer(statements: readonly string[]) {
-  return (connection: mysql.Connection, done: Prepared): void => {
-    connection.on('error', (error: Error) => {
-      if (!ends.has(connection)) ends.set(connection, error);
-    });
-    const run = ([statement, ...rest]: readonly string[]): void => {
-      if (statement === undefined) {
-        done(null, connection);
-        return;
-      }
-      connection.query(statement, (error) => {
-        if (error === null) run(rest);
-        else done(error, connection);
-      });
-    };
-    run(statements);
-  };
 }
 
 const serverSettings = z
@@ -257,9 +116,7 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
               },
               sums: (table, of, columns) => sumSlice(trx, table, of, columns),
             } satisfies LoadTransaction),
-          ).catch((error: unknown) => {
-            throw (isClosed(error) ? ends.get(connection) : undefined) ?? error;
-          }),
+          ),
         );
       }),
     close: () => knex.destroy(),
@@ -305,12 +162,6 @@ export function lockName(database: string, purpose: string): string {
 /** Milliseconds between two looks at a lock that another process holds. */
 const LOOK_AGAIN = 250;
 
-/** Connections of Knex's pool, which its types leave open. */
-interface ConnectionPool {
-  acquireConnection(): Promise<object>;
-  releaseConnection(connection: object): Promise<void>;
-}
-
 const held = z.tuple([z.tuple([z.object({ held: z.number().nullable() })])]).rest(z.unknown());
 
 /**
@@ -323,7 +174,7 @@ export async function withLock<T>(
   { signal, log }: { signal: AbortSignal; log: Log },
   work: (connection: object) => Promise<T>,
 ): Promise<T> {
-  const pool = knex.client as ConnectionPool;
+  const pool = connectionsOf<object>(knex);
   const connection = await pool.acquireConnection();
   const ask = async (sql: string): Promise<boolean> => {
     const answer: unknown = await knex.raw(sql, [name]).connection(connection);

@@ -5,6 +5,7 @@ import type { NextRun } from '../pipeline/shared/commands.js';
 import { DataError, PipelineError } from '../pipeline/shared/errors.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import { coded, constant } from '../pipeline/staging/batch.js';
+import { WIDTH, toBigint } from '../pipeline/staging/decimals.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
 import { DECIMAL } from '../pipeline/staging/tables.js';
 
@@ -75,7 +76,7 @@ function isDeclared(element: SchemaElement, column: Column): boolean {
     case 'decimal':
       return (
         type === 'FIXED_LEN_BYTE_ARRAY' &&
-        element.type_length === 16 &&
+        element.type_length === WIDTH &&
         element.scale === DECIMAL.scale
       );
     case 'date':
@@ -153,7 +154,10 @@ async function readColumn(
     }
     return value;
   };
-  const parse = type === 'decimal' ? unitsOf : readText;
+  const parse =
+    type === 'decimal'
+      ? ({ buffer, byteOffset }: Uint8Array) => toBigint(new DataView(buffer, byteOffset, WIDTH), 0)
+      : readText;
   const codes = new Uint32Array(rows);
   let filled = 0;
   let nothing: number | undefined;
@@ -186,10 +190,4 @@ async function readColumn(
   }
   if (filled !== rows) throw fault('holds too few values in');
   return coded(values, codes);
-}
-
-/** The number that 16 bytes hold, big-endian two's complement (Parquet format, DECIMAL). */
-function unitsOf({ buffer, byteOffset }: Uint8Array): bigint {
-  const view = new DataView(buffer, byteOffset, 16);
-  return (view.getBigInt64(0) << 64n) | view.getBigUint64(8);
 }

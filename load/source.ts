@@ -8,7 +8,7 @@ import { exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExportedFile, TransformManifest } from '../pipeline/staging/manifest.js';
 import { readTransformManifest, tableSums } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { digest, sha256Of } from '../pipeline/staging/staging.js';
+import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import { tableNames, tables } from '../pipeline/staging/tables.js';
 import type { Origin } from './read-parquet.js';
 import { readParquet } from './read-parquet.js';
@@ -92,35 +92,15 @@ async function readFile(
 ): Promise<ArrayBuffer> {
   const content = await staging.read(file.key);
   if (content === undefined) throw new DataError('the file of the manifest is missing', origin);
-  const chunks: Uint8Array[] = [];
-  const { bytes, sha256 } = await digest(keep(content, file.bytes, chunks));
-  if (bytes !== file.bytes || sha256 !== file.sha256) {
+  const bytes = await readAll(content);
+  const sha256 = sha256Of(bytes);
+  if (bytes.length !== file.bytes || sha256 !== file.sha256) {
     throw new DataError(
-      `the file is not the one of the manifest: expected ${file.bytes} bytes with sha256 ${file.sha256}, found ${bytes} bytes with ${sha256}`,
+      `the file is not the one of the manifest: expected ${file.bytes} bytes with sha256 ${file.sha256}, found ${bytes.length} bytes with ${sha256}`,
       origin,
     );
   }
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole.buffer;
-}
-
-/** Passes a stream on, keeping no more of it than the bytes that its manifest says. */
-async function* keep(
-  content: AsyncIterable<Uint8Array>,
-  most: number,
-  chunks: Uint8Array[],
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let held = 0;
-  for await (const chunk of content) {
-    held += chunk.length;
-    if (held <= most) chunks.push(chunk);
-    yield chunk;
-  }
+  return new Uint8Array(bytes).buffer;
 }
 
 /**

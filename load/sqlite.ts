@@ -6,18 +6,16 @@ import Libsql from 'libsql';
 import { z } from 'zod';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
-import type { Units } from '../pipeline/shared/money.js';
-import { SCALE, parseAmount } from '../pipeline/shared/money.js';
 import type { Sums } from '../pipeline/shared/sums.js';
 import { addMoney, noSums } from '../pipeline/shared/sums.js';
 import { pause } from '../pipeline/shared/waits.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import { codedAt } from '../pipeline/staging/batch.js';
+import { createDecimals } from '../pipeline/staging/decimals.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { transaction, translated } from './database-errors.js';
 import type { Database, LoadTransaction } from './driver.js';
-import { LONGEST_WAIT } from './driver.js';
-import { knexLog } from './mysql-client.js';
+import { LONGEST_WAIT, connectionsOf, knexLog } from './driver.js';
 import { columnNames, isOutdated, migrate, sliceKey } from './schema.js';
 import { createWriter } from './values.js';
 
@@ -44,14 +42,13 @@ export async function openSqlite(
 ): Promise<Database> {
   const { log } = context;
   const where = `sqlite:${file}`;
-  const knex = knexModule.knex({
-    client: LibsqlClient,
-    connection: { filename: file },
-    useNullAsDefault: true,
-    pool: { min: 1, max: 1, afterCreate: prepareConnection },
-    acquireConnectionTimeout: LONGEST_WAIT,
-    log: knexLog(log),
-  });
+  const knex = openFile(file, log, [
+    // With a write-ahead log, readers go on reading the old rows while new ones are written.
+    'journal_mode = WAL',
+    'synchronous = FULL',
+    // 64 MiB: indexes are written in no order, and SQLite's own 2 MiB hold little of them.
+    'cache_size = -65536',
+  ]);
   try {
     const lock = await translated(where, async () => {
       const statement = await whileFree(context, () => prepareLock(knex));
@@ -69,39 +66,28 @@ export async function openSqlite(
 
 /** Prepares an SQLite file for reading alone: it stays as it is, and is not made where it is missing. */
 export function readSqlite(file: string, log: Log): { knex: Knex; where: string } {
-  const knex = knexModule.knex({
+  return { knex: openFile(file, log, [], true), where: `sqlite:${file}` };
+}
+
+function openFile(file: string, log: Log, pragmas: readonly string[], readonly = false): Knex {
+  type Done = (error: unknown, connection: Libsql.Database) => void;
+  const afterCreate = (connection: Libsql.Database, done: Done): void => {
+    try {
+      for (const pragma of [`busy_timeout = ${BUSY}`, ...pragmas])
+        connection.exec(`PRAGMA ${pragma}`);
+      done(null, connection);
+    } catch (error) {
+      done(error, connection);
+    }
+  };
+  return knexModule.knex({
     client: LibsqlClient,
-    connection: { filename: file, options: { readonly: true } },
+    connection: { filename: file, options: { readonly } },
     useNullAsDefault: true,
-    pool: { min: 0, max: 1, afterCreate: setPatience },
+    pool: { min: readonly ? 0 : 1, max: 1, afterCreate },
+    acquireConnectionTimeout: LONGEST_WAIT,
     log: knexLog(log),
   });
-  return { knex, where: `sqlite:${file}` };
-}
-
-function setPatience(
-  connection: Libsql.Database,
-  done: (error: unknown, connection: Libsql.Database) => void,
-): void {
-  connection.exec(`PRAGMA busy_timeout = ${BUSY}`);
-  done(null, connection);
-}
-
-function prepareConnection(
-  connection: Libsql.Database,
-  done: (error: unknown, connection: Libsql.Database) => void,
-): void {
-  try {
-    connection.exec(`PRAGMA busy_timeout = ${BUSY}`);
-    // With a write-ahead log, readers go on reading the old rows while new ones are written.
-    connection.exec('PRAGMA journal_mode = WAL');
-    connection.exec('PRAGMA synchronous = FULL');
-    // 64 MiB: indexes are written in no order, and SQLite's own 2 MiB hold little of them.
-    connection.exec('PRAGMA cache_size = -65536');
-    done(null, connection);
-  } catch (error) {
-    done(error, connection);
-  }
 }
 
 function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
@@ -150,6 +136,7 @@ async function sumSlice(
   columns: readonly string[],
 ): Promise<Sums> {
   const found = noSums();
+  const amounts = createDecimals();
   const money = ['Amount', ...columns];
   const [{ last }] = extent.parse(await trx(table).where(sliceKey(slice)).max({ last: 'Line' }));
   const texts = money.map((column) => trx.raw("group_concat(??, ' ') AS ??", [column, column]));
@@ -163,47 +150,35 @@ async function sumSlice(
     for (const sum of sums.parse(answer)) {
       found.rows += sum.rows;
       for (const column of money) {
-        const texts = sum[column];
-        if (typeof texts !== 'string') continue;
-        addMoney(
-          found,
-          column,
-          sum.currency,
-          sumTexts(texts, (amount) => unitsOf(amount, table)),
-        );
+        const texts = sum[column]?.split(' ') ?? [];
+        for (const text of texts) if (amounts.add(text)) throw altered(table, text);
+        if (texts.length > 0)
+          addMoney(found, column, sum.currency, amounts.take().sum(0, texts.length));
       }
     }
   }
   return found;
 }
 
-function unitsOf(amount: string, table: TableName): Units {
-  const { units, rounded } = parseAmount(amount);
-  if (!rounded) return units;
-  throw new DataError(`${table} in the database holds the amount ${amount}`, {
+function altered(table: TableName, amount: string): DataError {
+  return new DataError(`${table} in the database holds the amount ${amount}`, {
     next: 'look for a trigger or another program that alters the table',
   });
 }
 
 const pragma = z.tuple([z.object({ user_version: z.int() })]);
 
-/** Knex's pool, which its types leave open. */
-interface ConnectionPool {
-  acquireConnection(): Promise<Libsql.Database>;
-  releaseConnection(connection: Libsql.Database): Promise<void>;
-}
-
 /** A statement that takes SQLite's only write lock, inside a transaction of the only connection. */
-export type Lock = Libsql.Statement;
+type Lock = Libsql.Statement;
 
 /**
  * It writes a number that is there already. It is prepared once and run again and again, since a
  * statement of libsql that found the file locked stays in progress until it is run again or
  * collected, and no transaction can be committed meanwhile.
  */
-export async function prepareLock(knex: Knex): Promise<Lock> {
+async function prepareLock(knex: Knex): Promise<Lock> {
   const [{ user_version: version }] = pragma.parse(await knex.raw('PRAGMA user_version'));
-  const pool = knex.client as ConnectionPool;
+  const pool = connectionsOf<Libsql.Database>(knex);
   const connection = await pool.acquireConnection();
   const lock = connection.prepare(`PRAGMA user_version = ${version}`);
   await pool.releaseConnection(connection);
@@ -216,7 +191,7 @@ interface Context {
 }
 
 /** Runs `work` in a transaction that holds SQLite's only write lock from its beginning. */
-export async function writing<T>(
+async function writing<T>(
   knex: Knex,
   lock: Lock,
   context: Context,
@@ -262,11 +237,6 @@ export async function whileFree<T>(
 /** Rows of one statement: more make it no faster. SQLite takes 32,766 values in one. */
 const ROWS = 500;
 
-/** A client of Knex inside a transaction, which its types leave open. */
-interface TransactionClient {
-  acquireConnection(): Promise<Libsql.Database>;
-}
-
 type Bound = string | number | null;
 
 /**
@@ -274,12 +244,12 @@ type Bound = string | number | null;
  * prepared on Knex's connection itself, once for many runs: a value that all rows of a piece hold is
  * bound once, and Knex would have every value bound row by row, and parse every statement anew.
  */
-export async function insertSqliteRows(
+async function insertSqliteRows(
   trx: Knex.Transaction,
   table: TableName,
   pieces: AsyncIterable<RowBatch<CodedColumn>>,
 ): Promise<void> {
-  const connection = await (trx.client as TransactionClient).acquireConnection();
+  const connection = await connectionsOf<Libsql.Database>(trx).acquireConnection();
   const write = createWriter(table, 'sqlite', null);
   const prepare = preparer(connection, table);
   let line = 1;
@@ -328,71 +298,4 @@ function insertSql(
   const names = columnNames(table).map((name) => `"${name}"`);
   const values = Array.from({ length: rows }, (_, index) => row(index));
   return `INSERT INTO "${table}" (${names.join(', ')}) VALUES ${values.join(',')}`;
-}
-
-const SPACE = 0x20;
-const MINUS = 0x2d;
-const POINT = 0x2e;
-const ZERO = 0x30;
-
-/** Digits that are added up as plain numbers: so many of them, as often as `FOLD`, stay below 2^53. */
-const DIGITS = 10;
-const FOLD = 100_000;
-const powers = Array.from({ length: DIGITS + 1 }, (_, digits) => 10 ** digits);
-
-/**
- * Adds up amounts in plain notation, exactly.
- * @param amounts separated by single spaces.
- * @param parse reads what is longer than ten digits before or after the point, or no amount.
- */
-export function sumTexts(amounts: string, parse: (amount: string) => Units): Units {
-  let units = 0n;
-  let whole = 0;
-  let fraction = 0;
-  let added = 0;
-  const fold = (): void => {
-    units +=
-      BigInt(whole) * 10n ** BigInt(SCALE) + BigInt(fraction) * 10n ** BigInt(SCALE - DIGITS);
-    whole = fraction = added = 0;
-  };
-  for (let start = 0; start <= amounts.length;) {
-    const negative = amounts.charCodeAt(start) === MINUS;
-    const first = negative ? start + 1 : start;
-    const point = digitsEnd(amounts, first);
-    const hasPoint = amounts.charCodeAt(point) === POINT;
-    const end = hasPoint ? digitsEnd(amounts, point + 1) : point;
-    const wholes = point - first;
-    const fractions = hasPoint ? end - point - 1 : 0;
-    const ends = end === amounts.length || amounts.charCodeAt(end) === SPACE;
-    if (ends && wholes > 0 && wholes <= DIGITS && fractions <= DIGITS) {
-      const sign = negative ? -1 : 1;
-      whole += sign * digitsAt(amounts, first, point);
-      if (fractions > 0) {
-        fraction += sign * digitsAt(amounts, point + 1, end) * (powers[DIGITS - fractions] ?? 1);
-      }
-      if (++added === FOLD) fold();
-      start = end + 1;
-      continue;
-    }
-    const space = amounts.indexOf(' ', start);
-    const stop = space < 0 ? amounts.length : space;
-    units += parse(amounts.slice(start, stop));
-    start = stop + 1;
-  }
-  fold();
-  return units;
-}
-
-function digitsEnd(text: string, start: number): number {
-  let at = start;
-  for (let code = text.charCodeAt(at); code >= ZERO && code <= ZERO + 9;) {
-    code = text.charCodeAt(++at);
-  }
-  return at;
-}
-
-function digitsAt(text: string, start: number, end: number): number {
-  let value = 0;
-  for (let at = start; at < end; at++) value = value * 10 + text.charCodeAt(at) - ZERO;
-  return value;
 }

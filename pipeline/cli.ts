@@ -3,7 +3,7 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
-import { fail, onlyUsable } from './commands/command.js';
+import { closeLog, fail, onlyUsable, openLog } from './commands/command.js';
 import { demo } from './commands/demo.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
@@ -12,10 +12,10 @@ import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { settingWords } from './config/settings.js';
-import { rememberFlags } from './shared/commands.js';
-import { UsageError, describeError } from './shared/errors.js';
-import { printed, tell, told, watchChannels } from './shared/output.js';
-import { printable, printableLines, withoutSecrets } from './shared/printable.js';
+import { rememberOwn } from './shared/commands.js';
+import { UsageError } from './shared/errors.js';
+import { print, tell, told, watchChannels } from './shared/output.js';
+import { printable, withoutSecrets } from './shared/printable.js';
 import { version } from './shared/version.js';
 
 // The SDK warns on Node 20 at every start; the README says which Node to take instead.
@@ -32,7 +32,7 @@ process.removeAllListeners('warning').on('warning', (warning) => {
   const { name, message } = warning;
   const isShown = isDebug || message.includes('NODE_TLS_REJECT_UNAUTHORIZED');
   const text = isShown ? withoutSecrets(message) : 'shown with --log-level debug';
-  tell(`pipeline: ${name}: ${printable(text)}\n`);
+  tell(`pipeline: ${name}: ${printable(text)}`);
 });
 
 const cli = yargs(words)
@@ -52,8 +52,9 @@ const cli = yargs(words)
   .demandCommand(1, 'name a command')
   .strict()
   .check((args) => onlyUsable(args, words))
+  .middleware(openLog, true)
   .middleware((args) => {
-    rememberFlags(settingWords(args));
+    rememberOwn({ flags: settingWords(args) });
   })
   .version(version)
   .help()
@@ -61,21 +62,25 @@ const cli = yargs(words)
   .wrap(Math.min(110, process.stdout.columns || 100))
   .exitProcess(false)
   .fail((message: string | undefined, error: Error | undefined) => {
-    // A flag without its value is the one fault that yargs itself throws.
-    if (error !== undefined && error.name !== 'YError') throw error;
-    throw new UsageError(message ?? 'wrong usage', { next: 'see "pipeline --help"' });
+    throw error ?? misused(message);
   });
+
+/** What yargs says of a command line. */
+function misused(message = 'wrong usage'): UsageError {
+  return new UsageError(message, { next: 'see "pipeline --help"' });
+}
 
 watchChannels();
 try {
   await cli.parseAsync();
-  await printed();
+  // Help too has to have been taken.
+  await print('');
 } catch (error) {
-  tell(printableLines(`pipeline: ${describeError(error)}\n`));
-  if (isDebug && error instanceof Error)
-    tell(printableLines(`${withoutSecrets(error.stack ?? '')}\n`));
-  await fail(error, words);
+  // A flag without its value is the one fault that yargs itself throws.
+  const isMisuse = error instanceof Error && error.name === 'YError';
+  await fail(isMisuse ? misused(error.message) : error, words);
 }
+closeLog();
 await told();
 // Whoever is done goes: a connection that nobody answers any more would hold the process.
 process.exit();

@@ -54,16 +54,15 @@ const additions: Record<string, readonly Edit[]> = {
     },
     {
       file: 'transform/customers.ts',
-      find: /^( *)Contact: \(\) => '',\n/m,
-      to: "$&$1CostCenter: () => 'none',\n",
+      find: /^( *)Contact: constant\(''\),\n/m,
+      to: "$&$1CostCenter: constant('none'),\n",
     },
   ],
   'a table': [
-    { file: 'pipeline/staging/layout.ts', find: /^export type TableName =/m, to: "$& 'ledger' |" },
     {
       file: 'pipeline/staging/tables.ts',
-      find: /^( *)charges,\n(};[^]*?tableNames[^=]*= \[)/m,
-      to: "$1charges,\n$1ledger: charges,\n$2'ledger', ",
+      find: /^export const tables = \{.*charges/m,
+      to: '$&, ledger: charges',
     },
     {
       file: 'pipeline/staging/manifest.ts',
@@ -113,7 +112,7 @@ export function shelfStaging(folder: string): Staging {
     },
     {
       file: 'pipeline/staging/open.ts',
-      find: /^export type StagingLocation =\n?/m,
+      find: /^type StagingLocation =\n?/m,
       to: "import { shelfStaging } from './shelf.js';\n$& | { kind: 'shelf'; folder: string } |",
     },
     {

@@ -9,10 +9,10 @@ import type { StagedGroup } from '../pipeline/staging/answers.js';
 import type { ColumnValues, Decimals, RowBatch } from '../pipeline/staging/batch.js';
 import { addColumn, coded, constant } from '../pipeline/staging/batch.js';
 import type { TableName } from '../pipeline/staging/layout.js';
-import type { Column } from '../pipeline/staging/tables.js';
+import type { Column, Value } from '../pipeline/staging/tables.js';
 import { columnOf } from '../pipeline/staging/tables.js';
-import type { DecimalsBuilder } from './decimals.js';
-import { createDecimals } from './decimals.js';
+import type { DecimalsBuilder } from '../pipeline/staging/decimals.js';
+import { createDecimals } from '../pipeline/staging/decimals.js';
 import type { Place } from './staged-pages.js';
 import { amountAt, checkLength, metricText, rowFault } from './staged-pages.js';
 
@@ -55,6 +55,25 @@ export interface RowTally extends Sums {
   accounts: Map<string, string>;
 }
 
+/** Gathers a page's column of repeated values. */
+export interface CodesBuilder {
+  /** Appends a row's value by its place in the list. */
+  add(code: number): void;
+  take(): ColumnValues;
+}
+
+/** @param capacity Rows of the page to make room for. */
+export function createCodes(distinct: readonly Value[], capacity: number): CodesBuilder {
+  const codes = new Uint32Array(capacity);
+  let rows = 0;
+  return {
+    add(code) {
+      codes[rows++] = code;
+    },
+    take: () => coded(distinct, codes.subarray(0, rows)),
+  };
+}
+
 /** The columns of a page's rows that hold money, its currency and whether AWS calls it estimated. */
 export interface CostColumns {
   /**
@@ -62,39 +81,44 @@ export interface CostColumns {
    * @throws {DataError} naming file and row of a group that lacks a cost, or has it in two currencies.
    */
   add(group: StagedGroup, estimated: boolean, place: Place): void;
-  /** The columns since the last call, by name; they are counted and added up in the tally. */
-  take(): Readonly<Record<string, ColumnValues>> & { Amount: Decimals };
+  /** The columns by name; they are counted and added up in the tally. */
+  take(): Money;
 }
+
+/** Columns of money by name. */
+export type Money = Readonly<Record<string, ColumnValues>> & {
+  Amount: Decimals;
+  Currency: ColumnValues;
+};
 
 /** A further column of money, and the metric that fills it. */
 export type FurtherColumn = readonly [name: string, metric: FurtherMetric];
 
-const flags = [false, true] as const;
+const noMetrics = Object.fromEntries(furtherMetrics.map((metric) => [metric, constant(null)]));
 
 /** @param capacity Rows of a page to make room for. */
 export function createCostColumns(
   further: readonly FurtherColumn[],
   tally: RowTally,
 ): (capacity: number) => CostColumns {
-  const currencies = createDictionary((text, place) => {
+  const known = createDictionary((text, place) => {
     const fault = currencyFault(text);
     if (fault !== undefined) throw rowFault(place, fault);
   });
   return (capacity) => {
     const amounts = createDecimals(capacity);
-    const others = further.map(([name, metric]) => ({
-      name,
-      metric,
-      values: createDecimals(capacity),
-    }));
-    const codes = { currency: new Uint32Array(capacity), estimated: new Uint32Array(capacity) };
+    const others = further.map(([name, metric]) => {
+      return { name, metric, values: createDecimals(capacity) };
+    });
+    const currencies = createCodes(known.texts, capacity);
+    const estimates = createCodes([false, true], capacity);
     let rows = 0;
     let last: Place | undefined;
     return {
       add(group, estimated, place) {
         const { amount, unit } = metricText(group, 'UnblendedCost', place);
         if (addAmount(amounts, amount, place)) tally.rounded++;
-        codes.currency[rows] = currencies.of(unit, place).index;
+        currencies.add(known.of(unit, place).index);
         for (const { metric, values } of others) {
           const cost = metricText(group, metric, place);
           if (cost.unit !== unit) {
@@ -105,26 +129,19 @@ export function createCostColumns(
           }
           if (addAmount(values, cost.amount, place)) tally.rounded++;
         }
-        codes.estimated[rows] = estimated ? 1 : 0;
+        estimates.add(estimated ? 1 : 0);
         last = place;
         rows++;
       },
       take() {
-        const Currency = coded(currencies.texts, codes.currency.subarray(0, rows));
-        const Amount = amounts.take();
-        const columns: Record<string, ColumnValues> = Object.fromEntries(
-          furtherMetrics.map((metric) => [metric, constant(null)]),
-        );
-        addColumn(tally, 'Amount', Amount, Currency, rows);
-        for (const { name, values } of others) {
-          const taken = values.take();
-          columns[name] = taken;
-          addColumn(tally, name, taken, Currency, rows);
-        }
+        const [Amount, Currency] = [amounts.take(), currencies.take()];
+        const taken = others.map(({ name, values }) => [name, values.take()] as const);
+        for (const [name, values] of [['Amount', Amount] as const, ...taken])
+          addColumn(tally, name, values, Currency, rows);
         tally.rows += rows;
         checkFit(tally, last);
-        const Estimated = coded(flags, codes.estimated.subarray(0, rows));
-        return { ...columns, Amount, Currency, Estimated };
+        const Estimated = estimates.take();
+        return { ...noMetrics, ...Object.fromEntries(taken), Amount, Currency, Estimated };
       },
     };
   };

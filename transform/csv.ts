@@ -4,7 +4,7 @@ import type { Column, Value } from '../pipeline/staging/tables.js';
 import { noSums } from '../pipeline/shared/sums.js';
 import { addRows, isList } from '../pipeline/staging/batch.js';
 import type { ColumnValues, RowBatch } from '../pipeline/staging/batch.js';
-import { createDecimals } from './decimals.js';
+import { createDecimals } from '../pipeline/staging/decimals.js';
 import type { OpenExport } from './table-export.js';
 
 /** Characters to gather before they are encoded: a longer text grown cell by cell outlives the young heap. */
@@ -58,16 +58,24 @@ export const openCsv: OpenExport = (out, columns) => {
   };
 };
 
-/** What a row is put together from: columns that differ from row to row, with all between them. */
+/** The cells of a column in one batch, with the text that follows each of them. */
+interface Cells {
+  readonly cells: readonly string[];
+  /** Which cell each row has; `undefined`: one cell a row. */
+  readonly codes: Uint32Array | undefined;
+  after: string;
+}
+
+/** What a row is put together from: columns that differ from row to row, with all that stands between them. */
 function partsOf({ columns }: RowBatch, writers: readonly CellWriter[]): Cells[] {
   const parts: Cells[] = [];
-  let after = RECORD_END;
-  for (let index = writers.length - 1; index >= 0; index--) {
-    const writer = writers[index];
-    const values = columns[index] ?? [];
-    const same = index === 0 ? undefined : writer?.same(values);
-    if (same === undefined && writer !== undefined) parts.unshift(writer.cells(values, after));
-    after = same === undefined ? ',' : `,${same}${after}`;
+  for (const [index, writer] of writers.entries()) {
+    const found = writer(columns[index] ?? []);
+    const [before, after] = [parts.at(-1), index + 1 < writers.length ? ',' : RECORD_END];
+    const [only] = found.cells;
+    // The same cell in every row is a part of what follows the one before.
+    if (before !== undefined && found.codes === noCodes) before.after += `${only ?? ''}${after}`;
+    else parts.push({ ...found, after });
   }
   return parts;
 }
@@ -84,56 +92,36 @@ function readAgain(values: ColumnValues | undefined): ColumnValues | undefined {
 }
 
 /** RFC 4180 ends every record, the header too, with CRLF. */
-export const RECORD_END = '\r\n';
-
-/** The cells of a column in one batch, with the text that follows each of them. */
-export interface Cells {
-  readonly cells: readonly string[];
-  /** Which cell each row has; `undefined`: one cell a row. */
-  readonly codes: Uint32Array | undefined;
-  readonly after: string;
-}
+const RECORD_END = '\r\n';
 
 /** Turns a column's values into cells; what was quoted once is remembered from batch to batch. */
-export interface CellWriter {
-  /** The one cell of all rows, if they have the same value. */
-  same(values: ColumnValues): string | undefined;
-  /** @param after What stands between this column's cell and the next one that differs. */
-  cells(values: ColumnValues, after: string): Cells;
-}
+type CellWriter = (values: ColumnValues) => Omit<Cells, 'after'>;
 
-export function createCells(column: Column): CellWriter {
+/** Codes of a column that holds the same value in every row. */
+const noCodes = new Uint32Array();
+
+function createCells(column: Column): CellWriter {
   const cellOf = cellWriter(column);
   const empty = cellOf(null);
   let list: readonly Value[] = [];
   let known: string[] = [];
-  return {
-    same: (values) =>
-      isList(values) || values.kind !== 'constant' ? undefined : cellOf(values.value),
-    cells(values, after) {
-      if (isList(values)) return { cells: values.map(cellOf), codes: undefined, after };
-      switch (values.kind) {
-        case 'constant':
-          return { cells: [cellOf(values.value)], codes: noCodes, after };
-        case 'decimals':
-          return { cells: values.texts.map((text) => text ?? empty), codes: undefined, after };
-        case 'coded':
-          if (values.distinct !== list) [list, known] = [values.distinct, []];
-          for (let code = known.length; code < list.length; code++) {
-            known.push(cellOf(list[code] ?? null));
-          }
-          return { cells: known, codes: values.codes, after };
-      }
-    },
+  return (values) => {
+    if (isList(values)) return { cells: values.map(cellOf), codes: undefined };
+    switch (values.kind) {
+      case 'constant':
+        return { cells: [cellOf(values.value)], codes: noCodes };
+      case 'decimals':
+        return { cells: values.texts.map((text) => text ?? empty), codes: undefined };
+      case 'coded':
+        if (values.distinct !== list) [list, known] = [values.distinct, []];
+        for (let code = known.length; code < list.length; code++)
+          known.push(cellOf(list[code] ?? null));
+        return { cells: known, codes: values.codes };
+    }
   };
 }
 
-const noCodes = new Uint32Array();
-
-/** Distinct texts to remember the cells of, where values come one by one. */
-const REMEMBERED = 10_000;
-
-/** How a value becomes a cell. Texts often repeat, so each is quoted and defused once, not once a row. */
+/** How a value becomes a cell. */
 function cellWriter({ type }: Column): (value: Value) => string {
   switch (type) {
     case 'decimal':
@@ -143,18 +131,8 @@ function cellWriter({ type }: Column): (value: Value) => string {
     case 'date':
     case 'boolean':
       return (value) => String(value ?? '');
-    case 'string': {
-      const known = new Map<string, string>();
-      return (value) => {
-        if (typeof value !== 'string') return '';
-        let cell = known.get(value);
-        if (cell === undefined) {
-          if (known.size === REMEMBERED) known.clear();
-          known.set(value, (cell = textCell(value)));
-        }
-        return cell;
-      };
-    }
+    case 'string':
+      return (value) => (typeof value === 'string' ? textCell(value) : '');
   }
 }
 

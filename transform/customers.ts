@@ -1,21 +1,18 @@
+import { constant } from '../pipeline/staging/batch.js';
 import type { RowBatch } from '../pipeline/staging/batch.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import { accountIdFault } from '../pipeline/staging/answers.js';
+import { stagedSlices } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import {
-  MANIFEST,
-  parseExtractionKey,
-  rawPrefix,
-  transformManifestKey,
-} from '../pipeline/staging/layout.js';
+import { transformManifestKey } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
 import { serializeManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { sha256Of } from '../pipeline/staging/staging.js';
-import type { Value } from '../pipeline/staging/tables.js';
 import { columnOf, customers } from '../pipeline/staging/tables.js';
 import type { Stamp } from './columns.js';
+import { batchOf } from './columns.js';
 import type { AccountsPage, CostPage, FinishedExtraction } from './staged-pages.js';
 import {
   accountsPages,
@@ -118,26 +115,15 @@ export function addUnlisted(
 /** All customers as rows, sorted by Reference. */
 export function customersBatch(found: Customers, stamp: Stamp): RowBatch {
   const sorted = [...found].sort(([a], [b]) => (a < b ? -1 : 1));
-  const values: Record<string, (entry: [string, Customer]) => Value> = {
-    Reference: ([id]) => id,
-    TenantName: ([, { name }]) => name,
-    Contact: () => '',
-    Email: ([, { email }]) => email,
-    Tag: () => stamp.tag,
-    Status: ([, { status }]) => status,
-    Created: ([, { created }]) => created,
-    Id: () => '',
-    BillingPeriod: () => stamp.billingPeriod,
-    Organization: () => stamp.organization,
-  };
-  return {
-    length: sorted.length,
-    columns: customers.map(({ name }) => {
-      const value = values[name];
-      if (value === undefined) throw new Error(`no value is known for customers.${name}`);
-      return sorted.map(value);
-    }),
-  };
+  return batchOf(customers, sorted.length, stamp, {
+    Reference: sorted.map(([id]) => id),
+    TenantName: sorted.map(([, { name }]) => name),
+    Contact: constant(''),
+    Email: sorted.map(([, { email }]) => email),
+    Status: sorted.map(([, { status }]) => status),
+    Created: sorted.map(([, { created }]) => created),
+    Id: constant(''),
+  });
 }
 
 /**
@@ -224,17 +210,12 @@ async function lookAt(
 }
 
 async function otherExtractions({ staging, slice }: Task): Promise<Other[]> {
-  const { month } = slice;
-  const newest = new Map<string, string>();
-  for await (const { key } of staging.list(rawPrefix(month))) {
-    const parts = parseExtractionKey(key);
-    if (parts?.file !== MANIFEST || parts.organization === slice.organization) continue;
-    if ((newest.get(parts.organization) ?? '') < parts.extraction)
-      newest.set(parts.organization, parts.extraction);
-  }
-  return [...newest]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([organization, extraction]) => ({ month, organization, extraction }));
+  const staged = await stagedSlices(staging, [slice.month]);
+  return staged.flatMap(({ slice: other, survey: { current: extraction } }) =>
+    extraction === undefined || other.organization === slice.organization
+      ? []
+      : [{ ...other, extraction }],
+  );
 }
 
 /** A finished extraction never changes: its name tells what it says. */

@@ -19,14 +19,11 @@ import {
   stagedTotal,
   textFault,
 } from '../pipeline/staging/answers.js';
+import { survey } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
-import {
-  extractionManifestKey,
-  extractionPrefix,
-  parsePageFile,
-} from '../pipeline/staging/layout.js';
+import { extractionKey, extractionManifestKey, parsePageFile } from '../pipeline/staging/layout.js';
 import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
-import { finishedExtractions, readExtractionManifest } from '../pipeline/staging/manifest.js';
+import { readExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Column } from '../pipeline/staging/tables.js';
@@ -155,7 +152,7 @@ async function* stagedAnswers<Answer>(
   for (const listed of manifest.pages) {
     if (parsePageFile(listed.file)?.operation !== operation) continue;
     throwIfInterrupted(signal);
-    const key = extractionPrefix(slice, manifest.extraction) + listed.file;
+    const key = extractionKey(slice, manifest.extraction, listed.file);
     const where = `${staging.location}/${key}`;
     const fault = (message: string, cause?: unknown): DataError =>
       new DataError(message, { where, ...remedy, cause });
@@ -202,9 +199,9 @@ export async function currentExtraction(
   staging: Staging,
   slice: Slice,
 ): Promise<{ manifest: ExtractionManifest; source: string }> {
-  const extraction = (await finishedExtractions(staging, slice)).at(-1);
-  if (extraction === undefined) throw notStaged(staging, slice);
-  return readExtraction(staging, slice, extraction);
+  const { current } = await survey(staging, slice);
+  if (current === undefined) throw notStaged(staging, slice);
+  return readExtraction(staging, slice, current);
 }
 
 /**

@@ -4,17 +4,20 @@ import type { Log } from '../pipeline/shared/log.js';
 import { difference, formatSums, noSums } from '../pipeline/shared/sums.js';
 import { billingPeriod } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
-import { isProvisional } from '../pipeline/shared/provisional.js';
 import { version } from '../pipeline/shared/version.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
-import { readTransformManifest, serializeManifest } from '../pipeline/staging/manifest.js';
+import {
+  outcomeOf,
+  readTransformManifest,
+  serializeManifest,
+} from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { columnOf, tableColumns, tableNames } from '../pipeline/staging/tables.js';
 import { chargesBatches } from './charges.js';
 import { checkCharges, checkTally, readAwsTotal, readServiceDifferences } from './checks.js';
-import type { RowTally, Stamp } from './columns.js';
+import type { Stamp } from './columns.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
 import type { ListedElsewhere } from './customers.js';
@@ -25,7 +28,6 @@ import {
   lookElsewhere,
   readCustomers,
 } from './customers.js';
-import type { Exports } from './exports.js';
 import { openExports } from './exports.js';
 import type { FinishedExtraction } from './staged-pages.js';
 import { currentExtraction } from './staged-pages.js';
@@ -95,10 +97,11 @@ export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
   const { manifest, recipe, former } = await decideTransform(task);
   if (former !== undefined && (await findsTheSame(task, former)))
-    return outcomeOf('unchanged', task, former);
+    return outcomeOf('unchanged', former, task.provisionalDays);
   const make = (): Promise<TransformManifest> =>
     makeTables(task, { staging, slice, manifest }, recipe);
-  return outcomeOf('done', task, await (manifest.groups < LONG ? make() : turns(make)));
+  const made = await (manifest.groups < LONG ? make() : turns(make));
+  return outcomeOf('done', made, task.provisionalDays);
 }
 
 function checkTag(tag: string): void {
@@ -124,9 +127,14 @@ async function makeTables(
   const exports = await openExports(staging, slice, recipe.tables, recipe.formats);
   try {
     const customers = await readCustomers(extraction, signal);
-    const tally = await writeConsumption(task, extraction, stamp, exports);
+    const [tally, charged] = [emptyTally(), emptyTally()];
+    for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
+      await exports.write('consumption', batch);
+      task.onProgress(`${tally.rows} of ${extraction.manifest.groups} rows`);
+    }
     checkTally(extraction, tally);
-    const charged = await writeCharges(task, extraction, stamp, exports);
+    for await (const batch of chargesBatches(extraction, stamp, charged, signal))
+      await exports.write('charges', batch);
     checkCharges(extraction, charged);
     const awsTotal = await readAwsTotal(extraction, signal);
     const services = await readServiceDifferences(extraction, tally.services, signal);
@@ -192,32 +200,6 @@ async function makeTables(
   }
 }
 
-async function writeConsumption(
-  { signal, onProgress }: TransformTask,
-  extraction: FinishedExtraction,
-  stamp: Stamp,
-  exports: Exports,
-): Promise<ConsumptionTally> {
-  const tally = emptyTally();
-  for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
-    await exports.write('consumption', batch);
-    onProgress(`${tally.rows} of ${extraction.manifest.groups} rows`);
-  }
-  return tally;
-}
-
-async function writeCharges(
-  { signal }: TransformTask,
-  extraction: FinishedExtraction,
-  stamp: Stamp,
-  exports: Exports,
-): Promise<RowTally> {
-  const tally = emptyTally();
-  for await (const batch of chargesBatches(extraction, stamp, tally, signal))
-    await exports.write('charges', batch);
-  return tally;
-}
-
 /** Most usage types that a warning names. */
 const NAMED = 10;
 
@@ -264,22 +246,6 @@ function report(
     const places = new Set([...elsewhere.values()].map(({ organization }) => organization));
     log.info(`of those, named as ${[...places].join(', ')} lists them: ${elsewhere.size}`);
   }
-}
-
-function outcomeOf(
-  state: Outcome['state'],
-  { slice: { month }, provisionalDays }: TransformTask,
-  manifest: TransformManifest,
-): Outcome {
-  const { estimated, fetched } = manifest;
-  return {
-    state,
-    extraction: manifest.extraction,
-    provisional: isProvisional({ month, estimated, fetched, provisionalDays }),
-    customers: manifest.customers.rows,
-    rows: manifest.consumption.rows,
-    totals: manifest.consumption.totals,
-  };
 }
 
 /** What the tables of a slice are made from. */

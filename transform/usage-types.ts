@@ -1,14 +1,15 @@
 import type { Units } from '../pipeline/shared/money.js';
 import { divide, formatAmount } from '../pipeline/shared/money.js';
 import type { StagedGroup } from '../pipeline/staging/answers.js';
-import { coded, constant } from '../pipeline/staging/batch.js';
+import { constant, valueAt } from '../pipeline/staging/batch.js';
 import type { ColumnValues, Decimals } from '../pipeline/staging/batch.js';
 import type { RegionPart } from '../pipeline/staging/layout.js';
 import { usageTypeServices } from '../pipeline/staging/manifest.js';
+import type { Value } from '../pipeline/staging/tables.js';
 import { regionOf } from '../pipeline/staging/tables.js';
 import type { Dictionary } from './columns.js';
-import { addAmount } from './columns.js';
-import { createDecimals } from './decimals.js';
+import { addAmount, createCodes } from './columns.js';
+import { createDecimals } from '../pipeline/staging/decimals.js';
 import type { FinishedExtraction, Place } from './staged-pages.js';
 import { costPages, metricAmount, metricText } from './staged-pages.js';
 
@@ -227,7 +228,7 @@ export interface UsageColumns {
    * @throws {DataError} naming file and row of a group without an exact quantity.
    */
   add(group: StagedGroup, place: Place): boolean;
-  /** The columns since the last call, by name. @param amounts the rows' Amount. */
+  /** The columns by name. @param amounts the rows' Amount. */
   take(amounts: Decimals): Readonly<Record<string, ColumnValues>>;
 }
 
@@ -243,28 +244,26 @@ export const noUsage: Readonly<Record<string, ColumnValues>> = {
 export function createUsageColumns(units: Dictionary, capacity: number): UsageColumns {
   const quantities = createDecimals(capacity);
   const prices = createDecimals(capacity);
-  const codes = new Uint32Array(capacity);
-  let rows = 0;
+  const codes = createCodes(units.texts, capacity);
   return {
     add(group, place) {
       const { amount, unit } = metricText(group, 'UsageQuantity', place);
-      codes[rows++] = units.of(unit, place).index;
+      codes.add(units.of(unit, place).index);
       return addAmount(quantities, amount, place);
     },
     take(amounts) {
-      const Quantity = quantities.take();
-      for (let row = 0; row < rows; row++) {
-        const unit = units.texts[codes[row] ?? 0] ?? '';
-        prices.addUnits(unitPrice(amounts.units(row) ?? 0n, Quantity.units(row) ?? 0n, unit));
+      const [Quantity, Unit] = [quantities.take(), codes.take()];
+      for (let row = 0; row < Quantity.texts.length; row++) {
+        const [amount, quantity] = [amounts.units(row) ?? 0n, Quantity.units(row) ?? 0n];
+        prices.addUnits(unitPrice(amount, quantity, valueAt(Unit, row)));
       }
-      const Unit = coded(units.texts, codes.subarray(0, rows));
       return { Quantity, Unit, UnitPrice: prices.take() };
     },
   };
 }
 
 /** Only a quantity of a known unit has a price, and only a cost, not a credit. */
-function unitPrice(amount: Units, quantity: Units, unit: string): Units | null {
+function unitPrice(amount: Units, quantity: Units, unit: Value): Units | null {
   if (quantity <= 0n || amount < 0n || unit === 'N/A' || unit === '') return null;
   return divide(amount, quantity);
 }

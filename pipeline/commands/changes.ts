@@ -1,6 +1,5 @@
 import { select } from '../config/selection.js';
-import { advice } from '../shared/commands.js';
-import { DataError, UsageError } from '../shared/errors.js';
+import { UsageError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { print, tell } from '../shared/output.js';
 import { printable, printableLines } from '../shared/printable.js';
@@ -31,37 +30,23 @@ export const changes = command({
       'all that changed since the figures of 2 November',
     ],
   ],
-  async settings(args) {
-    const { month, organization } = args;
-    const { months, organizations } = select({ month, organization }, new Date());
+  async work(args, { signal, open }) {
+    const { months, organizations: chosen } = select(
+      { month: args.month, organization: args.organization },
+      new Date(),
+    );
     const points = await checkUsage(args, months);
     const config = await configure(args, { organizations: false, database: false });
-    return { points, organizations, config };
-  },
-  async work({ points, organizations: chosen, config }, { signal, open }, { csv }) {
     const { month } = points;
     const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
-      await import('../inspect/restatements-report.js');
-    const { findChanges } = await import('../inspect/restatements.js');
+      await import('../inspect/month-changes-report.js');
+    const { findChanges } = await import('../inspect/month-changes.js');
+    const { checkMonths, checkOrganizations } = await import('../inspect/chosen.js');
     const { stagedOrganizations } = await import('../run/resources.js');
     const { staging } = await open(config);
     const staged = await stagedOrganizations(staging, month, 'raw');
-    if (staged.length === 0) {
-      throw new DataError(`nothing is staged for ${month}`, {
-        where: staging.location,
-        ...advice(
-          'fetch the month with',
-          { months: [month], ...(chosen === undefined ? {} : { organizations: chosen }) },
-          ', or name another folder with --staging',
-        ),
-      });
-    }
-    const unknown = chosen?.filter((name) => !staged.includes(name)) ?? [];
-    if (unknown.length > 0) {
-      throw new UsageError(`nothing is staged of ${unknown.join(', ')} for ${month}`, {
-        next: `choose among ${staged.join(', ')}`,
-      });
-    }
+    checkMonths(staging.location, staged.length === 0 ? [] : [month], [month]);
+    checkOrganizations(staged, chosen);
     const { provisionalDays } = config;
     const organizations = chosen ?? staged;
     const found = await findChanges({
@@ -69,7 +54,7 @@ export const changes = command({
     });
     return {
       async text() {
-        if (!csv) {
+        if (!args.csv) {
           for (const line of changesLines(month, found)) await print(printableLines(`${line}\n`));
           return;
         }
@@ -78,7 +63,7 @@ export const changes = command({
           ? (chunk: string | Uint8Array) => print(printableLines(Buffer.from(chunk).toString()))
           : print;
         await writeChangesCsv({ write }, month, found);
-        for (const line of uncomparedLines(found)) tell(`${printable(line)}\n`);
+        for (const line of uncomparedLines(found)) tell(printable(line));
       },
       json: () => changesToJson(month, found),
       failed: false,
@@ -95,7 +80,7 @@ async function checkUsage(
     throw new UsageError('the changes of one month at a time', { next: 'give one --month' });
   if (args.json && args.csv)
     throw new UsageError('--json does not go with --csv', { next: 'use one or the other' });
-  const { parseMoment } = await import('../inspect/restatements.js');
+  const { parseMoment } = await import('../inspect/month-changes.js');
   const since = args.since === undefined ? undefined : parseMoment(args.since);
   const until = args.until === undefined ? undefined : parseMoment(args.until);
   if (since !== undefined && until !== undefined && since >= until)

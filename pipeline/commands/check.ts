@@ -19,9 +19,8 @@ export const check = command({
   },
   epilogue:
     'Writes one small file below check/ in the staging area and removes it, and makes the tables in a database server or an SQLite file that is there where they are missing, as the first load would. Exit code 1 if anything fails.',
-  settings: (args) =>
-    Promise.resolve(select({ organization: args.organization }, new Date()).organizations),
-  async work(organizations, { log, signal }, args) {
+  async work(args, { log, signal }) {
+    const { organizations } = select({ organization: args.organization }, new Date());
     const { check, checklist, formatChecklist } = await import('../inspect/checklist.js');
     const list = checklist();
     const config = await checkSettings(args, list);

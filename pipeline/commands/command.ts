@@ -3,24 +3,23 @@ import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } 
 import type { Config, Flags, Needs } from '../config/config.js';
 import { stages } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
-import type { Progress } from '../run/progress.js';
 import type { Resources } from '../run/resources.js';
-import { InterruptedError, UsageError, describeError } from '../shared/errors.js';
-import type { LogLevel, RunLog } from '../shared/log.js';
+import { InterruptedError, UsageError, describeError, errorToJson } from '../shared/errors.js';
+import type { OpenLog, RunLog } from '../shared/log.js';
 import { createLog, logLevels } from '../shared/log.js';
 import { isDocumentPrinted, printDocument, printText, tell } from '../shared/output.js';
+import { version } from '../shared/version.js';
 
 /** A command: its name, its description, its flags and its work. The skeleton below does all else. */
-export interface Command<F extends Record<string, Options>, S> {
+export interface Command<F extends Record<string, Options>> {
   name: string;
   describe: string;
   flags: F;
   epilogue?: string;
   /** Command lines after `pipeline`, each with what it does. */
   examples?: readonly (readonly [line: string, does: string])[];
-  /** Settles what flags, environment and configuration file say, before anything is opened or contacted. */
-  settings: (args: Args<F>) => Promise<S>;
-  work: (settled: S, context: Context, args: Args<F>) => Promise<Answer>;
+  /** Settles what flags, environment and configuration file say, before it opens or contacts anything. */
+  work: (args: Args<F>, context: Context) => Promise<Answer>;
 }
 
 type Args<F extends Record<string, Options>> = ArgumentsCamelCase<InferredOptionTypes<F>>;
@@ -28,12 +27,8 @@ type Args<F extends Record<string, Options>> = ArgumentsCamelCase<InferredOption
 /** What a command works with. */
 export interface Context {
   log: RunLog;
-  /** Whether the user sees the log's warnings. */
-  warns: boolean;
   /** Given when the user asks the command to stop. */
   signal: AbortSignal;
-  /** Shows on standard error how tasks go, the log's lines above them. */
-  progress: () => Promise<Progress>;
   /** What the tasks of a run share; closed when the work is done. */
   open: (config: Config) => Promise<Resources>;
 }
@@ -46,6 +41,8 @@ export interface Answer {
   json: () => unknown;
   /** Whether the process exits with 1. */
   failed: boolean;
+  /** The figures with which the log ends. */
+  figures?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -53,10 +50,10 @@ export interface Answer {
  * `--json` as one document, all else to standard error; the process exits with 0, or 1 where the answer says
  * so; what is thrown goes to {@link fail}.
  */
-export function command<F extends Record<string, Options>, S>(
-  definition: Command<F, S>,
+export function command<F extends Record<string, Options>>(
+  definition: Command<F>,
 ): CommandModule<object, InferredOptionTypes<F>> {
-  const { name, describe, flags: own, epilogue, examples = [], settings, work } = definition;
+  const { name, describe, flags: own, epilogue, examples = [], work } = definition;
   return {
     command: name,
     describe,
@@ -67,24 +64,14 @@ export function command<F extends Record<string, Options>, S>(
       return built;
     },
     async handler(args) {
-      const settled = await settings(args);
-      const output: OutputFlags = { 'log-level': 'warn', ...args };
-      let progress: Progress | undefined;
-      const { log, flush } = await openLog(output, (line) => {
-        if (progress === undefined) tell(`${line}\n`);
-        else progress.print(line);
-      });
+      if (journal === undefined) throw new Error('the log is not open');
+      const { log, tellWarnings } = journal;
       const interrupt = interruptible();
       const { signal } = interrupt;
       const opened: Resources[] = [];
       const context: Context = {
         log,
-        warns: !['error', 'silent'].includes(output['log-level']),
         signal,
-        async progress() {
-          const { createProgress } = await import('../run/progress.js');
-          return (progress = createProgress(process.stderr));
-        },
         async open(config) {
           const { openResources } = await import('../run/resources.js');
           const resources = await openResources(config, { log, signal });
@@ -93,31 +80,71 @@ export function command<F extends Record<string, Options>, S>(
         },
       };
       try {
-        const answer = await work(settled, context, args);
-        progress?.stop();
+        const answer = await work(args, context);
         // A reader of the answer may take its time: from here on a signal just ends the process.
         interrupt.end();
+        tellWarnings();
         if (answer.failed) process.exitCode = EXIT.failed;
-        await print(answer, output.json === true);
+        journal.figures = answer.figures;
+        await print(answer, args['json'] === true);
         if (signal.aborted) throw new InterruptedError();
-      } catch (error) {
-        log.debug({ err: error }, `the ${name} failed`);
-        throw error;
       } finally {
-        progress?.stop();
         interrupt.end();
         for (const resources of opened) await resources.close();
-        flush();
+        tellWarnings();
       }
     },
   };
 }
 
-/** The flags by which a command is told what to print. */
-interface OutputFlags {
-  'json'?: boolean;
-  'log-file'?: string | undefined;
-  'log-level': LogLevel;
+/** The log of this process, which knows how the process ended. */
+interface Journal extends OpenLog {
+  command: string;
+  /** When it began, as `performance.now()` tells it. */
+  began: number;
+  figures?: Answer['figures'];
+}
+
+let journal: Journal | undefined;
+
+/**
+ * Opens the log that a command's flags ask for, before anything can fail: also what is wrong with the other flags
+ * is to stand in it.
+ * @param args the flags as they were given, right or wrong.
+ * @throws {UsageError} when its file cannot be written, or is where the one document of `--json` goes.
+ */
+export async function openLog(
+  args: Readonly<Record<string, unknown>> & { _: readonly (string | number)[] },
+): Promise<void> {
+  const { json, 'log-file': named, 'log-level': asked } = args;
+  const file = typeof named === 'string' && named.trim() !== '' ? named : undefined;
+  const level = logLevels.find((one) => one === asked) ?? 'warn';
+  if (json === true && file !== undefined && isStandardOutput(file)) {
+    throw new UsageError('the log would mix with the document on standard output', {
+      where: '--log-file',
+      next: 'name another file',
+    });
+  }
+  try {
+    const log = await createLog({ level, file, print: tell });
+    journal = { ...log, command: String(args._[0] ?? 'pipeline'), began: performance.now() };
+  } catch (cause) {
+    throw new UsageError(`the log file cannot be written: ${describeError(cause)}`, {
+      where: '--log-file',
+      cause,
+    });
+  }
+  journal.log.info({ version }, `${journal.command} begins`);
+}
+
+/** Ends the log with how the process ends. */
+export function closeLog(): void {
+  if (journal === undefined) return;
+  const { log, command, began, figures, close } = journal;
+  const seconds = (performance.now() - began) / 1000;
+  log.info({ ...figures, seconds, exitCode: process.exitCode ?? 0 }, `${command} ends`);
+  close();
+  journal = undefined;
 }
 
 /** Every flag that more than one command has, that may be given several times, or that is a setting's. */
@@ -210,30 +237,6 @@ export async function configure(args: Flags, needs: Needs): Promise<Config> {
   return resolveConfig(args, process.env, await readConfigFile(named), needs);
 }
 
-/**
- * Opens the log that a command's flags ask for.
- * @throws {UsageError} when its file cannot be written, or is where the one document of `--json` goes.
- */
-async function openLog(
-  { json = false, 'log-file': file, 'log-level': level }: OutputFlags,
-  print: (line: string) => void,
-): ReturnType<typeof createLog> {
-  if (json && file !== undefined && isStandardOutput(file)) {
-    throw new UsageError('the log would mix with the document on standard output', {
-      where: '--log-file',
-      next: 'name another file',
-    });
-  }
-  try {
-    return await createLog({ level, file, print, color: process.stderr.isTTY });
-  } catch (cause) {
-    throw new UsageError(`the log file cannot be written: ${describeError(cause)}`, {
-      where: '--log-file',
-      cause,
-    });
-  }
-}
-
 /** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */
 function isStandardOutput(file: string): boolean {
   try {
@@ -252,9 +255,11 @@ function interruptible(): { signal: AbortSignal; end: () => void } {
     if (controller.signal.aborted) {
       // The next one ends the process without asking it, should its end wait for anything.
       end();
-      process.exit(EXIT.interrupted);
+      process.exitCode = EXIT.interrupted;
+      closeLog();
+      process.exit();
     }
-    tell('stopping; once more to stop at once\n');
+    tell('stopping; once more to stop at once');
     controller.abort();
   };
   const end = (): void => {
@@ -274,8 +279,8 @@ async function print({ text, json }: Answer, asDocument: boolean): Promise<void>
 const EXIT = { failed: 1, usage: 2, interrupted: 130 };
 
 /**
- * Ends a command that could not give its answer: sets the exit code, and gives a program the failure as its
- * one document, unless it has got a result.
+ * Ends a command that could not give its answer: tells why, sets the exit code, and gives a program the failure
+ * as its one document, unless it has got a result.
  * @param words the command line as it was given.
  */
 export async function fail(error: unknown, words: readonly string[]): Promise<void> {
@@ -285,11 +290,13 @@ export async function fail(error: unknown, words: readonly string[]): Promise<vo
       : error instanceof InterruptedError
         ? EXIT.interrupted
         : EXIT.failed;
+  tell(`pipeline: ${describeError(error)}`);
+  const { message, ...details } = errorToJson(error);
+  journal?.log.error({ ...details, err: error }, String(message));
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
   );
   if (!isJson || isDocumentPrinted()) return;
-  const { errorToJson } = await import('../run/summary.js');
   // Where it cannot be printed either, the first failure is the one to tell.
   await printDocument({ error: errorToJson(error) }).catch(() => undefined);
 }

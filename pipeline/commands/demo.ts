@@ -6,6 +6,8 @@ import { stages } from '../config/selection.js';
 import type { WrittenMonth } from '../report/report.js';
 import type { Progress } from '../run/progress.js';
 import type { RunReport } from '../run/runner.js';
+import type { RunRequest } from '../run/task.js';
+import { rememberOwn } from '../shared/commands.js';
 import { UsageError, describeError } from '../shared/errors.js';
 import { lastCompleteMonth } from '../shared/month.js';
 import type { Context } from './command.js';
@@ -28,16 +30,13 @@ export const demo = command({
     force: { ...off(), describe: 'Do every stage even where nothing changed' },
     ...pick('json', 'log-file', 'log-level'),
   },
-  async settings(args) {
+  async work(args, context) {
     const folder = resolve(args.folder);
     await claim(folder);
-    return { folder };
-  },
-  async work({ folder }, context, args) {
+    rememberOwn({ instead: ['pipeline', 'demo', '--folder', args.folder] });
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { reseller } = await import('../../fixtures/demo/reseller.js');
-    const { quoted } = await import('../shared/commands.js');
-    const { formatReport, reportToJson } = await import('../run/summary.js');
+    const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
     const { reportJson, reportText } = await import('./report.js');
     const now = new Date();
     const shop = reseller(lastCompleteMonth(now), now);
@@ -45,21 +44,20 @@ export const demo = command({
     try {
       isolate(process.env, cloud.environment);
       const { runs, reports } = await live(shop, { folder, force: args.force }, context);
-      const resume = (): string => quoted(['pipeline', 'demo', '--folder', args.folder]);
-      const [last, ...before] = runs.toReversed();
+      const last = runs.at(-1);
       if (last === undefined) throw new Error('the demo has no month');
-      const failed = isFailed(last);
+      const failed = isFailed(last.report);
       const isWhole = !failed && !context.signal.aborted;
-      const rest = isWhole
-        ? [await told(before.reverse()), guide(folder), '', reportText(reports)]
-        : [];
+      const before = runs.slice(0, -1).map(({ report }) => report);
+      const rest = isWhole ? [await told(before), guide(folder), '', reportText(reports)] : [];
       return {
-        text: () => [formatReport(last, resume), ...rest].join('\n'),
+        text: () => [formatReport(last.report, last.request), ...rest].join('\n'),
         json: () => ({
-          runs: runs.map((run) => reportToJson(run, resume)),
+          runs: runs.map(({ report, request }) => reportToJson(report, request)),
           report: reportJson(reports),
         }),
         failed,
+        figures: figuresOf(last.report),
       };
     } finally {
       await cloud.close();
@@ -75,14 +73,15 @@ export const demo = command({
 async function live(
   { visits, arrive, customersOn }: Reseller,
   { folder, force }: { folder: string; force: boolean },
-  { log, signal, open, progress: show }: Context,
-): Promise<{ runs: RunReport[]; reports: WrittenMonth[] }> {
+  { log, signal, open }: Context,
+): Promise<{ runs: Done[]; reports: WrittenMonth[] }> {
   const { resolveConfig } = await import('../config/config.js');
+  const { createProgress } = await import('../run/progress.js');
   const { run } = await import('../run/runner.js');
   const { extractionName } = await import('../staging/layout.js');
   const { makeReportsOf } = await import('./report.js');
-  const progress = await show();
-  const runs: RunReport[] = [];
+  const progress = createProgress(process.stderr);
+  const runs: Done[] = [];
   let reports: WrittenMonth[] = [];
   for (const visit of visits) {
     arrive(visit);
@@ -94,7 +93,7 @@ async function live(
     const clock = (): Date => new Date(day.getTime() + Date.now() - began);
     // What AWS has changed since a visit is fetched where it was not yet: a second demo pays for nothing.
     const changed = runs
-      .flatMap(({ tasks }) => tasks)
+      .flatMap(({ report }) => report.tasks)
       .some(
         (task) =>
           since !== undefined &&
@@ -106,8 +105,9 @@ async function live(
       );
     const isLast = visit === visits.at(-1);
     const words = [month, `as on ${day.toISOString().slice(0, 10)}`, ...(organizations ?? [])];
-    const shown = isLast ? undefined : progress.begin(words.join('  '));
-    const done = await run({
+    const label = words.join('  ');
+    if (!isLast) progress.show(label, '…');
+    const request: RunRequest = {
       config,
       selection: { months: [month], organizations, stages },
       force: force || changed,
@@ -115,19 +115,28 @@ async function live(
       log,
       progress: isLast ? progress : withoutTasks(progress),
       now: clock,
-    });
-    runs.push(done);
-    const isStopped = isFailed(done) || signal.aborted;
-    const isNew = isLast || done.tasks.some(({ state }) => state === 'done');
+    };
+    const report = await run(request);
+    runs.push({ request, report });
+    const isStopped = isFailed(report) || signal.aborted;
+    const isNew = isLast || report.tasks.some(({ state }) => state === 'done');
     if (visit.isReported && isNew && !isStopped) {
       const { staging } = await open(config);
       const chosen = { staging, months: [month], organizations: undefined, customers: undefined };
       reports = await makeReportsOf(config, { ...chosen, signal, now: clock });
     }
-    shown?.end(isFailed(done) ? 'failed' : `${done.seconds.toFixed(1)} s`);
+    if (!isLast)
+      progress.end(label, isFailed(report) ? 'failed' : `${report.seconds.toFixed(1)} s`);
     if (isStopped) break;
   }
+  progress.stop();
   return { runs, reports };
+}
+
+/** A run of the demo, with what it was asked to do. */
+interface Done {
+  request: RunRequest;
+  report: RunReport;
 }
 
 /** The demo's settings, as a configuration file has them. */
@@ -150,7 +159,7 @@ const HOUR = 3_600_000;
 
 /** The same without the lines of tasks, of which there are too many to read. */
 function withoutTasks(progress: Progress): Progress {
-  return { ...progress, begin: () => ({ update: () => undefined, end: () => undefined }) };
+  return { ...progress, show: () => undefined, end: () => undefined };
 }
 
 function isFailed({ tasks }: RunReport): boolean {

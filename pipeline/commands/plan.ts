@@ -15,20 +15,18 @@ export const plan = command({
   },
   epilogue:
     "The organizations come from the Vault secret and the configuration file; where Vault is needed but not set up, or does not answer, those of the staging area take the place of the secret's. Requests go by the organization's last extraction. Exit code 1 when a stage is sure to fail, or the database cannot be asked.",
-  async settings(args) {
-    const selection = select(args, new Date());
+  async work(args, { log, signal }) {
+    const now = (): Date => new Date();
+    const selection = select(args, now());
     const settled = await withVault(args, {
       organizations: selection.stages.includes('extract'),
       database: selection.stages.includes('load'),
     });
-    return { selection, ...settled };
-  },
-  async work(settled, { log, signal }, { force }) {
     const { formatPlan, makePlan, planToJson } = await import('../inspect/run-plan.js');
-    const now = (): Date => new Date();
-    const { slices, notes } = await makePlan({ ...settled, force, log, signal, now });
+    const wanted = { ...settled, selection, force: args.force };
+    const { slices, notes } = await makePlan({ ...wanted, log, signal, now });
     return {
-      text: () => formatPlan(slices, settled.selection.stages, notes),
+      text: () => formatPlan(slices, selection.stages, notes),
       json: () => planToJson(slices, notes),
       failed: slices.some(({ stages }) =>
         Object.values(stages).some(({ error }) => error !== undefined),

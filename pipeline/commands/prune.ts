@@ -23,20 +23,21 @@ export const prune = command({
     ...pick('s3-sse', 's3-kms-key', 'json', 'log-file', 'log-level'),
   },
   examples: [['prune --keep 2 --dry-run', 'what would go if the newest two stay']],
-  settings: async (args) => ({
-    keep: parseKeep(args.keep),
-    ...selectStaged(args, new Date()),
-    config: await configure(args, { organizations: false, database: false }),
-  }),
-  async work(settled, { log, signal }, { 'dry-run': dryRun }) {
+  async work(args, { log, signal }) {
+    const keep = parseKeep(args.keep);
+    const chosen = selectStaged(args, new Date());
+    const config = await configure(args, { organizations: false, database: false });
+    const { 'dry-run': dryRun } = args;
     const { formatPrune, prune, pruneToJson } = await import('../inspect/pruning.js');
     const report = await prune({
-      ...settled,
+      ...chosen,
+      config,
+      keep,
       dryRun,
       signal,
       log,
       onWait: ({ month, organization }, holder) => {
-        tell(`${printable(`${month}  ${organization}  waiting for ${holder}`)}\n`);
+        tell(printable(`${month}  ${organization}  waiting for ${holder}`));
       },
     });
     return {

@@ -18,11 +18,9 @@ export const reconcile = command({
     ['reconcile', 'every month that is staged'],
     ['reconcile --month 2026-10 --json', 'one month, for a program'],
   ],
-  settings: async (args) => ({
-    ...selectStaged(args, new Date()),
-    config: await configure(args, { organizations: false, database: true }),
-  }),
-  async work({ months, organizations, config }, { signal, open }) {
+  async work(args, { signal, open }) {
+    const { months, organizations } = selectStaged(args, new Date());
+    const config = await configure(args, { organizations: false, database: true });
     const { formatReconciled, reconcile, reconciledToJson } =
       await import('../inspect/reconciliation.js');
     const resources = await open(config);

@@ -43,7 +43,7 @@ export const report = command({
   ],
   epilogue:
     'Reads the Parquet exports and manifests alone. The trend shows up to 12 months before. An organization that is missing or stale is marked on the page; altered exports are an error.',
-  async settings(args) {
+  async work(args, { signal, open }) {
     const config = await configure(args, { organizations: false, database: false });
     const { customer: customers } = args;
     if (customers !== undefined && config.report.formats.every((format) => format === 'xlsx'))
@@ -51,11 +51,9 @@ export const report = command({
         where: '--format',
         next: 'leave out --customer: the workbook holds every customer',
       });
-    return { ...selectStaged(args, new Date()), customers, config };
-  },
-  async work({ config, ...chosen }, { signal, open }) {
     const { staging } = await open(config);
-    const written = await makeReportsOf(config, { ...chosen, staging, signal });
+    const chosen = { ...selectStaged(args, new Date()), customers, staging, signal };
+    const written = await makeReportsOf(config, chosen);
     return {
       text: () => reportText(written),
       json: () => reportJson(written),

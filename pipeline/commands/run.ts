@@ -1,9 +1,10 @@
 import type { Config } from '../config/config.js';
 import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
-import { settingFlags, settingWords } from '../config/settings.js';
-import { InterruptedError, PipelineError, describeError } from '../shared/errors.js';
-import type { Resume } from '../run/summary.js';
+import { settingFlags } from '../config/settings.js';
+import type { RunRequest } from '../run/task.js';
+import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
+import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
 
@@ -32,26 +33,19 @@ export const run = command({
     ['run --stage transform --stage load --month 2026-10', 'rebuild a staged month and load it'],
     ['run --report', 'all stages, then pages, statements and workbook'],
   ],
-  async settings(args) {
+  async work(args, context) {
     const selection = select(args, new Date());
     const config = await configure(args, {
       organizations: selection.stages.includes('extract'),
       database: selection.stages.includes('load'),
     });
-    return { selection, config };
-  },
-  async work({ selection, config }, context, args) {
-    const { resumeCommand } = await import('../run/summary.js');
+    // The log says it too, but may be asked to say errors only.
+    if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
+      tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
     const { force, 'accept-empty': acceptEmpty } = args;
-    const resume = resumeCommand(selection.stages, [
-      // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
-      ...(force ? ['--force'] : []),
-      ...(acceptEmpty ? ['--accept-empty'] : []),
-      ...(args.report ? ['--report'] : []),
-      ...settingWords(args),
-    ]);
-    const answer = await runStages({ config, selection, force, acceptEmpty }, resume, context);
-    return args.report && !context.signal.aborted
+    const { report } = args;
+    const answer = await runStages({ config, selection, force, acceptEmpty, report }, context);
+    return report && !context.signal.aborted
       ? withReports(answer, config, selection, context)
       : answer;
   },
@@ -70,7 +64,6 @@ async function withReports(
   { open, signal }: Context,
 ): Promise<Answer> {
   const { makeReportsOf, reportJson, reportText } = await import('./report.js');
-  const { errorToJson } = await import('../run/summary.js');
   try {
     const { staging } = await open(config);
     const chosen = { staging, months, organizations, customers: undefined, signal };
@@ -92,24 +85,26 @@ async function withReports(
 
 /**
  * Runs the stages with progress on standard error.
- * @param resume the command that goes on with failed tasks.
  * @throws {PipelineError} when no task could be begun.
  */
 export async function runStages(
-  request: { config: Config; selection: Selection; force: boolean; acceptEmpty?: boolean },
-  resume: Resume,
-  { log, warns, signal, progress: show }: Context,
+  wanted: Pick<RunRequest, 'config' | 'selection' | 'force' | 'acceptEmpty' | 'report'>,
+  { log, signal }: Context,
 ): Promise<RunAnswer> {
-  const progress = await show();
-  // The log says it too, but may be asked to say errors only.
-  if (request.config.vault?.skipVerify === true && !warns)
-    progress.line("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
+  const { createProgress } = await import('../run/progress.js');
   const { run } = await import('../run/runner.js');
-  const { formatReport, reportToJson } = await import('../run/summary.js');
-  const report = await run({ ...request, signal, log, progress, now: () => new Date() });
-  return {
-    text: () => formatReport(report, resume),
-    json: () => reportToJson(report, resume),
-    failed: report.tasks.some(({ state }) => state === 'failed'),
-  };
+  const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
+  const progress = createProgress(process.stderr);
+  const request = { ...wanted, signal, log, progress, now: () => new Date() };
+  try {
+    const report = await run(request);
+    return {
+      text: () => formatReport(report, request),
+      json: () => reportToJson(report, request),
+      failed: report.tasks.some(({ state }) => state === 'failed'),
+      figures: figuresOf(report),
+    };
+  } finally {
+    progress.stop();
+  }
 }

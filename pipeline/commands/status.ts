@@ -17,18 +17,17 @@ export const status = command({
   },
   epilogue:
     'Reads the staging area and the database alone, and writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC.',
-  settings: async (args) => ({
-    ...selectStaged(args, new Date()),
-    config: await configure(args, { organizations: false, database: true }),
-  }),
-  async work({ months, organizations, config }, { log, signal, open }) {
-    const { formatStatus, readLoads, status, statusToJson } =
-      await import('../inspect/slice-status.js');
+  async work(args, { log, signal, open }) {
+    const { months, organizations } = selectStaged(args, new Date());
+    const config = await configure(args, { organizations: false, database: true });
+    const { formatStatus, status, statusToJson } = await import('../inspect/slice-status.js');
+    const { openLoads } = await import('../inspect/loads.js');
     const { staging, secrets } = await open(config);
     const { timeoutMs, provisionalDays } = config;
-    const loads = await readLoads(() => secrets.database(), { log, signal, timeoutMs });
-    const slices = await status({ staging, months, organizations, loads, provisionalDays });
+    const loads = await openLoads(() => secrets.database(), { log, signal, timeoutMs });
     const { fault } = loads;
+    await loads.close();
+    const slices = await status({ staging, months, organizations, loads, provisionalDays });
     if (fault !== undefined)
       log.warn(`the database cannot be asked what is loaded: ${describeError(fault)}`);
     const isChosen = (months ?? organizations) !== undefined;

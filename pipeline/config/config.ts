@@ -15,8 +15,8 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   /** Present when the run has to log in to Vault. */
   vault: VaultConfig | undefined;
   stagingOptions: StagingOptions;
-  /** `suivi`: read the connection from the secret of that path. */
-  database: { kind: 'url'; location: DatabaseLocation } | { kind: 'suivi'; path: string };
+  /** `secret`: the connection stands in the secret of that path in Vault. */
+  database: { kind: 'url'; location: DatabaseLocation } | { kind: 'secret'; path: string };
   /** What extract asks for; billing view and list of accounts are each organization's own. */
   scope: Omit<Scope, keyof OrganizationView>;
   waitSeconds: number;
@@ -30,16 +30,8 @@ type Interpreted = Pick<
   'vault' | 's3' | 'database' | 'detail' | 'metrics' | 'byRecordType' | 'timeout' | 'wait' | 'tags'
 >;
 
-export interface VaultConfig {
-  address: string;
-  roleId: string;
-  secretId: string;
-  loginPath: string;
-  awsSecretPath: string | undefined;
-  namespace: string | undefined;
-  caCertFile: string | undefined;
-  skipVerify: boolean;
-}
+/** The settings of Vault, with what a login needs. */
+type VaultConfig = SettingValues['vault'] & Record<'address' | 'roleId' | 'secretId', string>;
 
 /** What the run will do, as far as it decides which settings are needed. */
 export interface Needs {
@@ -75,12 +67,16 @@ export function resolveConfig(
     tags: tagsOf(values, faults),
   };
   // Vault is left alone where the configuration file tells every organization.
-  const secret =
+  const asksOrganizations =
     needs.organizations && (others.organizations.length === 0 || vault.awsSecretPath !== undefined);
-  const suivi = needs.database && config.database.kind === 'suivi' && !wrong.has('database');
+  const asksDatabase =
+    needs.database && config.database.kind === 'secret' && !wrong.has('database');
   // What is missing of it cannot be told before what decides it is right.
   const isDecided = !wrong.has('vault') && !wrong.has('organizations');
-  const login = isDecided && (secret || suivi) ? vaultOf(vault, secret, faults) : undefined;
+  const login =
+    isDecided && (asksOrganizations || asksDatabase)
+      ? vaultOf(vault, asksOrganizations, faults)
+      : undefined;
   if (faults.length > 0) throw faultsError(faults);
   return { ...config, vault: login };
 }
@@ -208,7 +204,7 @@ function databaseOf(
   faults: string[],
 ): Config['database'] {
   if (database === undefined && vault.suiviSecretPath !== undefined)
-    return { kind: 'suivi', path: vault.suiviSecretPath };
+    return { kind: 'secret', path: vault.suiviSecretPath };
   const location = database ?? { kind: 'sqlite', file: 'billing.sqlite' };
   if (location.kind === 'mysql') {
     keepSecret(location.password);
@@ -251,8 +247,7 @@ function vaultOf(
     }
   }
   if (address === undefined || roleId === undefined || secretId === undefined) return undefined;
-  const { namespace, caCert: caCertFile, skipVerify } = vault;
-  return { address, roleId, secretId, loginPath, awsSecretPath, namespace, caCertFile, skipVerify };
+  return { ...vault, address, roleId, secretId };
 }
 
 function originOf(path: string | undefined): string | undefined {

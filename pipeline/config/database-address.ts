@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ConfigurationError, UsageError } from '../shared/errors.js';
 
 /** How the server's certificate is checked, by the names of MySQL's clients; both check its chain. */
-export type TlsMode = 'verify-ca' | 'verify-identity';
+type TlsMode = 'verify-ca' | 'verify-identity';
 
 /** A MySQL or MariaDB database. */
 export interface MysqlLocation {
@@ -103,38 +103,45 @@ function parseOptions(given: URLSearchParams): z.output<typeof connectionOptions
 
 const text = z.string({ error: 'is missing' }).min(1, 'is empty');
 
-const suivi = z.object({
+/** Digits, as a text or a number of JSON: `0x10`, `1e3` and `true` are ports to some readers and none to others. */
+const port = z
+  .union([z.string(), z.number()], { error: 'is no port' })
+  .transform((value) => (/^\d{1,5}$/.test(String(value)) ? Number(value) : NaN))
+  .pipe(z.number({ error: 'is no port' }).min(1, 'is no port').max(65_535, 'is no port'));
+
+const server = z.object({
   host: text,
-  port: z.coerce.number({ error: 'is no port' }).int().min(1).max(65_535).default(3306),
+  port: port.default(3306),
   user: text,
   password: z.string({ error: 'is missing' }),
   database: text,
 });
 
 /**
- * Reads the connection to the suivi database from its secret: `host`, `port` (3306 if absent),
+ * Reads the connection to the database from its secret in Vault: `host`, `port` (3306 if absent),
  * `user`, `password`, `database`, and as far as given `ssl`, `ssl_ca`, `ssl_mode` and
  * `get_server_public_key`, which mean what they mean in an address ({@link connectionOptions}).
  * @param where the secret's path, for the message.
  * @throws {ConfigurationError} naming every key that is missing, wrong or unknown, never a value: a key that
  * is passed over could be the one that asks for TLS.
  */
-export function parseSuiviSecret(
+export function parseDatabaseSecret(
   secret: Readonly<Record<string, unknown>>,
   where: string,
 ): DatabaseLocation {
   const names = new Map<string, string>();
   const further: [string, unknown][] = [];
   for (const [key, value] of Object.entries(secret)) {
-    if (Object.hasOwn(suivi.shape, key)) continue;
+    if (Object.hasOwn(server.shape, key)) continue;
     const name = key.replaceAll('_', '-');
     names.set(name, key);
     further.push([name, typeof value === 'boolean' ? String(value) : value]);
   }
-  const server = suivi.safeParse(secret);
+  const address = server.safeParse(secret);
   const options = connectionOptions.safeParse(Object.fromEntries(further));
-  if (server.success && options.success) return { kind: 'mysql', ...server.data, ...options.data };
-  const issues = [...(server.error?.issues ?? []), ...(options.error?.issues ?? [])];
+  if (address.success && options.success)
+    return { kind: 'mysql', ...address.data, ...options.data };
+  const issues = [...(address.error?.issues ?? []), ...(options.error?.issues ?? [])];
   const nameOf = (key: PropertyKey): string => names.get(String(key)) ?? String(key);
   const faults = issues.map((issue) =>
     issue.code === 'unrecognized_keys'

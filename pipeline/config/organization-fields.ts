@@ -1,5 +1,5 @@
 /** What a value must look like, and how people are told to write it. */
-export interface Format {
+interface Format {
   pattern: RegExp;
   write: string;
 }

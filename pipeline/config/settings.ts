@@ -62,7 +62,7 @@ export const settings = {
   },
   'vault.namespace': {
     env: 'VAULT_NAMESPACE',
-    meaning: 'Vault namespace',
+    meaning: 'Vault namespace, sent as X-Vault-Namespace',
     unset: 'none',
     schema: ({ headerText }) => headerText,
   },
@@ -265,7 +265,7 @@ export function nameOf(path: string): string {
 type FlagOf<S> = S extends { flag: infer F extends string } ? F : never;
 
 /** A flag as yargs takes it. */
-export interface FlagOptions {
+interface FlagOptions {
   type: 'string' | 'boolean';
   array?: true;
   nargs?: 1;

@@ -108,27 +108,31 @@ export interface Checklist {
    * @returns what it found; `undefined` when it failed.
    */
   step<T>(check: string, look: () => Promise<{ found: T; text: string }>): Promise<T | undefined>;
+  /** Says what was found by the way. */
+  note(check: string, text: string): void;
   skip(check: string, why: string): void;
 }
 
 export function checklist(): Checklist {
   const lines: CheckLine[] = [];
+  const add = (state: CheckLine['state'], check: string, text: string): void => {
+    lines.push({ check, state, text });
+  };
   return {
     lines,
     async step(check, look) {
       try {
         const { found, text } = await look();
-        lines.push({ check, state: 'ok', text });
+        add('ok', check, text);
         return found;
       } catch (error) {
         if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
-        lines.push({ check, state: 'failed', text: describeError(error) });
+        add('failed', check, describeError(error));
         return undefined;
       }
     },
-    skip(check, why) {
-      lines.push({ check, state: 'skipped', text: why });
-    },
+    note: add.bind(undefined, 'ok'),
+    skip: add.bind(undefined, 'skipped'),
   };
 }
 
@@ -232,23 +236,17 @@ async function checkServer(
     await probeRights(location, options);
     return { found: true, text: 'enough to load' };
   });
-  if (connected.facts?.statements === true) {
-    await list.step('binlog_format', () =>
-      Promise.resolve({
-        found: true,
-        text: 'STATEMENT: loading works, one month and organization at a time; ROW or MIXED lets them load side by side',
-      }),
+  const { statements = false, bulk } = connected.facts ?? {};
+  if (statements)
+    list.note(
+      'binlog_format',
+      'STATEMENT: loading works, one month and organization at a time; ROW or MIXED lets them load side by side',
     );
-  }
-  const bulk = connected.facts?.bulk;
-  if (bulk !== undefined) {
-    await list.step('local_infile', () =>
-      Promise.resolve({
-        found: bulk,
-        text: bulk ? 'on' : 'off: loading works, about half as fast; SET GLOBAL local_infile = 1',
-      }),
+  if (bulk !== undefined)
+    list.note(
+      'local_infile',
+      bulk ? 'on' : 'off: loading works, about half as fast; SET GLOBAL local_infile = 1',
     );
-  }
 }
 
 /**

@@ -1,17 +1,18 @@
 import pLimit from 'p-limit';
 import type { Config } from '../config/config.js';
-import { errorToJson, formatTable } from '../run/summary.js';
-import { DataError, UsageError, describeError, throwIfInterrupted } from '../shared/errors.js';
+import { describeError, errorToJson, throwIfInterrupted } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
+import { formatTable } from '../shared/table.js';
 import type { StagedExtraction } from '../staging/extractions.js';
-import { listExtractions, stagedSlices } from '../staging/extractions.js';
+import { stagedSlices, survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
-import { extractionManifestKey } from '../staging/layout.js';
+import { MANIFEST, extractionKey } from '../staging/layout.js';
 import { leased } from '../staging/lease.js';
 import { readTransformManifest } from '../staging/manifest.js';
 import { openStaging } from '../staging/open.js';
 import type { Staging } from '../staging/staging.js';
+import { checkMonths, checkOrganizations } from './chosen.js';
 
 export interface PruneRequest {
   config: Pick<Config, 'staging' | 'stagingOptions' | 'concurrency' | 'waitSeconds'>;
@@ -56,50 +57,41 @@ export async function prune(request: PruneRequest): Promise<PruneReport> {
     ...config.stagingOptions,
     signal: request.signal,
   });
-  const removed: PrunedExtraction[] = [];
-  const failures: PruneFailure[] = [];
   const limit = pLimit(config.concurrency);
-  const pruneOne = async (slice: Slice): Promise<void> => {
-    try {
-      await pruneSlice(staging, slice, request, (extraction) => {
-        log.info({ ...extraction, dryRun }, 'extraction pruned');
-        removed.push(extraction);
-      });
-    } catch (error) {
-      log.debug({ ...slice, err: error }, 'prune failed');
-      failures.push({ ...slice, error });
-    }
+  const reports = (await slicesOf(staging, request)).map((slice) =>
+    limit(async () => {
+      const removed: PrunedExtraction[] = [];
+      const failures: PruneFailure[] = [];
+      try {
+        await pruneSlice(staging, slice, request, (extraction) => {
+          log.info({ ...extraction, dryRun }, 'extraction pruned');
+          removed.push(extraction);
+        });
+      } catch (error) {
+        log.debug({ ...slice, err: error }, 'prune failed');
+        failures.push({ ...slice, error });
+      }
+      return { removed, failures };
+    }),
+  );
+  const all = await Promise.all(reports);
+  return {
+    removed: all.flatMap(({ removed }) => removed),
+    failures: all.flatMap(({ failures }) => failures),
   };
-  const slices = await slicesOf(staging, request);
-  await Promise.all(slices.map((slice) => limit(() => pruneOne(slice))));
-  const place = ({ month, organization }: Slice): number =>
-    slices.findIndex((slice) => slice.month === month && slice.organization === organization);
-  const byPlace = (a: Slice, b: Slice): number => place(a) - place(b);
-  return { removed: removed.sort(byPlace), failures: failures.sort(byPlace) };
 }
 
 async function slicesOf(
   staging: Staging,
   { months, organizations }: Pick<PruneRequest, 'months' | 'organizations'>,
 ): Promise<Slice[]> {
-  const ofMonths = (await stagedSlices(staging, months)).map(({ slice }) => slice);
-  if (ofMonths.length === 0) {
-    throw new DataError(
-      `nothing is staged${months === undefined ? '' : ` for ${months.join(', ')}`}`,
-      {
-        where: staging.location,
-        next: 'name another folder or bucket with --staging, or other months',
-      },
-    );
-  }
-  const known = [...new Set(ofMonths.map(({ organization }) => organization))].sort();
-  const unknown = organizations?.filter((name) => !known.includes(name)) ?? [];
-  if (unknown.length > 0) {
-    throw new UsageError(`nothing is staged of an organization ${unknown.join(', ')}`, {
-      next: `choose among ${known.join(', ')}`,
-    });
-  }
-  return ofMonths.filter(({ organization }) => organizations?.includes(organization) ?? true);
+  const staged = (await stagedSlices(staging, months)).map(({ slice }) => slice);
+  if (staged.length === 0) checkMonths(staging.location, [], months);
+  checkOrganizations(
+    staged.map(({ organization }) => organization),
+    organizations,
+  );
+  return staged.filter(({ organization }) => organizations?.includes(organization) ?? true);
 }
 
 async function pruneSlice(
@@ -109,21 +101,15 @@ async function pruneSlice(
   onRemoved: (extraction: PrunedExtraction) => void,
 ): Promise<void> {
   const tell = ({ name, files }: StagedExtraction): void => {
-    const bytes = files.reduce((sum, { size }) => sum + size, 0);
-    onRemoved({ ...slice, extraction: name, files: files.length, bytes });
+    const bytes = [...files.values()].reduce((sum, size) => sum + size, 0);
+    onRemoved({ ...slice, extraction: name, files: files.size, bytes });
   };
   throwIfInterrupted(signal);
   const seen = await superfluous(staging, slice, keep);
   if (dryRun) seen.forEach(tell);
   if (dryRun || seen.length === 0) return;
-  const options = {
-    waitSeconds: config.waitSeconds,
-    signal,
-    log,
-    onWait: (holder: string) => {
-      onWait(slice, holder);
-    },
-  };
+  const { waitSeconds } = config;
+  const options = { waitSeconds, signal, log, onWait: onWait.bind(undefined, slice) };
   await leased(staging, slice, options, async (held) => {
     // Looked at once more: another run may have staged or transformed something before the lease was ours.
     for (const extraction of await superfluous(staging, slice, keep)) {
@@ -143,14 +129,9 @@ async function superfluous(
   slice: Slice,
   keep: number,
 ): Promise<StagedExtraction[]> {
-  const extractions = await listExtractions(staging, slice);
-  const finished = extractions.filter((extraction) => extraction.finished);
-  const current = finished.at(-1);
+  const { extractions, finished, current = '' } = await survey(staging, slice);
   const stay = finished.slice(-keep);
-  const old = extractions.filter(
-    (extraction) =>
-      current !== undefined && extraction.name < current.name && !stay.includes(extraction),
-  );
+  const old = extractions.filter(({ name }) => name < current && !stay.includes(name));
   if (old.length === 0) return [];
   const transformed = (await readTransformManifest(staging, slice))?.manifest.extraction;
   return old.filter(({ name }) => name !== transformed);
@@ -163,24 +144,16 @@ async function removeExtraction(
   { name, files }: StagedExtraction,
   signal: AbortSignal,
 ): Promise<void> {
-  const manifest = extractionManifestKey(slice, name);
-  const pages = files.map(({ key }) => key).filter((key) => key !== manifest);
-  for (const key of [manifest, ...pages]) {
+  for (const file of new Set([MANIFEST, ...files.keys()])) {
     throwIfInterrupted(signal);
-    await staging.remove(key);
+    await staging.remove(extractionKey(slice, name, file));
   }
 }
 
 /** What was removed, or would be, as people read it: a table, its sum, and each failure. */
 export function formatPrune({ removed, failures }: PruneReport, dryRun: boolean): string {
-  const head = ['month', 'organization', 'extraction', 'files', 'bytes'];
-  const rows = removed.map(({ month, organization, extraction, files, bytes }) => [
-    month,
-    organization,
-    extraction,
-    String(files),
-    String(bytes),
-  ]);
+  const head = ['month', 'organization', 'extraction', 'files', 'bytes'] as const;
+  const rows = removed.map((one) => head.map((column) => String(one[column])));
   const extractions = removed.length === 1 ? '1 extraction' : `${removed.length} extractions`;
   const { files, bytes } = sums(removed);
   return [
@@ -204,8 +177,6 @@ export function pruneToJson({ removed, failures }: PruneReport, dryRun: boolean)
 }
 
 function sums(removed: PruneReport['removed']): { files: number; bytes: number } {
-  return {
-    files: removed.reduce((sum, { files }) => sum + files, 0),
-    bytes: removed.reduce((sum, { bytes }) => sum + bytes, 0),
-  };
+  const sum = (of: 'files' | 'bytes'): number => removed.reduce((all, one) => all + one[of], 0);
+  return { files: sum('files'), bytes: sum('bytes') };
 }

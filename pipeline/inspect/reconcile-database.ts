@@ -1,9 +1,8 @@
 import type { Knex } from 'knex';
-import { z } from 'zod';
 import { transaction } from '../../load/database-errors.js';
 import type { ReadingDatabase } from '../../load/database.js';
 import type { Dialect } from '../../load/driver.js';
-import { LOADS, newestLoad } from '../../load/history.js';
+import { LOADS, newestLoad, newestLoads } from '../../load/history.js';
 import { isOutdated } from '../../load/schema.js';
 import { checkSums, readTable } from '../../load/source.js';
 import type { StoredRow } from '../../load/values.js';
@@ -11,8 +10,6 @@ import { NULL, createWriter, readRows } from '../../load/values.js';
 import { advice, nextRun } from '../shared/commands.js';
 import { ConfigurationError, DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
-import type { Month } from '../shared/month.js';
-import { isMonth } from '../shared/month.js';
 import type { Sums } from '../shared/sums.js';
 import { formatTotals, noSums } from '../shared/sums.js';
 import type { CodedColumn, RowBatch } from '../staging/batch.js';
@@ -38,44 +35,32 @@ interface Stored extends Sums {
 /**
  * Reads the slice's rows from the database, all from one state of it, and compares each with the
  * Parquet files; looks for cost without a customer.
+ * @param holdsTables whether the first load has made the tables yet.
  */
 export async function checkDatabase(
   staging: Staging,
   database: ReadingDatabase,
+  holdsTables: boolean,
   report: Report,
   exported: ExportedFigures | undefined,
 ): Promise<StoredFigures> {
+  if (!holdsTables) {
+    reportUnloaded(database, report);
+    return { layer: { name: 'database' }, withoutCost: 0 };
+  }
   const settings: Knex.TransactionConfig =
     database.dialect === 'mysql' ? { isolationLevel: 'repeatable read' } : {};
   return database.ask((knex) =>
     transaction(knex, settings, async (trx) => {
       const current = await isCurrent(trx, database, report, exported);
-      const stored = Object.fromEntries(tableNames.map((table) => [table, empty()])) as Record<
-        TableName,
-        Stored
-      >;
+      const stored = {} as Record<TableName, Stored>;
       for (const table of tableNames) {
-        const rows = counted(table, readRows(trx, table, report.slice), stored[table]);
-        const isIntact = current?.intact.includes(table) ?? false;
-        const isEmpty = current !== undefined && current.source.files[table] === undefined;
-        if (current !== undefined && (isIntact || isEmpty)) {
-          await compareTable(staging, database, report, current, table, rows);
-        } else {
-          while ((await rows.next()).done !== true);
-          if (current !== undefined) {
-            const { manifest } = current.source;
-            await report.examine(
-              'database',
-              () => {
-                checkSums(`${table} in the database`, manifest, table, stored[table]);
-              },
-              `${database.location} ${table}`,
-            );
-          }
-        }
+        const sums = (stored[table] = { ...noSums(), references: new Set<string>() });
+        const rows = counted(table, readRows(trx, table, report.slice), sums);
+        await checkTable({ staging, database, report }, current, table, rows, sums);
       }
       const { customers, consumption } = stored;
-      findStrays(database, report, stored);
+      reportStrays(database, report, without(consumption.references, customers.references));
       return {
         layer: {
           name: 'database' as const,
@@ -89,17 +74,28 @@ export async function checkDatabase(
   );
 }
 
-/** What a database without tables holds of a slice. */
-export function nothingStored({ location }: ReadingDatabase, report: Report): StoredFigures {
-  reportUnloaded(location, report);
-  return { layer: { name: 'database' }, withoutCost: 0 };
+function without(references: Set<string>, others: Set<string>): string[] {
+  return [...references].filter((reference) => !others.has(reference));
 }
 
-function reportUnloaded(where: string, report: Report): void {
+function reportUnloaded({ location: where }: ReadingDatabase, report: Report): void {
   report.add('database', 'the month of this organization is staged, but not loaded', {
     where,
     ...advice('run', nextRun(['load'], report.slice)),
   });
+}
+
+function reportStrays({ location }: ReadingDatabase, report: Report, strays: string[]): void {
+  const [first] = strays;
+  if (first === undefined) return;
+  report.add(
+    'database',
+    `cost without a customer: ${strays.length} ${strays.length === 1 ? 'account' : 'accounts'}, first ${first}`,
+    {
+      where: `${location} customers`,
+      ...advice('run', nextRun(['load'], report.slice, '--force')),
+    },
+  );
 }
 
 /** What is exported, if the database is to hold just that; otherwise the report says what to do. */
@@ -111,7 +107,7 @@ async function isCurrent(
 ): Promise<ExportedFigures | undefined> {
   const newest = await newestLoad(trx, report.slice);
   if (newest === undefined) {
-    reportUnloaded(database.location, report);
+    reportUnloaded(database, report);
     return undefined;
   }
   if (exported === undefined) return undefined;
@@ -120,16 +116,9 @@ async function isCurrent(
   report.add(
     'database',
     `the newest load is of extraction ${newest.Extraction}, and what is staged now (${manifest.extraction}) is not loaded`,
-    {
-      where: database.location,
-      ...advice('run', nextRun(['load'], report.slice)),
-    },
+    { where: database.location, ...advice('run', nextRun(['load'], report.slice)) },
   );
   return undefined;
-}
-
-function empty(): Stored {
-  return { ...noSums(), references: new Set() };
 }
 
 /** Passes stored rows on, counting them; what is no amount is left to the comparison of the rows. */
@@ -158,16 +147,28 @@ function unitsOf(text: string): bigint | undefined {
   }
 }
 
-async function compareTable(
-  staging: Staging,
-  { dialect, location }: ReadingDatabase,
-  report: Report,
-  { source }: ExportedFigures,
+/** Compares a table's rows with its Parquet file; where that cannot be read, their sums with the manifest. */
+async function checkTable(
+  { staging, database, report }: { staging: Staging; database: ReadingDatabase; report: Report },
+  current: ExportedFigures | undefined,
   table: TableName,
   rows: AsyncGenerator<StoredRow[], void, undefined>,
+  sums: Sums,
 ): Promise<void> {
-  const batches = readTable(staging, source, table);
-  const found = await compareRows(table, dialect, batches, rows);
+  const where = `${database.location} ${table}`;
+  const isReadable =
+    current?.intact.includes(table) === true || current?.source.files[table] === undefined;
+  if (current === undefined || !isReadable) {
+    while ((await rows.next()).done !== true);
+    if (current === undefined) return;
+    const check = (): void => {
+      checkSums(`${table} in the database`, current.source.manifest, table, sums);
+    };
+    await report.examine('database', check, where);
+    return;
+  }
+  const batches = readTable(staging, current.source, table);
+  const found = await compareRows(table, database.dialect, batches, rows);
   const kinds = [
     [found.missing, 'staged and missing in the database'],
     [found.foreign, 'in the database and not staged'],
@@ -176,52 +177,22 @@ async function compareTable(
   for (const [kind, what] of kinds) {
     if (kind.rows === 0) continue;
     const count = `${kind.rows} ${kind.rows === 1 ? 'row' : 'rows'}`;
+    const load = nextRun(['load'], report.slice, '--force');
     report.add('database', `${table}: ${count} ${what}, first ${kind.first}`, {
-      where: `${location} ${table}`,
-      ...advice(
-        'find out who changes the table, then run',
-        nextRun(['load'], report.slice, '--force'),
-      ),
+      where,
+      ...advice('find out who changes the table, then run', load),
     });
   }
 }
 
-function without(references: Set<string>, others: Set<string>): string[] {
-  return [...references].filter((reference) => !others.has(reference));
-}
-
-function findStrays(
-  database: ReadingDatabase,
-  report: Report,
-  { customers, consumption }: Record<TableName, Stored>,
-): void {
-  const strays = without(consumption.references, customers.references);
-  if (strays.length === 0) return;
-  report.add(
-    'database',
-    `cost without a customer: ${strays.length} ${strays.length === 1 ? 'account' : 'accounts'}, first ${strays[0] ?? ''}`,
-    {
-      where: `${database.location} customers`,
-      ...advice('run', nextRun(['load'], report.slice, '--force')),
-    },
-  );
-}
-
-const loaded = z.array(
-  z.object({
-    Month: z.string().refine(isMonth, 'is not a month'),
-    Organization: z.string(),
-  }),
-);
-
 /**
- * Whether the database holds the tables; the first load makes them.
+ * The slices that were ever loaded; `undefined` where the first load has not made the tables yet.
  * @throws {ConfigurationError} when they are another version's.
  */
-export async function holdsLoads(database: ReadingDatabase): Promise<boolean> {
+export async function loadedSlices(database: ReadingDatabase): Promise<Slice[] | undefined> {
   return database.ask(async (knex) => {
-    if (!(await isOutdated(knex, database.dialect))) return true;
-    if (!(await knex.schema.hasTable(LOADS))) return false;
+    if (!(await isOutdated(knex, database.dialect))) return newestLoads(knex);
+    if (!(await knex.schema.hasTable(LOADS))) return undefined;
     throw new ConfigurationError("the database's tables are an older version's", {
       where: database.location,
       ...advice('run', nextRun(['load']), ', which upgrades them, then this again'),
@@ -229,34 +200,10 @@ export async function holdsLoads(database: ReadingDatabase): Promise<boolean> {
   });
 }
 
-/** The months' slices that were ever loaded. */
-export async function loadedSlices(
-  database: ReadingDatabase,
-  months: readonly Month[],
-): Promise<Slice[]> {
-  const answer: unknown = await database.ask((knex) =>
-    knex(LOADS)
-      .whereIn('Month', [...months])
-      .distinct('Month', 'Organization'),
-  );
-  return loaded
-    .parse(answer)
-    .map(({ Month: month, Organization: organization }) => ({ month, organization }));
-}
-
 /** Rows of one kind of difference: how many, and the first of them in words. */
-export interface Kind {
+interface Kind {
   rows: number;
   first: string;
-}
-
-export interface RowDifferences {
-  /** Staged, but not in the database. */
-  missing: Kind;
-  /** In the database, but not staged. */
-  foreign: Kind;
-  /** In both, with another value. */
-  altered: Kind;
 }
 
 /**
@@ -264,20 +211,30 @@ export interface RowDifferences {
  * at a time.
  * @param stored pieces that are never empty.
  */
-export async function compareRows(
+async function compareRows(
   table: TableName,
   dialect: Dialect,
   batches: AsyncIterable<RowBatch<CodedColumn>>,
   stored: AsyncIterator<readonly StoredRow[], void, undefined>,
-): Promise<RowDifferences> {
-  const found: RowDifferences = { missing: none(), foreign: none(), altered: none() };
+): Promise<Record<'missing' | 'foreign' | 'altered', Kind>> {
+  const [missing, foreign, altered] = [none(), none(), none()];
   let piece: readonly StoredRow[] = [];
   let at = 0;
-  const refill = async (): Promise<void> => {
-    const next = await stored.next();
-    if (next.done === true) return;
-    piece = next.value;
-    at = 0;
+  /** Takes the stored rows before a staged line, which are foreign; then the one at that line. */
+  const take = async (line: number): Promise<StoredRow | undefined> => {
+    for (;;) {
+      if (at === piece.length) {
+        const next = await stored.next();
+        if (next.done === true) return undefined;
+        piece = next.value;
+        at = 0;
+      }
+      const candidate = piece[at];
+      if (candidate === undefined || candidate.line > line) return undefined;
+      at++;
+      if (candidate.line === line) return candidate;
+      add(foreign, () => describe(table, candidate));
+    }
   };
   const write = createWriter(table, dialect, NULL);
   let line = 0;
@@ -288,28 +245,13 @@ export async function compareRows(
       const texts = columns.map((column) =>
         column.kind === 'constant' ? column.value : codedAt(column, row),
       );
-      for (;;) {
-        if (at === piece.length) await refill();
-        const candidate = piece[at];
-        if (candidate === undefined || candidate.line > line) {
-          add(found.missing, () => describe(table, { line, texts }));
-          break;
-        }
-        at++;
-        if (candidate.line === line) {
-          compare(table, texts, candidate, found.altered);
-          break;
-        }
-        add(found.foreign, () => describe(table, candidate));
-      }
+      const same = await take(line);
+      if (same === undefined) add(missing, () => describe(table, { line, texts }));
+      else compare(table, texts, same, altered);
     }
   }
-  for (;;) {
-    if (at === piece.length) await refill();
-    const candidate = piece[at++];
-    if (candidate === undefined) return found;
-    add(found.foreign, () => describe(table, candidate));
-  }
+  await take(Infinity);
+  return { missing, foreign, altered };
 }
 
 function none(): Kind {

@@ -3,12 +3,11 @@ import { CsvError, parse } from 'csv-parse';
 import { z } from 'zod';
 import type { Source } from '../../load/source.js';
 import { checkSums, findSource, readTable } from '../../load/source.js';
-import type { Advice } from '../shared/commands.js';
 import { advice, nextRun, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
-import type { Sums, TotalsText } from '../shared/sums.js';
-import { formatTotals, noSums, sameColumns, sameSums, sameTotals } from '../shared/sums.js';
+import type { Sums } from '../shared/sums.js';
+import { describeSums, formatTotals, noSums, sameSums } from '../shared/sums.js';
 import { addRows } from '../staging/batch.js';
 import type { TableName } from '../staging/layout.js';
 import { exportKey, transformManifestKey } from '../staging/layout.js';
@@ -82,46 +81,29 @@ function compareWithPages(
   staging: Staging,
   report: Report,
   manifest: TransformManifest,
-  { extraction, source, pages, consumption: rows, charges }: StagedFigures,
+  { extraction, source, pages, consumption, charges }: StagedFigures,
 ): void {
   const { slice } = report;
-  const place = (...flags: string[]): Advice & { where: string } => ({
-    where: `${staging.location}/${transformManifestKey(slice)}`,
-    ...advice('run', nextRun(['transform', 'load'], slice, ...flags)),
-  });
+  const add = (what: string, ...flags: string[]): void => {
+    report.add('Parquet', what, {
+      where: `${staging.location}/${transformManifestKey(slice)}`,
+      ...advice('run', nextRun(['transform', 'load'], slice, ...flags)),
+    });
+  };
   if (manifest.extraction !== extraction || manifest.source !== source) {
     const older = manifest.extraction === extraction ? 'another state of it' : manifest.extraction;
-    report.add('Parquet', `the tables are not made from ${extraction} but from ${older}`, place());
+    add(`the tables are not made from ${extraction} but from ${older}`);
     return;
   }
-  const { customers, consumption } = manifest;
-  const same =
-    (pages.customers === undefined || pages.customers === customers.rows) &&
-    (pages.rows === undefined || pages.rows === consumption.rows) &&
-    (pages.totals === undefined || sameTotals(pages.totals, consumption.totals));
-  if (same) {
-    if (rows === undefined || charges === undefined) return;
-    const said = tableSums(manifest, 'charges');
-    const { columns } = consumption;
-    if (sameColumns(rows.columns, columns) && sameSums(charges, said)) return;
-    const found = { columns: rows.columns, charges };
-    const what = `the manifest says ${JSON.stringify({ columns, charges: said })} beside that, the staged pages give ${JSON.stringify(found)}`;
-    report.add('Parquet', what, place('--force'));
-    return;
-  }
-  report.add(
-    'Parquet',
-    `the manifest says ${figures(customers.rows, consumption.rows, consumption.totals)}, the staged pages give ${figures(pages.customers, pages.rows, pages.totals)}`,
-    place('--force'),
-  );
-}
-
-function figures(
-  customers: number | undefined,
-  rows: number | undefined,
-  totals: TotalsText | undefined,
-): string {
-  return `${customers ?? '?'} customers and ${rows ?? '?'} rows with sum ${JSON.stringify(totals)}`;
+  const { customers: rows } = pages;
+  const customers = rows === undefined ? undefined : { rows, totals: {}, columns: {} };
+  const wrong = Object.entries({ customers, consumption, charges }).flatMap(([table, found]) => {
+    const said = tableSums(manifest, table as TableName);
+    return found === undefined || sameSums(found, said)
+      ? []
+      : [`${table} has ${describeSums(said)}, the staged pages give ${describeSums(found)}`];
+  });
+  if (wrong.length > 0) add(`by the manifest ${wrong.join('; ')}`, '--force');
 }
 
 /** The keys of the files that are there as the manifest says, byte for byte. */

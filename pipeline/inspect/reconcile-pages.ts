@@ -1,25 +1,15 @@
 import type { BesideAws } from '../../load/aws-difference.js';
 import { checkDifference } from '../../load/aws-difference.js';
-import { chargesBatches } from '../../transform/charges.js';
-import {
-  checkCharges,
-  checkTally,
-  readAwsTotal,
-  readServiceDifferences,
-} from '../../transform/checks.js';
-import type { RowTally, Stamp } from '../../transform/columns.js';
-import type { ConsumptionTally } from '../../transform/consumption.js';
-import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
+import { readAwsTotal, readServiceDifferences } from '../../transform/checks.js';
 import { addUnlisted, readCustomers } from '../../transform/customers.js';
-import type { FinishedExtraction } from '../../transform/staged-pages.js';
 import { currentExtraction } from '../../transform/staged-pages.js';
 import type { Units } from '../shared/money.js';
-import { billingPeriod } from '../shared/month.js';
 import type { ServiceDifference, SumsText } from '../shared/sums.js';
 import { difference, formatSums } from '../shared/sums.js';
 import { extractionPrefix } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './reconcile-findings.js';
+import { readCharges, readConsumption } from './staged-rows.js';
 
 /** What the staged pages of the current extraction say. */
 export interface StagedFigures {
@@ -56,7 +46,7 @@ export async function checkPages(
   const { manifest, source } = current;
   const extraction = { staging, slice, manifest };
   const listed = await report.examine('staged pages', () => readCustomers(extraction, signal));
-  const tally = await report.examine('staged pages', () => readCosts(extraction, signal));
+  const tally = await report.examine('staged pages', () => readConsumption(extraction, signal));
   const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const consumption = tally && formatSums(tally);
@@ -105,29 +95,4 @@ export async function checkPages(
       consumption && awsTotal ? difference(awsTotal.totals, consumption.totals) : undefined,
     serviceDifferences: services,
   };
-}
-
-async function readCosts(
-  extraction: FinishedExtraction,
-  signal: AbortSignal,
-): Promise<ConsumptionTally> {
-  const tally = emptyTally();
-  let rows = 0;
-  for await (const batch of consumptionBatches(extraction, stampOf(extraction), tally, signal))
-    rows += batch.length;
-  checkTally(extraction, { ...tally, rows });
-  return tally;
-}
-
-async function readCharges(extraction: FinishedExtraction, signal: AbortSignal): Promise<RowTally> {
-  const tally = emptyTally();
-  let rows = 0;
-  for await (const batch of chargesBatches(extraction, stampOf(extraction), tally, signal))
-    rows += batch.length;
-  checkCharges(extraction, { ...tally, rows });
-  return tally;
-}
-
-function stampOf({ slice: { month, organization } }: FinishedExtraction): Stamp {
-  return { tag: '', billingPeriod: billingPeriod(month), organization };
 }

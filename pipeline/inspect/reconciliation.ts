@@ -1,21 +1,23 @@
 import type { ReadingDatabase } from '../../load/database.js';
-import { formatTable } from '../run/summary.js';
 import { advice, nextRun, shownNext, subjectOf } from '../shared/commands.js';
-import { DataError, UsageError, throwIfInterrupted } from '../shared/errors.js';
+import { throwIfInterrupted } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
-import type { ServiceDifference, Totals } from '../shared/sums.js';
 import { parseAmount } from '../shared/money.js';
-import { addTo, formatTotals } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
-import { isProvisional } from '../shared/provisional.js';
+import { figuresOf, isProvisional } from '../shared/provisional.js';
+import type { Totals } from '../shared/sums.js';
+import { addTo, formatTotals } from '../shared/sums.js';
+import { amountOf, formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { rawPrefix } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
-import { checkDatabase, holdsLoads, loadedSlices, nothingStored } from './reconcile-database.js';
+import { checkMonths, checkOrganizations } from './chosen.js';
+import { checkDatabase, loadedSlices } from './reconcile-database.js';
 import { checkExports } from './reconcile-exports.js';
 import type { Finding, Layer } from './reconcile-findings.js';
 import { createReport, layerNames } from './reconcile-findings.js';
+import type { StagedFigures } from './reconcile-pages.js';
 import { checkPages } from './reconcile-pages.js';
 
 export interface ReconcileRequest {
@@ -34,15 +36,13 @@ export interface ReconcileRequest {
 
 /** A month of an organization: what each layer holds of it, and what does not agree. */
 export interface Reconciled extends Slice {
-  extraction: string | undefined;
-  /** Whether AWS may still change the figures; undefined where its manifest cannot be read. */
-  provisional: boolean | undefined;
+  /** What the staged pages say; undefined where their manifest cannot be read. */
+  staged?: StagedFigures | undefined;
+  /** Whether AWS may still change the figures. */
+  provisional?: boolean | undefined;
+  /** None where nothing is staged. */
   layers: readonly Layer[];
-  /** AWS's ungrouped total minus the sum; undefined when it was not asked for or cannot be read. */
-  difference: Readonly<Record<string, string>> | undefined;
-  /** The services that make it; undefined when AWS was not asked for them. */
-  serviceDifferences: readonly ServiceDifference[] | undefined;
-  customersWithoutCost: number | undefined;
+  customersWithoutCost?: number;
   findings: readonly Finding[];
 }
 
@@ -57,49 +57,30 @@ export interface Reconciled extends Slice {
 export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]> {
   const { staging, database, months, organizations, signal } = request;
   const staged = (await stagedSlices(staging, months)).map(({ slice }) => slice);
-  checkMonths(request, staged);
-  const known = [...new Set(staged.map(({ month }) => month))];
-  const all = [...staged];
-  const isLoaded = await holdsLoads(database);
-  for (const slice of isLoaded ? await loadedSlices(database, known) : [])
-    if (!all.some((one) => isSame(one, slice))) all.push(slice);
-  const names = [...new Set(all.map(({ organization }) => organization))].sort();
-  const unknown = organizations?.filter((name) => !names.includes(name)) ?? [];
-  if (unknown.length > 0) {
-    throw new UsageError(`there is no organization ${unknown.join(', ')}`, {
-      next: `choose among ${names.join(', ')}`,
-    });
-  }
-  const chosen = all
-    .filter(({ organization }) => organizations?.includes(organization) ?? true)
-    .sort((a, b) => (`${a.month} ${a.organization}` < `${b.month} ${b.organization}` ? -1 : 1));
+  const stagedMonths = staged.map(({ month }) => month);
+  checkMonths(staging.location, stagedMonths, months);
+  const loaded = await loadedSlices(database);
+  const keyOf = ({ month, organization }: Slice): string => `${month} ${organization}`;
+  const slices = new Map(staged.map((slice) => [keyOf(slice), { slice, isStaged: true }]));
+  for (const slice of loaded ?? [])
+    if (stagedMonths.includes(slice.month) && !slices.has(keyOf(slice)))
+      slices.set(keyOf(slice), { slice, isStaged: false });
+  checkOrganizations(
+    [...slices.values()].map(({ slice }) => slice.organization),
+    organizations,
+  );
   const results: Reconciled[] = [];
   // One after the other: each needs memory for some thousand rows, and nothing else waits for it.
-  for (const slice of chosen) {
+  for (const [, { slice, isStaged }] of [...slices].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (organizations?.includes(slice.organization) === false) continue;
     throwIfInterrupted(signal);
     results.push(
-      staged.some((one) => isSame(one, slice))
-        ? await reconcileSlice(request, slice, isLoaded)
+      isStaged
+        ? await reconcileSlice(request, slice, loaded !== undefined)
         : nothingStaged(staging, slice),
     );
   }
   return results;
-}
-
-function isSame(a: Slice, b: Slice): boolean {
-  return a.month === b.month && a.organization === b.organization;
-}
-
-function checkMonths({ staging, months }: ReconcileRequest, staged: readonly Slice[]): void {
-  const missing = months?.filter((month) => !staged.some((slice) => slice.month === month)) ?? [];
-  if (staged.length > 0 && missing.length === 0) return;
-  throw new DataError(
-    `nothing is staged${missing.length === 0 ? '' : ` for ${missing.join(', ')}`}`,
-    {
-      where: staging.location,
-      ...advice('run', { months: missing }, ' first, or name another staging area with --staging'),
-    },
-  );
 }
 
 function nothingStaged(staging: Staging, slice: Slice): Reconciled {
@@ -112,36 +93,22 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
       ...advice('restore the folder, or fetch it again with', nextRun([], slice)),
     },
   );
-  return {
-    ...slice,
-    extraction: undefined,
-    provisional: undefined,
-    layers: [],
-    difference: undefined,
-    serviceDifferences: undefined,
-    customersWithoutCost: undefined,
-    findings: report.findings,
-  };
+  return { ...slice, layers: [], findings: report.findings };
 }
 
 async function reconcileSlice(
   { staging, database, tolerance, provisionalDays, signal }: ReconcileRequest,
   slice: Slice,
-  isLoaded: boolean,
+  holdsTables: boolean,
 ): Promise<Reconciled> {
   const report = createReport(slice);
   const staged = await checkPages(staging, report, tolerance, signal);
   const exported = await checkExports(staging, report, staged);
-  const stored = isLoaded
-    ? await checkDatabase(staging, database, report, exported)
-    : nothingStored(database, report);
+  const stored = await checkDatabase(staging, database, holdsTables, report, exported);
   return {
     ...slice,
-    extraction: staged?.extraction,
-    provisional:
-      staged === undefined
-        ? undefined
-        : isProvisional({ month: slice.month, provisionalDays, ...staged }),
+    staged,
+    provisional: staged && isProvisional({ ...slice, provisionalDays, ...staged }),
     layers: [
       staged?.aws ?? { name: 'AWS total' },
       staged?.pages ?? { name: 'staged pages' },
@@ -149,8 +116,6 @@ async function reconcileSlice(
       exported?.csv ?? { name: 'CSV' },
       stored.layer,
     ],
-    difference: staged?.difference,
-    serviceDifferences: staged?.serviceDifferences,
     customersWithoutCost: stored.withoutCost,
     findings: report.findings,
   };
@@ -165,7 +130,7 @@ export function formatReconciled(results: readonly Reconciled[]): string {
       result.month,
       result.organization,
       ...figures(layer),
-      stateOf(result) ?? '',
+      figuresOf(result.provisional) ?? '',
       checkOf(result, layer),
     ]),
   );
@@ -176,33 +141,24 @@ export function formatReconciled(results: readonly Reconciled[]): string {
   );
 }
 
-function stateOf({ provisional }: Reconciled): 'provisional' | 'final' | undefined {
-  return provisional === undefined ? undefined : provisional ? 'provisional' : 'final';
-}
-
 function figures({ name, customers, rows, totals }: Layer): string[] {
-  const sums = Object.entries(totals ?? {}).map(([currency, amount]) => `${amount} ${currency}`);
-  const nothing = totals === undefined ? '' : '0';
   return [
     name,
     customers === undefined ? '' : String(customers),
     rows === undefined ? '' : String(rows),
-    sums.length === 0 ? nothing : sums.join(', '),
+    totals === undefined ? '' : amountOf(totals),
   ];
 }
 
-function checkOf(
-  { findings, difference, extraction }: Reconciled,
-  { name, totals }: Layer,
-): string {
+function checkOf({ findings, staged }: Reconciled, { name, totals }: Layer): string {
   const count = findings.filter(({ layer }) => layer === name).length;
-  const verdict = count === 0 ? 'ok' : `${count} ${count === 1 ? 'finding' : 'findings'}`;
+  const verdict = count === 0 ? 'ok' : plural(count, 'finding');
   if (name !== 'AWS total') return verdict;
-  if (totals === undefined && count === 0) return extraction === undefined ? '' : 'not asked for';
-  const amounts = Object.entries(difference ?? {})
-    .filter(([, amount]) => amount !== '0')
-    .map(([currency, amount]) => `${amount} ${currency}`);
-  return amounts.length === 0 ? verdict : `${verdict}, difference ${amounts.join(', ')}`;
+  if (totals === undefined && count === 0) return staged === undefined ? '' : 'not asked for';
+  const apart = Object.entries(staged?.difference ?? {}).filter(([, amount]) => amount !== '0');
+  return apart.length === 0
+    ? verdict
+    : `${verdict}, difference ${amountOf(Object.fromEntries(apart))}`;
 }
 
 /** Each layer's figures over all organizations of a month, where every one of them has some. */
@@ -239,13 +195,13 @@ function addUp(name: Layer['name'], layers: readonly (Layer | undefined)[]): Lay
 
 function summary(results: readonly Reconciled[]): string {
   const count = results.reduce((total, { findings }) => total + findings.length, 0);
-  const idle = results.reduce(
-    (total, { customersWithoutCost = 0 }) => total + customersWithoutCost,
-    0,
-  );
-  const verdict =
-    count === 0 ? 'every layer agrees' : `${count} ${count === 1 ? 'finding' : 'findings'}`;
+  const idle = results.reduce((total, one) => total + (one.customersWithoutCost ?? 0), 0);
+  const verdict = count === 0 ? 'every layer agrees' : plural(count, 'finding');
   return `${verdict}; ${results.length} checked, ${idle} customers without cost`;
+}
+
+function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 function describe(finding: Finding): string {
@@ -263,16 +219,16 @@ export function reconciledToJson(results: readonly Reconciled[]): unknown {
     slices: results.map((result) => ({
       month: result.month,
       organization: result.organization,
-      extraction: result.extraction ?? null,
-      figures: stateOf(result) ?? null,
+      extraction: result.staged?.extraction ?? null,
+      figures: figuresOf(result.provisional) ?? null,
       layers: result.layers.map(({ name, customers, rows, totals }) => ({
         layer: name,
         customers: customers ?? null,
         rows: rows ?? null,
         amount: totals ?? null,
       })),
-      difference: result.difference ?? null,
-      serviceDifferences: result.serviceDifferences ?? null,
+      difference: result.staged?.difference ?? null,
+      serviceDifferences: result.staged?.serviceDifferences ?? null,
       customersWithoutCost: result.customersWithoutCost ?? null,
       findings: result.findings.map((finding) => ({
         layer: finding.layer,

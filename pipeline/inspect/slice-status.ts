@@ -1,50 +1,36 @@
 import pLimit from 'p-limit';
 import { describeServices } from '../../load/aws-difference.js';
-import type { OpenOptions } from '../../load/database.js';
-import { openForReading } from '../../load/database.js';
 import type { NewestLoad } from '../../load/history.js';
-import { newestLoads } from '../../load/history.js';
 import { findSource } from '../../load/source.js';
-import type { DatabaseLocation } from '../config/database-address.js';
-import { amountOf, errorToJson, formatTable } from '../run/summary.js';
 import { subjectOf } from '../shared/commands.js';
-import { DataError, InterruptedError, PipelineError, describeError } from '../shared/errors.js';
+import type { PipelineError } from '../shared/errors.js';
+import { DataError, describeError, errorToJson } from '../shared/errors.js';
+import type { TotalsText } from '../shared/sums.js';
 import { difference } from '../shared/sums.js';
 import type { Month } from '../shared/month.js';
-import { isProvisional } from '../shared/provisional.js';
-import type { Detail } from '../shared/scope.js';
+import { figuresOf, isProvisional } from '../shared/provisional.js';
+import type { Scope } from '../shared/scope.js';
+import { amountOf, formatTable } from '../shared/table.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
-import type { ExtractionManifest } from '../staging/manifest.js';
+import type { ExtractionManifest, TransformManifest } from '../staging/manifest.js';
 import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
-
-/** What a stage left last, from which extraction, and how finely it tells the cost. */
-export interface Done {
-  extraction: string;
-  finished: Date;
-  detail: Detail;
-  /** The billing view that tells the cost; null: the organization's own. */
-  billingViewArn: string | null;
-}
+import type { Loads } from './loads.js';
 
 /** How far one month of one organization is. */
 export interface SliceStatus extends Slice {
-  extracted: Done | undefined;
+  /** Of the current extraction; `undefined`: never extracted, or it cannot be read. */
+  extracted: ExtractionManifest | undefined;
   /** A newer extraction whose run was stopped. */
   unfinished: string | undefined;
-  transformed: Done | undefined;
-  loaded: Done | undefined;
-  /** `undefined`: never extracted. */
+  transformed: TransformManifest | undefined;
+  loaded: NewestLoad | undefined;
+  /** Whether AWS may still change the figures. */
   provisional: boolean | undefined;
-  /** Of the current extraction; `undefined`: never extracted. */
-  rows: number | undefined;
-  totals: Readonly<Record<string, string>> | undefined;
   /** AWS's ungrouped total minus the rows; `undefined`: AWS was not asked for it. */
-  difference: Readonly<Record<string, string>> | undefined;
-  /** The services that make it; `undefined`: AWS was not asked for them. */
-  serviceDifferences: ExtractionManifest['serviceDifferences'];
+  difference: TotalsText | undefined;
   /** What was made from something older than what the stage before it has now. */
   stale: ('transform' | 'load')[];
   /** Why something that is staged cannot be read. */
@@ -64,15 +50,13 @@ export interface StatusRequest {
 /** How far every staged slice is, by month and organization, from the staging area and the load history. */
 export async function status(request: StatusRequest): Promise<SliceStatus[]> {
   const { staging, months, organizations, loads, provisionalDays } = request;
-  const staged = await stagedSlices(staging, months);
-  const limit = pLimit(8);
-  return Promise.all(
-    staged
-      .filter(({ slice }) => organizations?.includes(slice.organization) ?? true)
-      .map((found) =>
-        limit(() => sliceStatus(staging, found, loads.of(found.slice), provisionalDays)),
-      ),
+  const chosen = (await stagedSlices(staging, months)).filter(
+    ({ slice }) => organizations?.includes(slice.organization) ?? true,
   );
+  const limit = pLimit(8);
+  const statusOf = (found: StagedSlice): Promise<SliceStatus> =>
+    limit(() => sliceStatus(staging, found, loads.newest(found.slice), provisionalDays));
+  return Promise.all(chosen.map(statusOf));
 }
 
 async function sliceStatus(
@@ -92,49 +76,28 @@ async function sliceStatus(
     }
   };
   const { current, unfinished } = survey;
-  const manifest =
+  const extracted =
     current === undefined
       ? undefined
-      : await attempt(
-          async () => (await readExtractionManifest(staging, slice, current))?.manifest,
-        );
+      : (await attempt(() => readExtractionManifest(staging, slice, current)))?.manifest;
   const source = isTransformed ? await attempt(() => findSource(staging, slice)) : undefined;
-  const stale: SliceStatus['stale'] = [];
-  const isOld = (extraction: string): boolean => current !== undefined && extraction !== current;
-  if (source !== undefined && isOld(source.manifest.extraction)) stale.push('transform');
-  if (
-    load !== undefined &&
-    (isOld(load.extraction) || (source !== undefined && source.sha256 !== load.source))
-  )
-    stale.push('load');
+  const transformed = source?.manifest;
+  const isOld = (made: { extraction: string } | undefined): boolean =>
+    made !== undefined && current !== undefined && made.extraction !== current;
+  const isReplaced = source !== undefined && load !== undefined && source.sha256 !== load.source;
+  const total = extracted?.awsTotal ?? undefined;
   return {
     ...slice,
-    extracted: manifest === undefined ? undefined : done(manifest),
-    unfinished,
-    transformed: source === undefined ? undefined : done(source.manifest),
-    loaded: load,
+    ...{ extracted, unfinished, transformed, loaded: load },
     provisional:
-      manifest === undefined
-        ? undefined
-        : isProvisional({ ...manifest, fetched: manifest.finished, provisionalDays }),
-    rows: manifest?.groups,
-    totals: manifest?.totals,
-    difference: differenceOf(manifest),
-    serviceDifferences: manifest?.serviceDifferences,
-    stale,
+      extracted && isProvisional({ ...extracted, fetched: extracted.finished, provisionalDays }),
+    difference: total && extracted && difference(total, extracted.totals),
+    stale: [
+      ...(isOld(transformed) ? (['transform'] as const) : []),
+      ...(isOld(load) || isReplaced ? (['load'] as const) : []),
+    ],
     faults,
   };
-}
-
-function done(manifest: Pick<ExtractionManifest, 'extraction' | 'finished' | 'scope'>): Done {
-  const { detail, billingViewArn } = manifest.scope;
-  const { extraction, finished } = manifest;
-  return { extraction, finished: new Date(finished), detail, billingViewArn };
-}
-
-function differenceOf(manifest: ExtractionManifest | undefined): SliceStatus['difference'] {
-  const total = manifest?.awsTotal ?? null;
-  return manifest === undefined || total === null ? undefined : difference(total, manifest.totals);
 }
 
 /** How far the slices are, as people read it; times are UTC. */
@@ -162,9 +125,9 @@ export function formatStatus(
     doneText(slice.transformed),
     databaseFault === undefined ? doneText(slice.loaded) : 'unknown',
     detailText(slice),
-    stateOf(slice) ?? '',
-    slice.rows === undefined ? '' : String(slice.rows),
-    slice.totals === undefined ? '' : amountOf(slice.totals),
+    figuresOf(slice.provisional) ?? '',
+    slice.extracted === undefined ? '' : String(slice.extracted.groups),
+    slice.extracted === undefined ? '' : amountOf(slice.extracted.totals),
     slice.difference === undefined ? '' : amountOf(slice.difference),
     slice.stale.join(', '),
   ]);
@@ -180,13 +143,13 @@ export function formatStatus(
 
 /** Which services make a difference that was too large when the month was fetched. */
 function differenceTexts(slice: SliceStatus): string[] {
-  const { month, organization, difference = {} } = slice;
-  if (slice.serviceDifferences === undefined) return [];
+  const { month, organization, extracted, difference = {} } = slice;
+  if (extracted?.serviceDifferences === undefined) return [];
   return Object.entries(difference)
     .filter(([, amount]) => amount !== '0')
     .map(
       ([currency, amount]) =>
-        `${month} ${organization}: AWS's total minus the rows is ${amount} ${currency}; ${describeServices(slice, currency)}`,
+        `${month} ${organization}: AWS's total minus the rows is ${amount} ${currency}; ${describeServices(extracted, currency)}`,
     );
 }
 
@@ -206,19 +169,15 @@ export function statusToJson(
       unfinished: slice.unfinished ?? null,
       transformed: doneJson(slice.transformed),
       loaded: databaseFault === undefined ? doneJson(slice.loaded) : 'unknown',
-      figures: stateOf(slice) ?? null,
-      rows: slice.rows ?? null,
-      amount: slice.totals ?? null,
+      figures: figuresOf(slice.provisional) ?? null,
+      rows: slice.extracted?.groups ?? null,
+      amount: slice.extracted?.totals ?? null,
       difference: slice.difference ?? null,
-      serviceDifferences: slice.serviceDifferences ?? null,
+      serviceDifferences: slice.extracted?.serviceDifferences ?? null,
       stale: slice.stale,
       errors: slice.faults.map((fault) => errorToJson(fault, subjectOf(slice))),
     })),
   };
-}
-
-function stateOf({ provisional }: SliceStatus): 'provisional' | 'final' | undefined {
-  return provisional === undefined ? undefined : provisional ? 'provisional' : 'final';
 }
 
 function extractedText({ extracted, unfinished }: SliceStatus): string {
@@ -226,57 +185,35 @@ function extractedText({ extracted, unfinished }: SliceStatus): string {
   return extracted === undefined ? 'unfinished' : `${doneText(extracted)}, newer unfinished`;
 }
 
+/** What a stage left last. */
+type Done = ExtractionManifest | TransformManifest | NewestLoad;
+
+/** Which cost it tells. */
+function scopeOf(done: Done): Pick<Scope, 'detail' | 'billingViewArn'> {
+  return 'scope' in done ? done.scope : done;
+}
+
+function finishedAt({ finished }: Done): string {
+  return new Date(finished).toISOString();
+}
+
 /** The detail and billing view of what is there; where the stages differ, each one's. */
 function detailText({ extracted, transformed, loaded }: SliceStatus): string {
   const texts = [extracted, transformed, loaded].flatMap((done) => {
     if (done === undefined) return [];
-    const view = done.billingViewArn?.split('/').at(-1);
-    return [view === undefined ? done.detail : `${done.detail} of ${view}`];
+    const { detail, billingViewArn } = scopeOf(done);
+    const view = billingViewArn?.split('/').at(-1);
+    return [view === undefined ? detail : `${detail} of ${view}`];
   });
   return [...new Set(texts)].length > 1 ? texts.join(' → ') : (texts[0] ?? '');
 }
 
 function doneText(done: Done | undefined): string {
-  return done === undefined ? 'no' : done.finished.toISOString().slice(0, 16).replace('T', ' ');
+  return done === undefined ? 'no' : finishedAt(done).slice(0, 16).replace('T', ' ');
 }
 
 function doneJson(done: Done | undefined): unknown {
-  return done === undefined
-    ? null
-    : {
-        extraction: done.extraction,
-        finished: done.finished.toISOString(),
-        detail: done.detail,
-        billingViewArn: done.billingViewArn,
-      };
-}
-
-/** What the database says was loaded. */
-export interface Loads {
-  /** Why the database could not be asked. */
-  fault: PipelineError | undefined;
-  /** The newest load of a slice. */
-  of(slice: Slice): NewestLoad | undefined;
-}
-
-/** Reads the load history; a database that is not there yet has none, one that fails comes back as a fault. */
-export async function readLoads(
-  locate: () => Promise<DatabaseLocation>,
-  options: OpenOptions,
-): Promise<Loads> {
-  try {
-    const database = await openForReading(await locate(), options);
-    if (database === undefined) return { fault: undefined, of: () => undefined };
-    try {
-      const loads = await database.ask(newestLoads);
-      const keyOf = ({ month, organization }: Slice): string => `${month} ${organization}`;
-      const bySlice = new Map(loads.map((load) => [keyOf(load), load]));
-      return { fault: undefined, of: (slice) => bySlice.get(keyOf(slice)) };
-    } finally {
-      await database.close();
-    }
-  } catch (error) {
-    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
-    return { fault: error, of: () => undefined };
-  }
+  if (done === undefined) return null;
+  const { detail, billingViewArn } = scopeOf(done);
+  return { extraction: done.extraction, finished: finishedAt(done), detail, billingViewArn };
 }

@@ -26,11 +26,12 @@ export interface Resources {
   secrets: Secrets;
   /** The organizations that the stages can work on for the month, by name. */
   organizations(month: Month, stages: readonly Stage[]): Promise<readonly string[]>;
-  /** @throws {PipelineError} when the secret or the configuration file lacks something for the organization. */
-  admit(organization: string): Promise<void>;
+  /**
+   * How the organization is reached.
+   * @throws {PipelineError} when the secret or the configuration file lacks something for it.
+   */
+  access(organization: string): Promise<OrganizationAccess>;
   source(organization: string): Promise<OrganizationSource>;
-  /** The billing view that the organization's cost is asked of, and whether its accounts are listed. */
-  view(organization: string): Promise<OrganizationView>;
   database(): Promise<Database>;
   /**
    * The same database for reading alone: nothing is made or upgraded.
@@ -67,7 +68,7 @@ export async function openResources(
     });
   });
 
-  const accessTo = async (organization: string): Promise<OrganizationAccess> => {
+  const access = async (organization: string): Promise<OrganizationAccess> => {
     const entry = (await secrets.organizations()).find(({ name }) => name === organization);
     if (entry === undefined)
       throw new ConfigurationError(`there is no organization ${organization}`);
@@ -76,10 +77,9 @@ export async function openResources(
   };
 
   const openSource = async (organization: string): Promise<OrganizationSource> => {
-    const access = await accessTo(organization);
     const { openOrganization } = await loadSources();
     const options = { log, timeoutMs: config.timeoutMs, budget: await budget() };
-    return openOrganization(access, options);
+    return openOrganization(await access(organization), options);
   };
 
   return {
@@ -99,19 +99,11 @@ export async function openResources(
         stages.includes('transform') ? 'raw' : 'manifests',
       );
     },
-    async admit(organization) {
-      await accessTo(organization);
-    },
+    access,
     source(organization) {
       const opened = sources.get(organization) ?? openSource(organization);
       sources.set(organization, opened);
       return opened;
-    },
-    async view(organization) {
-      const entry = (await secrets.organizations()).find(({ name }) => name === organization);
-      return entry === undefined || 'fault' in entry
-        ? { billingViewArn: null, listAccounts: true }
-        : viewOf(entry);
     },
     database,
     reading,
@@ -204,9 +196,9 @@ export function openSecrets(
     }),
     database: once(async () => {
       if (config.database.kind === 'url') return config.database.location;
-      const { parseSuiviSecret } = await import('../config/database-address.js');
+      const { parseDatabaseSecret } = await import('../config/database-address.js');
       const secret = await (await login()).read(config.database.path);
-      const location = parseSuiviSecret(secret, config.database.path);
+      const location = parseDatabaseSecret(secret, config.database.path);
       if (location.kind === 'mysql') keepSecret(location.password);
       return location;
     }),

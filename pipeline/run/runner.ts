@@ -3,13 +3,14 @@ import pLimit from 'p-limit';
 import { DataError, UsageError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
+import { tell } from '../shared/output.js';
 import { version } from '../shared/version.js';
 import type { Slice } from '../staging/layout.js';
 import { leased } from '../staging/lease.js';
 import type { Resources } from './resources.js';
 import { openResources } from './resources.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
-import { costOf, failed, runTask, skipped, taskLabel } from './task.js';
+import { costOf, reportFailure, runTask, taskLabel } from './task.js';
 
 export interface RunReport {
   runId: string;
@@ -36,19 +37,10 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const resources = await openResources(config, { log, signal });
   try {
     const slices = await slicesOf(resources, request);
-    log.info(
-      {
-        runId,
-        version,
-        months: selection.months,
-        stages: selection.stages,
-        tasks: slices.length * selection.stages.length,
-      },
-      'run begins',
-    );
+    const { months, stages } = selection;
+    log.info({ runId, months, stages, tasks: slices.length * stages.length }, 'tasks begin');
     const tasks = await runMonths(slices, { ...request, resources, runId });
     const seconds = (performance.now() - clock) / 1000;
-    log.info({ runId, seconds }, 'run ends');
     return { runId, version, started, seconds, interrupted: signal.aborted, tasks };
   } finally {
     await resources.close();
@@ -67,8 +59,9 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   for (const [index, month] of months.entries()) {
     if (months.length > 1 && !context.signal.aborted) {
       const all = slices.length * stages.length;
-      progress.line(
-        `${month}  month ${index + 1} of ${months.length}, ${tasks.length} of ${all} tasks so far, ${costOf(tasks)}`,
+      progress.end(
+        month,
+        `month ${index + 1} of ${months.length}, ${tasks.length} of ${all} tasks so far, ${costOf(tasks)}`,
       );
     }
     tasks.push(...(await begin(slices.filter((slice) => slice.month === month))).flat());
@@ -118,34 +111,48 @@ export async function slicesOf(
  * could take it, and this one would fail halfway.
  */
 async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
-  const { config, selection, signal, log, progress, resources } = context;
+  const { config, selection, signal, log, resources } = context;
   const [first = 'extract', ...rest] = selection.stages;
   const clock = performance.now();
   const onWait = (holder: string): void => {
-    progress.line(`${taskLabel(slice, first)}  waiting for ${holder}`);
+    tell(`${taskLabel(slice, first)}  waiting for ${holder}`);
   };
   try {
     // Before anything is made under its name, which may be none.
-    if (first === 'extract') await resources.admit(slice.organization);
+    if (first === 'extract') await resources.access(slice.organization);
     const options = { waitSeconds: config.waitSeconds, signal, onWait, log };
     return await leased(resources.staging, slice, options, (leasedSignal) =>
       runStages(slice, { ...context, signal: leasedSignal }),
     );
   } catch (error) {
-    log.debug({ ...slice, err: error }, 'the month and organization could not be begun');
     const seconds = (performance.now() - clock) / 1000;
+    const failed = {
+      ...slice,
+      stage: first,
+      state: 'failed',
+      error,
+      requests: 0,
+      seconds,
+    } as const;
     return [
-      failed(slice, first, error, { requests: 0, seconds }),
-      ...rest.map((stage) => skipped(slice, stage)),
+      reportFailure(failed, context),
+      ...rest.map((stage) => ({ ...slice, stage, ...skipped })),
     ];
   }
 }
 
+/** How a stage ends that is left out, since one before it failed. */
+const skipped = { state: 'skipped', requests: 0, seconds: 0 } as const;
+
 async function runStages(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
   const reports: TaskReport[] = [];
+  let broken = false;
   for (const stage of context.selection.stages) {
-    const broken = reports.some(({ state }) => state === 'failed' || state === 'skipped');
-    reports.push(broken ? skipped(slice, stage) : await runTask(slice, stage, context));
+    const report: TaskReport = broken
+      ? { ...slice, stage, ...skipped }
+      : await runTask(slice, stage, context);
+    broken ||= report.state === 'failed';
+    reports.push(report);
   }
   return reports;
 }

@@ -1,13 +1,21 @@
 import type { Config } from '../config/config.js';
 import { tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
-import { InterruptedError, PipelineError, reasonOf, throwIfInterrupted } from '../shared/errors.js';
+import { shownCommand, subjectOf } from '../shared/commands.js';
+import {
+  InterruptedError,
+  PipelineError,
+  errorToJson,
+  reasonOf,
+  throwIfInterrupted,
+} from '../shared/errors.js';
 import type { RunLog } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import type { OnProgress, Outcome } from '../shared/outcome.js';
 import type { Slice } from '../staging/layout.js';
 import type { Progress } from './progress.js';
 import type { Resources } from './resources.js';
+import { viewOf } from './resources.js';
 
 /** What a run is asked to do, and what it works with. */
 export interface RunRequest {
@@ -17,6 +25,8 @@ export interface RunRequest {
   force: boolean;
   /** Load a month that has lost all its rows or accounts too. */
   acceptEmpty?: boolean | undefined;
+  /** Whether reports are made of it, which a command that goes on with it makes too. */
+  report?: boolean | undefined;
   signal: AbortSignal;
   log: RunLog;
   progress: Progress;
@@ -35,39 +45,42 @@ export interface TaskReport {
   stage: Stage;
   /** `skipped`: a stage before it failed. */
   state: Outcome['state'] | 'failed' | 'skipped';
-  outcome: Outcome | undefined;
-  error: unknown;
+  outcome?: Outcome;
+  error?: unknown;
   /** Answers of Cost Explorer that it brought, also where it failed later. */
   requests: number;
   seconds: number;
 }
 
-/** The report of a stage that had to be left out, since one before it failed. */
-export function skipped(slice: Slice, stage: Stage): TaskReport {
-  return {
-    ...slice,
-    stage,
-    state: 'skipped',
-    outcome: undefined,
-    error: undefined,
-    requests: 0,
-    seconds: 0,
-  };
-}
-
-/** The report of a stage that failed. */
-export function failed(
-  slice: Slice,
-  stage: Stage,
-  error: unknown,
-  { requests, seconds }: Pick<TaskReport, 'requests' | 'seconds'>,
-): TaskReport {
-  return { ...slice, stage, state: 'failed', outcome: undefined, error, requests, seconds };
-}
-
 /** The words by which people know a task. */
-export function taskLabel(slice: Slice, stage: Stage): string {
-  return `${slice.month}  ${slice.organization.padEnd(10)}  ${stage.padEnd(9)}`;
+export function taskLabel({ month, organization }: Slice, stage: Stage): string {
+  return `${month}  ${organization.padEnd(10)}  ${stage.padEnd(9)}`;
+}
+
+/**
+ * The command that goes on with failed tasks of one stage: that stage and the run's stages after it, for their
+ * months and organizations.
+ */
+export function resumeCommand(
+  {
+    selection,
+    force,
+    acceptEmpty = false,
+    report = false,
+  }: Pick<RunRequest, 'selection' | 'force' | 'acceptEmpty' | 'report'>,
+  tasks: readonly TaskReport[],
+): string {
+  const from = selection.stages.findIndex((stage) => stage === tasks[0]?.stage);
+  return shownCommand({
+    stages: selection.stages.slice(from),
+    // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
+    flags: [
+      ...(force ? ['--force'] : []),
+      ...(acceptEmpty ? ['--accept-empty'] : []),
+      ...(report ? ['--report'] : []),
+    ],
+    ...subjectOf(...tasks),
+  });
 }
 
 /**
@@ -81,32 +94,46 @@ export async function runTask(
   context: TaskContext,
 ): Promise<TaskReport> {
   const { log, progress, signal } = context;
-  const shown = progress.begin(taskLabel(slice, stage));
+  const label = taskLabel(slice, stage);
+  const bound = { ...context, log: log.child({ ...slice, stage }) };
   const clock = performance.now();
-  const seconds = (): number => (performance.now() - clock) / 1000;
   let requests = 0;
-  const onPaid = (): void => {
-    requests++;
-  };
+  const spent = () => ({ requests, seconds: (performance.now() - clock) / 1000 });
+  progress.show(label, '…');
   try {
     throwIfInterrupted(signal);
-    const bound = { ...context, log: log.child({ ...slice, stage }) };
-    const outcome = await perform(stage, slice, bound, { onProgress: shown.update, onPaid });
-    log.info(
-      { ...slice, stage, ...outcome, requests, seconds: seconds() },
-      `${stage} ${outcome.state}`,
-    );
-    const figures = outcome.provisional ? ', provisional' : '';
-    shown.end(`${outcome.state}, ${outcome.rows} rows${figures}, ${seconds().toFixed(1)} s`);
-    const { state } = outcome;
-    return { ...slice, stage, state, outcome, error: undefined, requests, seconds: seconds() };
+    const outcome = await perform(stage, slice, bound, {
+      onProgress: (text) => {
+        progress.show(label, text);
+      },
+      onPaid: () => {
+        requests++;
+      },
+    });
+    const { state, rows, provisional } = outcome;
+    bound.log.info({ ...outcome, ...spent() }, `${stage} ${state}`);
+    const figures = provisional ? ', provisional' : '';
+    progress.end(label, `${state}, ${rows} rows${figures}, ${spent().seconds.toFixed(1)} s`);
+    return { ...slice, stage, state, outcome, ...spent() };
   } catch (cause) {
     const error = signal.aborted && !isOwnFailure(cause) ? reasonOf(signal) : cause;
-    // The summary names the failure for people; the log keeps the stack for those who ask for it.
-    log.debug({ ...slice, stage, err: cause }, `${stage} failed`);
-    shown.end(error instanceof InterruptedError ? 'interrupted' : 'failed');
-    return failed(slice, stage, error, { requests, seconds: seconds() });
+    progress.end(label, error instanceof InterruptedError ? 'interrupted' : 'failed');
+    return reportFailure({ ...slice, stage, state: 'failed', error, ...spent() }, context);
   }
+}
+
+/**
+ * Logs the failure of a task with all that its summary says of it.
+ * @returns the report.
+ */
+export function reportFailure(task: TaskReport, run: RunRequest): TaskReport {
+  const { month, organization, stage, error } = task;
+  const { message, ...details } = errorToJson(error, subjectOf(task));
+  run.log.error(
+    { month, organization, stage, ...details, resume: resumeCommand(run, [task]), err: error },
+    `${stage} failed: ${String(message)}`,
+  );
+  return task;
 }
 
 /** A disk that fills up while the run is being stopped is a failure, whatever stopped the run. */
@@ -140,7 +167,10 @@ async function perform(
       return extract({
         ...common,
         onPaid,
-        scope: { ...config.scope, ...(await resources.view(slice.organization)) },
+        scope: {
+          ...config.scope,
+          ...viewOf({ access: await resources.access(slice.organization) }),
+        },
         awsTotal: config.awsTotal,
         tolerance: config.tolerance,
         source: () => resources.source(slice.organization),

@@ -25,9 +25,25 @@ interface Slice {
   organization: string;
 }
 
-/** The month and organization of a slice as a command names them. */
-export function subjectOf({ month, organization }: Slice): Required<Subject> {
-  return { months: [month], organizations: [organization] };
+/** The months and organizations of some slices as a command names them, each once. */
+export function subjectOf(...slices: readonly Slice[]): Required<Subject> {
+  return {
+    months: [...new Set(slices.map(({ month }) => month))],
+    organizations: [...new Set(slices.map(({ organization }) => organization))],
+  };
+}
+
+/** Slices in few words: `2026-08 … 2026-10 (3 months) internal, oab; 2026-10 spp_pm`. */
+export function describeSlices(slices: readonly Slice[]): string {
+  const byMonths = new Map<string, string[]>();
+  for (const name of subjectOf(...slices).organizations) {
+    const { months } = subjectOf(...slices.filter(({ organization }) => organization === name));
+    const [first = '', last = first] = [months[0], months.at(-1)];
+    const period =
+      months.length < 3 ? months.join(', ') : `${first} … ${last} (${months.length} months)`;
+    byMonths.set(period, [...(byMonths.get(period) ?? []), name]);
+  }
+  return [...byMonths].map(([period, names]) => `${period} ${names.join(', ')}`).join('; ');
 }
 
 /** The run of some stages, for a slice where it is known. */
@@ -70,16 +86,22 @@ export function commandText(
   ]);
 }
 
-let ownFlags: readonly string[] = [];
+let own: { flags: readonly string[] } | { instead: readonly string[] } = { flags: [] };
 
-/** Takes note of this process's own flags (`--staging X`), which every command that it shows repeats. */
-export function rememberFlags(flags: readonly string[]): void {
-  ownFlags = flags;
+/**
+ * Takes note of how this process runs.
+ * @param runs its own flags (`--staging X`), which every command that it shows repeats; or the command that it
+ * shows instead of any other, where no other would reach what it works on.
+ */
+export function rememberOwn(runs: typeof own): void {
+  own = runs;
 }
 
-/** A command as it is shown, with this process's own flags. */
+/** A command as it is shown, for a process that runs as this one does. */
 export function shownCommand(command: NextRun): string {
-  return commandText(command, ownFlags);
+  if ('flags' in own) return commandText(command, own.flags);
+  const force = command.flags?.includes('--force') === true;
+  return quoted([...own.instead, ...(force ? ['--force'] : [])]);
 }
 
 /** The next step as it is shown: its command names month and organization, and has this process's own flags. */

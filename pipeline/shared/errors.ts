@@ -34,6 +34,11 @@ export interface ErrorDetails {
 /** One of the classes below, as the tables of the services' failures name it. */
 export type ErrorClass = new (message: string, details?: ErrorDetails) => PipelineError;
 
+/** A text of such a table, whose `{name}`s stand for facts of the failure. */
+export function fill(text: string, facts: Readonly<Record<string, string>>): string {
+  return text.replace(/\{(\w+)\}/g, (all, fact: string) => facts[fact] ?? all);
+}
+
 /** Passing trouble: a network, a server, a throttle, a lock. Running the same command again may succeed. */
 export class TransientError extends PipelineError {}
 
@@ -74,4 +79,19 @@ export function describeError(error: unknown, subject?: Subject): string {
   const where = error.where === undefined ? '' : ` [${error.where}]`;
   const next = shownNext(error, subject);
   return `${error.message}${where}${next === undefined ? '' : `; ${next}`}`;
+}
+
+/**
+ * The same as JSON: class, message, place and next step.
+ * @param subject the month and organization that the error is about.
+ */
+export function errorToJson(error: unknown, subject?: Subject): Record<string, unknown> {
+  if (!(error instanceof PipelineError)) return { class: 'Error', message: describeError(error) };
+  const next = shownNext(error, subject);
+  return {
+    class: error.name,
+    message: error.message,
+    ...(error.where === undefined ? {} : { where: error.where }),
+    ...(next === undefined ? {} : { next }),
+  };
 }

@@ -139,7 +139,7 @@ export function isRegular(found: Stats, path: string): boolean {
 }
 
 /** What stands there instead of a file or a folder, with its article. */
-export function kindOf(found: Stats): string {
+function kindOf(found: Stats): string {
   if (found.isSymbolicLink()) return 'a link';
   if (found.isFIFO()) return 'a FIFO';
   if (found.isSocket()) return 'a socket';

@@ -1,8 +1,7 @@
 import { closeSync, constants, openSync, statSync, writeSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import type * as PinoPretty from 'pino-pretty';
+import { describeSlices } from './commands.js';
 import { codeOf, makeFolder } from './files.js';
 import { printableLines, withoutSecrets } from './printable.js';
 
@@ -15,54 +14,123 @@ export type RunLog = Pick<Logger, keyof Log | 'child'>;
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-export interface LogOptions {
+interface LogOptions {
   /** What people see; the file, if any, gets at least `info`. */
   level: LogLevel;
   file: string | undefined;
   /** Prints a line for people. */
   print: (line: string) => void;
-  color: boolean;
+}
+
+export interface OpenLog {
+  log: RunLog;
+  /** Tells people the warnings of which they have not been told. */
+  tellWarnings: () => void;
+  /** Writes what is left for the file, and closes it. */
+  close: () => void;
 }
 
 /**
- * A log that writes readable lines through `print`, and JSON lines (pino's) to a file where one is named. A
+ * A log that tells people through `print`, and writes JSON lines (pino's) to a file where one is named. A
  * file that cannot be written any more gets a warning and no further line: the work goes on without it.
- * @returns the log and a function that writes what is left for the file, and closes it.
  * @throws when the file cannot be opened.
  */
-export async function createLog({
-  level,
-  file,
-  print,
-  color,
-}: LogOptions): Promise<{ log: RunLog; flush: () => void }> {
+export async function createLog({ level, file, print }: LogOptions): Promise<OpenLog> {
   const { pino } = await import('pino');
-  let pretty: ((line: string) => string) | undefined;
-  const people = {
-    write(line: string) {
-      pretty ??= prettyPrinter({ level, color });
-      print(pretty(shown(line)).trimEnd());
+  const people = peoplesLog(level, (text) => {
+    print(printableLines(text));
+  });
+  const disk = file === undefined ? undefined : await openLogFile(file, print);
+  const lowest = level === 'debug' ? 'debug' : 'info';
+  const log = pino(
+    {
+      level: lowest,
+      base: null,
+      // An error's causes are repeated word for word, whatever whoever answered has put into them.
+      hooks: { streamWrite: (line) => printableLines(withoutSecrets(line)) },
+    },
+    pino.multistream([
+      ...(level === 'silent' ? [] : [{ level, stream: people }]),
+      ...(disk === undefined ? [] : [{ level: lowest, stream: disk } as const]),
+    ]),
+  );
+  return { log, tellWarnings: people.tellWarnings, close: () => disk?.close() };
+}
+
+/** A line of the log, as pino writes it. */
+interface Line {
+  level: number;
+  /** Milliseconds since 1970. */
+  time: number;
+  msg: string;
+  month?: string;
+  organization?: string;
+  stage?: string;
+  where?: string;
+  err?: { message: string; stack: string };
+  [field: string]: unknown;
+}
+
+const levelNames: Readonly<Record<number, string>> = {
+  20: 'DEBUG',
+  30: 'INFO',
+  40: 'WARN',
+  50: 'ERROR',
+};
+
+/**
+ * Tells people what happens. Who wants to follow the work (`info`, `debug`) gets each line as it comes. Others
+ * get the warnings, each once with all that it is about, when they are asked for; failures stand in the result.
+ */
+function peoplesLog(level: LogLevel, print: (line: string) => void) {
+  const follows = level === 'debug' || level === 'info';
+  const warnings = new Map<string, Line[]>();
+  return {
+    write(text: string) {
+      const line = JSON.parse(text) as Line;
+      if (follows) print(followedLine(line, level === 'debug'));
+      else if (line.level === 40) {
+        const what = `${line.msg}${causeOf(line)}`;
+        warnings.set(what, [...(warnings.get(what) ?? []), line]);
+      }
+    },
+    tellWarnings: () => {
+      for (const [what, lines] of warnings) {
+        const times = lines.length === 1 ? '' : `${lines.length} times, `;
+        const slices = lines.flatMap(({ month, organization }) =>
+          month === undefined || organization === undefined ? [] : [{ month, organization }],
+        );
+        const subject = slices.length === 0 ? '' : `${describeSlices(slices)}: `;
+        print(`warning: ${times}${subject}${what}`);
+      }
+      warnings.clear();
     },
   };
-  const streams: { level: LogLevel; stream: { write(line: string): void } }[] = [
-    { level, stream: people },
-  ];
-  const disk = file === undefined ? undefined : await openLogFile(file, print);
-  if (disk !== undefined)
-    streams.push({ level: level === 'debug' ? 'debug' : 'info', stream: disk });
-  const lowest = level === 'debug' ? 'debug' : 'info';
-  return {
-    log: pino(
-      {
-        level: lowest,
-        base: null,
-        // An error's causes are repeated word for word, whatever whoever answered has put into them.
-        hooks: { streamWrite: (line) => printableLines(withoutSecrets(line)) },
-      },
-      pino.multistream(streams.filter((stream) => stream.level !== 'silent')),
-    ),
-    flush: () => disk?.close(),
-  };
+}
+
+function causeOf({ err, where }: Line): string {
+  return `${err === undefined ? '' : ` (${err.message})`}${where === undefined ? '' : ` [${where}]`}`;
+}
+
+/** What a line says in words, so that it needs no name. */
+const inWords = new Set([
+  ...['level', 'time', 'msg', 'month', 'organization', 'stage', 'where', 'err'],
+]);
+
+function followedLine(line: Line, withStack: boolean): string {
+  const { level, time, msg, month, organization, stage, err } = line;
+  const fields = Object.entries(line).filter(([name]) => !inWords.has(name));
+  const names = [month, organization, stage].filter((name) => name !== undefined).join(' ');
+  return [
+    new Date(time).toISOString().slice(11, 19),
+    (levelNames[level] ?? '').padEnd(5),
+    ...(names === '' ? [] : [`${names}:`]),
+    `${msg}${causeOf(line)}`,
+    ...fields.map(([name, value]) => {
+      return `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`;
+    }),
+    ...(withStack && err !== undefined ? [`\n${err.stack}`] : []),
+  ].join(' ');
 }
 
 /** Bytes of lines that may wait for whoever reads the log at the other end of a FIFO or terminal. */
@@ -116,24 +184,4 @@ async function openLogFile(
       fd = undefined;
     },
   };
-}
-
-/** A line of JSON whose escaped control characters stay visible when the printer reads it; line breaks stay. */
-function shown(line: string): string {
-  return line.replaceAll(/\\(?:\\|u[\da-f]{4}|[bfrt])/gi, (escape) =>
-    escape === '\\\\' ? escape : `\\${escape}`,
-  );
-}
-
-const load = createRequire(import.meta.url);
-
-/** The printer loads with the first line: most runs print none, and it takes as long as a small command. */
-function prettyPrinter({ level, color }: Pick<LogOptions, 'level' | 'color'>) {
-  const { prettyFactory } = load('pino-pretty') as Pick<typeof PinoPretty, 'prettyFactory'>;
-  return prettyFactory({
-    colorize: color,
-    ignore: 'pid,hostname',
-    translateTime: 'HH:MM:ss',
-    singleLine: level !== 'debug',
-  });
 }

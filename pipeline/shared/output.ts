@@ -22,30 +22,23 @@ export function watchChannels(): void {
   process.stderr.on('error', () => undefined);
 }
 
-/** Tells people something on standard error (or another stream of the kind); never fails. */
-export function tell(text: string, stream: NodeJS.WritableStream = process.stderr): void {
-  if ('writableLength' in stream && Number(stream.writableLength) > MOST_WAITING) return;
+let above: ((text: string) => void) | undefined;
+
+/** Has what is told from now on printed above the lines that are redrawn in place; `undefined`: there are none. */
+export function tellAbove(print: typeof above): void {
+  above = print;
+}
+
+/** Tells people something on standard error, made printable, on a line or lines of its own; never fails. */
+export function tell(text: string): void {
+  const { stderr } = process;
+  if (stderr.writableLength > MOST_WAITING) return;
   try {
-    stream.write(text);
+    if (above === undefined) stderr.write(`${printableLines(text)}\n`);
+    else above(printableLines(text));
   } catch {
     // A channel that is gone: there is nobody to tell it to.
   }
-}
-
-/**
- * Writes a piece of the result to standard output, and waits until it is taken.
- * @throws {ConfigurationError} when it cannot be written, but for a reader that is gone.
- */
-export async function print(content: string | Uint8Array): Promise<void> {
-  const failure = await new Promise<Error | null | undefined>((resolve) => {
-    try {
-      process.stdout.write(content, resolve);
-    } catch (cause) {
-      resolve(cause instanceof Error ? cause : new Error(String(cause)));
-    }
-  });
-  if (failure != null) lost ??= failure;
-  checkPrinted();
 }
 
 let documentPrinted = false;
@@ -66,21 +59,25 @@ export async function printDocument(document: unknown): Promise<void> {
   await print(jsonDocument(document));
 }
 
-function checkPrinted(): void {
+/**
+ * Writes a piece of the result to standard output, and waits until it and all before it is taken.
+ * @throws {ConfigurationError} when any of it cannot be written, but for a reader that is gone.
+ */
+export async function print(content: string | Uint8Array): Promise<void> {
+  const failure = await new Promise<Error | null | undefined>((resolve) => {
+    try {
+      process.stdout.write(content, resolve);
+    } catch (cause) {
+      resolve(cause instanceof Error ? cause : new Error(String(cause)));
+    }
+  });
+  if (failure != null) lost ??= failure;
   const code = codeOf(lost);
   if (lost === undefined || code === 'EPIPE') return;
   throw new ConfigurationError(
     `the result cannot be written to standard output (${code ?? lost.message})`,
     { next: 'let standard output lead to a reader, or to a disk with room' },
   );
-}
-
-/**
- * Waits until everything that was printed is taken.
- * @throws {ConfigurationError} when something of it could not be written.
- */
-export async function printed(): Promise<void> {
-  await print('');
 }
 
 /** Waits until people were told everything, or nobody listens. */

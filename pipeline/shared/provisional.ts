@@ -4,7 +4,7 @@ import { timePeriod } from './month.js';
 const DAY = 86_400_000;
 
 /** How a month's figures were fetched, as far as it tells whether they are the last ones. */
-export interface FetchedMonth {
+interface FetchedMonth {
   month: Month;
   /** Whether AWS called any part of the figures estimated. */
   estimated: boolean;
@@ -27,4 +27,9 @@ export function isProvisional({
 }: FetchedMonth): boolean {
   const over = Date.parse(`${timePeriod(month).End}T00:00:00Z`);
   return estimated || Date.parse(fetched) < over + provisionalDays * DAY;
+}
+
+/** The word for it, for people and programs; `undefined` where it is not known. */
+export function figuresOf(provisional: boolean | undefined): 'provisional' | 'final' | undefined {
+  return provisional === undefined ? undefined : provisional ? 'provisional' : 'final';
 }

@@ -4,7 +4,7 @@ import { addMoney } from '../shared/sums.js';
 import type { Column, Value } from './tables.js';
 
 /** A column with the same value in every row of its batch. */
-export interface Constant<T = Value> {
+interface Constant<T = Value> {
   readonly kind: 'constant';
   readonly value: T;
 }

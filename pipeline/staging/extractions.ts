@@ -4,10 +4,8 @@ import type { Month } from '../shared/month.js';
 import type { Slice } from './layout.js';
 import {
   MANIFEST,
-  RAW,
-  extractionManifestKey,
+  extractionKey,
   extractionName,
-  extractionPrefix,
   manifestPrefix,
   parseExtractionKey,
   parseTransformManifestKey,
@@ -15,66 +13,67 @@ import {
 } from './layout.js';
 import type { ExtractionManifest } from './manifest.js';
 import { readExtractionManifest } from './manifest.js';
-import type { StagedFile, Staging } from './staging.js';
+import type { Staging } from './staging.js';
 
 /** One extraction as its files show it. */
 export interface StagedExtraction {
   name: string;
   /** Whether it has a manifest. */
   finished: boolean;
-  files: readonly StagedFile[];
+  /** The names of its files, with their lengths in bytes. */
+  files: ReadonlyMap<string, number>;
 }
 
-/** Every extraction of a slice, oldest first. */
-export async function listExtractions(staging: Staging, slice: Slice): Promise<StagedExtraction[]> {
-  const files = new Map<string, StagedFile[]>();
-  for await (const file of staging.list(rawPrefix(slice.month, slice.organization))) {
-    const name = parseExtractionKey(file.key)?.extraction;
-    if (name !== undefined) files.set(name, [...(files.get(name) ?? []), file]);
-  }
-  return [...files.keys()].sort().map((name) => {
-    const own = files.get(name) ?? [];
-    const manifest = extractionManifestKey(slice, name);
-    return { name, finished: own.some(({ key }) => key === manifest), files: own };
-  });
-}
-
-/** What the staging area holds of a slice. */
+/** What the staging area holds of a slice's extractions. */
 export interface Survey {
-  /** Every finished extraction, oldest first. */
+  /** Every one of them, oldest first. */
+  extractions: readonly StagedExtraction[];
+  /** The names of the finished ones, oldest first. */
   finished: readonly string[];
   /** The current extraction: the newest that is finished. */
   current: string | undefined;
   /** An extraction newer than the current one that was never finished: its run was stopped. */
   unfinished: string | undefined;
-  /** The newest extraction of all, finished or not. */
-  newest: string | undefined;
-  /** Every file below the slice's folder: key → size in bytes. */
-  files: ReadonlyMap<string, number>;
 }
+
+type Files = Map<string, number>;
 
 /** Lists the slice's extractions once. */
-export async function survey(staging: Staging, slice: Slice): Promise<Survey> {
-  const files = new Map<string, number>();
-  for await (const { key, size } of staging.list(rawPrefix(slice.month, slice.organization))) {
-    if (parseExtractionKey(key) !== undefined) files.set(key, size);
-  }
-  return surveyOf(files);
+export async function survey(staging: Staging, { month, organization }: Slice): Promise<Survey> {
+  const [found] = await surveysBelow(staging, rawPrefix(month, organization));
+  return found?.survey ?? surveyOf(new Map());
 }
 
-/** What the files of one slice's extractions, key → size in bytes, tell of it. */
-export function surveyOf(files: ReadonlyMap<string, number>): Survey {
-  const finished: string[] = [];
-  const all: string[] = [];
-  for (const key of files.keys()) {
+/** The same of every slice below a prefix. */
+async function surveysBelow(
+  staging: Staging,
+  prefix: string,
+): Promise<{ slice: Slice; survey: Survey }[]> {
+  const slices = new Map<string, { slice: Slice; extractions: Map<string, Files> }>();
+  for await (const { key, size } of staging.list(prefix)) {
     const parts = parseExtractionKey(key);
     if (parts === undefined) continue;
-    all.push(parts.extraction);
-    if (parts.file === MANIFEST) finished.push(parts.extraction);
+    const { month, organization, extraction, file } = parts;
+    const found = member(slices, nameOf(parts), () => ({
+      slice: { month, organization },
+      extractions: new Map<string, Files>(),
+    }));
+    member(found.extractions, extraction, (): Files => new Map()).set(file, size);
   }
-  const newest = all.sort().at(-1);
-  const current = finished.sort().at(-1);
-  return { finished, current, unfinished: newest === current ? undefined : newest, newest, files };
+  return [...slices.values()].map(({ slice, extractions }) => ({
+    slice,
+    survey: surveyOf(extractions),
+  }));
+}
+
+function surveyOf(files: ReadonlyMap<string, Files>): Survey {
+  const extractions = [...files]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, own]) => ({ name, finished: own.has(MANIFEST), files: own }));
+  const finished = extractions.filter((one) => one.finished).map(({ name }) => name);
+  const newest = extractions.at(-1);
+  const unfinished = newest?.finished === false ? newest.name : undefined;
+  return { extractions, finished, current: finished.at(-1), unfinished };
 }
 
 /**
@@ -84,17 +83,17 @@ export function surveyOf(files: ReadonlyMap<string, number>): Survey {
 export async function intactManifest(
   staging: Staging,
   slice: Slice,
-  { current, files }: Survey,
+  { extractions, current }: Survey,
   log: Log,
 ): Promise<ExtractionManifest | undefined> {
   if (current === undefined) return undefined;
-  const prefix = extractionPrefix(slice, current);
+  const files = extractions.find(({ name }) => name === current)?.files;
   try {
     const manifest = (await readExtractionManifest(staging, slice, current))?.manifest;
-    const damaged = manifest?.pages.find(({ file, bytes }) => files.get(prefix + file) !== bytes);
+    const damaged = manifest?.pages.find(({ file, bytes }) => files?.get(file) !== bytes);
     if (damaged === undefined) return manifest;
     throw new DataError('a page is missing or has another length', {
-      where: `${staging.location}/${prefix}${damaged.file}`,
+      where: `${staging.location}/${extractionKey(slice, current, damaged.file)}`,
     });
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
@@ -107,7 +106,8 @@ export async function intactManifest(
 }
 
 /** The name of an extraction that begins now: later than every other of the slice, whatever the clock says. */
-export function nextExtraction(now: Date, newest: string | undefined): string {
+export function nextExtraction(now: Date, { extractions }: Survey): string {
+  const newest = extractions.at(-1)?.name;
   const earliest = newest === undefined ? 0 : startOf(newest).getTime() + 1000;
   return extractionName(new Date(Math.max(now.getTime(), earliest)));
 }
@@ -141,40 +141,28 @@ export interface StagedSlice {
 /** Every slice of which anything is staged, by month and organization; of the given months, if any are. */
 export async function stagedSlices(
   staging: Staging,
-  months?: readonly Month[],
+  months: readonly (Month | undefined)[] = [undefined],
 ): Promise<StagedSlice[]> {
-  const found = new Map<
-    string,
-    { slice: Slice; files: Map<string, number>; transformed: boolean }
-  >();
-  const at = (slice: Slice): { files: Map<string, number>; transformed: boolean } => {
-    const { month, organization } = slice;
-    const name = `${month} ${organization}`;
-    const entry = found.get(name) ?? {
-      slice: { month, organization },
-      files: new Map<string, number>(),
-      transformed: false,
-    };
-    found.set(name, entry);
-    return entry;
-  };
-  for (const prefix of months?.map((month) => rawPrefix(month)) ?? [RAW]) {
-    for await (const { key, size } of staging.list(prefix)) {
-      const parts = parseExtractionKey(key);
-      if (parts !== undefined) at(parts).files.set(key, size);
-    }
-  }
-  for (const prefix of months?.map((month) => manifestPrefix(month)) ?? [manifestPrefix()]) {
-    for await (const { key } of staging.list(prefix)) {
+  const found = new Map<string, StagedSlice>();
+  for (const month of months) {
+    for (const { slice, survey } of await surveysBelow(staging, rawPrefix(month)))
+      found.set(nameOf(slice), { slice, survey, transformed: false });
+    for await (const { key } of staging.list(manifestPrefix(month))) {
       const slice = parseTransformManifestKey(key);
-      if (slice !== undefined) at(slice).transformed = true;
+      if (slice === undefined) continue;
+      const { survey = surveyOf(new Map()) } = found.get(nameOf(slice)) ?? {};
+      found.set(nameOf(slice), { slice, survey, transformed: true });
     }
   }
-  return [...found]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, { slice, files, transformed }]) => ({
-      slice,
-      survey: surveyOf(files),
-      transformed,
-    }));
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, staged]) => staged);
+}
+
+function nameOf({ month, organization }: Slice): string {
+  return `${month} ${organization}`;
+}
+
+function member<T>(map: Map<string, T>, name: string, make: () => T): T {
+  let found = map.get(name);
+  if (found === undefined) map.set(name, (found = make()));
+  return found;
 }

@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
  * Names a process among all that may work on one staging area: its machine (and container, each of
  * which counts its processes from 1), its number, and a token against processes of the same number.
  */
-export interface Holder {
+interface Holder {
   machine: string;
   pid: number;
   token: string;

@@ -2,6 +2,9 @@ import { DataError, UsageError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { isMonth } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
+import type { TableName } from './tables.js';
+
+export type { TableName };
 
 /** Every key of the staging area is built here, and taken apart here. */
 
@@ -10,8 +13,6 @@ export interface Slice {
   month: Month;
   organization: string;
 }
-
-export type TableName = 'customers' | 'consumption' | 'charges';
 
 /** The three forms in which a table is exported; the loader reads `parquet`. */
 export const exportFormats = ['parquet', 'parquet-basic', 'csv'] as const;
@@ -44,18 +45,20 @@ export function extractionName(start: Date): string {
     .replaceAll(/[-:]/g, '');
 }
 
-/** Folder of every extraction there is. */
-export const RAW = 'raw/';
-
 /** Folder of all extractions of a month and organization; with no organization, of the whole month; with neither, of all. */
 export function rawPrefix(month?: Month, organization?: string): string {
-  if (month === undefined) return RAW;
-  return `${RAW}month=${month}/${organization === undefined ? '' : `${organization}/`}`;
+  if (month === undefined) return 'raw/';
+  return `raw/month=${month}/${organization === undefined ? '' : `${organization}/`}`;
 }
 
 /** Folder of one extraction. */
 export function extractionPrefix(slice: Slice, extraction: string): string {
   return `${rawPrefix(slice.month, slice.organization)}${extraction}/`;
+}
+
+/** A file of one extraction. */
+export function extractionKey(slice: Slice, extraction: string, file: string): string {
+  return extractionPrefix(slice, extraction) + file;
 }
 
 /** What an answer belongs to, by the stem of its files: the accounts, or a question to Cost Explorer. */
@@ -118,20 +121,16 @@ export const SCOPE = 'scope.json';
 export const MANIFEST = 'manifest.json';
 
 export function extractionManifestKey(slice: Slice, extraction: string): string {
-  return extractionPrefix(slice, extraction) + MANIFEST;
+  return extractionKey(slice, extraction, MANIFEST);
 }
 
-export function scopeKey(slice: Slice, extraction: string): string {
-  return extractionPrefix(slice, extraction) + SCOPE;
-}
-
-const extractionKey = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
+const keyOfExtraction = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
 
 /** Takes a key below `raw/` apart; `undefined` for a key that no extraction writes. */
 export function parseExtractionKey(
   key: string,
 ): (Slice & { extraction: string; file: string }) | undefined {
-  const [, month, organization, extraction, file] = extractionKey.exec(key) ?? [];
+  const [, month, organization, extraction, file] = keyOfExtraction.exec(key) ?? [];
   const slice = sliceOf(month, organization);
   return slice === undefined || extraction === undefined || file === undefined
     ? undefined
@@ -193,8 +192,8 @@ export function probeKey(id: string): string {
   return `check/${id}.json`;
 }
 
-/** Folder in which the local driver writes aside; no key lies in it. */
-export const ASIDE = '.tmp';
+/** The local driver's own folder, for files that are not whole yet; no key lies in it. */
+export const UNFINISHED_FILES = '.tmp';
 
 /**
  * Whether a text can be a key: no empty segment, `.`, `..`, backslash, control character or half of a
@@ -204,7 +203,7 @@ export function isKey(text: string): boolean {
   const segments = text.split('/');
   return (
     !/[\\\p{Cc}\p{Cs}]/u.test(text) &&
-    segments[0] !== ASIDE &&
+    segments[0] !== UNFINISHED_FILES &&
     segments.every((part) => part !== '' && part !== '.' && part !== '..')
   );
 }

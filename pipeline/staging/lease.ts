@@ -18,7 +18,7 @@ import { readAll } from './staging.js';
  */
 
 /** Seconds that a lease outlives its last renewal. */
-export const LEASE_SECONDS = 60;
+const LEASE_SECONDS = 60;
 
 /** Times that leases may come and go in between before something must be wrong with the staging area. */
 const MOST_COLLISIONS = 100;
@@ -149,7 +149,7 @@ export function serializeRecord(lease: LeaseRecord): Uint8Array {
 }
 
 /** Every lease file of a slice. */
-export async function findLeases(staging: Staging, slice: Slice): Promise<FoundLease[]> {
+async function findLeases(staging: Staging, slice: Slice): Promise<FoundLease[]> {
   const found: FoundLease[] = [];
   for await (const { key } of staging.list(leasePrefix(slice))) {
     const number = parseLeaseKey(key)?.number;
@@ -170,16 +170,16 @@ function parseRecord(text: string): LeaseRecord | undefined {
 }
 
 /** The holder, for people. */
-export function describeLease({ key, lease }: FoundLease): string {
+function describeLease({ key, lease }: FoundLease): string {
   return lease === undefined
     ? `an unreadable lease, ${key}`
     : `process ${lease.pid} on ${lease.machine}, since ${lease.since}`;
 }
 
 /** `doubtful`: the file's times cannot be right, or have run out; watching it will tell. */
-export type Verdict = 'held' | 'doubtful' | 'dead';
+type Verdict = 'held' | 'doubtful' | 'dead';
 
-export interface Clocks {
+interface Clocks {
   /** This machine's time, in milliseconds since 1970, which may be wrong. */
   now: () => number;
   /** Milliseconds on a clock that only goes on. */
@@ -220,7 +220,7 @@ export interface Lease {
 }
 
 /** The lease file that this process has created. */
-export interface TakenLease {
+interface TakenLease {
   key: string;
   number: number;
   since: Date;
@@ -231,7 +231,7 @@ export interface TakenLease {
 }
 
 /** Renews a lease four times in its length, until it is released or lost. */
-export function holdLease(
+function holdLease(
   staging: Staging,
   slice: Slice,
   { key, number, since, taken, seconds }: TakenLease,

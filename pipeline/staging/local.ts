@@ -2,10 +2,11 @@ import type { Dirent, Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { link, lstat, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
+import type { ErrorClass } from '../shared/errors.js';
+import { ConfigurationError, PipelineError, TransientError, fill } from '../shared/errors.js';
 import { TRIES, codeOf, isRegular, makeFolder, openRegular, syncFolder } from '../shared/files.js';
 import { isGone, self } from './holder.js';
-import { ASIDE, checkKey, checkPrefix, isKey } from './layout.js';
+import { UNFINISHED_FILES, checkKey, checkPrefix, isKey } from './layout.js';
 import type { StagedFile, Staging } from './staging.js';
 
 /** Bytes of a file that are read at once. */
@@ -42,15 +43,15 @@ export function localStaging(folder: string): Staging {
 
     async write(key, content, { ifAbsent = false } = {}) {
       const path = pathOf(key);
-      const aside = asidePath(root);
+      const unfinished = unfinishedPath(root);
       await attempt('write', path, () => checkWay(root, path));
-      await attempt('write', aside, sweepOnce);
-      await attempt('write', aside, () => makeFolder(dirname(aside)));
+      await attempt('write', unfinished, sweepOnce);
+      await attempt('write', unfinished, () => makeFolder(dirname(unfinished)));
       try {
-        await writeDurably(aside, content);
-        return await place(aside, path, ifAbsent);
+        await writeDurably(unfinished, content);
+        return await place(unfinished, path, ifAbsent);
       } finally {
-        await attempt('remove', aside, () => rm(aside, { force: true }));
+        await attempt('remove', unfinished, () => rm(unfinished, { force: true }));
       }
     },
 
@@ -194,13 +195,13 @@ async function writeDurably(
  * Gives a file that was written aside its own name, and forces the name to the disk.
  * @returns false only with `ifAbsent`, when the name is taken.
  */
-async function place(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
+async function place(unfinished: string, path: string, ifAbsent: boolean): Promise<boolean> {
   const folder = dirname(path);
   return attempt('write', path, async () => {
     for (let tries = 1; ; tries += 1) {
       try {
         await makeFolder(folder);
-        const placed = await tryPlace(aside, path, ifAbsent);
+        const placed = await tryPlace(unfinished, path, ifAbsent);
         if (placed) await syncFolder(folder).catch(ignoreVanished);
         return placed;
       } catch (cause) {
@@ -211,13 +212,13 @@ async function place(aside: string, path: string, ifAbsent: boolean): Promise<bo
   });
 }
 
-async function tryPlace(aside: string, path: string, ifAbsent: boolean): Promise<boolean> {
+async function tryPlace(unfinished: string, path: string, ifAbsent: boolean): Promise<boolean> {
   if (!ifAbsent) {
-    await rename(aside, path);
+    await rename(unfinished, path);
     return true;
   }
   try {
-    await link(aside, path);
+    await link(unfinished, path);
     return true;
   } catch (cause) {
     if (codeOf(cause) === 'EEXIST') return false;
@@ -252,20 +253,20 @@ const ABANDONED = 24 * 60 * 60 * 1000;
 let sequence = 0;
 
 /** A path of its own to write a file aside at. */
-function asidePath(root: string): string {
+function unfinishedPath(root: string): string {
   sequence += 1;
-  return join(root, ASIDE, [self.machine, self.pid, self.token, sequence].join('.'));
+  return join(root, UNFINISHED_FILES, [self.machine, self.pid, self.token, sequence].join('.'));
 }
 
 const pattern = /^[A-Za-z0-9-]+\.\d+\.[0-9a-f]+\.\d+$/;
 
 /**
  * Removes what was written aside by processes of this machine that are gone, or a day ago by anybody: files of
- * {@link asidePath}'s names alone.
+ * {@link unfinishedPath}'s names alone.
  * @throws {ConfigurationError} when the folder is a link, which may lead anywhere.
  */
 async function sweep(root: string): Promise<void> {
-  const folder = join(root, ASIDE);
+  const folder = join(root, UNFINISHED_FILES);
   await checkWay(root, join(folder, 'x'));
   const names = await readdir(folder).catch((cause: unknown) => {
     if (isNotFound(cause)) return [];
@@ -315,52 +316,55 @@ async function attempt<T>(verb: string, path: string, operation: () => Promise<T
 function fileError(cause: unknown, where: string, verb: string): unknown {
   const code = codeOf(cause);
   if (cause instanceof PipelineError || code === undefined) return cause;
-  const configuration = (message: string, next: string): ConfigurationError =>
-    new ConfigurationError(`${message} (${code})`, { where, next, cause });
-  switch (code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return new TransientError(`the disk is full (${code})`, {
-        where,
-        next: 'make room and run the same command again',
-        cause,
-      });
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return configuration(
-        `no right to ${verb} the file`,
-        'give this user the right, or choose another folder with --staging',
-      );
-    case 'ENOTDIR':
-    case 'EISDIR':
-    case 'EEXIST':
-    case 'ENOTEMPTY':
-      return configuration(
-        `cannot ${verb}: a file stands where a folder belongs, or the reverse`,
-        'choose another folder with --staging',
-      );
-    case 'ENOENT':
-      return configuration(
-        `cannot ${verb}: no folder can be made there, or something removes it again and again`,
-        'choose another folder with --staging',
-      );
-    case 'EXDEV':
-      return configuration(
-        'a folder of the staging area lies on another disk than the staging area itself',
-        'keep the whole staging area on one disk',
-      );
-    case 'ELOOP':
-    case 'ENAMETOOLONG':
-      return configuration(
-        `cannot ${verb}: the path is too long or leads in a circle`,
-        'choose another folder with --staging',
-      );
-    default:
-      return new TransientError(`could not ${verb} the file (${code})`, {
-        where,
-        next: 'run the same command again',
-        cause,
-      });
-  }
+  const meaning = meanings.find(([codes]) => codes.test(code));
+  if (meaning === undefined) return cause;
+  const [, kind, message, next] = meaning;
+  return new kind(`${fill(message, { verb })} (${code})`, { where, next, cause });
 }
+
+const OTHER_FOLDER = 'choose another folder with --staging';
+/** What the system's codes mean, and what to do; the first row that fits counts. */
+const meanings: readonly (readonly [
+  codes: RegExp,
+  kind: ErrorClass,
+  message: string,
+  next: string,
+])[] = [
+  [
+    /^(ENOSPC|EDQUOT)$/,
+    TransientError,
+    'the disk is full',
+    'make room and run the same command again',
+  ],
+  [
+    /^(EACCES|EPERM|EROFS)$/,
+    ConfigurationError,
+    'no right to {verb} the file',
+    `give this user the right, or ${OTHER_FOLDER}`,
+  ],
+  [
+    /^(ENOTDIR|EISDIR|EEXIST|ENOTEMPTY)$/,
+    ConfigurationError,
+    'cannot {verb}: a file stands where a folder belongs, or the reverse',
+    OTHER_FOLDER,
+  ],
+  [
+    /^ENOENT$/,
+    ConfigurationError,
+    'cannot {verb}: no folder can be made there, or something removes it again and again',
+    OTHER_FOLDER,
+  ],
+  [
+    /^EXDEV$/,
+    ConfigurationError,
+    'a folder of the staging area lies on another disk than the staging area itself',
+    'keep the whole staging area on one disk',
+  ],
+  [
+    /^(ELOOP|ENAMETOOLONG)$/,
+    ConfigurationError,
+    'cannot {verb}: the path is too long or leads in a circle',
+    OTHER_FOLDER,
+  ],
+  [/^/, TransientError, 'could not {verb} the file', 'run the same command again'],
+];

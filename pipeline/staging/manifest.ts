@@ -4,18 +4,17 @@ import { advice, fetchAgain, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
+import type { Outcome } from '../shared/outcome.js';
+import { isProvisional } from '../shared/provisional.js';
 import type { Scope } from '../shared/scope.js';
 import { details, furtherMetrics } from '../shared/scope.js';
 import type { SumsText } from '../shared/sums.js';
 import type { Operation, QueryName, Slice, TableName } from './layout.js';
 import {
-  MANIFEST,
   extractionManifestKey,
   isQueryName,
   pageFile,
-  parseExtractionKey,
   parsePageFile,
-  rawPrefix,
   transformManifestKey,
 } from './layout.js';
 import type { Staging } from './staging.js';
@@ -263,6 +262,23 @@ export function tableSums(manifest: TransformManifest, table: TableName): SumsTe
   return { rows, totals, columns };
 }
 
+/** What a stage did with the tables of a slice. @param provisionalDays see `isProvisional`. */
+export function outcomeOf(
+  state: Outcome['state'],
+  manifest: TransformManifest,
+  provisionalDays: number,
+): Outcome {
+  const { extraction, customers, consumption } = manifest;
+  return {
+    state,
+    extraction,
+    provisional: isProvisional({ ...manifest, provisionalDays }),
+    customers: customers.rows,
+    rows: consumption.rows,
+    totals: consumption.totals,
+  };
+}
+
 /** A manifest as it is staged: indented JSON, so that people can read it too. */
 export function serializeManifest(manifest: ExtractionManifest | TransformManifest): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
@@ -326,14 +342,4 @@ export async function readTransformManifest(
     transformManifest,
     advice('make it anew with', transformAgain(slice)),
   );
-}
-
-/** Names of the slice's finished extractions, oldest first; the last one is the current extraction. */
-export async function finishedExtractions(staging: Staging, slice: Slice): Promise<string[]> {
-  const finished: string[] = [];
-  for await (const { key } of staging.list(rawPrefix(slice.month, slice.organization))) {
-    const parts = parseExtractionKey(key);
-    if (parts?.file === MANIFEST) finished.push(parts.extraction);
-  }
-  return finished.sort();
 }

@@ -5,7 +5,7 @@ import type { S3Settings } from './s3-bucket.js';
 import type { Staging } from './staging.js';
 
 /** Where a staging area lies, as the user wrote it. */
-export type StagingLocation =
+type StagingLocation =
   { kind: 'folder'; folder: string } | { kind: 's3'; bucket: string; prefix: string };
 
 const bucketName = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;

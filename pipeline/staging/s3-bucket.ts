@@ -18,7 +18,7 @@ export interface S3Settings {
   signal?: AbortSignal | undefined;
 }
 
-export type Verb = 'list' | 'read' | 'write' | 'remove';
+type Verb = 'list' | 'read' | 'write' | 'remove';
 
 /** One prefix of one bucket, and the way to ask S3 about it. */
 export interface Bucket {

@@ -1,4 +1,6 @@
-import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
+import { z } from 'zod';
+import type { ErrorClass } from '../shared/errors.js';
+import { ConfigurationError, PipelineError, TransientError, fill } from '../shared/errors.js';
 import { PROXY_LOGIN, proxyLogin } from '../shared/network.js';
 import { said } from '../shared/printable.js';
 import { EndlessAnswerError } from '../shared/waits.js';
@@ -15,206 +17,179 @@ export interface Failure {
   region: string | undefined;
 }
 
+const text = z.string().optional().catch(undefined);
+const number = z.number().optional().catch(undefined);
+/** What the SDK adds to an error, as far as it does. */
+const added = z.object({
+  code: text,
+  Region: text,
+  $metadata: z.object({ httpStatusCode: number, attempts: number }).catch({}),
+  $response: z
+    .object({ headers: z.object({ 'x-amz-bucket-region': text }) })
+    .catch({ headers: {} }),
+});
+
 /** Reads what the SDK threw; `undefined` for anything that is no failed request. */
 export function failureOf(cause: unknown): Failure | undefined {
   if (!(cause instanceof Error)) return undefined;
-  const metadata = objectAt(cause, '$metadata');
-  const headers = objectAt(objectAt(cause, '$response'), 'headers');
+  const { code, Region, $metadata, $response } = added.parse(cause);
   return {
     name: said(cause.name),
-    status: numberAt(metadata, 'httpStatusCode'),
-    code: stringAt(cause, 'code'),
+    status: $metadata.httpStatusCode,
+    code,
     message: said(cause.message),
-    attempts: numberAt(metadata, 'attempts') ?? 1,
-    region: stringAt(headers, 'x-amz-bucket-region') ?? stringAt(cause, 'Region'),
+    attempts: $metadata.attempts ?? 1,
+    region: $response.headers['x-amz-bucket-region'] ?? Region,
   };
 }
-
-interface Remedy {
-  kind: typeof ConfigurationError | typeof TransientError;
-  message: string;
-  next: string;
-}
-
-const again = 'run the same command again';
 
 /** Turns a failed S3 request into an error with a next step; whatever is no failed request passes unchanged. */
 export function s3Error(cause: unknown, where: string, verb: string): unknown {
   const failure = failureOf(cause);
   if (failure === undefined || cause instanceof PipelineError) return cause;
-  if (failure.status === PROXY_LOGIN) return proxyLogin(where);
-  if (cause instanceof EndlessAnswerError) {
-    return new TransientError(`S3 answered without an end: ${cause.reason}`, {
-      where,
-      next: `check the network and AWS_ENDPOINT_URL_S3, then ${again}; --timeout SECONDS allows more`,
-      cause,
-    });
-  }
-  const remedy = byName(failure, verb) ?? byCode(failure) ?? byStatus(failure, verb);
-  if (remedy === undefined) return cause;
-  return new remedy.kind(remedy.message, { where, next: remedy.next, cause });
-}
-
-function byName({ name, message, region }: Failure, verb: string): Remedy | undefined {
-  const kind = ConfigurationError;
-  if (/^KMS\.|^KMS[A-Z]/.test(name)) {
-    return {
-      kind,
-      message: `the KMS key cannot be used (${name})`,
-      next: 'check --s3-kms-key, the state of the key and its policy',
-    };
-  }
-  switch (name) {
-    case 'NoSuchBucket':
-      return {
-        kind,
-        message: 'the bucket does not exist',
-        next: 'create it, or correct --staging',
-      };
-    case 'AccessDenied':
-    case 'AllAccessDisabled':
-    case 'Forbidden':
-      return denied(name, message, verb);
-    case 'PermanentRedirect':
-    case 'AuthorizationHeaderMalformed':
-    case 'IllegalLocationConstraintException':
-      return {
-        kind,
-        message: `the bucket lies in another region${region === undefined ? '' : `, ${region}`}`,
-        next: "set AWS_REGION to the bucket's region",
-      };
-    case 'ExpiredToken':
-    case 'ExpiredTokenException':
-    case 'TokenRefreshRequired':
-      return {
-        kind,
-        message: 'the AWS credentials have expired',
-        next: `renew them and ${again}`,
-      };
-    case 'InvalidAccessKeyId':
-    case 'InvalidToken':
-    case 'SignatureDoesNotMatch':
-      return {
-        kind,
-        message: `S3 does not accept the AWS credentials (${name})`,
-        next: 'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the AWS profile',
-      };
-    case 'CredentialsProviderError':
-    case 'TokenProviderError':
-      return {
-        kind,
-        message: 'no AWS credentials were found for the bucket',
-        next: 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role',
-      };
-    case 'RequestTimeTooSkewed':
-      return { kind, message: "this machine's clock is wrong", next: 'set the clock' };
-    case 'NoSuchUpload':
-      return {
-        kind: TransientError,
-        message: 'the upload was ended by someone else',
-        next: `${again}; a lifecycle rule that ends uploads must leave them a day at least`,
-      };
-    default:
-      return undefined;
-  }
-}
-
-function denied(name: string, message: string, verb: string): Remedy {
-  const detail = name === message || message === '' ? '' : `: ${message}`;
-  return {
-    kind: ConfigurationError,
-    message: `no right to ${verb} the file${detail}`,
-    next: "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket (without the last, S3 denies a missing file too), and the bucket's KMS key",
+  const { name, status, code, message, region } = failure;
+  if (status === PROXY_LOGIN) return proxyLogin(where);
+  const keys = [name, status === undefined ? (code ?? '') : String(status)];
+  const meaning = meanings.find(
+    ([pattern, , , , says]) =>
+      keys.some((key) => pattern.test(key)) && says?.test(message) !== false,
+  );
+  if (meaning === undefined) return cause;
+  const [, kind, words, next] = meaning;
+  const facts = {
+    ...{ verb, name, message, code: code ?? '', status: String(status) },
+    detail: message === '' || message === name ? '' : `: ${message}`,
+    region: region === undefined ? '' : `, ${region}`,
+    reason: cause instanceof EndlessAnswerError ? cause.reason : '',
   };
+  return new kind(fill(words, facts).trim(), { where, next, cause });
 }
 
-function byCode({ name, code, status, message }: Failure): Remedy | undefined {
-  if (status !== undefined) return undefined;
-  if (message.startsWith('Region not accepted')) {
-    return {
-      kind: ConfigurationError,
-      message: 'no region of AWS has the name that is set',
-      next: 'check AWS_REGION, and region in the shared AWS files',
-    };
-  }
-  if (code !== undefined && /CERT|VERIFY|_SSL_|_TLS_|^EPROTO$/.test(code)) {
-    return {
-      kind: ConfigurationError,
-      message: `the server's certificate is not trusted (${code})`,
-      next: 'name the authority that signed it with AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS',
-    };
-  }
-  if (code === 'ERR_INVALID_CHAR') {
-    return {
-      kind: ConfigurationError,
-      message: 'the AWS credentials hold a character that no header can carry',
-      next: 'check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the shared AWS files for line breaks',
-    };
-  }
-  if (code === 'ERR_INVALID_URL') {
-    return {
-      kind: ConfigurationError,
-      message: 'the address of S3 cannot be read',
-      next: 'check AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, and endpoint_url in the shared AWS files',
-    };
-  }
-  if (
-    name === 'TimeoutError' ||
-    (code !== undefined && /^E(?!RR_)|^HPE_|^ERR_(SOCKET|STREAM|HTTP)/.test(code))
-  ) {
-    return {
-      kind: TransientError,
-      message:
-        code === undefined || code === 'ETIMEDOUT'
-          ? 'S3 did not answer in time'
-          : `S3 cannot be reached (${code})`,
-      next: `check the network and AWS_ENDPOINT_URL_S3, then ${again}`,
-    };
-  }
-  return undefined;
-}
+const AGAIN = 'run the same command again';
+const RIGHTS =
+  "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket (without the last, S3 denies a missing file too), and the bucket's KMS key";
 
-function byStatus({ name, status, message }: Failure, verb: string): Remedy | undefined {
-  if (status === undefined) return undefined;
-  if (status === 403) return denied(name, '', verb);
-  if (status === 429 || (status >= 500 && status !== 501)) {
-    return {
-      kind: TransientError,
-      message: `S3 goes on answering ${name} (${status})`,
-      next: `wait a little and ${again}`,
-    };
-  }
-  if (status === 409) {
-    return {
-      kind: TransientError,
-      message: `somebody else is writing the same file (${name})`,
-      next: again,
-    };
-  }
-  if (status < 300) {
-    return {
-      kind: ConfigurationError,
-      message: `the answer is not one of S3's (${status}, ${name})`,
-      next: 'check AWS_ENDPOINT_URL_S3 and the proxies on the way',
-    };
-  }
-  return {
-    kind: ConfigurationError,
-    message: `S3 refuses to ${verb} the file: ${name} (${status}) ${message}`.trim(),
-    next: "check --staging, the bucket's settings and the server behind AWS_ENDPOINT_URL_S3",
-  };
-}
-
-function objectAt(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function stringAt(value: unknown, name: string): string | undefined {
-  const found = objectAt(value, name);
-  return typeof found === 'string' ? found : undefined;
-}
-
-function numberAt(value: unknown, name: string): number | undefined {
-  const found = objectAt(value, name);
-  return typeof found === 'number' ? found : undefined;
-}
+/**
+ * What the names of S3's errors, Node's codes where no answer came, and HTTP statuses mean; the first row that
+ * fits counts. The last part, where there is one, is what the message has to say too.
+ */
+const meanings: readonly (readonly [
+  pattern: RegExp,
+  kind: ErrorClass,
+  message: string,
+  next: string,
+  says?: RegExp,
+])[] = [
+  [
+    /^KMS[.A-Z]/,
+    ConfigurationError,
+    'the KMS key cannot be used ({name})',
+    'check --s3-kms-key, the state of the key and its policy',
+  ],
+  [
+    /^NoSuchBucket$/,
+    ConfigurationError,
+    'the bucket does not exist',
+    'create it, or correct --staging',
+  ],
+  [
+    /^(AccessDenied|AllAccessDisabled|Forbidden)$/,
+    ConfigurationError,
+    'no right to {verb} the file{detail}',
+    RIGHTS,
+  ],
+  [
+    /^(PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraintException)$/,
+    ConfigurationError,
+    'the bucket lies in another region{region}',
+    "set AWS_REGION to the bucket's region",
+  ],
+  [
+    /^(ExpiredToken(Exception)?|TokenRefreshRequired)$/,
+    ConfigurationError,
+    'the AWS credentials have expired',
+    `renew them and ${AGAIN}`,
+  ],
+  [
+    /^(InvalidAccessKeyId|InvalidToken|SignatureDoesNotMatch)$/,
+    ConfigurationError,
+    'S3 does not accept the AWS credentials ({name})',
+    'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the AWS profile',
+  ],
+  [
+    /^(Credentials|Token)ProviderError$/,
+    ConfigurationError,
+    'no AWS credentials were found for the bucket',
+    'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role',
+  ],
+  [/^RequestTimeTooSkewed$/, ConfigurationError, "this machine's clock is wrong", 'set the clock'],
+  [
+    /^NoSuchUpload$/,
+    TransientError,
+    'the upload was ended by someone else',
+    `${AGAIN}; a lifecycle rule that ends uploads must leave them a day at least`,
+  ],
+  [
+    /^EndlessAnswerError$/,
+    TransientError,
+    'S3 answered without an end: {reason}',
+    `check the network and AWS_ENDPOINT_URL_S3, then ${AGAIN}; --timeout SECONDS allows more`,
+  ],
+  [
+    /^Error$/,
+    ConfigurationError,
+    'no region of AWS has the name that is set',
+    'check AWS_REGION, and region in the shared AWS files',
+    /^Region not accepted/,
+  ],
+  [
+    /CERT|VERIFY|_SSL_|_TLS_|^EPROTO$/,
+    ConfigurationError,
+    "the server's certificate is not trusted ({code})",
+    'name the authority that signed it with AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS',
+  ],
+  [
+    /^ERR_INVALID_CHAR$/,
+    ConfigurationError,
+    'the AWS credentials hold a character that no header can carry',
+    'check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the shared AWS files for line breaks',
+  ],
+  [
+    /^ERR_INVALID_URL$/,
+    ConfigurationError,
+    'the address of S3 cannot be read',
+    'check AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, and endpoint_url in the shared AWS files',
+  ],
+  [
+    /^(E(?!RR_|TIMEDOUT$)[A-Z0-9_]+|HPE_\w+|ERR_(SOCKET|STREAM|HTTP)\w*)$/,
+    TransientError,
+    'S3 cannot be reached ({code})',
+    `check the network and AWS_ENDPOINT_URL_S3, then ${AGAIN}`,
+  ],
+  [
+    /^(TimeoutError|ETIMEDOUT)$/,
+    TransientError,
+    'S3 did not answer in time',
+    `check the network and AWS_ENDPOINT_URL_S3, then ${AGAIN}`,
+  ],
+  [/^403$/, ConfigurationError, 'no right to {verb} the file', RIGHTS],
+  [
+    /^(429|(?!501)[5-9]\d\d)$/,
+    TransientError,
+    'S3 goes on answering {name} ({status})',
+    `wait a little and ${AGAIN}`,
+  ],
+  [/^409$/, TransientError, 'somebody else is writing the same file ({name})', AGAIN],
+  [
+    /^[12]\d\d$/,
+    ConfigurationError,
+    "the answer is not one of S3's ({status}, {name})",
+    'check AWS_ENDPOINT_URL_S3 and the proxies on the way',
+  ],
+  [
+    /^\d+$/,
+    ConfigurationError,
+    'S3 refuses to {verb} the file: {name} ({status}) {message}',
+    "check --staging, the bucket's settings and the server behind AWS_ENDPOINT_URL_S3",
+  ],
+];

@@ -1,6 +1,5 @@
 import { PRECISION, SCALE } from '../shared/money.js';
 import { furtherMetrics } from '../shared/scope.js';
-import type { TableName } from './layout.js';
 
 /**
  * The tables, each column declared once. The Parquet schema, the CSV header, the database's DDL
@@ -8,7 +7,7 @@ import type { TableName } from './layout.js';
  */
 
 /** How a column's values are held: see {@link Value}. */
-export type ColumnType = 'string' | 'decimal' | 'date' | 'timestamp' | 'boolean';
+type ColumnType = 'string' | 'decimal' | 'date' | 'timestamp' | 'boolean';
 
 export interface Column {
   readonly name: string;
@@ -202,15 +201,10 @@ export const charges: readonly Column[] = [
   ...metrics,
 ];
 
-/** Every table by name. */
-export const tables: Readonly<Record<TableName, readonly Column[]>> = {
-  customers,
-  consumption,
-  charges,
-};
-
-/** `charges` is made only of months that were asked for by charge type. */
-export const tableNames: readonly TableName[] = ['customers', 'consumption', 'charges'];
+/** Every table by name; `charges` is made only of months that were asked for by charge type. */
+export const tables = { customers, consumption, charges };
+export type TableName = keyof typeof tables;
+export const tableNames = Object.keys(tables) as readonly TableName[];
 
 /** Position of a column in a table's rows. */
 export function columnIndex(table: TableName, name: string): number {
@@ -224,13 +218,6 @@ export function columnOf(table: TableName, name: string): Column {
   const column = tables[table][columnIndex(table, name)];
   if (column === undefined) throw new Error(`${table} has no column ${name}`);
   return column;
-}
-
-/** The table's columns of money beside Amount, whose sums are kept by name. */
-export function furtherMoney(table: TableName): readonly string[] {
-  return tables[table]
-    .filter(({ name, money }) => money === true && name !== 'Amount')
-    .map(({ name }) => name);
 }
 
 /** The columns of every table in one text, by which a manifest tells whether its files have them. */

@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { localStaging } from '../../pipeline/staging/local.js';
-import { finishedExtractions, readExtractionManifest } from '../../pipeline/staging/manifest.js';
+import { survey } from '../../pipeline/staging/extractions.js';
+import { readExtractionManifest } from '../../pipeline/staging/manifest.js';
 import { mustBeEqual } from './compare.js';
 import { generateMonth } from './generate.js';
 import type { Measured, Rounds } from './measure.js';
@@ -97,8 +98,8 @@ async function extractedIn(folder: string): Promise<unknown> {
   return Promise.all(
     organizationNames.map(async (organization) => {
       const slice = { month, organization };
-      const [newest = ''] = (await finishedExtractions(staging, slice)).slice(-1);
-      const found = await readExtractionManifest(staging, slice, newest);
+      const { current = '' } = await survey(staging, slice);
+      const found = await readExtractionManifest(staging, slice, current);
       return [organization, found?.manifest.groups, found?.manifest.totals];
     }),
   );

@@ -13,7 +13,7 @@ import { resolveConfig } from '../../pipeline/config/config.js';
 import { select } from '../../pipeline/config/selection.js';
 import { run } from '../../pipeline/run/runner.js';
 import { reportToJson } from '../../pipeline/run/summary.js';
-import type { TaskReport } from '../../pipeline/run/task.js';
+import type { RunRequest, TaskReport } from '../../pipeline/run/task.js';
 import { formatAmount } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
@@ -58,7 +58,7 @@ async function world(
     data,
     async runAt(instant, { force = false, organization } = {}) {
       const before = aws();
-      const report = await run({
+      const request: RunRequest = {
         config: resolveConfig(
           {
             staging: join(folder, 'staging'),
@@ -78,19 +78,15 @@ async function world(
         force,
         signal: new AbortController().signal,
         log: memoryLog().log,
-        progress: {
-          begin: () => ({ update: silence, end: silence }),
-          line: silence,
-          print: silence,
-          stop: silence,
-        },
+        progress: { show: silence, end: silence, stop: silence },
         now: () => new Date(instant),
-      });
+      };
+      const report = await run(request);
       const failure = report.tasks.find(({ error }) => error !== undefined);
       if (failure !== undefined) throw failure.error as Error;
       return {
         tasks: report.tasks,
-        json: reportToJson(report, () => '') as Day['json'],
+        json: reportToJson(report, request) as Day['json'],
         asked: aws() - before,
       };
     },

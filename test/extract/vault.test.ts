@@ -225,9 +225,9 @@ test.serial('TLS: a private CA is trusted when named, and only then', async (t) 
   const { log, settings, path } = await vault(t, { tls: certificate });
   const folder = await mkdtemp(join(tmpdir(), 'pipeline-test-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
-  const caCertFile = join(folder, 'ca.pem');
-  await writeFile(caCertFile, certificate.cert);
-  const session = await openVault({ ...settings, caCertFile }, log);
+  const caCert = join(folder, 'ca.pem');
+  await writeFile(caCert, certificate.cert);
+  const session = await openVault({ ...settings, caCert }, log);
   t.deepEqual(await session.read(path), data.secret);
   await session.close();
   const untrusted = await fails(
@@ -238,7 +238,7 @@ test.serial('TLS: a private CA is trusted when named, and only then', async (t) 
   t.true(untrusted instanceof ConfigurationError);
   await fails(
     t,
-    openVault({ ...settings, caCertFile: join(folder, 'no.pem') }, log),
+    openVault({ ...settings, caCert: join(folder, 'no.pem') }, log),
     /cannot be read .*no\.pem/,
   );
 });

@@ -11,6 +11,7 @@ test('a line break in a name does not make one item of two', (t) => {
     {
       servicesOf: (type) => services.get(type) ?? new Set(),
       regions: { of: () => 'N/A', several: new Map() },
+      addAccount: () => undefined,
     },
   );
   const itemOf = (usageType: string) =>

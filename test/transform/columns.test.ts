@@ -8,7 +8,7 @@ import { addColumn, coded, constant, valueAt } from '../../pipeline/staging/batc
 import { noSums } from '../../pipeline/shared/sums.js';
 import type { ColumnValues, RowBatch } from '../../pipeline/staging/batch.js';
 import { openCsv } from '../../transform/csv.js';
-import { createDecimals } from '../../transform/decimals.js';
+import { createDecimals } from '../../pipeline/staging/decimals.js';
 import { openParquet } from '../../transform/parquet.js';
 import type { OpenExport } from '../../transform/table-export.js';
 import { literal, query } from '../support/duckdb.js';

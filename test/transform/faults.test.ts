@@ -154,7 +154,8 @@ const faults: Record<string, Fault> = {
       charges: [charges, chargesAnswer([group('Tax', '000000000012', '0.5')])],
     },
     file: 'record-type-00002.json',
-    message: /^row 1 repeats charge type "Tax" of account 000000000012$/,
+    message:
+      /^row 1 repeats charge type "Tax" of account 000000000012, which row 2 of .*\/record-type-00001\.json has already$/,
   },
   'a charge of an account without its id': {
     answers: { costs: [good], charges: [chargesAnswer([{ Keys: ['Tax'] }])] },

@@ -129,7 +129,7 @@ test('Vault is needed only by a run that asks it for something', (t) => {
   t.is(resolveConfig({}, vault, {}, all).vault?.awsSecretPath, 'secret/data/aws');
   const suivi = { ...vault, VAULT_SUIVI_SECRET_PATH: 'secret/data/suivi' };
   const config = resolveConfig({}, suivi, {}, { organizations: false, database: true });
-  t.deepEqual(config.database, { kind: 'suivi', path: 'secret/data/suivi' });
+  t.deepEqual(config.database, { kind: 'secret', path: 'secret/data/suivi' });
   t.truthy(config.vault);
   t.is(
     resolveConfig({ database: 'sqlite:x' }, suivi, {}, { organizations: false, database: true })

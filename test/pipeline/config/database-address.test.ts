@@ -1,7 +1,10 @@
 import { inspect } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
-import { parseDatabaseUrl, parseSuiviSecret } from '../../../pipeline/config/database-address.js';
+import {
+  parseDatabaseUrl,
+  parseDatabaseSecret,
+} from '../../../pipeline/config/database-address.js';
 import { ConfigurationError, UsageError, describeError } from '../../../pipeline/shared/errors.js';
 
 const server = {
@@ -103,7 +106,7 @@ test('the suivi secret says how to connect', (t) => {
     [{ ssl_ca: 'ca.pem', ssl_mode: 'VERIFY_CA' }, { ssl: { ca: 'ca.pem', mode: 'verify-ca' } }],
     [{ get_server_public_key: true }, { getServerPublicKey: true }],
   ] as const) {
-    const parsed = parseSuiviSecret({ ...secret, ...further }, 'secret/data/suivi');
+    const parsed = parseDatabaseSecret({ ...secret, ...further }, 'secret/data/suivi');
     t.deepEqual(parsed, { ...plain, ...settings } as never, JSON.stringify(further));
   }
 });
@@ -124,9 +127,11 @@ test('a key of the suivi secret that is unknown or wrong is named, its value nev
     [{ ssl: false, ssl_ca: 'hunter2' }, 'ssl is false beside settings of TLS'],
     [{ get_server_public_key: 'yes' }, 'get_server_public_key is neither true nor false'],
     [{ host: '' }, 'host is empty'],
-    [{ port: 'hunter2' }, 'port is no port'],
+    ...['hunter2', '0x10', '1e3', ' 3306', '0', '65536', 3306.5, true].map(
+      (port) => [{ port }, 'port is no port'] as const,
+    ),
   ] as const) {
-    const error = t.throws(() => parseSuiviSecret({ ...secret, ...further }, 'secret/suivi'), {
+    const error = t.throws(() => parseDatabaseSecret({ ...secret, ...further }, 'secret/suivi'), {
       instanceOf: ConfigurationError,
     });
     t.true(error.message.endsWith(`: ${named}`), error.message);

@@ -9,8 +9,8 @@ import {
   pageFile,
   transformManifestKey,
 } from '../../../pipeline/staging/layout.js';
+import { survey } from '../../../pipeline/staging/extractions.js';
 import { takeLease } from '../../../pipeline/staging/lease.js';
-import { finishedExtractions } from '../../../pipeline/staging/manifest.js';
 import { parseStagingLocation } from '../../../pipeline/staging/open.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import { makeExtraction } from '../../support/extraction.js';
@@ -76,7 +76,7 @@ for (const [place, open] of Object.entries(drivers)) {
 
     const done = await run(staging, { keep: 2 });
     t.deepEqual(done, dry);
-    t.deepEqual(await finishedExtractions(staging, october), [name(5), name(7)]);
+    t.deepEqual((await survey(staging, october)).finished, [name(5), name(7)]);
     const after = await listed(staging, '');
     const left = new Set(after.map(({ key }) => key.split('/')[3]));
     t.deepEqual(left, new Set([name(5), name(7), name(9)]));
@@ -159,7 +159,7 @@ test('a month that another run holds is left alone, and the others are pruned', 
   t.is(failures.length, 1);
   t.true(failures[0]?.error instanceof TransientError);
   t.regex((failures[0]?.error as Error).message, /another run holds 2026-10 of oab/);
-  t.is((await finishedExtractions(staging, october)).length, 2);
+  t.is((await survey(staging, october)).finished.length, 2);
   await lease.release();
   t.is((await run(staging)).removed.length, 1);
   t.deepEqual(await keysOf(staging, 'leases/'), []);
@@ -172,7 +172,7 @@ test('a transform manifest that cannot be read may name any extraction, so all s
   const { removed, failures } = await run(staging);
   t.deepEqual(removed, []);
   t.true(failures[0]?.error instanceof DataError);
-  t.is((await finishedExtractions(staging, october)).length, 4);
+  t.is((await survey(staging, october)).finished.length, 4);
 });
 
 test('the manifest goes first: what a failure leaves is no extraction, and goes the next time', async (t) => {
@@ -187,7 +187,7 @@ test('the manifest goes first: what a failure leaves is no extraction, and goes 
   const { removed, failures } = await run(staging);
   t.deepEqual(removed, []);
   t.is(failures.length, 1);
-  t.deepEqual(await finishedExtractions(staging, october), [name(2)]);
+  t.deepEqual((await survey(staging, october)).finished, [name(2)]);
   t.is((await keysOf(staging, extractionPrefix(october, name(1)))).length, 1);
   t.deepEqual(removedDays(await run(staging)), ['01']);
 });

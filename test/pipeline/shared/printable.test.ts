@@ -47,7 +47,6 @@ test('the log shows people and its readers neither secrets nor what a terminal o
     level: 'debug',
     file: undefined,
     print: (line) => lines.push(line),
-    color: false,
   });
   const cause = new Error('echo hunter-nine \u001b[2J\u009b \\u001b');
   log.warn({ err: new Error('it failed', { cause }), name: 'a\u202eb' }, 'said \u001b]0;x\u0007');

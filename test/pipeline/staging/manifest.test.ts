@@ -6,6 +6,7 @@ import type { ExecutionContext } from 'ava';
 import { DataError } from '../../../pipeline/shared/errors.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
 import { plainScope } from '../../../pipeline/shared/scope.js';
+import { survey } from '../../../pipeline/staging/extractions.js';
 import {
   extractionManifestKey,
   extractionPrefix,
@@ -15,7 +16,6 @@ import { localStaging } from '../../../pipeline/staging/local.js';
 import type { ExtractionManifest, TransformManifest } from '../../../pipeline/staging/manifest.js';
 import {
   costQuery,
-  finishedExtractions,
   readExtractionManifest,
   readTransformManifest,
   serializeManifest,
@@ -158,16 +158,16 @@ test('what is no manifest is an error that names the file, the fault and the way
 
 test('an extraction is finished once it has its manifest; the newest comes last', async (t) => {
   const staging = await stagingFor(t);
-  t.deepEqual(await finishedExtractions(staging, slice), []);
+  t.deepEqual((await survey(staging, slice)).finished, []);
   const names = ['20261103T000000Z', '20261101T020304Z', '20261102T235959Z'];
   for (const name of names) {
     await staging.write(`${extractionPrefix(slice, name)}accounts-00001.json`, Buffer.from('{}'));
   }
-  t.deepEqual(await finishedExtractions(staging, slice), []);
+  t.deepEqual((await survey(staging, slice)).finished, []);
   for (const name of names.slice(0, 2)) {
     await staging.write(extractionManifestKey(slice, name), serializeManifest(extracted));
   }
   const other = { month: slice.month, organization: 'oab2' };
   await staging.write(extractionManifestKey(other, names[2]!), serializeManifest(extracted));
-  t.deepEqual(await finishedExtractions(staging, slice), [names[1], names[0]]);
+  t.deepEqual((await survey(staging, slice)).finished, [names[1], names[0]]);
 });

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { DataError } from '../../pipeline/shared/errors.js';
-import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import { DataError } from '../../../pipeline/shared/errors.js';
+import { formatAmount, parseAmount } from '../../../pipeline/shared/money.js';
 import {
   WIDTH,
   compareInt128,
@@ -9,7 +9,7 @@ import {
   setInt128,
   sumInt128,
   toBigint,
-} from '../../transform/decimals.js';
+} from '../../../pipeline/staging/decimals.js';
 
 const largest = 10n ** 38n - 1n;
 
@@ -29,6 +29,15 @@ const texts = fc.oneof(
     .map(([sign, mantissa, exponent]) => `${sign}${mantissa}e${exponent}`),
   fc.bigInt({ min: -largest, max: largest }).map(formatAmount),
   fc.constantFrom('0', '-0', '0.0', '-0.000', '00', '0.', '.', '', '-', '-.5', '5.', '1.5 ', '١'),
+  fc
+    .tuple(fc.constantFrom('', '-'), fc.nat({ max: 2 ** 23 }), digits(1, 18))
+    .map(([sign, whole, fraction]) => `${sign}${whole}.${fraction}`),
+  fc.constantFrom(
+    '4194303.999999999999999999',
+    '-4194303.999999999999999999',
+    '4194304',
+    '-4194304.5',
+  ),
   fc.constantFrom('65535.999999999999999999', '65536', '999999999999999.999999999999999999'),
   fc.constantFrom('-65535.999999999999999999', '-65536', '-999999999999999.999999999999999999'),
   fc.constantFrom('4294967296', '18446744073709551616', '18.446744073709551616', '1e-18', '-1e-18'),
@@ -59,6 +68,37 @@ test('every text comes out as parseAmount and formatAmount say, or is refused in
       t.is(taken.units(0), expected.units);
     }),
     { numRuns: 5000 },
+  );
+});
+
+const tenDigits = 10n ** 8n;
+
+/** Any amount, and above all those near what plain numbers hold: ten fraction digits, up to 2^50 of them. */
+const amounts = fc.oneof(
+  fc.bigInt({ min: -largest, max: largest }),
+  fc.bigInt({ min: -(2n ** 51n), max: 2n ** 51n }).map((count) => count * tenDigits),
+  fc.bigInt({ min: -(2n ** 62n), max: 2n ** 62n }).map((count) => count * tenDigits),
+  fc.bigInt({ min: -(2n ** 20n), max: 2n ** 20n }).map((count) => count * 10n ** 18n),
+  fc
+    .tuple(
+      fc.constantFrom(0n, 2n ** 50n, -(2n ** 50n), 2n ** 32n, 10n ** 15n, -(10n ** 15n)),
+      fc.bigInt({ min: -3n, max: 3n }),
+      fc.constantFrom(0n, 1n, -1n, 2n ** 32n, -(2n ** 32n), 5n * 10n ** 7n),
+    )
+    .map(([near, counts, units]) => (near + counts) * tenDigits + units),
+);
+
+test('texts of amounts add up exactly', (t) => {
+  fc.assert(
+    fc.property(fc.array(amounts, { minLength: 1, maxLength: 60 }), (units) => {
+      const decimals = createDecimals();
+      for (const value of units) decimals.add(formatAmount(value));
+      t.is(
+        decimals.take().sum(0, units.length),
+        units.reduce((sum, value) => sum + value, 0n),
+      );
+    }),
+    { numRuns: 3000 },
   );
 });
 

@@ -4,13 +4,8 @@ import type {
   Change,
   ChangesRequest,
   OrganizationChanges,
-} from '../../../pipeline/inspect/restatements.js';
-import {
-  alignedLines,
-  findChanges,
-  newestUntil,
-  parseMoment,
-} from '../../../pipeline/inspect/restatements.js';
+} from '../../../pipeline/inspect/month-changes.js';
+import { findChanges, newestUntil, parseMoment } from '../../../pipeline/inspect/month-changes.js';
 import { DataError, UsageError } from '../../../pipeline/shared/errors.js';
 import { formatAmount } from '../../../pipeline/shared/money.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
@@ -185,21 +180,4 @@ test('the newest extraction at or before a moment is meant', (t) => {
   t.is(newestUntil(names, '20261101T020304Z'), names[0]);
   t.is(newestUntil(names, parseMoment('2026-11-07')), names[0]);
   t.is(newestUntil(names, parseMoment('2026-11-08')), names[2]);
-});
-
-test('columns stand in line, also after wide characters and marks', (t) => {
-  const rows = [
-    ['日本', '1', 'x'],
-    ['e\u0301', '-12.5', 'y'],
-    ['', '', ''],
-  ];
-  t.deepEqual(
-    [...alignedLines(['name', 'amount', 'z'], rows, ['amount'])],
-    ['name  amount  z', '日本       1  x', 'e\u0301      -12.5  y', ''],
-  );
-});
-
-test('a table of 100,000 rows takes no more than its rows', (t) => {
-  const rows = Array.from({ length: 100_000 }, (_, index) => [String(index), 'b']);
-  t.is([...alignedLines(['a', 'b'], rows, ['a'])].length, 100_001);
 });

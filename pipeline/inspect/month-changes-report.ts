@@ -1,12 +1,12 @@
 import { openCsv } from '../../transform/csv.js';
-import { formatTable } from '../run/summary.js';
 import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
+import { figuresOf } from '../shared/provisional.js';
+import { formatTable, tableLines } from '../shared/table.js';
 import type { Column, Value } from '../staging/tables.js';
-import type { OrganizationChanges } from './restatements.js';
-import { alignedLines } from './restatements.js';
+import type { OrganizationChanges } from './month-changes.js';
 
 type Compared = Extract<OrganizationChanges, { until: unknown }>;
 
@@ -42,7 +42,7 @@ export function* changesLines(
     ]),
   );
   if (rows.length > 0) {
-    yield* alignedLines(
+    yield* tableLines(
       [
         'organization',
         'account',
@@ -87,7 +87,7 @@ function totalsTable(compared: readonly Compared[]): string {
       organization,
       since.extraction,
       until.extraction,
-      until.provisional ? 'provisional' : 'final',
+      figuresOf(until.provisional) ?? '',
     ];
     return totals.length === 0
       ? [[...sides, '0', '0', '0', '']]

@@ -1,23 +1,44 @@
 import type { ByteWriter } from 'hyparquet-writer';
 import { writeColumn } from 'hyparquet-writer/src/column.js';
-import { writeDictionaryPage } from 'hyparquet-writer/src/dictionary.js';
-import type { Column, Value } from '../pipeline/staging/tables.js';
-import { isList, valueAt } from '../pipeline/staging/batch.js';
 import type { ColumnValues } from '../pipeline/staging/batch.js';
-import { WIDTH, compareInt128, setInt128, sumInt128, toBigint } from './decimals.js';
-import type { ColumnGatherer, Compress, PageData, PageIndexes } from './parquet-encoder.js';
-import { chunkOf, encoderOf, packCodes, packFlags, writePage } from './parquet-encoder.js';
+import { isList, valueAt } from '../pipeline/staging/batch.js';
+import {
+  WIDTH,
+  compareInt128,
+  setInt128,
+  sumInt128,
+  toBigint,
+} from '../pipeline/staging/decimals.js';
+import type { Column, Value } from '../pipeline/staging/tables.js';
+import type { Compress, Content, Physical, WrittenChunk } from './parquet-chunk.js';
+import { encoderOf, packCodes, packFlags, writeChunk } from './parquet-chunk.js';
+
+/** One column's values of a row group, gathered batch by batch. */
+export interface ColumnGatherer {
+  /** Appends a part of a batch's column. */
+  append(values: ColumnValues, start: number, end: number): void;
+  /** What was gathered, for counting. */
+  gathered(): ColumnValues;
+  /** Writes the column chunk of what was gathered, and begins anew. */
+  flush(out: ByteWriter, compress: Compress): WrittenChunk;
+}
+
+/** @param capacity Rows of a row group at the most. */
+export function gatherColumn(column: Column, capacity: number): ColumnGatherer {
+  return column.type === 'decimal'
+    ? gatherDecimals(column, capacity)
+    : gatherCodes(column, capacity);
+}
 
 const UNKNOWN = 0xffffffff;
 
 /**
  * Gathers texts, dates, times and flags as codes of their distinct values, which most columns have few of:
- * each is encoded and compared once a row group. The library would look at every row of every column.
+ * each is encoded and compared once a row group.
  */
-export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
+function gatherCodes(column: Column, capacity: number): ColumnGatherer {
   // Memory that nobody wrote to takes none: a column of one value never touches its codes, all 0.
   const codes = new Uint32Array(capacity);
-  let touched = false;
   let rows = 0;
   let known = new Map<Value, number>();
   /** The batches' own list of values, and which of our codes each of them has. */
@@ -39,19 +60,17 @@ export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
     longer.set(ours);
     ours = longer;
   };
+  const gathered = () => ({ distinct: [...known.keys()], codes: codes.subarray(0, rows) });
 
   return {
     append(values, start, end) {
       if (isList(values)) {
-        touched = true;
         for (let row = start; row < end; row++) codes[rows++] = learn(values[row] ?? null);
       } else if (values.kind === 'constant') {
         const code = learn(values.value);
-        touched ||= code !== 0;
-        if (touched) codes.fill(code, rows, rows + end - start);
+        if (code !== 0) codes.fill(code, rows, rows + end - start);
         rows += end - start;
       } else if (values.kind === 'coded') {
-        touched = true;
         const { distinct } = values;
         follow(distinct);
         for (let row = start; row < end; row++) {
@@ -64,14 +83,10 @@ export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
         throw new Error(`the column ${column.name} is no decimal`);
       }
     },
-    gathered: (): ColumnValues => ({
-      kind: 'coded',
-      distinct: [...known.keys()],
-      codes: codes.subarray(0, rows),
-    }),
+    gathered: (): ColumnValues => ({ kind: 'coded', ...gathered() }),
     flush(out, compress) {
-      const gathered = { distinct: [...known.keys()], codes: codes.subarray(0, rows) };
-      const written = write(out, compress, column, gathered);
+      const written = writeCodes(out, compress, column, gathered());
+      if (known.size > 1) codes.fill(0, 0, rows);
       rows = 0;
       known = new Map();
       list = [];
@@ -81,46 +96,37 @@ export function gatherCodes(column: Column, capacity: number): ColumnGatherer {
   };
 }
 
-function write(
+function writeCodes(
   out: ByteWriter,
   compress: Compress,
   column: Column,
   { distinct, codes }: { distinct: readonly Value[]; codes: Uint32Array },
-): PageIndexes {
-  const encoder = encoderOf(column, compress);
+): WrittenChunk {
   const physical = distinct.map((value) => toPhysical(value, column));
-  const flags = column.type === 'boolean';
+  const isFlag = column.type === 'boolean';
   // A dictionary of values that hardly repeat would only add its codes to them.
-  if (!flags && 2 * distinct.length > codes.length) {
+  if (!isFlag && 2 * distinct.length > codes.length) {
     return writeColumn({
       writer: out,
-      column: { ...encoder, encoding: 'PLAIN' },
+      column: { ...encoderOf(column, compress), encoding: 'PLAIN' },
       pageData: listOf(physical, codes, column),
     });
   }
-  const dictionary = physical.filter((value) => value !== null);
-  const { places, defined, nulls } = placesOf(physical, codes, flags);
-  const start = out.offset;
-  let uncompressed = flags ? 0 : writeDictionaryPage(out, encoder, dictionary);
-  const dataPage = out.offset;
-  const encoding = flags ? 'RLE' : 'RLE_DICTIONARY';
-  uncompressed += writePage(out, compress, {
+  const values = physical.filter((value) => value !== null);
+  const { places, defined, nulls } = placesOf(physical, codes, isFlag);
+  return writeChunk(out, compress, column, {
     rows: codes.length,
-    defined: column.nullable === true ? defined : undefined,
+    defined,
     nulls,
-    encoding,
-    values: flags ? packFlags(places) : packCodes(places, dictionary.length),
+    ...bounds(values),
+    ...(isFlag
+      ? { encoding: 'RLE', values: packFlags(places) }
+      : {
+          encoding: 'RLE_DICTIONARY',
+          dictionary: values,
+          values: packCodes(places, values.length),
+        }),
   });
-  const chunk = chunkOf(encoder, {
-    rows: codes.length,
-    start,
-    end: out.offset,
-    dataPage,
-    uncompressed,
-    encoding,
-    statistics: { null_count: BigInt(nulls), ...bounds(dictionary) },
-  });
-  return { chunk };
 }
 
 /** The values one by one, with the definition levels of a flat column. */
@@ -128,7 +134,7 @@ function listOf(
   physical: readonly (Physical | null)[],
   codes: Uint32Array,
   { nullable = false }: Column,
-): PageData {
+): Parameters<typeof writeColumn>[0]['pageData'] {
   const values = Array.from(codes, (code) => physical[code] ?? null);
   return {
     values,
@@ -142,10 +148,10 @@ function listOf(
 function placesOf(
   physical: readonly (Physical | null)[],
   codes: Uint32Array,
-  flags: boolean,
+  isFlag: boolean,
 ): { places: Uint32Array; defined: Uint8Array; nulls: number } {
   let next = 0;
-  const placeOf = physical.map((value) => (value === null ? -1 : flags ? Number(value) : next++));
+  const placeOf = physical.map((value) => (value === null ? -1 : isFlag ? Number(value) : next++));
   const defined = new Uint8Array(codes.length).fill(1);
   if (placeOf.every((place, code) => place === code)) return { places: codes, defined, nulls: 0 };
   const places = new Uint32Array(codes.length);
@@ -158,9 +164,6 @@ function placesOf(
   return { places: places.subarray(0, found), defined, nulls: codes.length - found };
 }
 
-/** What Parquet holds of a value: UTF-8, days or milliseconds since 1970-01-01, a flag. */
-type Physical = Uint8Array | number | bigint | boolean;
-
 const DAY = 86_400_000;
 
 function toPhysical(value: Value, { name, type, nullable = false }: Column): Physical | null {
@@ -172,16 +175,14 @@ function toPhysical(value: Value, { name, type, nullable = false }: Column): Phy
   throw new Error(`the column ${name} cannot hold a ${typeof value}`);
 }
 
-function bounds(values: readonly Physical[]): { min_value?: Physical; max_value?: Physical } {
+function bounds(values: readonly Physical[]): Pick<Content, 'least' | 'most'> {
   const [first, ...others] = values;
-  if (first === undefined) return {};
-  let least = first;
-  let most = first;
+  let [least, most] = [first, first];
   for (const value of others) {
-    if (isLess(value, least)) least = value;
-    if (isLess(most, value)) most = value;
+    if (least === undefined || isLess(value, least)) least = value;
+    if (most === undefined || isLess(most, value)) most = value;
   }
-  return { min_value: least, max_value: most };
+  return { least, most };
 }
 
 /** Texts are ordered by their bytes (Parquet format, ColumnOrder). */
@@ -193,82 +194,57 @@ function isLess(a: Physical, b: Physical): boolean {
  * Gathers decimals as the bytes that the file will hold. The library takes them as bigints only, whose
  * bytes it makes one by one.
  */
-export function gatherDecimals(column: Column, capacity: number): ColumnGatherer {
+function gatherDecimals(column: Column, capacity: number): ColumnGatherer {
   // Memory that nobody wrote to takes none: a column without values never touches its zeros.
   const bytes = new Uint8Array(capacity * WIDTH);
   const view = new DataView(bytes.buffer);
   /** 1 where a row has a value. */
   const defined = new Uint8Array(capacity);
-  let touched = false;
   let rows = 0;
 
   return {
     append(values, start, end) {
       const length = end - start;
-      if (!isList(values) && values.kind === 'constant' && values.value === null) {
-        if (touched) {
-          bytes.fill(0, rows * WIDTH, (rows + length) * WIDTH);
-          defined.fill(0, rows, rows + length);
+      if (!isList(values) && values.kind === 'decimals') {
+        bytes.set(values.bytes.subarray(start * WIDTH, end * WIDTH), rows * WIDTH);
+        for (let row = 0; row < length; row++)
+          if (values.texts[start + row] !== null) defined[rows + row] = 1;
+      } else if (isList(values) || values.kind !== 'constant' || values.value !== null) {
+        for (let row = 0; row < length; row++) {
+          const units = valueAt(values, start + row);
+          if (typeof units !== 'bigint') continue;
+          setInt128(view, (rows + row) * WIDTH, units);
+          defined[rows + row] = 1;
         }
-        rows += length;
-        return;
-      }
-      touched = true;
-      if (isList(values) || values.kind !== 'decimals') {
-        for (let row = start; row < end; row++) {
-          const units = valueAt(values, row);
-          setInt128(view, rows * WIDTH, typeof units === 'bigint' ? units : 0n);
-          defined[rows++] = typeof units === 'bigint' ? 1 : 0;
-        }
-        return;
-      }
-      bytes.set(values.bytes.subarray(start * WIDTH, end * WIDTH), rows * WIDTH);
-      for (let row = 0; row < length; row++) {
-        defined[rows + row] = values.texts[start + row] === null ? 0 : 1;
       }
       rows += length;
     },
-    gathered: () => gathered(bytes, defined, rows),
+    gathered: () => ({
+      kind: 'decimals',
+      texts: [],
+      bytes: bytes.subarray(0, rows * WIDTH),
+      units: (row) => (defined[row] === 1 ? toBigint(view, row * WIDTH) : null),
+      sum: (start, end) => sumInt128(view, start * WIDTH, end * WIDTH),
+    }),
     flush(out, compress) {
-      const encoder = encoderOf(column, compress);
-      const start = out.offset;
-      const statistics = statisticsOf(view, defined, rows);
-      const nulls = Number(statistics.null_count);
-      if (nulls > 0 && column.nullable !== true) {
+      const found = extent(view, defined, rows);
+      if (found.nulls > 0 && column.nullable !== true) {
         throw new Error(`the column ${column.name} has a row without a value`);
       }
-      const uncompressed = writePage(out, compress, {
+      const chunk = writeChunk(out, compress, column, {
         rows,
-        nulls,
-        defined: column.nullable === true ? defined.subarray(0, rows) : undefined,
+        defined: defined.subarray(0, rows),
+        ...found,
         encoding: 'PLAIN',
-        values: nulls === rows ? none : compact(bytes, defined, rows),
+        values: compact(bytes, defined, rows),
       });
-      const chunk = chunkOf(encoder, {
-        rows,
-        start,
-        end: out.offset,
-        dataPage: start,
-        uncompressed,
-        encoding: 'PLAIN',
-        statistics,
-      });
+      if (found.nulls < rows) {
+        bytes.fill(0, 0, rows * WIDTH);
+        defined.fill(0, 0, rows);
+      }
       rows = 0;
-      return { chunk };
+      return chunk;
     },
-  };
-}
-
-const none = new Uint8Array();
-
-function gathered(bytes: Uint8Array, defined: Uint8Array, rows: number): ColumnValues {
-  const view = new DataView(bytes.buffer);
-  return {
-    kind: 'decimals',
-    texts: [],
-    bytes: bytes.subarray(0, rows * WIDTH),
-    units: (row) => (defined[row] === 1 ? toBigint(view, row * WIDTH) : null),
-    sum: (start, end) => sumInt128(view, start * WIDTH, end * WIDTH),
   };
 }
 
@@ -276,6 +252,7 @@ function gathered(bytes: Uint8Array, defined: Uint8Array, rows: number): ColumnV
 function compact(bytes: Uint8Array, defined: Uint8Array, rows: number): Uint8Array {
   const first = defined.subarray(0, rows).indexOf(0);
   if (first < 0) return bytes.subarray(0, rows * WIDTH);
+  if (!defined.includes(1)) return new Uint8Array();
   const packed = bytes.slice(0, rows * WIDTH);
   let at = first * WIDTH;
   for (let row = first; row < rows; row++) {
@@ -286,7 +263,11 @@ function compact(bytes: Uint8Array, defined: Uint8Array, rows: number): Uint8Arr
   return packed.subarray(0, at);
 }
 
-function statisticsOf(view: DataView, defined: Uint8Array, rows: number) {
+function extent(
+  view: DataView,
+  defined: Uint8Array,
+  rows: number,
+): Pick<Content, 'nulls' | 'least' | 'most'> {
   let nulls = 0;
   let least = -1;
   let most = -1;
@@ -300,8 +281,7 @@ function statisticsOf(view: DataView, defined: Uint8Array, rows: number) {
     else if (compareInt128(view, at, least) < 0) least = at;
     else if (compareInt128(view, at, most) > 0) most = at;
   }
-  const null_count = BigInt(nulls);
   return least < 0
-    ? { null_count }
-    : { null_count, min_value: toBigint(view, least), max_value: toBigint(view, most) };
+    ? { nulls, least: undefined, most: undefined }
+    : { nulls, least: toBigint(view, least), most: toBigint(view, most) };
 }

@@ -1,6 +1,6 @@
-import type { Units } from '../pipeline/shared/money.js';
-import { formatAmount, parseAmount } from '../pipeline/shared/money.js';
-import type { Decimals } from '../pipeline/staging/batch.js';
+import type { Units } from '../shared/money.js';
+import { formatAmount, parseAmount } from '../shared/money.js';
+import type { Decimals } from './batch.js';
 
 /** Bytes of a value, as Parquet holds a DECIMAL(38,18): big-endian two's complement. */
 export const WIDTH = 16;
@@ -74,14 +74,14 @@ function decimals(texts: readonly (string | null)[], view: DataView): Decimals {
 const ZERO = 48;
 const DOT = 46;
 const MINUS = 45;
-/** Digits that a part of an amount may have for its value to be exact in a JavaScript number. */
-const WHOLE_DIGITS = 15;
+/** A whole part below it, times a billion, stays exact in a JavaScript number. */
+const LARGEST = 2 ** 22;
+/** The digits behind the point are read in two halves. */
 const HALF_DIGITS = 9;
-const SMALL = 2 ** 16;
 const POWERS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /**
- * Writes an amount of the usual form (`-45.6346084748`: at most 15 digits, then at most 18) as its bytes.
+ * Writes an amount of the usual form (`-45.6346084748`: below 2^22, at most 18 fraction digits) as its bytes.
  * A bigint for every row would take three times as long.
  * @returns its plain notation; `undefined` for any other form, of which nothing is written.
  */
@@ -98,7 +98,7 @@ function read(text: string, view: DataView, at: number): string | undefined {
   }
   const digits = dot - first;
   // Leading zeros are not plain; the slow way drops them.
-  if (digits === 0 || digits > WHOLE_DIGITS) return undefined;
+  if (digits === 0 || whole >= LARGEST) return undefined;
   if (digits > 1 && text.charCodeAt(first) === ZERO) return undefined;
   let high = 0;
   let low = 0;
@@ -117,8 +117,7 @@ function read(text: string, view: DataView, at: number): string | undefined {
     if (count < HALF_DIGITS) high *= POWERS[HALF_DIGITS - count] ?? 0;
     else low *= POWERS[2 * HALF_DIGITS - count] ?? 0;
   }
-  if (whole < SMALL) setSmallProduct(view, at, whole, high, low, negative);
-  else setProduct(view, at, whole, high, low, negative);
+  setProduct(view, at, whole, high, low, negative);
   if (end === length) return negative && length === 2 && whole === 0 ? '0' : text;
   return end === dot && whole === 0 ? '0' : text.slice(0, end);
 }
@@ -139,46 +138,12 @@ export function setInt128(view: DataView, at: number, value: bigint): void {
   view.setBigUint64(at + 8, BigInt.asUintN(64, value));
 }
 
-/** The number's digits to the base 2^16, the lowest first: every product below stays exact. */
-const halves = new Int32Array(8);
-
 /**
- * Writes ±((whole × 10^9 + high) × 10^9 + low) without a bigint.
- * @param whole Below 2^50. @param high Below 10^9. @param low Below 10^9.
+ * Writes ±((whole × 10^9 + high) × 10^9 + low) without a bigint, in digits to the base 2^16: every product stays
+ * below 2^46, and its carry below 2^30.
+ * @param whole Below 2^22. @param high Below 10^9. @param low Below 10^9.
  */
-export function setProduct(
-  view: DataView,
-  at: number,
-  whole: number,
-  high: number,
-  low: number,
-  negative: boolean,
-): void {
-  halves.fill(0);
-  for (let rest = whole, index = 0; rest > 0; rest = Math.floor(rest / HALF)) {
-    halves[index++] = rest % HALF;
-  }
-  multiplyAdd(high);
-  multiplyAdd(low);
-  setWords(view, at, pair(6), pair(4), pair(2), pair(0), negative);
-}
-
-function pair(index: number): number {
-  return (halves[index] ?? 0) | ((halves[index + 1] ?? 0) << 16);
-}
-
-/** halves × 10^9 + more; a product stays below 2^46, and its carry below 2^30. */
-function multiplyAdd(more: number): void {
-  let carry = more;
-  for (let index = 0; index < 8; index++) {
-    const product = (halves[index] ?? 0) * BILLION + carry;
-    halves[index] = product & 0xffff;
-    carry = (product / HALF) | 0;
-  }
-}
-
-/** The same for a whole part below 2^16, as nearly all amounts have: ten steps instead of sixteen. */
-export function setSmallProduct(
+function setProduct(
   view: DataView,
   at: number,
   whole: number,
@@ -187,15 +152,18 @@ export function setSmallProduct(
   negative: boolean,
 ): void {
   const upper = whole * BILLION + high;
-  const rest = (upper / HALF) | 0;
+  const middle = Math.floor(upper / HALF);
   let product = (upper & 0xffff) * BILLION + low;
   const first = product & 0xffff;
-  product = (rest & 0xffff) * BILLION + ((product / HALF) | 0);
+  product = (middle & 0xffff) * BILLION + ((product / HALF) | 0);
   const second = product & 0xffff;
-  product = (rest >>> 16) * BILLION + ((product / HALF) | 0);
+  product = (Math.floor(middle / HALF) & 0xffff) * BILLION + ((product / HALF) | 0);
   const third = product & 0xffff;
-  const fourth = (product / HALF) | 0;
-  setWords(view, at, 0, fourth >>> 16, third | (fourth << 16), first | (second << 16), negative);
+  // What is left of 2^52 behind three digits: at most 4 bits.
+  product = Math.floor(middle / HALF / HALF) * BILLION + ((product / HALF) | 0);
+  const fourth = product & 0xffff;
+  const fifth = Math.floor(product / HALF);
+  setWords(view, at, 0, fifth, third | (fourth << 16), first | (second << 16), negative);
 }
 
 /** Writes the words of a magnitude, the highest first, or their two's complement. */

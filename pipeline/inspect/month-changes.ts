@@ -1,0 +1,265 @@
+import { z } from 'zod';
+import { addUnlisted, readCustomers } from '../../transform/customers.js';
+import { readExtraction } from '../../transform/staged-pages.js';
+import { UsageError } from '../shared/errors.js';
+import type { Units } from '../shared/money.js';
+import { parseAmount } from '../shared/money.js';
+import type { Month } from '../shared/month.js';
+import { isProvisional } from '../shared/provisional.js';
+import type { Detail } from '../shared/scope.js';
+import { difference } from '../shared/sums.js';
+import type { RowBatch } from '../staging/batch.js';
+import { valueAt } from '../staging/batch.js';
+import { survey } from '../staging/extractions.js';
+import type { Slice } from '../staging/layout.js';
+import { extractionName } from '../staging/layout.js';
+import type { ExtractionManifest } from '../staging/manifest.js';
+import type { Staging } from '../staging/staging.js';
+import { columnIndex } from '../staging/tables.js';
+import { readConsumption } from './staged-rows.js';
+
+export interface ChangesRequest {
+  staging: Staging;
+  month: Month;
+  organizations: readonly string[];
+  /** Compare the newest extraction at or before this moment; default: the one before `until`'s. */
+  since: string | undefined;
+  /** … with the newest at or before this one; default: the newest. */
+  until: string | undefined;
+  provisionalDays: number;
+  signal: AbortSignal;
+}
+
+/** One of the two extractions that are compared. */
+export interface Side {
+  extraction: string;
+  /** ISO 8601 instant at which it was finished. */
+  fetched: string;
+  provisional: boolean;
+  detail: Detail;
+}
+
+/** An organization's sum before and after. */
+export interface TotalChange {
+  currency: string;
+  before: Units;
+  after: Units;
+  difference: Units;
+}
+
+/** A cost that is not what it was. */
+export interface Change {
+  account: string;
+  /** The account's name, '' where neither extraction tells it. */
+  name: string;
+  service: string;
+  currency: string;
+  change: 'appeared' | 'vanished' | 'changed';
+  /** `undefined`: the account had no such cost. */
+  before: Units | undefined;
+  after: Units | undefined;
+  difference: Units;
+}
+
+/** How an organization's month changed from one extraction to another. */
+export type OrganizationChanges =
+  | { organization: string; uncompared: string }
+  | {
+      organization: string;
+      uncompared?: undefined;
+      since: Side;
+      until: Side;
+      totals: readonly TotalChange[];
+      /** Largest absolute difference first. */
+      changes: readonly Change[];
+    };
+
+/**
+ * Compares two extractions of the month, organization by organization, from the staged pages alone.
+ * @throws {DataError} when a staged file is missing, altered or wrong.
+ */
+export async function findChanges(request: ChangesRequest): Promise<OrganizationChanges[]> {
+  const found: OrganizationChanges[] = [];
+  for (const organization of request.organizations) {
+    const slice = { month: request.month, organization };
+    const { finished } = await survey(request.staging, slice);
+    const pair = choosePair(finished, request);
+    found.push(
+      typeof pair === 'string'
+        ? { organization, uncompared: pair }
+        : await compare(request, slice, pair),
+    );
+  }
+  return found;
+}
+
+interface Pair {
+  since: string;
+  until: string;
+}
+
+/** The two extractions to compare, of names that ascend, or why there are not two. */
+function choosePair(
+  extractions: readonly string[],
+  { since, until }: Pick<ChangesRequest, 'since' | 'until'>,
+): Pair | string {
+  const [first] = extractions;
+  if (first === undefined) return 'it has no finished extraction';
+  const newer = until === undefined ? extractions.at(-1) : newestUntil(extractions, until);
+  if (newer === undefined) return `its first extraction, ${first}, is later than --until`;
+  if (extractions.length === 1) return `it has one extraction only, ${first}`;
+  const older =
+    since === undefined
+      ? extractions[extractions.indexOf(newer) - 1]
+      : newestUntil(extractions, since);
+  if (older === undefined) {
+    return since === undefined
+      ? `it has no extraction before ${newer}`
+      : `its first extraction, ${first}, is later than --since`;
+  }
+  if (older >= newer) return `it has no extraction between --since and --until but ${newer}`;
+  return { since: older, until: newer };
+}
+
+async function compare(
+  request: ChangesRequest,
+  slice: Slice,
+  pair: Pair,
+): Promise<OrganizationChanges> {
+  const { organization } = slice;
+  const costs: Costs = new Map();
+  const since = await readCosts(request, slice, pair.since, costs, 'before');
+  const until = await readCosts(request, slice, pair.until, costs, 'after');
+  if (since.view !== until.view) {
+    const name = (view: string | null): string => view ?? "the organization's own cost";
+    const uncompared = `${pair.since} tells ${name(since.view)}, ${pair.until} ${name(until.view)}`;
+    return { organization, uncompared };
+  }
+  const changes = [...costs.values()]
+    .filter(({ before, after }) => before !== after)
+    .map(({ before, after, ...place }): Change => {
+      const { account } = place;
+      return {
+        ...place,
+        name: until.nameOf(account) || since.nameOf(account),
+        change: before === undefined ? 'appeared' : after === undefined ? 'vanished' : 'changed',
+        before,
+        after,
+        difference: (after ?? 0n) - (before ?? 0n),
+      };
+    });
+  return {
+    organization,
+    since: since.side,
+    until: until.side,
+    totals: totalChanges(since.totals, until.totals),
+    changes: changes.sort(bySize),
+  };
+}
+
+/** What one service cost one account, in the older extraction and in the newer one. */
+type Cost = Pick<Change, 'account' | 'service' | 'currency' | 'before' | 'after'>;
+
+/**
+ * By account, currency and service. The rows of several usage types of a service add up, so that
+ * extractions of either detail can be compared.
+ */
+type Costs = Map<string, Cost>;
+
+/** Adds every cost of a finished extraction to one side, see {@link readConsumption}. */
+async function readCosts(
+  { staging, month, provisionalDays, signal }: ChangesRequest,
+  slice: Slice,
+  extraction: string,
+  costs: Costs,
+  side: 'before' | 'after',
+): Promise<{
+  side: Side;
+  totals: TotalsText;
+  view: string | null;
+  nameOf: (account: string) => string;
+}> {
+  const { manifest } = await readExtraction(staging, slice, extraction);
+  const staged = { staging, slice, manifest };
+  const customers = await readCustomers(staged, signal);
+  const { accounts } = await readConsumption(staged, signal, (batch) => {
+    addCosts(batch, costs, side);
+  });
+  addUnlisted(customers, accounts);
+  const { estimated, finished: fetched, scope, totals } = manifest;
+  const provisional = isProvisional({ month, estimated, fetched, provisionalDays });
+  return {
+    side: { extraction, fetched, provisional, detail: scope.detail },
+    totals,
+    view: scope.billingViewArn,
+    nameOf: (account) => customers.get(account)?.name ?? '',
+  };
+}
+
+function addCosts({ columns, length }: RowBatch, costs: Costs, side: 'before' | 'after'): void {
+  const [accounts, services, currencies, amounts] = (
+    ['Reference', 'Service', 'Currency', 'Amount'] as const
+  ).map((name) => columns[columnIndex('consumption', name)]);
+  for (let row = 0; row < length; row++) {
+    const place = {
+      account: String(valueAt(accounts, row)),
+      service: String(valueAt(services, row)),
+      currency: String(valueAt(currencies, row)),
+    };
+    // Neither an account's id nor a currency has a space in it.
+    const key = `${place.account} ${place.currency} ${place.service}`;
+    const cost = costs.get(key) ?? { ...place, before: undefined, after: undefined };
+    costs.set(key, cost);
+    cost[side] = (cost[side] ?? 0n) + BigInt(valueAt(amounts, row) ?? 0);
+  }
+}
+
+type TotalsText = ExtractionManifest['totals'];
+
+function totalChanges(before: TotalsText, after: TotalsText): TotalChange[] {
+  const units = (amount = '0'): Units => parseAmount(amount).units;
+  return Object.keys(difference(after, before)).map((currency) => {
+    const [old, now] = [units(before[currency]), units(after[currency])];
+    return { currency, before: old, after: now, difference: now - old };
+  });
+}
+
+function bySize(a: Change, b: Change): number {
+  return (
+    compareValues(magnitude(b.difference), magnitude(a.difference)) ||
+    compareValues(a.account, b.account) ||
+    compareValues(a.service, b.service) ||
+    compareValues(a.currency, b.currency)
+  );
+}
+
+function magnitude(units: Units): Units {
+  return units < 0n ? -units : units;
+}
+
+function compareValues<T extends string | bigint>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+const date = z.iso.date();
+const instant = z.iso.datetime({ offset: true });
+
+/**
+ * Reads a moment in the history of a month's extractions: an extraction's name (`20261101T020304Z`),
+ * an instant in ISO 8601, or a date, which stands for the end of its day in UTC.
+ * @returns the name of an extraction of that moment: names sort by time.
+ * @throws {UsageError} on any other text.
+ */
+export function parseMoment(text: string): string {
+  const named = text.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z');
+  if (date.safeParse(named).success) return extractionName(new Date(`${named}T23:59:59Z`));
+  if (instant.safeParse(named).success) return extractionName(new Date(named));
+  throw new UsageError(`"${text}" is neither an extraction nor a date`, {
+    next: 'write it as 20261101T020304Z, 2026-11-01 or 2026-11-01T02:03:04Z',
+  });
+}
+
+/** The newest extraction at or before a moment, of names that ascend; `undefined` when all are later. */
+export function newestUntil(extractions: readonly string[], moment: string): string | undefined {
+  return extractions.filter((name) => name <= moment).at(-1);
+}
