@@ -23,6 +23,8 @@ export interface Format {
   /** `11.8%`. */
   percent(ratio: Ratio): string;
   count(count: number): string;
+  /** `1,000%`. */
+  readonly thousandPercent: string;
 }
 
 const MINUS = '\u2212';
@@ -89,6 +91,7 @@ function makeFormat(locale: string, notation: Look['currency']): Format {
     plain: (text) => minus(plain.format(decimal(text))),
     percent: (ratio) => minus(percent.format(decimal(ratio))),
     count: (number) => count.format(number),
+    thousandPercent: numbers({ style: 'percent' }).format(10),
   };
 }
 
@@ -134,7 +137,7 @@ export function Change({
   );
 }
 
-/** The change in words: `up 4.2%`, `up >1,000.0%`, `down 3.0%`, `same`, `new`, `gone`. */
+/** The change in words: `up 4.2%`, `up >1,000%`, `down 3.0%`, `same`, `new`, `gone`. */
 export function changeWords(compared: Compared, format: Format): string {
   if (compared.change === null) return '';
   const direction = directionOf(compared.change, format);
@@ -144,7 +147,7 @@ export function changeWords(compared: Compared, format: Format): string {
   if (compared.ratio === null) return direction;
   const ratio = compared.ratio.replace('-', '');
   // Many times as much as nearly nothing tells nothing in percent.
-  if (Number(ratio) >= 10) return `${direction} >${format.percent('10')}`;
+  if (Number(ratio) >= 10) return `${direction} >${format.thousandPercent}`;
   return `${direction} ${format.percent(ratio)}`;
 }
 

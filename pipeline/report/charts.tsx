@@ -36,6 +36,8 @@ const FOOT = 38;
 const GUTTER = 56;
 /** The plot's width in percent, so that its bars follow the page's width while its texts keep their size. */
 const WIDTH = 100;
+/** Months whose texts a phone has room for; of more, it shows every third. */
+const ROOMY = 7;
 /** The widest bar, in percent, where there are few. */
 const WIDEST = 7;
 
@@ -93,7 +95,7 @@ export function MonthsChart({
             y={(value) => TOP + y(value)}
             foot={foot}
             isFirst={index === 0}
-            isDim={(months.length - 1 - index) % 3 !== 0}
+            isDim={months.length > ROOMY && (months.length - 1 - index) % 3 !== 0}
             isLast={month.month === last}
             currency={currency}
             format={format}
@@ -191,7 +193,7 @@ function MonthBars(props: MonthBarsProps): JSX.Element {
         {monthWord(month.month).slice(0, 3)}
       </text>
       {(props.isFirst || month.month.endsWith('-01')) && (
-        <text x={middle} y={foot + 32} text-anchor="middle">
+        <text x={middle} y={foot + 32} text-anchor="middle" class={emphasis}>
           {year}
         </text>
       )}

@@ -200,10 +200,12 @@ footer .plain { margin: 0 0 12px; }
   .find, .plain, .skip, .screen { display: none; }
   a { text-decoration: none; }
   th, td, .list th, .list td { padding-top: 2.5px; padding-bottom: 2.5px; }
-  .bars th, .bars td, .bars thead th { padding: 2px 6px; }
+  .bars th, .bars td, .bars thead th { padding: 2px 4px; }
   .bars thead th { font-size: 11px; }
-  .bars-title { padding-left: 6px; }
-  .bars .n { min-width: 62px; }
+  .bars-title { padding-left: 4px; }
+  .bars { font-size: 10px; }
+  .bars .id { font-size: 9px; }
+  .bars .n { min-width: 54px; }
   td + td, th + td, th + th { padding-left: 12px; }
   .list .group > * { padding-top: 7px; }
   .list thead th { position: static; }

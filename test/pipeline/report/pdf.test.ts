@@ -37,7 +37,7 @@ test.serial('without a browser, a sentence says what to install', async (t) => {
     const error = await t.throwsAsync(printPages(folder, ['index.html'], signal), {
       ...{ instanceOf: ConfigurationError, message },
     });
-    t.regex(error?.next ?? '', /CHROMIUM_PATH/);
+    t.regex(error.next ?? '', /CHROMIUM_PATH/);
   };
   await refused(join(folder, 'nowhere'), /the browser that CHROMIUM_PATH names, and there is none/);
   // A program that is there, and no browser.
