@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import type { Format, Units } from './amounts.js';
-import type { Months } from './comparison.js';
-import { ComparedCells, ComparedHeads, isCompared } from './comparison.js';
+import type { Months } from './compared-columns.js';
+import { ComparedCells, ComparedHeads, isCompared } from './compared-columns.js';
 import type { Compared, CurrencyFigures, CustomerFigures, MonthFigures, Share } from './figures.js';
 import { Find, Percent } from './lists.js';
 

@@ -12,6 +12,11 @@ export function Percent({ ratio, format }: { ratio: Ratio | null; format: Format
   return <>{ratio === null ? '' : <data value={ratio}>{format.percent(ratio)}</data>}</>;
 }
 
+/** `1 other`, `12 others together`. */
+function othersInWords(count: number, format: Format): string {
+  return `${counted(count, 'other', format)}${count === 1 ? '' : ' together'}`;
+}
+
 /** The largest, each with its bar behind it, so that neither a long name nor its number gives way. */
 export function BarList(props: Units & { bars: Bars; label: string; nameOf: Naming }): JSX.Element {
   const { bars, currency, format, label, nameOf } = props;
@@ -36,7 +41,7 @@ export function BarList(props: Units & { bars: Bars; label: string; nameOf: Nami
         ))}
         {others !== null && (
           <tr class="rest">
-            <th scope="row">{counted(others.count, 'other', format)} together</th>
+            <th scope="row">{othersInWords(others.count, format)}</th>
             <td class="n">
               <Money amount={others.amount} currency={currency} format={format} />
             </td>
@@ -87,7 +92,7 @@ export function MoverList(
         ))}
         {others !== null && (
           <tr class="rest">
-            <th scope="row">{counted(others.count, 'other', format)} together</th>
+            <th scope="row">{othersInWords(others.count, format)}</th>
             <td class="n">
               <Change amount={others.amount} currency={currency} format={format} />
             </td>

@@ -12,7 +12,7 @@ import {
   SinceLast,
   Sum,
 } from './amounts.js';
-import { ComparedCells, ComparedHeads, isCompared } from './comparison.js';
+import { ComparedCells, ComparedHeads, isCompared } from './compared-columns.js';
 import { longestOf, MonthsChart, RowBar } from './charts.js';
 import { Brand, Foot, renderDocument, StatePill } from './document.js';
 import type { Correction, Look, StatementCurrency, StatementFigures } from './figures.js';

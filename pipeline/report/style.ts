@@ -68,6 +68,9 @@ section { margin-top: 36px; }
 .note { margin-top: 24px; padding: 12px 16px; background: var(--soft); border-radius: 6px; border-left: 4px solid var(--c1); }
 .note h2 { font-size: 14px; }
 .note table { margin-top: 8px; }
+.note .list thead th { background: none; }
+.note .list tbody tr:hover > * { background: none; }
+.note .list tbody tr:last-child > * { border-bottom: 0; }
 
 .orgs { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 16px 24px; margin-top: 24px; }
 .orgs .name { display: flex; gap: 8px; align-items: baseline; color: var(--mute); overflow-wrap: anywhere; }
@@ -119,7 +122,8 @@ tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 .two > .bars + .bars { margin-top: 0; }
 .arrivals { margin-top: 24px; }
 .bars-title { padding-left: 8px; margin-bottom: 4px; }
-.parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px 24px; margin-top: 28px; }
+.parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 12px 16px; margin-top: 28px; }
+.head + .parts { margin-top: 0; }
 .parts dt { color: var(--mute); overflow-wrap: anywhere; }
 .parts dd b { font-weight: 600; }
 .trend { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 16px 40px; align-items: start; }
@@ -134,7 +138,7 @@ tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 .list .group > * { font-weight: 600; padding-top: 14px; }
 .list .part th { padding-left: 16px; }
 .list.dense td:not(:first-child) { white-space: nowrap; }
-thead button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; }
+thead button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; white-space: nowrap; }
 thead button:hover { color: var(--c1); }
 thead button::after { content: "\\2195"; display: inline-block; width: 1em; text-align: right; opacity: .55; }
 [aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
