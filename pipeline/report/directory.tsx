@@ -4,6 +4,7 @@ import type { Months } from './compared-columns.js';
 import { ComparedCells, ComparedHeads, isCompared } from './compared-columns.js';
 import type { Compared, CurrencyFigures, CustomerFigures, MonthFigures, Share } from './figures.js';
 import { Find, Percent } from './lists.js';
+import { isLater } from './script.js';
 
 /** The tables of all customers and of all services, to look one up. */
 
@@ -98,9 +99,10 @@ export function Customers({ section, number, figures, format }: DirectoryProps):
             </tr>
           </thead>
           <tbody>
-            {customers.map((customer) => (
+            {customers.map((customer, row) => (
               <tr
                 key={customer.file}
+                class={isLater(row, customers.length) ? 'later' : undefined}
                 data-words={customer.accounts.length > 1 ? customer.accounts.join(' ') : undefined}
               >
                 <th scope="row">

@@ -3,14 +3,14 @@ import type { ComponentChildren, JSX } from 'preact';
 import { renderToString } from 'preact-render-to-string';
 import { Hatchings } from './charts.js';
 import type { Look, OrganizationState } from './figures.js';
-import { script } from './script.js';
+import { earlyScript, script } from './script.js';
 import { pageStyle, style } from './style.js';
 
 /** `'sha256-…'`: what a Content-Security-Policy lets run, by its content. */
 const hashed = (text: string): string =>
   `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
-const scriptHash = hashed(script);
+const scriptHashes = `${hashed(earlyScript)} ${hashed(script)}`;
 const styleHash = hashed(style);
 
 interface DocumentProps {
@@ -35,7 +35,7 @@ export function renderDocument(props: DocumentProps): string {
   const policy = [
     "default-src 'none'",
     `style-src ${styleHash} ${hashed(print)}`,
-    `script-src ${scriptHash}`,
+    `script-src ${scriptHashes}`,
     'img-src data:',
     "base-uri 'none'",
     "form-action 'none'",
@@ -49,6 +49,7 @@ export function renderDocument(props: DocumentProps): string {
         <meta name="color-scheme" content="light dark" />
         <meta name="referrer" content="no-referrer" />
         <title>{title}</title>
+        <script dangerouslySetInnerHTML={{ __html: earlyScript }} />
         <style dangerouslySetInnerHTML={{ __html: style }} />
         <style dangerouslySetInnerHTML={{ __html: print }} />
       </head>

@@ -1,3 +1,5 @@
+import type { LimitFunction } from 'p-limit';
+import pLimit from 'p-limit';
 import { advice, nextRun, shownCommand, subjectOf } from '../shared/commands.js';
 import { DataError, UsageError, throwIfInterrupted } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
@@ -15,6 +17,8 @@ import { createNames, readAccountTotals, readSlice } from './month-rows.js';
 
 /** Months of the trend before the shown one. */
 const EARLIER = 12;
+/** Files that are read at once of months that are compared with: storage answers slowly, memory is short. */
+const AT_ONCE = 4;
 
 /** An organization whose figures are not in a month, or are not the newest, and why. */
 export interface Gap {
@@ -91,10 +95,10 @@ export async function* readMonths(
   const known = new Set(staged.map(({ slice }) => slice.organization));
   const unknown = organizations?.filter((name) => !known.has(name)) ?? [];
   if (unknown.length > 0) throw nothingStaged(staging, unknown);
-  const names = createNames();
+  const surveyed = { ...request, staged, names: createNames(), limit: pLimit(AT_ONCE) };
   // Of a month in the trend of several others, the accounts' totals are read once.
   const earlier = new Map<Month, EarlierMonth>();
-  for (const month of chosen) yield await readMonth({ ...request, staged, names }, month, earlier);
+  for (const month of chosen) yield await readMonth(surveyed, month, earlier);
 }
 
 function nothingStaged({ location }: Staging, organizations: readonly string[]): UsageError {
@@ -126,6 +130,7 @@ async function lastTransformed({ staging, organizations }: MonthsRequest): Promi
 interface Surveyed extends MonthsRequest {
   staged: readonly StagedSlice[];
   names: Names;
+  limit: LimitFunction;
 }
 
 async function readMonth(
@@ -154,23 +159,26 @@ async function readMonth(
     if (before !== undefined) former.push(before);
   }
   const previousMonth = shiftMonth(month, -1);
-  const previous = await orGaps(planOf(request, previousMonth, month), signal, (slice) =>
+  const previous = await orGaps(planOf(request, previousMonth, month), request, (slice) =>
     readSlice(staging, slice, names, 'compared'),
   );
-  const earlier: EarlierMonth[] = [];
-  for (const before of windowOf(month).slice(0, -2)) {
-    const planned = planOf(request, before, month);
-    if (earlier.length === 0 && planned.transformed.length === 0) continue;
-    const read = known.get(before) ?? {
-      month: before,
-      ...(await orGaps(planned, signal, async (slice) => ({
-        organization: slice.organization,
-        ...(await readAccountTotals(staging, slice, names)),
-      }))),
-    };
-    known.set(before, read);
-    earlier.push(read);
-  }
+  const trend = windowOf(month)
+    .slice(0, -2)
+    .map((before) => ({ before, planned: planOf(request, before, month) }));
+  const first = trend.findIndex(({ planned }) => planned.transformed.length > 0);
+  const earlier = await Promise.all(
+    (first < 0 ? [] : trend.slice(first)).map(async ({ before, planned }) => {
+      const read = known.get(before) ?? {
+        month: before,
+        ...(await orGaps(planned, request, async (slice) => ({
+          organization: slice.organization,
+          ...(await readAccountTotals(staging, slice, names)),
+        }))),
+      };
+      known.set(before, read);
+      return read;
+    }),
+  );
   return {
     names,
     shown: { month, slices, gaps },
@@ -253,29 +261,40 @@ function dayOf(extraction: string): string {
   return `${startOf(extraction).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
-/** Reads what is there of a month that is only compared with: one that cannot be read is a gap too. */
+/**
+ * Reads what is there of a month that is only compared with, some organizations at once: one that cannot be read
+ * is a gap too.
+ */
 async function orGaps<T>(
   { transformed, gaps }: Planned,
-  signal: AbortSignal,
+  { signal, limit }: Surveyed,
   read: (slice: StagedSlice['slice']) => Promise<T>,
 ): Promise<{ slices: T[]; gaps: Gap[] }> {
-  const slices: T[] = [];
-  const all = [...gaps];
-  for (const { slice } of transformed) {
-    throwIfInterrupted(signal);
-    try {
-      slices.push(await read(slice));
-    } catch (error) {
-      if (!(error instanceof DataError)) throw error;
-      const { command } = error;
-      all.push({
-        organization: slice.organization,
-        reason: `cannot be read: ${error.message}`,
-        command: command === undefined ? null : shownCommand({ ...subjectOf(slice), ...command }),
-      });
-    }
-  }
-  return { slices, gaps: all };
+  const found = await Promise.all(
+    transformed.map(({ slice }) =>
+      limit(async (): Promise<{ slice: T } | { gap: Gap }> => {
+        throwIfInterrupted(signal);
+        try {
+          return { slice: await read(slice) };
+        } catch (error) {
+          if (!(error instanceof DataError)) throw error;
+          const { command } = error;
+          return {
+            gap: {
+              organization: slice.organization,
+              reason: `cannot be read: ${error.message}`,
+              command:
+                command === undefined ? null : shownCommand({ ...subjectOf(slice), ...command }),
+            },
+          };
+        }
+      }),
+    ),
+  );
+  return {
+    slices: found.flatMap((one) => ('slice' in one ? [one.slice] : [])),
+    gaps: [...gaps, ...found.flatMap((one) => ('gap' in one ? [one.gap] : []))],
+  };
 }
 
 /** The fetch before the one that is shown, where AWS said something else in it. */

@@ -129,11 +129,17 @@ function chooseCustomers(
     for (const { id, accounts, file } of customers)
       for (const name of [id, ...accounts]) known.set(name, file);
   const unknown = wanted.filter((name) => !known.has(name));
-  if (unknown.length > 0)
+  if (unknown.length > 0) {
+    const missing = figures.organizations.filter(({ state }) => state === 'missing');
+    const names = missing.map(({ organization }) => organization).join(', ');
     throw new UsageError(`there is no customer ${unknown.join(', ')} in ${month}`, {
       where: '--customer',
-      next: 'give an account id of 12 digits, or a name of "customers" in the configuration file',
+      next:
+        missing.length === 0
+          ? 'give an account id of 12 digits, or a name of "customers" in the configuration file'
+          : `it may be of an organization whose figures are not there: ${names}`,
     });
+  }
   return new Set(wanted.flatMap((name) => known.get(name) ?? []));
 }
 

@@ -1,11 +1,20 @@
+/** Runs before the page is laid out: what a script shows a few of is not laid out whole at first. */
+export const earlyScript = `document.documentElement.classList.add('js')`;
+
+/** Rows that a long table shows before it is asked for all of them; print shows all. */
+export const FEW_ROWS = 200;
+
+/** Whether a row of so many waits until all are asked for. */
+export function isLater(row: number, rows: number): boolean {
+  return rows > 2 * FEW_ROWS && row >= FEW_ROWS;
+}
+
 /**
  * What runs in the reader's browser: it sorts, filters and shows exact amounts, and nothing else. All
  * that it works on is in the page already, which reads as well without it. The function is written
  * into each file as text, so it uses nothing from outside itself.
  */
-function enhance(): void {
-  /** Rows that a long table shows before it is asked for all of them; print shows all. */
-  const FEW = 200;
+function enhance(few: number): void {
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
   const fold = (text: string): string =>
     text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
@@ -16,7 +25,7 @@ function enhance(): void {
     if (body === undefined) continue;
     const given = [...body.rows];
     let rows = given;
-    let isWhole = given.length <= 2 * FEW;
+    let isWhole = given.length <= 2 * few;
     let matches: ((row: HTMLTableRowElement) => boolean) | undefined;
 
     const find = document.querySelector<HTMLElement>(`[data-finds="${table.id}"]`);
@@ -32,9 +41,9 @@ function enhance(): void {
       for (const row of rows) {
         row.hidden = matches !== undefined && !matches(row);
         if (!row.hidden) found += 1;
-        row.classList.toggle('later', !row.hidden && !isWhole && found > FEW);
+        row.classList.toggle('later', !row.hidden && !isWhole && found > few);
       }
-      more.hidden = isWhole || found <= FEW;
+      more.hidden = isWhole || found <= few;
       more.textContent = `Show all ${found.toLocaleString(document.documentElement.dataset['locale'])}`;
       if (status) {
         const all = given.length.toLocaleString(document.documentElement.dataset['locale']);
@@ -136,4 +145,4 @@ function enhance(): void {
 }
 
 /** The script as it stands in each file. */
-export const script = `(${enhance.toString().replace(/^\s+/gm, '')})()`;
+export const script = `(${enhance.toString().replace(/^\s+/gm, '')})(${FEW_ROWS})`;

@@ -178,7 +178,7 @@ footer .plain { margin: 0 0 12px; }
   .list:not(.dense) .change { margin-left: auto; order: 5; }
   .list:not(.dense) .away { display: none; }
 }
-@media screen { .later { display: none; } }
+@media screen { .js .later { display: none; } }
 @media print {
   :root { color-scheme: light; }
   body { font-size: 11px; }

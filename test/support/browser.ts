@@ -50,6 +50,8 @@ export async function openFile(
   const address = pathToFileURL(file).href;
   const context = await browser.newContext(options);
   t.teardown(() => context.close());
+  // A machine that does much else takes its time.
+  context.setDefaultTimeout(180_000);
   const page = await context.newPage();
   const complaints: string[] = [];
   const requests: string[] = [];

@@ -13,14 +13,7 @@ const units = (amount: string | null): bigint => (amount === null ? 0n : parseAm
 const sum = (amounts: readonly (string | null)[]): string =>
   formatAmount(amounts.reduce((total, amount) => total + units(amount), 0n));
 
-const ids = [
-  '000000000001',
-  '012345678901',
-  '111111111111',
-  '222222222222',
-  '333333333333',
-  '444444444444',
-];
+const ids = Array.from({ length: 14 }, (_, index) => String(index).padStart(12, '0'));
 const amount = fc
   .oneof(
     fc.bigInt({ min: -(10n ** 20n), max: 10n ** 20n }),
@@ -32,7 +25,10 @@ const amount = fc
 function slice(organization: string): fc.Arbitrary<SketchSlice> {
   const row: fc.Arbitrary<SketchRow> = fc.record({
     account: fc.constantFrom(...ids),
-    service: fc.constantFrom('Amazon EC2', 'Amazon S3', '__proto__', 'Tax'),
+    service: fc.constantFrom(
+      '__proto__',
+      ...Array.from({ length: 12 }, (_, index) => `Service ${index}`),
+    ),
     amount,
     currency: fc.constantFrom('USD', 'USD', 'USD', 'EUR'),
   });
@@ -40,7 +36,7 @@ function slice(organization: string): fc.Arbitrary<SketchSlice> {
     organization: fc.constant(organization),
     accounts: fc.subarray(ids).map((listed) => listed.map((id) => ({ id, name: `Account ${id}` }))),
     rows: fc.uniqueArray(row, {
-      maxLength: 30,
+      maxLength: 60,
       selector: ({ account, service, currency }) => `${account} ${service} ${currency ?? ''}`,
     }),
   });

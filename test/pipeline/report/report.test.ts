@@ -12,6 +12,7 @@ import {
   extractionManifestKey,
   transformManifestKey,
 } from '../../../pipeline/staging/layout.js';
+import { readTransformManifest } from '../../../pipeline/staging/manifest.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import { copyFiles } from '../../support/exports.js';
@@ -191,6 +192,16 @@ test('altered exports are an error, and a gap where they are only compared with'
   const page = await readFile(join(folder, '2026-10', 'index.html'), 'utf8');
   t.regex(page, /There are no figures of 2026-09/);
   t.regex(page, /oab cannot be read: the file is not the one of the manifest/);
+  // Whole files of which the manifest says something else.
+  const slice = { month: october, organization: 'oab' };
+  const manifest = (await readTransformManifest(staging, slice))?.bytes;
+  const text = Buffer.from(manifest ?? []).toString();
+  await staging.write(
+    transformManifestKey(slice),
+    Buffer.from(text.replace('"USD": "3"', '"USD": "4"')),
+  );
+  await t.throwsAsync(make(), { instanceOf: DataError, message: /add up to .*"3".*says .*"4"/ });
+  await staging.write(transformManifestKey(slice), Buffer.from(text));
   await alter('2026-10');
   await t.throwsAsync(make(), { instanceOf: DataError, message: /is not the one of the manifest/ });
   t.is(await readFile(join(folder, '2026-10', 'index.html'), 'utf8'), page);
@@ -240,7 +251,7 @@ test('what AWS changed since the last statement stands in the next one', async (
   await make(at('2026-11-03T06:00:00Z'));
   t.false(await isCorrected('2026-10', acme));
   await stage('2026-10', 'oab', { [acme]: '99.75', [brill]: '7' }, '20261108T000000Z');
-  for (const day of ['08', '09']) {
+  for (const day of ['08', '09', '10']) {
     await make(at(`2026-11-${day}T06:00:00Z`));
     const page = await read('2026-10', 'customers', `${acme}.html`);
     t.regex(page, /Corrected since/);
