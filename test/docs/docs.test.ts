@@ -20,6 +20,7 @@ import { querySqlite } from '../support/sqlite.js';
 import { generate, markdownFiles } from './generate.js';
 import { commandFlags, flagsIn } from './help.js';
 import { picture, pictureText } from './picture.js';
+import { pictureOf } from './report-picture.js';
 import { withoutTimes } from './samples.js';
 import { sectionNames, withSection } from './sections.js';
 
@@ -76,12 +77,16 @@ test('what is generated is what its sources say, apart from times', async (t) =>
     'README.md',
     'docs/demo.svg',
     'docs/guarantees.md',
+    'docs/report.png',
     'docs/set-up.md',
     'docs/settings.md',
     'docs/tables.md',
   ]);
   for (const [file, expected] of generated)
-    t.is(await readFile(join(root, file), 'utf8'), expected, `${file}: run npm run docs`);
+    t.true(
+      (await readFile(join(root, file))).equals(Buffer.from(expected)),
+      `${file}: run npm run docs`,
+    );
 });
 
 test('the picture says what the README says of the demo month', async (t) => {
@@ -394,6 +399,15 @@ test('a picture holds its text, whatever it is', (t) => {
   const svg = picture('run --x "<&>"', output);
   t.is(pictureText(svg).join('\n'), `$ run --x "<&>"\n${output.trimEnd()}`);
   t.notRegex(svg, /<b>/);
+});
+
+test("the report's picture is small, and says which page it shows", async (t) => {
+  const png = await readFile(join(root, 'docs/report.png'));
+  t.true(png.length < 150_000);
+  t.regex(pictureOf(png) ?? '', /^[0-9a-f]{64}$/);
+  t.is(pictureOf(Buffer.alloc(100)), undefined);
+  // As in the demo's month that the README tells of.
+  t.regex(readme, /^!\[[^\]]+\]\(docs\/report\.png\)$/m);
 });
 
 test('a part is replaced between its markers, and nothing else', (t) => {

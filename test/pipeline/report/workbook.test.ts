@@ -225,6 +225,8 @@ test('what fails while it is written fails, and nothing waits', async (t) => {
   const properties = { title: 'x', created: '2026-11-15T06:02:03.000Z' };
   const missing = join(folder, 'not/there.xlsx');
   await t.throwsAsync(writeWorkbook(report, plainLook, missing), { code: 'ENOENT' });
+  // A device on which there is no room for a single byte.
+  await t.throwsAsync(writeWorkbook(report, plainLook, '/dev/full'), { code: 'ENOSPC' });
   const file = join(folder, 'broken.xlsx');
   const broken = function* (): Generator<string[]> {
     yield ['one'];
