@@ -4,6 +4,7 @@ import type { Config, Flags, Needs } from '../config/config.js';
 import { stages } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
 import type { Resources } from '../run/resources.js';
+import { ownCommand } from '../shared/commands.js';
 import {
   InterruptedError,
   UsageError,
@@ -254,7 +255,7 @@ export async function configureAnyway(
     return { config: await configure(args, needs), notSetUp: undefined };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    const next = '"pipeline check" names what is missing';
+    const next = `"${ownCommand(['check'])}" names what is missing`;
     return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
   }
 }
@@ -313,13 +314,14 @@ export async function fail(error: unknown, words: readonly string[]): Promise<vo
         ? EXIT.interrupted
         : EXIT.failed;
   tell(`pipeline: ${describeError(error)}`);
-  // What is wrong with the command line may have been found before its log was asked for.
-  if (journal === undefined) await openLog(logFlags(words)).catch(() => undefined);
-  const { message, ...details } = errorToJson(error);
-  journal?.log.error({ ...details, ...causeOf(error), err: error }, String(message));
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
   );
+  // What is wrong with the command line may have been found before its log was asked for.
+  if (journal === undefined)
+    await openLog({ ...logFlags(words), json: isJson }).catch(() => undefined);
+  const { message, ...details } = errorToJson(error);
+  journal?.log.error({ ...details, ...causeOf(error), err: error }, String(message));
   if (!isJson || isDocumentPrinted()) return;
   // Where it cannot be printed either, the first failure is the one to tell.
   await printDocument({ error: errorToJson(error) }).catch(() => undefined);

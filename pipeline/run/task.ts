@@ -197,9 +197,13 @@ export function endOf({ state, error }: TaskReport): string {
 
 /** What a slice's tasks came to, in a line. */
 export function describeTasks(tasks: readonly TaskReport[]): string {
-  const begun = tasks.filter(({ state }) => state !== 'skipped');
-  const ends = begun.map((task) => `${task.stage} ${endOf(task)}`).join(', ');
-  const outcome = begun.findLast((task) => task.outcome !== undefined)?.outcome;
+  const stagesOf = new Map<string, string[]>();
+  for (const task of tasks) {
+    const end = endOf(task);
+    if (end !== 'skipped') stagesOf.set(end, [...(stagesOf.get(end) ?? []), task.stage]);
+  }
+  const ends = [...stagesOf].map(([end, of]) => `${of.join(', ')} ${end}`).join('; ');
+  const outcome = tasks.findLast((task) => task.outcome !== undefined)?.outcome;
   const figures =
     outcome === undefined
       ? ''

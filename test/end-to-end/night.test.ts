@@ -114,8 +114,8 @@ test('on a pipe there is one line for each month and organization', async (t) =>
       .map((line) => line.replace(/;.*/, ''))
       .sort(),
     [
-      '2026-10  internal    extract done, transform done, load done',
-      '2026-10  oab         extract done, transform done, load done',
+      '2026-10  internal    extract, transform, load done',
+      '2026-10  oab         extract, transform, load done',
     ],
   );
 });

@@ -98,7 +98,7 @@ function isOne(t: ExecutionContext, { code, json }: { code: number | null; json:
   t.is(found.length, 1, found.join('\n'));
   const finding = json.slices.flatMap(({ findings }) => findings)[0]!;
   t.truthy(finding.where);
-  t.regex(finding.next, /pipeline run/);
+  t.regex(finding.next, /cli\.js run /);
   return found[0]!;
 }
 
@@ -541,7 +541,7 @@ test('a total of AWS that differs stops the load, keeps what is loaded, and show
     refused.stdout,
     /--stage extract --force --month 2026-10 --organization oab.*--tolerance/,
   );
-  t.regex(refused.stdout, /2026-10 +internal +load +done/);
+  t.regex(refused.stdout, /2026-10 +internal +done +done +done/);
   t.deepEqual(rows('SELECT * FROM consumption ORDER BY Organization, Line'), loaded);
   t.is(rows("SELECT * FROM pipeline_loads WHERE Organization = 'oab'").length, 1);
 
