@@ -94,49 +94,56 @@ export function parseOrganizations(
     const slips = misspelt.filter((slip) => slip.name === name);
     if (slips.length === 0) return readGroup(secret, name, region, fault);
     const list = slips.map(({ key }) => printable(key)).join(', ');
-    const renamed = slips.map(({ key, meant }) => `${printable(key)} to ${meant}`).join(', ');
+    const renamed = slips.flatMap(({ key, meant }) =>
+      meant === undefined ? [] : [`${printable(key)} to ${meant}`],
+    );
     const [keys, them] =
       slips.length === 1 ? [`key ${list} is`, 'it'] : [`keys ${list} are`, 'them'];
     return fault(
       `organization ${name}: the secret's ${keys} unknown`,
-      `rename ${renamed} in the Vault secret, or take ${them} out`,
+      renamed.length === 0
+        ? `take ${them} out of the Vault secret; an organization has ${parts.map((part) => keyOf(name, part)).join(', ')}`
+        : `rename ${renamed.join(', ')} in the Vault secret, or take ${them} out`,
     );
   });
 }
 
-/** A key that no organization has, and the nearest one that it can have been meant for. */
+/** A key that no organization has. */
 interface MisspeltKey {
   key: string;
   /** The organization that it belongs to. */
   name: string;
-  meant: string;
+  /** The nearest key that an organization has, if it is near enough. */
+  meant: string | undefined;
 }
 
-/** Letters in which a key may differ from one that an organization has, to be taken for it misspelt. */
-const SLIPS = 2;
+/** How far a key may be from one that an organization has, to be taken for it where nothing else tells of one. */
+const SLIP = 1;
 
 /**
  * The keys that would be passed over: of an organization that other keys name, every one that is none of its own;
- * and those that are one's own but for case, `_` and a slip or two. To pass over a role's key would ask with the
- * user's own rights, perhaps another payer; to pass over all keys of an organization would leave it out.
+ * and those that are one's own but for case, `_` and a slip. To pass over a role's key would ask with the user's
+ * own rights, perhaps another payer; to pass over all keys of an organization would leave it out. A key without an
+ * organization's name, such as `aws_access_key_id`, is another program's.
  */
 function misspeltKeys(keys: readonly string[], names: ReadonlySet<string>): MisspeltKey[] {
   const longestFirst = [...names].sort((a, b) => b.length - a.length);
   return keys.flatMap((key): MisspeltKey[] => {
     const [, rest] = /^aws_(.*)$/is.exec(key) ?? [];
     if (rest === undefined || key === REGION || groupKey.test(key)) return [];
+    if (parts.some((part) => plain(part) === plain(rest))) return [];
     const owner = longestFirst.find((name) => rest.startsWith(`${name}_`));
     const splits = [...rest.matchAll(/_/g)].map(({ index }) => rest.slice(0, index));
-    const possible = (owner === undefined ? splits : [owner]).flatMap((name) =>
-      parts.map((part) => ({
-        name,
-        meant: keyOf(name, part),
-        distance: distanceOf(plain(rest.slice(name.length)), plain(part)),
-      })),
-    );
+    const possible = (owner === undefined ? splits : [owner]).flatMap((name) => {
+      const said = plain(rest.slice(name.length));
+      return parts.map((part) => {
+        const distance = distanceOf(said, plain(part));
+        return { name, meant: keyOf(name, part), distance, isNear: distance <= said.length * 0.4 };
+      });
+    });
     const [nearest] = possible.sort((a, b) => a.distance - b.distance);
-    if (nearest === undefined || (owner === undefined && nearest.distance > SLIPS)) return [];
-    return [{ key, name: nearest.name, meant: nearest.meant }];
+    if (nearest === undefined || (owner === undefined && nearest.distance > SLIP)) return [];
+    return [{ key, name: nearest.name, meant: nearest.isNear ? nearest.meant : undefined }];
   });
 }
 
@@ -145,18 +152,21 @@ function plain(part: string): string {
   return part.replaceAll(/[^a-z0-9]/gi, '').toLowerCase();
 }
 
-/** How many letters have to be put in, taken out or changed to make one text of the other (Levenshtein). */
-function distanceOf(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 0; i < a.length; i++) {
+/**
+ * How many letters have to be taken out of a text or changed to make another one of it (Levenshtein); one that has
+ * to be put in counts half, since people shorten: `secret_key`.
+ */
+function distanceOf(said: string, meant: string): number {
+  let row = Array.from({ length: meant.length + 1 }, (_, index) => index / 2);
+  for (let i = 0; i < said.length; i++) {
     const next = [i + 1];
-    for (let j = 0; j < b.length; j++) {
-      const changed = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1);
-      next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    for (let j = 0; j < meant.length; j++) {
+      const changed = (row[j] ?? 0) + (said[i] === meant[j] ? 0 : 1);
+      next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 0.5));
     }
     row = next;
   }
-  return row[b.length] ?? 0;
+  return row[meant.length] ?? 0;
 }
 
 function readGroup(

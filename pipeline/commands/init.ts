@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import type { Origin } from '../config/starter-file.js';
-import { UsageError, describeError } from '../shared/errors.js';
+import { InterruptedError, UsageError, describeError } from '../shared/errors.js';
 import { codeOf } from '../shared/files.js';
 import { quoted } from '../shared/commands.js';
 import { tell } from '../shared/output.js';
@@ -78,7 +78,7 @@ function originOf(args: {
 
 /**
  * Asks people at a terminal where the organizations come from.
- * @throws {UsageError} where there is nobody to ask.
+ * @throws {UsageError} where there is nobody to ask. @throws {InterruptedError} when they do not answer.
  */
 async function ask(signal: AbortSignal): Promise<Origin> {
   if (!process.stdin.isTTY || !process.stderr.isTTY)
@@ -86,10 +86,21 @@ async function ask(signal: AbortSignal): Promise<Origin> {
       next: 'give --vault and --aws-secret, or --organization and, where it has one, --profile',
     });
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const ended = new AbortController();
+  // Ctrl-C and Ctrl-D at the prompt are the terminal's own business.
+  terminal.once('SIGINT', () => {
+    terminal.close();
+  });
+  terminal.once('close', () => {
+    ended.abort();
+  });
+  const options = { signal: AbortSignal.any([signal, ended.signal]) };
   const question = async (text: string, fits = /\S/): Promise<string> => {
     for (;;) {
-      const answer = (await terminal.question(`${text}: `, { signal })).trim();
-      if (fits.test(answer)) return answer;
+      const said = await terminal.question(`${text}: `, options).catch(() => {
+        throw new InterruptedError();
+      });
+      if (fits.test(said.trim())) return said.trim();
     }
   };
   try {

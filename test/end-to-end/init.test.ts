@@ -76,27 +76,46 @@ for (const [what, flags, says] of [
   });
 }
 
-test('at a terminal it asks for what it needs', async (t) => {
-  const cwd = await temporaryFolder(t);
+/** Runs the command at a terminal, and answers its questions as they come. */
+async function atTerminal(
+  cwd: string,
+  answers: readonly (readonly [question: RegExp, answer: string])[],
+): Promise<{ code: number | null; shown: string; asked: number }> {
   const command = `'${process.execPath}' '${cliFile}' init`;
   const child = spawn('script', ['-qec', command, '/dev/null'], { cwd, env: bareEnvironment() });
   let shown = '';
-  const answers = [
-    [/vault or profile: $/, 'p'],
-    [/a name for the organization.*: $/, 'acme'],
-    [/its AWS profile.*: $/, 'billing'],
-  ] as const;
-  let next = 0;
+  let asked = 0;
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     shown += text;
-    const [question, answer] = answers[next] ?? [];
+    const [question, answer] = answers[asked] ?? [];
     if (question?.test(stripVTControlCharacters(shown)) !== true) return;
-    next += 1;
-    child.stdin.write(`${answer}\n`);
+    asked += 1;
+    child.stdin.write(answer ?? '');
   });
   const { code } = await finished(child);
+  return { code, shown, asked };
+}
+
+test('at a terminal it asks for what it needs', async (t) => {
+  const cwd = await temporaryFolder(t);
+  const { code, shown, asked } = await atTerminal(cwd, [
+    [/vault or profile: $/, 'neither\n'],
+    [/vault or profile: neither\s+vault or profile: $/, 'p\n'],
+    [/a name for the organization.*: $/, 'acme\n'],
+    [/its AWS profile.*: $/, 'billing\n'],
+  ]);
   t.is(code, 0, shown);
-  t.is(next, answers.length);
+  t.is(asked, 4);
   const text = await readFile(join(cwd, FILE), 'utf8');
   t.regex(text, /^organizations:\n {2}- name: acme\n {4}profile: billing$/m);
+});
+
+test('who does not answer is let go, and nothing is written', async (t) => {
+  const cwd = await temporaryFolder(t);
+  for (const key of ['\u0003', '\u0004']) {
+    const { code, shown } = await atTerminal(cwd, [[/vault or profile: $/, key]]);
+    t.is(code, 130, shown);
+    t.regex(shown, /interrupted/);
+    await t.throwsAsync(stat(join(cwd, FILE)));
+  }
 });
