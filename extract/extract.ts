@@ -141,7 +141,7 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
       : `what was fetched ${describeScope(manifest.scope)} (${dayOf(manifest)}) by ${words}`;
   if (!force && manifest !== undefined) {
     if (!covers(manifest.scope, task.scope)) {
-      const older = await reusable(task, found);
+      const older = await reusable(task, found, scope);
       if (older !== undefined) {
         const words = `what was fetched ${describeScope(older.scope)} (${dayOf(older)}), without a request`;
         const replaces = replacedBy(older.scope, words);
@@ -190,16 +190,17 @@ async function scopeBefore(
   return name === undefined ? undefined : readScope(staging, slice, name);
 }
 
-/** The newest extraction beside the current one that is whole, holds what is wanted, and need not be fetched again. */
+/** The newest extraction beside the current one that is whole, holds the scope, and need not be fetched again. */
 async function reusable(
   task: DecisionTask,
   { extractions, current }: Survey,
+  scope: Scope,
 ): Promise<ExtractionManifest | undefined> {
   for (const extraction of extractions.toReversed()) {
     if (!extraction.finished || extraction.name === current) continue;
     try {
       const manifest = await intactManifest(task.staging, task.slice, extraction);
-      if (covers(manifest.scope, task.scope) && !isOutdated(task, manifest)) return manifest;
+      if (covers(manifest.scope, scope) && !isOutdated(task, manifest)) return manifest;
     } catch (error) {
       // What is damaged is not taken; it is not needed either.
       if (!(error instanceof DataError)) throw error;

@@ -121,6 +121,27 @@ test.serial('what is old, damaged or without a wanted metric is not taken instea
   t.is((await manifest(anew.extraction)).scope.detail, 'service');
 });
 
+test.serial('metrics and charge types of the month are kept in the other detail too', async (t) => {
+  const { run, manifest } = await bench(t, small);
+  const now = on(25);
+  const service = await run({ scope: byService, now });
+  await run({ scope: { ...byUsageType, metrics: ['AmortizedCost'], byRecordType: true }, now });
+  // What is staged by service has neither: it would take them away without being asked to.
+  const kept = await run({ scope: byService, now });
+  t.true(kept.requests > 0);
+  t.deepEqual((await manifest(kept.extraction)).scope, {
+    ...plainScope,
+    metrics: ['AmortizedCost'],
+    byRecordType: true,
+  });
+  await run({ scope: byUsageType, now });
+  const plain = { ...byService, metrics: [], byRecordType: false };
+  const asked = await run({ scope: plain, now });
+  t.like(asked, { requests: 0, extraction: kept.extraction });
+  t.is((await run({ scope: plain, now })).state, 'unchanged');
+  t.not(kept.extraction, service.extraction);
+});
+
 test.serial(
   'a stopped fetch decides too, while nothing is finished; it is gone on with',
   async (t) => {
