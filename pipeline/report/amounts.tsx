@@ -123,7 +123,7 @@ export function directionOf(change: Amount, format: Format): 'up' | 'down' | 'sa
   return change.startsWith('-') ? 'down' : 'up';
 }
 
-/** A change with its sign. Null, where there is nothing to compare with, is a dash. */
+/** A change with its sign. Null, where there is not compared, is a dash. */
 export function Change({
   amount,
   currency,
@@ -169,7 +169,7 @@ export function SinceLast({
   currency,
   format,
 }: Units & { compared: Compared }): JSX.Element {
-  if (compared.change === null) return <span class="mute">nothing to compare with</span>;
+  if (compared.change === null) return <span class="mute">not compared</span>;
   return (
     <>
       <Change amount={compared.change} currency={currency} format={format} />{' '}

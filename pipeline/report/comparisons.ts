@@ -53,7 +53,8 @@ export function shareOf(amount: Units, total: Units): figures.Ratio | null {
   return total <= 0n ? null : textOrNull(divide(amount, total));
 }
 
-function textOrNull(units: Units | null): string | null {
+/** An amount as text, where there is one. */
+export function textOrNull(units: Units | null): string | null {
   return units === null ? null : formatAmount(units);
 }
 

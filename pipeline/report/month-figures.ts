@@ -16,6 +16,7 @@ import {
   noCell,
   shared,
   sumOfCells,
+  textOrNull,
   unitsOf,
 } from './comparisons.js';
 import type { Context } from './context.js';
@@ -165,10 +166,9 @@ function currencyFigures(
     aws: awsOf(shown, currency),
     organizations: organizations.map(({ organization, units, previous }) => ({
       organization,
-      ...shared(units ?? 0n, units === null ? null : previous, total),
       ...(units === null
-        ? { amount: null, share: null, previous: previous === null ? null : formatAmount(previous) }
-        : {}),
+        ? { amount: null, previous: textOrNull(previous), change: null, ratio: null, share: null }
+        : shared(units, previous, total)),
     })),
     ...trendOf(context, section, organizations),
     services: services.map(({ service, cell, customers: count }) => ({

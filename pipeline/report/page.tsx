@@ -137,7 +137,7 @@ function Total({
       </p>
       <p>
         <SinceLast compared={total} currency={currency} format={format} />{' '}
-        {total.change !== null && `on ${monthName(figures.previousMonth)}`}
+        {total.change === null ? 'with' : 'on'} {monthName(figures.previousMonth)}
       </p>
     </div>
   );
@@ -163,7 +163,7 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
           <span class="mute small">change in {currency}</span>
         </div>
         {movingCustomers === null || movingServices === null ? (
-          <p class="mute">{figures.uncompared}</p>
+          <p class="mute">Not compared. {figures.uncompared}</p>
         ) : (
           <>
             <div class="two">

@@ -59,7 +59,7 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
                 </p>
                 <p>
                   <SinceLast compared={total} currency={currency} format={format} />{' '}
-                  {total.change !== null && `on ${monthName(figures.previousMonth)}`}
+                  {total.change === null ? 'with' : 'on'} {monthName(figures.previousMonth)}
                 </p>
               </div>
             ))}
@@ -130,7 +130,7 @@ function Corrections({
           <tr>
             <th scope="col">Month</th>
             <th scope="col">Reported on</th>
-            <th scope="col" class="n away">
+            <th scope="col" class="n">
               Then
             </th>
             <th scope="col" class="n">

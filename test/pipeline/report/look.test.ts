@@ -302,7 +302,7 @@ test('nothing is compared in the first month of all', async (t) => {
       .locator('.answer')
       .innerText()
       .then((text) => text.split('\n').pop()),
-    'nothing to compare with',
+    'not compared with September 2026',
   );
   t.is(await page.locator('.chart, .change').count(), 0);
   t.deepEqual(await page.locator('#customers-1 thead button').allInnerTexts(), [
