@@ -169,6 +169,23 @@ test('each sheet has its header fixed, and a filter over all its rows', async (t
   }
 });
 
+test('a text stays one when its cell is edited: its format is that of texts', async (t) => {
+  const folder = await temporaryFolder(t);
+  const file = join(folder, '2026-10.xlsx');
+  await writeWorkbook(report, plainLook, file);
+  const bytes = await readFile(file);
+  const xml = zippedText(bytes, 'xl/worksheets/sheet4.xml');
+  const formats = [...zippedText(bytes, 'xl/styles.xml').matchAll(/<xf numFmtId="(\d+)" xfId/g)];
+  for (const text of [idOf(0), '123456789.0123456789', '=SUM(A1:A9)']) {
+    const [, style] =
+      new RegExp(`<c s="(\\d+)"[^>]*><is><t[^>]*>${text.replaceAll(/[().]/g, '\\$&')}<`).exec(
+        xml,
+      ) ?? [];
+    // 49 is `@`, text (ECMA-376 part 1, 18.8.30).
+    t.is(formats[Number(style)]?.[1], '49', text);
+  }
+});
+
 test('rows that fit no sheet go on in another one', async (t) => {
   const folder = await temporaryFolder(t);
   const file = join(folder, 'long.xlsx');
