@@ -408,6 +408,7 @@ function outcomeOf(
     extraction: manifest.extraction,
     provisional: isOpen(task, manifest),
     customers: manifest.accounts,
+    unlisted: 0,
     rows: manifest.groups,
     totals: manifest.totals,
   };

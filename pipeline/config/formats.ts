@@ -117,6 +117,72 @@ export const amount = written.transform((value, context): Units => {
   return z.NEVER;
 });
 
+export const reportFormatNames = ['html', 'xlsx', 'pdf'] as const;
+export type ReportFormat = (typeof reportFormatNames)[number];
+
+/** Formats of a report with commas between, `html,pdf`: each once, in the order that they are made. */
+export const reportFormats = text.transform((value, context): ReportFormat[] => {
+  const given = value.split(',').map((one) => one.trim());
+  const chosen = reportFormatNames.filter((name) => given.includes(name));
+  if (given.every((one) => chosen.some((name) => name === one))) return chosen;
+  context.addIssue(`is no list of ${reportFormatNames.join(', ')} with commas between`);
+  return z.NEVER;
+});
+
+/** A language that `Intl` writes numbers in, in its canonical form. */
+export const locale = text.transform((value, context): string => {
+  try {
+    const [known] = Intl.NumberFormat.supportedLocalesOf(value);
+    if (known !== undefined) return known;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  context.addIssue('is no language that is known here, such as en, de-CH or fr');
+  return z.NEVER;
+});
+
+/** A customer of several accounts, as reports tell it. */
+export interface CustomerGroup {
+  name: string;
+  accounts: readonly string[];
+}
+
+const accountId = z
+  .string({ error: 'is no text' })
+  .regex(/^\d{12}$/, { error: 'is no account id of 12 digits' });
+
+const customerGroup = z.strictObject({
+  name: text.max(255, { error: 'has more than 255 characters' }),
+  accounts: z
+    .array(accountId, { error: 'is no list of account ids' })
+    .min(1, { error: 'names no account' }),
+});
+
+/** Customers of several accounts: each name and each account once. */
+export const customers = z
+  .array(customerGroup, { error: 'is no list' })
+  .superRefine((groups, context) => {
+    const names = new Set<string>();
+    const owners = new Map<string, string>();
+    const fault = (message: string): void => {
+      context.addIssue({ code: 'custom', message });
+    };
+    for (const { name, accounts } of groups) {
+      if (names.has(name)) fault(`names the customer ${JSON.stringify(name)} twice`);
+      names.add(name);
+      for (const account of accounts) {
+        const owner = owners.get(account);
+        if (owner !== undefined)
+          fault(
+            owner === name
+              ? `names account ${account} twice, in ${JSON.stringify(name)}`
+              : `gives account ${account} to ${JSON.stringify(owner)} and to ${JSON.stringify(name)}`,
+          );
+        owners.set(account, name);
+      }
+    }
+  });
+
 const tag = text.max(64, { error: 'has more than 64 characters' });
 
 /** Organization → its rows' Tag. */

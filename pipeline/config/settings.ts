@@ -172,6 +172,50 @@ export const settings = {
     unset: "the bucket's",
     schema: ({ text }) => text,
   },
+  'report.out': {
+    flag: 'out',
+    meaning: 'Folder of the reports, with one folder a month',
+    default: './report',
+    schema: ({ text }) => text,
+  },
+  'report.formats': {
+    flag: 'format',
+    meaning: 'What a report is made of: html, xlsx and pdf, with commas between',
+    default: 'html,xlsx',
+    schema: ({ reportFormats }) => reportFormats,
+  },
+  'report.title': {
+    meaning: 'Who makes the report: the text above each of its pages',
+    unset: 'none',
+    schema: ({ text }) => text,
+  },
+  'report.logo': {
+    meaning: 'PNG or SVG file, at most 256 KiB, that is put into each page',
+    unset: 'none',
+    schema: ({ text }) => text,
+  },
+  'report.footer': {
+    meaning: 'The text below each page',
+    unset: 'none',
+    schema: ({ text }) => text,
+  },
+  'report.locale': {
+    meaning:
+      'How numbers and dates of the pages are written: a language as BCP 47 names it, `de-CH`',
+    default: 'en',
+    schema: ({ locale }) => locale,
+  },
+  'report.currency': {
+    meaning: 'How the pages write a currency: `code` (USD), or `symbol` as the locale has it ($)',
+    default: 'code',
+    schema: ({ word }) => word('code', 'symbol'),
+  },
+  'customers': {
+    meaning: 'Customers of several accounts, in reports: a list, see below',
+    default: [],
+    unset: 'none: each account is a customer',
+    schema: ({ customers }) => customers,
+  },
   'provisionalDays': {
     meaning: "Days after a month's end (UTC) in which its figures are provisional",
     default: 10,
@@ -204,7 +248,7 @@ type Group<G extends string> = {
 /** The settings as they were validated, defaults filled in. */
 export type SettingValues = {
   [P in Path as P extends `${string}.${string}` ? never : P]: ValueOf<P>;
-} & { vault: Group<'vault'>; s3: Group<'s3'> };
+} & { vault: Group<'vault'>; s3: Group<'s3'>; report: Group<'report'> };
 
 const entries: readonly (readonly [string, Setting])[] = Object.entries(settings);
 

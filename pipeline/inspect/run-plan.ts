@@ -4,18 +4,20 @@ import { decideExtract } from '../../extract/extract.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import { findSource } from '../../load/source.js';
 import { decideTransform } from '../../transform/transform.js';
+import type { OrganizationEntry } from '../../extract/organizations.js';
 import type { Config } from '../config/config.js';
 import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
-import { once, openSecrets } from '../run/resources.js';
+import { knownOrganizations } from '../run/known-organizations.js';
+import type { Resources } from '../run/resources.js';
+import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources.js';
 import { slicesOf } from '../run/runner.js';
 import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
-import type { Log } from '../shared/log.js';
-import type { Month } from '../shared/month.js';
-import { monthOf, shiftMonth } from '../shared/month.js';
+import type { RunLog } from '../shared/log.js';
+import { historyStart, monthOf, shiftMonth } from '../shared/month.js';
 import type { Scope } from '../shared/scope.js';
 import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
@@ -24,8 +26,6 @@ import { openStaging } from '../staging/open.js';
 import type { Staging } from '../staging/staging.js';
 import type { Estimate } from './estimate.js';
 import { estimator, noRequests, remaining } from './estimate.js';
-import type { Organizations } from './known-organizations.js';
-import { findOrganizations, onlyStaged } from './known-organizations.js';
 import type { Loads } from './loads.js';
 import { openLoads } from './loads.js';
 
@@ -33,6 +33,8 @@ import { openLoads } from './loads.js';
 export interface StagePlan {
   /** `unknown`: the database cannot be asked. `fails`: for a reason that is known now. */
   action: 'fetch' | 'resume' | 'reuse' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  /** In the transform stage, whether it only makes files again that were lost. */
+  restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
   /** What takes the place of what, where the month comes to tell something else. */
@@ -55,14 +57,15 @@ export interface PlanRequest {
   force: boolean;
   /** Why Vault cannot be asked for the organizations; `undefined` when it can. */
   notSetUp: PipelineError | undefined;
-  log: Log;
+  log: RunLog;
   signal: AbortSignal;
   now: () => Date;
 }
 
 interface PlanContext extends PlanRequest {
   staging: Staging;
-  known: Organizations;
+  /** How each organization is reached. */
+  entries: readonly OrganizationEntry[];
   estimate: (slice: Slice, scope: Scope) => Promise<Estimate>;
   /** Asked only when the load stage has to be decided on. */
   loads: () => Promise<Loads>;
@@ -85,18 +88,32 @@ export async function makePlan(
   try {
     const extracts = selection.stages.includes('extract');
     const staged = extracts ? await stagedSlices(staging) : [];
-    const known = extracts
-      ? await findOrganizations(staging, staged, secrets, request.notSetUp)
-      : onlyStaged(staging);
+    const { entries, unasked } = extracts
+      ? await knownOrganizations(secrets, request.notSetUp)
+      : { entries: [], unasked: undefined };
+    const names = [
+      ...entries.map(({ name }) => name),
+      ...(unasked === undefined ? [] : staged.map(({ slice }) => slice.organization)),
+    ];
+    const organizations: Resources['organizations'] = (month, stages) =>
+      extracts
+        ? Promise.resolve([...new Set(names)].sort())
+        : stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests');
     const estimate = estimator(staging, staged, config);
-    const context = { ...request, staging, known, estimate, loads };
+    const context = { ...request, staging, entries, estimate, loads };
     const limit = pLimit(config.concurrency);
-    const plans = (await slicesOf(known, request)).map((slice) =>
+    const plans = (await slicesOf({ staging, organizations }, request)).map((slice) =>
       limit(() => planSlice(slice, context)),
     );
     const slices = await Promise.all(plans);
-    const note = known.note === undefined ? [] : [known.note];
-    return { slices, notes: [...note, ...notesOn(slices, request.now())] };
+    const listed = entries.length > 0 ? 'those of the configuration file and ' : '';
+    const notes =
+      unasked === undefined
+        ? []
+        : [
+            `the organizations are ${listed}those of which something is staged, since Vault cannot be asked: ${describeError(unasked)}`,
+          ];
+    return { slices, notes: [...notes, ...notesOn(slices, request.now())] };
   } finally {
     await loads.ifOpened((open) => open.close());
     await secrets.close();
@@ -141,24 +158,27 @@ const unknownView = { billingViewArn: undefined, listAccounts: undefined };
 
 async function planExtract(
   slice: Slice,
-  { staging, force, config, known, estimate, log, now }: PlanContext,
+  { staging, force, config, entries, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
-  const fault = known.faults.get(slice.organization);
-  if (fault !== undefined) throw fault;
+  const entry = entries.find(({ name }) => name === slice.organization);
+  if (entry !== undefined && 'fault' in entry) throw entry.fault;
   const { provisionalDays } = config;
   const decision = await decideExtract({
-    ...{ staging, slice, force, provisionalDays, log, now },
+    ...{ staging, slice, force, provisionalDays, now },
+    log: log.child(slice),
     scope: {
       ...scopeOf(config.scope, slice.organization),
-      ...(known.views.get(slice.organization) ?? unknownView),
+      ...(entry === undefined ? unknownView : viewOf(entry)),
     },
   });
   const { action, scope } = decision;
   const asks = action === 'fetch' || action === 'resume';
+  const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
   return {
     plan: {
-      action,
-      ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
+      // A run that was stopped before its first page has left nothing to go on with.
+      action: action === 'resume' && stagedPages === 0 ? 'fetch' : action,
+      ...(stagedPages === 0 ? {} : { stagedPages }),
       ...(decision.replaces === undefined ? {} : { replaces: decision.replaces }),
       ...(asks && slice.month < historyStart(now()) ? { beforeHistory: true } : {}),
     },
@@ -173,8 +193,10 @@ async function planTransform(
 ): Promise<StagePlan> {
   if (extract !== undefined && extract.action !== 'unchanged') return { action: 'run' };
   const tag = tagOf(config.tags, slice.organization);
-  const { former } = await decideTransform({ staging, slice, force, tag, parquet: config.parquet });
-  return { action: former === undefined ? 'run' : 'unchanged' };
+  const { parquet } = config;
+  const { former, restores } = await decideTransform({ staging, slice, force, tag, parquet });
+  if (former !== undefined) return { action: 'unchanged' };
+  return { action: 'run', ...(restores ? { restores } : {}) };
 }
 
 async function planLoad(
@@ -182,18 +204,13 @@ async function planLoad(
   { staging, force, config, loads }: PlanContext,
   transform: StagePlan | undefined,
 ): Promise<StagePlan> {
-  if (transform?.action === 'run') return { action: 'run' };
+  if (transform?.action === 'run' && transform.restores !== true) return { action: 'run' };
   const source = await findSource(staging, slice);
   const database = await loads();
   if (database.fault !== undefined) return { action: 'unknown', error: database.fault };
   if ((await database.holds(slice, source)) && !force) return { action: 'unchanged' };
   checkDifference(source.manifest, config.tolerance);
   return { action: 'run' };
-}
-
-/** The oldest month that Cost Explorer keeps as a rule (AWS Cost Management user guide). */
-function historyStart(now: Date): Month {
-  return shiftMonth(monthOf(now), -13);
 }
 
 /** What people have to know of what cannot be told beforehand. */
@@ -262,7 +279,7 @@ export function formatPlan(
     }),
   );
   return [
-    formatTable(head, rows, ['requests', 'price']),
+    formatTable(head, rows, ['requests', 'price'], { names: ['organization'] }),
     '',
     `total: ${totalText(total)}`,
     ...notes.flatMap((note) => ['', `note: ${note}`]),
@@ -294,13 +311,13 @@ export function planToJson(slices: readonly SlicePlan[], notes: readonly string[
   };
 }
 
-/** `4, at most 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
+/** `4 to 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
 function boundsText(estimate: Estimate, text: (of: number) => string): string {
   const { requests, further, known, like, usualMost } = estimate;
   if (usualMost !== undefined && usualMost > requests)
     return `${text(requests)} to ${text(usualMost)}`;
   if (!known) return `${like === undefined ? 'at least' : 'about'} ${text(requests)}`;
-  return further === 0 ? text(requests) : `${text(requests)}, at most ${text(requests + further)}`;
+  return further === 0 ? text(requests) : `${text(requests)} to ${text(requests + further)}`;
 }
 
 function totalText(total: Estimate): string {

@@ -157,10 +157,15 @@ function sliceOf(month: string | undefined, organization: string | undefined): S
     : undefined;
 }
 
+/** Folder of a table's files in one export format: of one month's; with no month, of all. */
+export function exportPrefix(format: ExportFormat, table: TableName, month?: Month): string {
+  return `${format}/${table}/${month === undefined ? '' : `month=${month}/`}`;
+}
+
 /** One table's file of a slice in one export format. */
 export function exportKey(format: ExportFormat, table: TableName, slice: Slice): string {
   const extension = format === 'csv' ? 'csv' : 'parquet';
-  return `${format}/${table}/month=${slice.month}/${slice.organization}.${extension}`;
+  return `${exportPrefix(format, table, slice.month)}${slice.organization}.${extension}`;
 }
 
 /** Folder of the transform manifests; of one month, if given. */

@@ -292,6 +292,7 @@ export function outcomeOf(
     extraction,
     provisional: isProvisional({ ...manifest, provisionalDays }),
     customers: customers.rows,
+    unlisted: customers.unlisted,
     rows: consumption.rows,
     totals: consumption.totals,
   };

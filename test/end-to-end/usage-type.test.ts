@@ -161,7 +161,7 @@ test.serial(
     t.true(docs.includes(`${wrongRows} of ${rows.length} rows`), `${wrongRows} of ${rows.length}`);
     const readme = await told('README.md');
     const [wrong, all] = [wrongRows, rows.length].map((count) => count.toLocaleString('en'));
-    t.true(readme.includes(`${wrong} of the demo's ${all} rows`));
+    t.true(readme.includes(`${wrong} of the ${all} rows of the tests' month`));
   },
 );
 
