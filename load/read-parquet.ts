@@ -4,7 +4,7 @@ import { compressors } from 'hyparquet-compressors';
 import type { NextRun } from '../pipeline/shared/commands.js';
 import { DataError, PipelineError } from '../pipeline/shared/errors.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
-import { coded } from '../pipeline/staging/batch.js';
+import { coded, constant } from '../pipeline/staging/batch.js';
 import { WIDTH, toBigint } from '../pipeline/staging/decimals.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
 import { DECIMAL } from '../pipeline/staging/tables.js';
@@ -21,6 +21,7 @@ export interface Origin {
  * Reads a Parquet file of the standard profile, a row group a batch, with exact decimals; a row group of no rows
  * is left out.
  * @param rows what its manifest says; a file of a few kilobytes may hold any number.
+ * @param wanted names of the columns to read; the others come as null in every row. Default: all.
  * @throws {DataError} when it is not such a file, or holds another number of rows, before any of them is handed
  * out.
  */
@@ -29,6 +30,7 @@ export async function* readParquet(
   columns: readonly Column[],
   rows: number,
   origin: Origin,
+  wanted?: readonly string[],
 ): AsyncGenerator<RowBatch<CodedColumn>, void, undefined> {
   try {
     const metadata = withRawDecimals(parquetMetadata(file));
@@ -40,7 +42,11 @@ export async function* readParquet(
       const alone: FileMetaData = { ...metadata, row_groups: [group] };
       const found: CodedColumn[] = [];
       for (const column of columns)
-        found.push(await readColumn(file, alone, column, length, origin));
+        found.push(
+          wanted?.includes(column.name) === false
+            ? constant(null)
+            : await readColumn(file, alone, column, length, origin),
+        );
       yield { length, columns: found };
     }
   } catch (cause) {

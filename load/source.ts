@@ -65,6 +65,7 @@ export async function findSource(staging: Staging, slice: Slice): Promise<Source
  * The rows of a table that is to be loaded, a row group a batch; none of a table that was not made. Its file is
  * read once, and parsed from the very bytes that were compared with the manifest: memory holds the whole file,
  * some 8 MB a million rows, beside one row group.
+ * @param wanted names of the columns to read, see {@link readParquet}.
  * @throws {DataError} when the file is missing, or has another length or SHA-256 than the manifest says, or is no
  * table of the standard profile.
  */
@@ -72,6 +73,7 @@ export async function* readTable(
   staging: Staging,
   { manifest, files }: Source,
   table: TableName,
+  wanted?: readonly string[],
 ): AsyncGenerator<RowBatch<CodedColumn>, void, undefined> {
   const file = files[table];
   if (file === undefined) return;
@@ -80,7 +82,7 @@ export async function* readTable(
     ...advice('make it anew with', transformAgain(manifest)),
   };
   const bytes = await readFile(staging, file, origin);
-  yield* readParquet(bytes, tables[table], tableSums(manifest, table).rows, origin);
+  yield* readParquet(bytes, tables[table], tableSums(manifest, table).rows, origin, wanted);
 }
 
 async function readFile(

@@ -5,10 +5,13 @@ import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { commandFlags } from './commands/command.js';
 import { demo } from './commands/demo.js';
+import { exportFile } from './commands/export.js';
+import { init } from './commands/init.js';
 import { closeLog, fail, openLog } from './commands/journal.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
+import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
@@ -41,12 +44,15 @@ const cli = yargs(words)
     '$0 <command>\n\nExact monthly AWS cost per customer account, staged, exported and loaded.',
   )
   .command(run)
+  .command(report)
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(exportFile)
   .command(plan)
   .command(status)
   .command(check)
+  .command(init)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()

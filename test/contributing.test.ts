@@ -18,7 +18,7 @@ test('contributing.md names every file of the product, and no other', async (t) 
   let folder = '';
   for (const line of house.split('\n').filter((some) => some !== '')) {
     folder = /^(\S+\/)( |$)/.exec(line)?.[1] ?? folder;
-    const [, files = '', words = ''] = /^ {2}((?:\S+\.ts ?)+) +(.+)$/.exec(line) ?? [];
+    const [, files = '', words = ''] = /^ {2}((?:\S+\.tsx? ?)+) +(.+)$/.exec(line) ?? [];
     if (line.startsWith(' ')) t.truthy(words, `the house: ${line}`);
     named.push(
       ...files
@@ -30,7 +30,7 @@ test('contributing.md names every file of the product, and no other', async (t) 
   const there: string[] = [];
   for (const room of rooms)
     for (const file of await readdir(join(root, room), { recursive: true }))
-      if (file.endsWith('.ts')) there.push(`${room}/${file}`);
+      if (/\.tsx?$/.test(file)) there.push(`${room}/${file}`);
   t.deepEqual(named.sort(), there.sort());
 });
 

@@ -61,7 +61,7 @@ export function command<F extends Record<string, Options>>(
   definition: Command<F>,
 ): CommandModule<object, InferredOptionTypes<F>> {
   const { name, describe, flags: own, epilogue, examples = [], work } = definition;
-  commandFlags.set(name, own);
+  commandFlags.set(name.replace(/ .*/, ''), own);
   return {
     command: name,
     describe,
@@ -72,7 +72,11 @@ export function command<F extends Record<string, Options>>(
         ...(shown.length === 0 ? [] : [['Examples:', ...shown].join('\n')]),
         ...(epilogue === undefined ? [] : [epilogue]),
       ];
-      return yargs.options(own).epilogue(parts.join('\n\n'));
+      const built = yargs.options(own).epilogue(parts.join('\n\n'));
+      // What the name has in brackets is given by its place, not by a flag.
+      const [, placed] = /\[(\w+)\]/.exec(name) ?? [];
+      if (placed !== undefined) built.positional(placed, { describe: own[placed]?.describe });
+      return built;
     },
     async handler(args) {
       const journal = openJournal();
@@ -117,7 +121,7 @@ interface OutputFlags {
   quiet?: boolean;
 }
 
-/** Every flag that more than one command has, or that is a setting's. */
+/** Every flag that more than one command has, that may be given several times, or that is a setting's. */
 export const flags = {
   'stage': {
     ...each(),
@@ -130,6 +134,10 @@ export const flags = {
   'from': { ...one(), describe: 'First month of a range' },
   'to': { ...one(), describe: 'Last month of the range (default: the last complete one)' },
   'organization': { ...each(), describe: 'Organization, repeatable (default: all)' },
+  'customer': {
+    ...each(),
+    describe: 'Account id or name of a customer: make these statements alone, repeatable',
+  },
   ...settingFlags,
   'config': { ...one(), describe: 'Configuration file (default pipeline.config.yaml, if there)' },
   'quiet': {

@@ -1,20 +1,31 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { select } from '../config/selection.js';
+import type { Reseller } from '../../fixtures/demo/reseller.js';
+import type { CustomerGroup } from '../config/formats.js';
+import { stages } from '../config/selection.js';
+import type { WrittenMonth } from '../report/report.js';
+import type { Progress } from '../run/progress.js';
+import type { RunReport } from '../run/runner.js';
+import type { RunRequest } from '../run/task.js';
 import { rememberOwn } from '../shared/commands.js';
 import { UsageError, describeError } from '../shared/errors.js';
+import { lastCompleteMonth } from '../shared/month.js';
+import type { Context } from './command.js';
 import { command, off, one, pick } from './command.js';
-import { runStages } from './run.js';
 
-/** `pipeline demo`: the real run, with the real SDK clients over HTTP, against a cloud inside this process. */
+/**
+ * `pipeline demo`: half a year of real runs, with the real SDK clients over HTTP, against a cloud inside this
+ * process.
+ */
 export const demo = command({
   name: 'demo',
-  describe: 'Try it: a whole run against a local stand-in cloud; needs no account, server or key',
+  describe:
+    'Try it: half a year of runs against a local stand-in cloud; needs no account, server or key',
   flags: {
     folder: {
       ...one(),
       default: 'demo',
-      describe: 'Folder for the staging area and the database',
+      describe: 'Folder for the staging area, the database and the report',
     },
     force: { ...off(), describe: 'Do every stage even where nothing changed' },
     ...pick('json', 'log-file', 'log-level'),
@@ -23,29 +34,141 @@ export const demo = command({
     const folder = resolve(args.folder);
     await claim(folder);
     rememberOwn({ instead: ['demo', '--folder', args.folder] });
-    const selection = select({}, new Date());
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
-    const { demoData } = await import('../../fixtures/demo/data.js');
-    const { resolveConfig } = await import('../config/config.js');
-    const cloud = await startCloud({ data: demoData({ months: selection.months }) });
+    const { reseller } = await import('../../fixtures/demo/reseller.js');
+    const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
+    const { reportJson, reportText } = await import('./report.js');
+    const now = new Date();
+    const shop = reseller(lastCompleteMonth(now), now);
+    const cloud = await startCloud({ data: shop.data });
     try {
       isolate(process.env, cloud.environment);
-      const staging = resolve(folder, 'staging');
-      const file = resolve(folder, 'billing.sqlite');
-      const config = resolveConfig(
-        { staging, database: `sqlite:${file}` },
-        process.env,
-        {},
-        { organizations: true, database: true },
-      );
-      const answer = await runStages({ config, selection, force: args.force }, context);
-      if (answer.failed || context.signal.aborted) return answer;
-      return { ...answer, text: () => `${answer.text()}\n${guide(staging, file)}` };
+      const { runs, reports } = await live(shop, { folder, force: args.force }, context);
+      const last = runs.at(-1);
+      if (last === undefined) throw new Error('the demo has no month');
+      const failed = isFailed(last.report);
+      const isWhole = !failed && !context.signal.aborted;
+      const before = runs.slice(0, -1).map(({ report }) => report);
+      const rest = isWhole ? [await told(before), guide(folder), '', reportText(reports)] : [];
+      return {
+        text: () => [formatReport(last.report, last.request, []), ...rest].join('\n'),
+        json: () => ({
+          runs: runs.map(({ report, request }) => reportToJson(report, request, [])),
+          report: reportJson(reports),
+        }),
+        failed,
+        figures: figuresOf(last.report),
+      };
     } finally {
       await cloud.close();
     }
   },
 });
+
+/**
+ * Runs the pipeline day after day, as whoever has used it for half a year did, and makes the reports of the days
+ * on which statements went out; ends early where a run fails or is stopped.
+ * @returns the runs, oldest first, and the last reports.
+ */
+async function live(
+  { visits, arrive, customersOn }: Reseller,
+  { folder, force }: { folder: string; force: boolean },
+  { log, signal, open }: Context,
+): Promise<{ runs: Done[]; reports: WrittenMonth[] }> {
+  const { resolveConfig } = await import('../config/config.js');
+  const { createProgress } = await import('../run/progress.js');
+  const { run } = await import('../run/runner.js');
+  const { extractionName } = await import('../staging/layout.js');
+  const { makeReportsOf } = await import('./report.js');
+  const progress = createProgress(process.stderr);
+  const runs: Done[] = [];
+  let reports: WrittenMonth[] = [];
+  try {
+    for (const visit of visits) {
+      arrive(visit);
+      const { month, organizations, since, day } = visit;
+      const file = settingsFile(folder, customersOn(day));
+      const needs = { organizations: true, database: true };
+      const config = resolveConfig({}, process.env, file, needs);
+      const began = Date.now();
+      const clock = (): Date => new Date(day.getTime() + Date.now() - began);
+      // What AWS has changed since a visit is fetched where it was not yet: a second demo pays for nothing.
+      const changed = runs
+        .flatMap(({ report }) => report.tasks)
+        .some(
+          (task) =>
+            since !== undefined &&
+            task.month === month &&
+            (organizations?.includes(task.organization) ?? true) &&
+            task.outcome !== undefined &&
+            task.outcome.extraction >= extractionName(since) &&
+            task.outcome.extraction < extractionName(new Date(since.getTime() + HOUR)),
+        );
+      const isLast = visit === visits.at(-1);
+      const words = [month, `as on ${day.toISOString().slice(0, 10)}`, ...(organizations ?? [])];
+      const label = words.join('  ');
+      if (!isLast) progress.show(label, 'run', '…');
+      const request: RunRequest = {
+        config,
+        selection: { months: [month], organizations, stages },
+        force: force || changed,
+        signal,
+        log,
+        progress: isLast ? progress : withoutTasks(progress),
+        now: clock,
+      };
+      const report = await run(request);
+      runs.push({ request, report });
+      const isStopped = isFailed(report) || signal.aborted;
+      const isNew = isLast || report.tasks.some(({ state }) => state === 'done');
+      if (visit.isReported && isNew && !isStopped) {
+        const { staging } = await open(config);
+        const chosen = { staging, months: [month], organizations: undefined, customers: undefined };
+        reports = await makeReportsOf(config, { ...chosen, signal, now: clock });
+      }
+      if (!isLast)
+        progress.end(label, isFailed(report) ? 'failed' : `${report.seconds.toFixed(1)} s`);
+      if (isStopped) break;
+    }
+  } finally {
+    progress.stop();
+  }
+  return { runs, reports };
+}
+
+/** A run of the demo, with what it was asked to do. */
+interface Done {
+  request: RunRequest;
+  report: RunReport;
+}
+
+/** The demo's settings, as a configuration file has them. */
+function settingsFile(folder: string, customers: readonly CustomerGroup[]) {
+  return {
+    staging: resolve(folder, 'staging'),
+    database: `sqlite:${resolve(folder, 'billing.sqlite')}`,
+    byRecordType: true,
+    report: {
+      out: resolve(folder, 'report'),
+      title: 'Meridian Cloud Services',
+      footer: 'Invented figures of an invented reseller, made by "pipeline demo"',
+    },
+    customers,
+  };
+}
+
+/** A run takes no longer. */
+const HOUR = 3_600_000;
+
+/** The same without the lines of tasks, of which there are too many to read. */
+function withoutTasks(progress: Progress): Progress {
+  const silent = (): void => undefined;
+  return { ...progress, show: silent, end: silent, whole: silent };
+}
+
+function isFailed({ tasks }: RunReport): boolean {
+  return tasks.some(({ state }) => state === 'failed');
+}
 
 /** The file by which the demo knows a folder of its own. */
 const MARK = '.pipeline-demo';
@@ -58,7 +181,7 @@ async function claim(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
     const names = await readdir(folder);
-    const isTaken = names.includes('staging') || names.includes('billing.sqlite');
+    const isTaken = ['staging', 'billing.sqlite', 'report'].some((name) => names.includes(name));
     // Where a run without settings puts its data, the next one would find the demo's.
     if (folder === process.cwd() || (isTaken && !names.includes(MARK)))
       throw new UsageError('the folder is, or may become, that of real data', {
@@ -87,7 +210,19 @@ function isolate(env: NodeJS.ProcessEnv, demoEnvironment: Readonly<Record<string
   );
 }
 
-function guide(staging: string, database: string): string {
+/** What the runs before the last one did, in one line. */
+async function told(reports: readonly RunReport[]): Promise<string> {
+  const { costOf } = await import('../run/task.js');
+  const tasks = reports.flatMap((report) => report.tasks);
+  const months = [...new Set(tasks.map(({ month }) => month))].sort();
+  const done = tasks.filter(({ state }) => state === 'done').length;
+  const seconds = reports.reduce((sum, report) => sum + report.seconds, 0);
+  return `before it ${months[0]} to ${months.at(-1)}, ${reports.length} runs: ${done} done; ${costOf(tasks)}; ${seconds.toFixed(1)} s`;
+}
+
+/** Where everything lies, and commands to look into it. */
+function guide(folder: string): string {
+  const [staging, database] = [resolve(folder, 'staging'), resolve(folder, 'billing.sqlite')];
   return `
 Where it lies
   raw answers      ${staging}/raw
@@ -95,7 +230,8 @@ Where it lies
   CSV exports      ${staging}/csv
   database         ${database}
 
-What to open
+What to look into
   duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
-  sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"`;
+  sqlite3 ${database} "SELECT TenantName, round(sum(Amount), 2) FROM costs GROUP BY Reference ORDER BY 2 DESC LIMIT 10"
+  npx pipeline changes --staging ${staging}`;
 }

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.js';
 import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
+import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
@@ -25,11 +26,16 @@ export const run = command({
       describe:
         'Load a month too that has lost all its rows or accounts; without it, what is loaded of it stays',
     },
+    'report': {
+      ...off(),
+      describe: 'Make the report of each month at the end, as "pipeline report" does',
+    },
   },
   examples: [
     ['run', 'all stages for the last complete month'],
     ['run --stage extract', 'fetch only'],
     ['run --stage transform,load --from 2026-07', 'rebuild and load what is staged since July'],
+    ['run --report', 'all stages, then pages, statements and workbook'],
   ],
   async work(args, context) {
     if (args['dry-run']) return planRun(args, context);
@@ -41,8 +47,12 @@ export const run = command({
     // The log says it too, but may be asked to say errors only.
     if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
       tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
-    const { force, quiet, 'accept-empty': acceptEmpty } = args;
-    return runStages({ config, selection, force, acceptEmpty, quiet }, context);
+    const { force, quiet, report, 'accept-empty': acceptEmpty } = args;
+    const wanted = { config, selection, force, acceptEmpty, quiet, report };
+    const answer = await runStages(wanted, context);
+    return report && !context.signal.aborted
+      ? withReports(answer, config, selection, context)
+      : answer;
   },
 });
 
@@ -54,10 +64,40 @@ interface Wanted {
   acceptEmpty?: boolean;
   /** Whether nobody wants to know how far it is. */
   quiet?: boolean;
+  /** Whether the months' reports are made at the end, which a command that goes on repeats. */
+  report?: boolean;
 }
 
 interface RunAnswer extends Answer {
   text: () => string;
+  json: () => object;
+}
+
+/** The answer with the months' reports, or with why there are none: what was run has been run all the same. */
+async function withReports(
+  answer: RunAnswer,
+  config: Config,
+  { months, organizations }: Selection,
+  { open, signal }: Context,
+): Promise<Answer> {
+  const { makeReportsOf, reportJson, reportText } = await import('./report.js');
+  try {
+    const { staging } = await open(config);
+    const chosen = { staging, months, organizations, customers: undefined, signal };
+    const written = await makeReportsOf(config, chosen);
+    return {
+      ...answer,
+      text: () => `${answer.text()}\n\n${reportText(written)}`,
+      json: () => ({ ...answer.json(), report: reportJson(written) }),
+    };
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
+    return {
+      text: () => `${answer.text()}\n\nno report: ${describeError(error)}`,
+      json: () => ({ ...answer.json(), report: { error: errorToJson(error) } }),
+      failed: true,
+    };
+  }
 }
 
 /**

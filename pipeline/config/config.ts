@@ -2,7 +2,7 @@ import { PipelineError, UsageError, describeError } from '../shared/errors.js';
 import { authorities, proxyFaults } from '../shared/network.js';
 import { nearest } from '../shared/nearest.js';
 import { keepSecret } from '../shared/printable.js';
-import type { OrganizationView, Scope } from '../shared/scope.js';
+import type { OrganizationView, WantedScope } from '../shared/scope.js';
 import { parseOrganizationName } from '../staging/layout.js';
 import type { StagingOptions } from '../staging/open.js';
 import type { DatabaseLocation } from './database-address.js';
@@ -19,8 +19,8 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   stagingOptions: StagingOptions;
   /** `secret`: the connection stands in the secret of that path in Vault. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'secret'; path: string };
-  /** What extract asks for; billing view and list of accounts are each organization's own. */
-  scope: Omit<Scope, keyof OrganizationView>;
+  /** What extract asks for, as far as it is set, see {@link scopeOf}. */
+  scope: Pick<SettingValues, 'detail' | 'metrics' | 'byRecordType'>;
   waitSeconds: number;
   timeoutMs: number;
   /** Also of the organizations of the configuration file. */
@@ -68,6 +68,9 @@ export function resolveConfig(
     timeoutMs: timeout * 1000,
     tags: tagsOf(values, faults),
   };
+  if (typeof detail === 'object')
+    for (const name of Object.keys(detail))
+      attempt('detail', faults, () => parseOrganizationName(name));
   // Vault is left alone where the configuration file tells every organization.
   const asksOrganizations =
     needs.organizations && (others.organizations.length === 0 || vault.awsSecretPath !== undefined);
@@ -92,7 +95,7 @@ function readSettings(
   file: Readonly<Record<string, unknown>>,
   faults: string[],
 ): { values: SettingValues; wrong: ReadonlySet<string> } {
-  const values = { vault: {}, s3: {} };
+  const values = { vault: {}, s3: {}, report: {} };
   const wrong = new Set<string>();
   for (const [path, setting] of declared) {
     const { value } = sourceOf(path, setting, { flags, env, file });
@@ -332,6 +335,16 @@ function tagsOf({ tags, organizations }: SettingValues, faults: string[]): Recor
 /** The Tag of an organization, which may have the name of what every object inherits. */
 export function tagOf(tags: Readonly<Record<string, string>>, organization: string): string {
   return (Object.hasOwn(tags, organization) ? tags[organization] : undefined) ?? 'aws';
+}
+
+/** What is asked for of an organization, but for its own part; what nobody has set is left open. */
+export function scopeOf(
+  { detail, metrics, byRecordType }: Config['scope'],
+  organization: string,
+): Omit<WantedScope, keyof OrganizationView> {
+  if (typeof detail !== 'object') return { detail, metrics, byRecordType };
+  const own = Object.hasOwn(detail, organization) ? detail[organization] : undefined;
+  return { detail: own, metrics, byRecordType };
 }
 
 /** What a reader makes of a setting's value; its refusal is a fault of the setting. */

@@ -47,6 +47,22 @@ export function word<const W extends string>(...words: W[]): z.ZodType<W> {
   return z.enum(words, { error: `is neither ${words.map((one) => `"${one}"`).join(' nor ')}` });
 }
 
+/** One of these words, or a mapping of organizations to one each. */
+export function wordOrEach<const W extends string>(
+  ...words: W[]
+): z.ZodType<W | Readonly<Record<string, W>>> {
+  const one = word(...words);
+  const each = z.record(z.string(), one);
+  return z.unknown().transform((value, context): W | Record<string, W> => {
+    const isMapping = typeof value === 'object' && !Array.isArray(value);
+    const parsed = (isMapping ? each : one).safeParse(value);
+    if (parsed.success) return parsed.data;
+    for (const { path, message } of parsed.error.issues)
+      context.addIssue({ code: 'custom', path, message });
+    return z.NEVER;
+  });
+}
+
 /** Some of these words, in their order, each once; those of `implied` may be named and change nothing. */
 export function words<const W extends string>(all: readonly W[], implied: string): z.ZodType<W[]> {
   const one = z.enum([...all, implied], { error: `is none of ${all.join(', ')}` });
@@ -100,6 +116,72 @@ export const amount = written.transform((value, context): Units => {
   context.addIssue('is no amount from 0 up, such as 0.01');
   return z.NEVER;
 });
+
+export const reportFormatNames = ['html', 'xlsx', 'pdf'] as const;
+export type ReportFormat = (typeof reportFormatNames)[number];
+
+/** Formats of a report with commas between, `html,pdf`: each once, in the order that they are made. */
+export const reportFormats = text.transform((value, context): ReportFormat[] => {
+  const given = value.split(',').map((one) => one.trim());
+  const chosen = reportFormatNames.filter((name) => given.includes(name));
+  if (given.every((one) => chosen.some((name) => name === one))) return chosen;
+  context.addIssue(`is no list of ${reportFormatNames.join(', ')} with commas between`);
+  return z.NEVER;
+});
+
+/** A language that `Intl` writes numbers in, in its canonical form. */
+export const locale = text.transform((value, context): string => {
+  try {
+    const [known] = Intl.NumberFormat.supportedLocalesOf(value);
+    if (known !== undefined) return known;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  context.addIssue('is no language that is known here, such as en, de-CH or fr');
+  return z.NEVER;
+});
+
+/** A customer of several accounts, as reports tell it. */
+export interface CustomerGroup {
+  name: string;
+  accounts: readonly string[];
+}
+
+const accountId = z
+  .string({ error: 'is no text' })
+  .regex(/^\d{12}$/, { error: 'is no account id of 12 digits' });
+
+const customerGroup = z.strictObject({
+  name: text.max(255, { error: 'has more than 255 characters' }),
+  accounts: z
+    .array(accountId, { error: 'is no list of account ids' })
+    .min(1, { error: 'names no account' }),
+});
+
+/** Customers of several accounts: each name and each account once. */
+export const customers = z
+  .array(customerGroup, { error: 'is no list' })
+  .superRefine((groups, context) => {
+    const names = new Set<string>();
+    const owners = new Map<string, string>();
+    const fault = (message: string): void => {
+      context.addIssue({ code: 'custom', message });
+    };
+    for (const { name, accounts } of groups) {
+      if (names.has(name)) fault(`names the customer ${JSON.stringify(name)} twice`);
+      names.add(name);
+      for (const account of accounts) {
+        const owner = owners.get(account);
+        if (owner !== undefined)
+          fault(
+            owner === name
+              ? `names account ${account} twice, in ${JSON.stringify(name)}`
+              : `gives account ${account} to ${JSON.stringify(owner)} and to ${JSON.stringify(name)}`,
+          );
+        owners.set(account, name);
+      }
+    }
+  });
 
 const tag = text.max(64, { error: 'has more than 64 characters' });
 

@@ -6,7 +6,7 @@ import { findSource } from '../../load/source.js';
 import { decideTransform } from '../../transform/transform.js';
 import type { OrganizationEntry } from '../../extract/organizations.js';
 import type { Config } from '../config/config.js';
-import { tagOf } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
 import { knownOrganizations } from '../run/known-organizations.js';
@@ -17,6 +17,8 @@ import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import type { RunLog } from '../shared/log.js';
+import { historyStart, monthOf, shiftMonth } from '../shared/month.js';
+import type { Scope } from '../shared/scope.js';
 import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
@@ -30,11 +32,15 @@ import { openLoads } from './loads.js';
 /** What a run would do in one stage of a slice. */
 export interface StagePlan {
   /** `unknown`: the database cannot be asked. `fails`: for a reason that is known now. */
-  action: 'fetch' | 'resume' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  action: 'fetch' | 'resume' | 'reuse' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
   /** In the transform stage, whether it only makes files again that were lost. */
   restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
+  /** What the run replaces by what, where the month comes to tell something else. */
+  replaces?: string;
+  /** Whether the month to fetch lies before what Cost Explorer keeps as a rule. */
+  beforeHistory?: true;
   /** Why it fails or is not known. */
   error?: PipelineError;
 }
@@ -60,14 +66,10 @@ interface PlanContext extends PlanRequest {
   staging: Staging;
   /** How each organization is reached. */
   entries: readonly OrganizationEntry[];
-  estimate: (slice: Slice) => Promise<Estimate>;
+  estimate: (slice: Slice, scope: Scope) => Promise<Estimate>;
   /** Asked only when the load stage has to be decided on. */
   loads: () => Promise<Loads>;
 }
-
-/** Why the first fetch by usage type cannot be told beforehand. */
-const SHARED =
-  'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers; --max-requests bounds a run, and the next plan goes by what was fetched';
 
 /**
  * What a run of the same selection would do, by month and organization. Nothing is written, and AWS
@@ -111,8 +113,7 @@ export async function makePlan(
         : [
             `the organizations are ${listed}those of which something is staged, since Vault cannot be asked: ${describeError(unasked)}`,
           ];
-    if (config.scope.detail === 'usage-type' && !totalOf(slices).known) notes.push(SHARED);
-    return { slices, notes };
+    return { slices, notes: [...notes, ...notesOn(slices, request.now())] };
   } finally {
     await loads.ifOpened((open) => open.close());
     await secrets.close();
@@ -159,21 +160,29 @@ async function planExtract(
   slice: Slice,
   { staging, force, config, entries, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
-  const { provisionalDays } = config;
   const entry = entries.find(({ name }) => name === slice.organization);
-  const view = entry !== undefined && 'access' in entry ? viewOf(entry) : unknownView;
-  const scope = { ...config.scope, ...view };
-  const own = { provisionalDays, log: log.child(slice), now, scope };
-  const decision = await decideExtract({ staging, slice, force, ...own });
-  if (entry !== undefined && 'fault' in entry && decision.action !== 'unchanged') throw entry.fault;
+  if (entry !== undefined && 'fault' in entry) throw entry.fault;
+  const { provisionalDays } = config;
+  const decision = await decideExtract({
+    ...{ staging, slice, force, provisionalDays, now },
+    log: log.child(slice),
+    scope: {
+      ...scopeOf(config.scope, slice.organization),
+      ...(entry === undefined ? unknownView : viewOf(entry)),
+    },
+  });
+  const { action, scope } = decision;
+  const asks = action === 'fetch' || action === 'resume';
   const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
   return {
-    // A run that was stopped before its first page has left nothing to go on with.
-    plan:
-      decision.action === 'resume' && stagedPages === 0
-        ? { action: 'fetch' }
-        : { action: decision.action, ...(stagedPages === 0 ? {} : { stagedPages }) },
-    estimate: remaining(decision, await estimate(slice), config),
+    plan: {
+      // A run that was stopped before its first page has left nothing to go on with.
+      action: action === 'resume' && stagedPages === 0 ? 'fetch' : action,
+      ...(stagedPages === 0 ? {} : { stagedPages }),
+      ...(decision.replaces === undefined ? {} : { replaces: decision.replaces }),
+      ...(asks && slice.month < historyStart(now()) ? { beforeHistory: true } : {}),
+    },
+    estimate: remaining(decision, await estimate(slice, scope), config),
   };
 }
 
@@ -204,12 +213,47 @@ async function planLoad(
   return { action: 'run' };
 }
 
+/** What people have to know of what cannot be told beforehand. */
+function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
+  const notes = plans.flatMap(({ month, organization, stages: { extract } }) =>
+    extract?.replaces === undefined
+      ? []
+      : [
+          `${month} ${organization}: a run replaces ${extract.replaces}; what is replaced stays staged`,
+        ],
+  );
+  const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
+  if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))
+    notes.push(
+      'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers: the most is what few organizations exceed; --max-requests bounds a run, and the next plan goes by what was fetched',
+    );
+  for (const other of new Set(open.flatMap(({ like }) => like ?? [])))
+    notes.push(
+      `"about" goes by what ${other} took: the organization itself was not fetched so yet`,
+    );
+  const early = plans.filter(({ stages: { extract } }) => extract?.beforeHistory === true);
+  if (early.length > 0) {
+    const months = [...new Set(early.map(({ month }) => month))].join(', ');
+    notes.push(
+      `${months}: Cost Explorer keeps ${historyStart(now)} and later; it refuses an earlier month, free of charge, unless multi-year data is switched on (then it keeps ${shiftMonth(monthOf(now), -37)} and later)`,
+    );
+  }
+  return notes;
+}
+
 /** Everything that a run would ask for; known only when all of it is. */
 function totalOf(slices: readonly SlicePlan[]): Estimate {
+  const sum = (of: (estimate: Estimate) => number): number =>
+    slices.reduce((all, { estimate }) => all + of(estimate), 0);
+  const open = slices.map(({ estimate }) => estimate).filter(({ known }) => !known);
   return {
-    requests: slices.reduce((sum, { estimate }) => sum + estimate.requests, 0),
-    further: slices.reduce((sum, { estimate }) => sum + estimate.further, 0),
-    known: slices.every(({ estimate }) => estimate.known),
+    requests: sum(({ requests }) => requests),
+    further: sum(({ further }) => further),
+    known: open.length === 0,
+    like: open.find(({ like }) => like !== undefined)?.like,
+    usualMost: open.some(({ usualMost }) => usualMost !== undefined)
+      ? sum(({ requests, usualMost }) => usualMost ?? requests)
+      : undefined,
   };
 }
 
@@ -223,7 +267,7 @@ export function formatPlan(
     month,
     organization,
     ...chosen.map((stage) => actionText(plans[stage])),
-    `${estimate.known ? '' : 'unknown, '}${boundsText(estimate, String)}`,
+    boundsText(estimate, String),
     boundsText(estimate, (requests) => `$${price(requests)}`),
   ]);
   const head = ['month', 'organization', ...chosen, 'requests', 'price'];
@@ -239,9 +283,9 @@ export function formatPlan(
     }),
   );
   return [
-    formatTable(head, rows, ['requests', 'price']),
+    formatTable(head, rows, ['requests', 'price'], { names: ['organization'] }),
     '',
-    `total: ${total.known ? '' : 'at least '}${total.requests} Cost Explorer requests, $${price(total.requests)}${mostText(total)}`,
+    `total: ${totalText(total)}`,
     ...notes.flatMap((note) => ['', `note: ${note}`]),
     ...reasons.flatMap((reason) => ['', reason]),
   ].join('\n');
@@ -271,29 +315,41 @@ export function planToJson(slices: readonly SlicePlan[], notes: readonly string[
   };
 }
 
-/** `4, at most 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
-function boundsText({ requests, further, known }: Estimate, text: (of: number) => string): string {
-  if (!known) return `at least ${text(requests)}`;
-  return further === 0 ? text(requests) : `${text(requests)}, at most ${text(requests + further)}`;
+/** `4 to 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
+function boundsText(estimate: Estimate, text: (of: number) => string): string {
+  const { requests, further, known, like, usualMost } = estimate;
+  if (usualMost !== undefined && usualMost > requests)
+    return `${text(requests)} to ${text(usualMost)}`;
+  if (!known) return `${like === undefined ? 'at least' : 'about'} ${text(requests)}`;
+  return further === 0 ? text(requests) : `${text(requests)} to ${text(requests + further)}`;
 }
 
-function mostText({ requests, further, known }: Estimate): string {
-  if (!known || further === 0) return '';
+function totalText(total: Estimate): string {
+  const { requests, further, known } = total;
+  const prices = (of: number): string => `$${price(of)}`;
+  if (!known)
+    return `${boundsText(total, String)} Cost Explorer requests, ${boundsText(total, prices)}`;
   const most = requests + further;
-  return `; at most ${most}, $${price(most)}, where AWS's total differs from the rows`;
+  const words = `${requests} Cost Explorer requests, ${prices(requests)}`;
+  if (further === 0) return words;
+  return `${words}; at most ${most}, ${prices(most)}, where AWS's total differs from the rows`;
 }
 
-function estimateJson({ requests, further, known }: Estimate): Record<string, unknown> {
+function estimateJson(estimate: Estimate): Record<string, unknown> {
+  const { requests, further, known, like, usualMost } = estimate;
   return {
     requests,
     requestsAtMost: known ? requests + further : null,
     requestsKnown: known,
+    ...(like === undefined ? {} : { requestsLike: like }),
+    ...(usualMost === undefined ? {} : { requestsUsuallyAtMost: usualMost }),
     priceUsd: price(requests),
   };
 }
 
 function actionText(plan: StagePlan | undefined): string {
   if (plan === undefined) return '';
-  if (plan.stagedPages === undefined) return plan.action;
-  return `${plan.action} after page ${plan.stagedPages}`;
+  const old = plan.beforeHistory === true ? ', if still there' : '';
+  if (plan.stagedPages === undefined) return plan.action + old;
+  return `${plan.action} after page ${plan.stagedPages}${old}`;
 }

@@ -2,7 +2,7 @@ import type { OrganizationEntry } from '../../extract/organizations.js';
 import { describeSlices, products, shownCommand, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
-import { monthOf, shiftMonth } from '../shared/month.js';
+import { historyStart } from '../shared/month.js';
 import type { Slice } from '../staging/layout.js';
 import type { Secrets } from './resources.js';
 
@@ -46,9 +46,6 @@ export interface Absence {
 
 export const noAbsence: Absence = { slices: [], by: '', untold: [], note: undefined };
 
-/** Months before the current one that AWS tells the cost of (AWS Cost Management, Cost Explorer: 13 months). */
-const HISTORY = 13;
-
 /**
  * Holds what is staged against the organizations that there are: those of the secret and the configuration file;
  * where Vault cannot be asked, those of the file and of the months around. Months that AWS no longer tells are left
@@ -72,8 +69,7 @@ export function absentSlices(
     const around = [all.findLast((one) => one < month), all.find((one) => one > month)];
     return [...named, ...around.flatMap((one) => (one === undefined ? [] : namesOf(one)))];
   };
-  const oldest = shiftMonth(monthOf(now), -HISTORY);
-  const told = months.filter((month) => month >= oldest);
+  const told = months.filter((month) => month >= historyStart(now));
   const absent = told.flatMap((month) =>
     [...new Set(expected(month))]
       .filter((name) => !namesOf(month).includes(name))

@@ -104,7 +104,11 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
  */
 export async function slicesOf(
   resources: Pick<Resources, 'staging' | 'organizations'>,
-  { config: { tags }, selection, log }: Pick<RunRequest, 'config' | 'selection'> & { log: Log },
+  {
+    config: { tags, scope },
+    selection,
+    log,
+  }: Pick<RunRequest, 'config' | 'selection'> & { log: Log },
 ): Promise<Slice[]> {
   const known = new Map<Month, readonly string[]>();
   for (const month of selection.months)
@@ -124,10 +128,14 @@ export async function slicesOf(
       next: `${hint}choose among ${all.join(', ')}`,
     });
   }
-  const strangers = selection.stages.includes('extract') ? Object.keys(tags) : [];
-  for (const name of strangers.filter((tagged) => !all.includes(tagged))) {
-    log.warn(`"tags" in the configuration file names ${name}, which is none of ${all.join(', ')}`);
-  }
+  const { detail } = scope;
+  const mappings = { tags, detail: typeof detail === 'object' ? detail : {} };
+  for (const [setting, mapping] of Object.entries(mappings))
+    for (const name of Object.keys(mapping))
+      if (selection.stages.includes('extract') && !all.includes(name))
+        log.warn(
+          `"${setting}" in the configuration file names ${name}, which is none of ${all.join(', ')}`,
+        );
   return selection.months.flatMap((month) => {
     const ofMonth = known.get(month) ?? [];
     return (selection.organizations ?? (ofMonth.length > 0 ? ofMonth : all)).map(

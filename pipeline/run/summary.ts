@@ -105,7 +105,7 @@ export function figuresOf(report: RunReport): Record<string, unknown> {
 }
 
 /** The run's result as one JSON document; amounts stay decimal texts. */
-export function reportToJson(report: RunReport, run: RunRequest, news: readonly News[]): unknown {
+export function reportToJson(report: RunReport, run: RunRequest, news: readonly News[]): object {
   return {
     runId: report.runId,
     version: report.version,

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.js';
-import { tagOf } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
 import { shownCommand, subjectOf } from '../shared/commands.js';
@@ -27,6 +27,8 @@ export interface RunRequest {
   force: boolean;
   /** Load a month that has lost all its rows or accounts too. */
   acceptEmpty?: boolean | undefined;
+  /** Whether reports are made of it, which a command that goes on with it makes too. */
+  report?: boolean | undefined;
   signal: AbortSignal;
   log: RunLog;
   progress: Progress;
@@ -66,7 +68,8 @@ export function resumeCommand(
     selection,
     force,
     acceptEmpty = false,
-  }: Pick<RunRequest, 'selection' | 'force' | 'acceptEmpty'>,
+    report = false,
+  }: Pick<RunRequest, 'selection' | 'force' | 'acceptEmpty' | 'report'>,
   tasks: readonly TaskReport[],
 ): string {
   const from = selection.stages.findIndex((stage) => stage === tasks[0]?.stage);
@@ -74,7 +77,11 @@ export function resumeCommand(
   return shownCommand({
     stages: left.length === stages.length ? [] : left,
     // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
-    flags: [...(force ? ['--force'] : []), ...(acceptEmpty ? ['--accept-empty'] : [])],
+    flags: [
+      ...(force ? ['--force'] : []),
+      ...(acceptEmpty ? ['--accept-empty'] : []),
+      ...(report ? ['--report'] : []),
+    ],
     ...subjectOf(...tasks),
   });
 }
@@ -165,7 +172,7 @@ async function perform(
         ...common,
         onPaid,
         scope: {
-          ...config.scope,
+          ...scopeOf(config.scope, slice.organization),
           ...viewOf({ access: await resources.access(slice.organization) }),
         },
         awsTotal: config.awsTotal,

@@ -54,6 +54,11 @@ export function lastCompleteMonth(now: Date): Month {
   return shiftMonth(monthOf(now), -1);
 }
 
+/** The oldest month that Cost Explorer keeps as a rule: 13 before the current one. */
+export function historyStart(now: Date): Month {
+  return shiftMonth(monthOf(now), -13);
+}
+
 /**
  * Every month from `from` to `to`, both included, oldest first.
  * @throws {UsageError} when `from` lies after `to`.

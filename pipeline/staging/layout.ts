@@ -124,6 +124,16 @@ export function extractionManifestKey(slice: Slice, extraction: string): string 
   return extractionKey(slice, extraction, MANIFEST);
 }
 
+/** The file by which a run at some instant, named like an extraction, made an older extraction the current one. */
+export function choiceKey(slice: Slice, at: string, chosen: string): string {
+  return extractionKey(slice, at, `current-is-${chosen}.json`);
+}
+
+/** The extraction that such a file names; `undefined` for any other file. */
+export function parseChoiceFile(file: string): string | undefined {
+  return /^current-is-(\d{8}T\d{6}Z.*)\.json$/.exec(file)?.[1];
+}
+
 const keyOfExtraction = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
 
 /** Takes a key below `raw/` apart; `undefined` for a key that no extraction writes. */

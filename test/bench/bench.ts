@@ -13,6 +13,7 @@ import { benchLoadMysql } from './load-mysql.js';
 import { benchLoadSqlite } from './load-sqlite.js';
 import type { Rounds } from './measure.js';
 import type { MonthSize } from './month.js';
+import { benchReport } from './report.js';
 import type { Row } from './table.js';
 import { benchTenfold, benchTransform, runTransform } from './transform.js';
 import { benchRealMonth, benchWholeRun } from './whole-run.js';
@@ -27,6 +28,7 @@ export const groups = [
   'extract',
   'run',
   'month',
+  'report',
   'command',
 ] as const;
 export type GroupName = (typeof groups)[number];
@@ -38,6 +40,8 @@ export interface BenchPlan {
   /** Accounts of the month by usage type and by service. */
   detailAccounts: number;
   extract: ExtractPlan;
+  /** The large month that a report is made of. */
+  report: MonthSize;
   only: readonly GroupName[];
   /** How often each side runs; the tenfold month half as often, and a command three times as often. */
   rounds: number;
@@ -85,6 +89,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
       return benchWholeRun(await server(), staging, size, rounds, home);
     },
     'month': () => benchRealMonth(rounds, home),
+    'report': () => benchReport(plan.report, rounds, home),
     'command': () => benchCommand(times(3), home),
   };
   try {

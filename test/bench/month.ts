@@ -26,6 +26,7 @@ export const sizes = {
   '2k': { name: '2k', accounts: 20, services: 25 },
   '10k': { name: '10k', accounts: 50, services: 50 },
   '1m': { name: '1m', accounts: 2500, services: 100 },
+  'report': { name: 'report', accounts: 3125, services: 80 },
   '10m': { name: '10m', accounts: 12_500, services: 200 },
 } as const satisfies Record<string, MonthSize>;
 

@@ -48,6 +48,7 @@ const rows = await bench({
   tenfold: sizes['10m'],
   detailAccounts: args.size === '10k' ? 200 : 20_000,
   extract: fortyPages,
+  report: args.size === '10k' ? sizes['10k'] : sizes.report,
   only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
   rounds: args.rounds,
   say: (line) => process.stderr.write(`${line}\n`),

@@ -1,11 +1,22 @@
-import { readdir } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import test from 'ava';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
-import { pipeline, temporaryFolder } from '../support/cli.js';
+import { lastCompleteMonth, shiftMonth } from '../../pipeline/shared/month.js';
+import { bareEnvironment, pipeline, root, temporaryFolder } from '../support/cli.js';
 import { querySqlite } from '../support/sqlite.js';
 
-test('the demo needs nothing, ends with where the files lie, and what it prints to open opens', async (t) => {
+const execute = promisify(execFile);
+
+interface DemoAnswer {
+  runs: { requests: number; tasks: { state: string; month: string }[] }[];
+  report: { months: { month: string; page: string; workbook: string; statements: number }[] };
+}
+
+test('the demo needs nothing, ends with the page to open, and what it prints to open opens', async (t) => {
   const folder = await temporaryFolder(t);
   // Settings of a real cloud, and a proxy, which the demo must not touch.
   const env = {
@@ -17,40 +28,78 @@ test('the demo needs nothing, ends with where the files lie, and what it prints 
   };
   const { code, stdout, stderr } = await pipeline(['demo'], { cwd: folder, env });
   t.is(code, 0, stderr);
-  t.regex(stdout, /12 done; \d+ Cost Explorer requests/);
+  t.regex(stdout, /^12 done; \d+ Cost Explorer requests/m);
   for (const kind of ['raw', 'parquet', 'csv']) {
     const place = new RegExp(` (/\\S*/staging/${kind})$`, 'm').exec(stdout)?.[1];
-    t.true((await readdir(place ?? '', { recursive: true })).length > 4, kind);
+    t.true((await readdir(place ?? '', { recursive: true })).length > 28, kind);
   }
   const [, database = '', sql = ''] = /sqlite3 (\S+) "(.*)"/.exec(stdout) ?? [];
   const answer = querySqlite(database, sql).map((row) => Object.values(row)[1] as number);
   t.true(answer.length > 5);
   // Each service's exact sum, the largest first: what the query says it shows.
   const exact = new Map<unknown, bigint>();
-  for (const { Service, Amount } of querySqlite(
+  const months = new Set<unknown>();
+  for (const row of querySqlite(
     database,
-    'SELECT Service, Amount FROM consumption',
-  ))
-    exact.set(Service, (exact.get(Service) ?? 0n) + parseAmount(String(Amount)).units);
+    'SELECT Service, Amount, BillingPeriod FROM consumption',
+  )) {
+    const amount = parseAmount(String(row['Amount'])).units;
+    exact.set(row['Service'], (exact.get(row['Service']) ?? 0n) + amount);
+    months.add(row['BillingPeriod']);
+  }
   const largest = [...exact.values()].sort((a, b) => (a > b ? -1 : 1)).slice(0, answer.length);
   const cents = (amount: number): number => Math.round(amount * 100);
   t.deepEqual(
     answer.map(cents),
     largest.map((units) => cents(Number(formatAmount(units)))),
   );
+  t.true(months.size >= 6);
   t.deepEqual((await readdir(folder)).sort(), ['demo']);
   t.deepEqual((await readdir(join(folder, 'demo'))).sort(), [
-    '.pipeline-demo',
-    'billing.sqlite',
-    'staging',
+    ...['.pipeline-demo', 'billing.sqlite', 'report', 'staging'],
   ]);
-});
 
-test('with --json the demo prints one document', async (t) => {
-  const folder = await temporaryFolder(t);
-  const { code, stdout } = await pipeline(['demo', '--json', '--folder', 'elsewhere'], {
-    cwd: folder,
-  });
-  t.is(code, 0);
-  t.is((JSON.parse(stdout) as { tasks: unknown[] }).tasks.length, 12);
+  const [, address = ''] = /\nopen (file:\S+)\n?$/.exec(stdout) ?? [];
+  const page = await readFile(fileURLToPath(address), 'utf8');
+  for (const words of ['New: 1 customer', 'Gone: 1 customer', 'restated'])
+    t.true(page.includes(words), words);
+  const customers = fileURLToPath(new URL('customers/', address));
+  const statements = await Promise.all(
+    (await readdir(customers)).map((name) => readFile(join(customers, name), 'utf8')),
+  );
+  t.true(statements.length > 100);
+  t.true(statements.some((text) => text.includes('Corrected since the last statement')));
+
+  // Run again as the README says: AWS is asked for nothing, and every layer of the last month agrees.
+  const words = ['run', '--silent', 'demo', '--', '--json', '--folder', join(folder, 'demo')];
+  const again = await execute('npm', words, { cwd: root, env: bareEnvironment() });
+  const { runs, report } = JSON.parse(again.stdout) as DemoAnswer;
+  t.deepEqual(
+    new Set(runs.flatMap(({ tasks }) => tasks).map(({ state }) => state)),
+    new Set(['unchanged']),
+  );
+  t.is(runs.at(-1)?.tasks.length, 12);
+  t.true(runs.every(({ requests }) => requests === 0));
+  const last = lastCompleteMonth(new Date());
+  t.deepEqual(
+    report.months.map(({ month, statements: count }) => [month, count]),
+    [[last, statements.length]],
+  );
+  const layers = await pipeline(
+    [
+      'reconcile',
+      '--staging',
+      join(folder, 'demo/staging'),
+      '--database',
+      `sqlite:${database}`,
+    ].concat(['--month', last, '--tolerance', '0']),
+    { cwd: folder },
+  );
+  t.regex(layers.stdout, /every layer agrees; 4 checked/);
+  // What AWS corrected late of the month before.
+  const changes = await pipeline(
+    ['changes', '--staging', join(folder, 'demo/staging'), '--month', shiftMonth(last, -1)],
+    { cwd: folder },
+  );
+  t.regex(changes.stdout, /^spp_ecm .* Refund|^spp_ecm .* appeared|^spp_ecm .* changed/m);
 });

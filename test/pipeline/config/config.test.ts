@@ -23,7 +23,7 @@ test('without any setting there are the defaults', (t) => {
     database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
     stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
     parquet: 'standard',
-    scope: { detail: 'service', metrics: [], byRecordType: false },
+    scope: { detail: undefined, metrics: undefined, byRecordType: undefined },
     awsTotal: true,
     tolerance: 10n ** 16n,
     concurrency: 8,
@@ -32,6 +32,11 @@ test('without any setting there are the defaults', (t) => {
     timeoutMs: 60_000,
     provisionalDays: 10,
     tags: {},
+    customers: [],
+    report: {
+      ...{ out: './report', formats: ['html', 'xlsx'], title: undefined, logo: undefined },
+      ...{ footer: undefined, locale: 'en', currency: 'code' },
+    },
   });
 });
 
@@ -423,4 +428,45 @@ test('the file is read as YAML, and one that is none is refused without repeatin
   t.false(error.message.includes('hunter2'));
   await writeFile(file, '- a list');
   await t.throwsAsync(readConfigFile(file), { instanceOf: UsageError, message: /not a mapping/ });
+});
+
+test('customers of several accounts: each name and each account once, and named where it is not', (t) => {
+  const of = (customers: unknown) => resolveConfig({}, {}, { customers }, none).customers;
+  const acme = { name: 'Acme', accounts: ['000456789012', '000456789013'] };
+  t.deepEqual(of([acme]), [acme]);
+  const faults: readonly [customers: unknown, message: RegExp][] = [
+    [[acme, acme], /"customers".*names the customer "Acme" twice/],
+    [
+      [{ ...acme, accounts: ['000456789012', '000456789012'] }],
+      /account 000456789012 twice, in "Acme"/,
+    ],
+    [
+      [acme, { name: 'Other', accounts: ['000456789013'] }],
+      /gives account 000456789013 to "Acme" and to "Other"/,
+    ],
+    [
+      [{ ...acme, accounts: ['456789012'] }],
+      /customers.0.accounts.0.*is no account id of 12 digits/,
+    ],
+    [[{ ...acme, accounts: [] }], /names no account/],
+    [[{ ...acme, acounts: [] }], /has no such key as "acounts"/],
+    ['Acme', /is no list/],
+  ];
+  for (const [customers, message] of faults)
+    t.throws(() => of(customers), { instanceOf: UsageError, message });
+});
+
+test('the look of reports: a language as it is known here, formats with commas between', (t) => {
+  const of = (flags: Record<string, unknown>, report: unknown) =>
+    resolveConfig(flags, {}, { report }, none).report;
+  t.like(of({}, { locale: 'de-ch', currency: 'symbol', title: 'House' }), {
+    ...{ locale: 'de-CH', currency: 'symbol', title: 'House', out: './report' },
+  });
+  t.deepEqual(of({ format: 'pdf, html' }, {}).formats, ['html', 'pdf']);
+  t.deepEqual(of({}, { formats: 'xlsx' }).formats, ['xlsx']);
+  t.throws(() => of({ format: 'html,docx' }, {}), { message: /--format.*html, xlsx, pdf/ });
+  t.throws(() => of({}, { locale: 'no language' }), { message: /"report.locale".*is no language/ });
+  t.throws(() => of({}, { locale: 'xx' }), { message: /"report.locale".*is no language/ });
+  t.throws(() => of({}, { currency: 'words' }), { message: /"report.currency"/ });
+  t.throws(() => of({}, { colour: 'red' }), { message: /has no such key as "colour"/ });
 });

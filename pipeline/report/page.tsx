@@ -1,0 +1,402 @@
+import type { JSX } from 'preact';
+import { Fragment } from 'preact';
+import type { Format, Units } from './amounts.js';
+import {
+  Change,
+  counted,
+  formatOf,
+  instantName,
+  Money,
+  monthName,
+  monthWord,
+  Nothing,
+  SinceLast,
+  Sum,
+} from './amounts.js';
+import { Swatch } from './charts.js';
+import type { DirectoryProps } from './directory.js';
+import { CustomerName, Customers, Services } from './directory.js';
+import { Brand, Foot, renderDocument, StatePill } from './document.js';
+import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
+import type { Naming } from './lists.js';
+import { BarList, MoverList, Parts } from './lists.js';
+import { stepsOf, Trend } from './trend.js';
+import { Trust } from './trust.js';
+
+/** New or vanished customers that are named before the table of all has to be asked. */
+const FEW = 5;
+
+/**
+ * The month's page, for the billing team: can the month be trusted, how much, who and what moved, where it
+ * goes, and every customer and service to look up.
+ * @param block the figures as JSON, safe inside a script element.
+ * @param beside files that lie beside the page, for links.
+ * @returns a whole HTML file.
+ */
+export function renderMonth(
+  figures: MonthFigures,
+  look: Look,
+  block: string,
+  beside: { workbook: string | null },
+): string {
+  const format = formatOf(look);
+  const month = monthName(figures.month);
+  const several = figures.currencies.length > 1;
+  return renderDocument({
+    title: `AWS cost, ${month}`,
+    heading: {
+      left: look.title === null ? `AWS cost, ${month}` : `${look.title}: AWS cost, ${month}`,
+      right: figures.state === 'final' ? 'Final' : 'Provisional',
+    },
+    look,
+    block,
+    children: (
+      <>
+        <a class="skip" href="#customers-1">
+          Skip to all customers
+        </a>
+        <Brand look={look} />
+        <header class="top">
+          <div>
+            <h1>AWS cost, {month}</h1>
+            <p class="mute">
+              {scale(figures, format)}
+              {beside.workbook !== null && (
+                <span class="screen">
+                  {' · '}
+                  <a href={encodeURIComponent(beside.workbook)}>Workbook</a>
+                </span>
+              )}
+            </p>
+          </div>
+          <div class="answer">
+            {figures.currencies.map(({ currency, total }) => (
+              <Total
+                key={currency}
+                total={total}
+                currency={currency}
+                figures={figures}
+                format={format}
+              />
+            ))}
+          </div>
+        </header>
+        <Trust figures={figures} format={format} />
+        {figures.currencies.map((section, index) => (
+          <Fragment key={section.currency}>
+            {several && (
+              <section>
+                <h2>{section.currency}</h2>
+                <p class="mute">Amounts of different currencies are never added.</p>
+              </section>
+            )}
+            <Currency section={section} number={index + 1} figures={figures} format={format} />
+          </Fragment>
+        ))}
+        <Foot look={look}>
+          <p>
+            Amounts are shown with two decimals; the exact ones are in their titles
+            {beside.workbook === null ? '' : ' and in the workbook'}. Sums are made of exact amounts
+            and then rounded, so shown amounts may differ from them in the last digit.
+          </p>
+          <p>
+            Compared with {monthName(figures.previousMonth)}. Months are in UTC. Made{' '}
+            {instantName(figures.made)}.
+          </p>
+        </Foot>
+      </>
+    ),
+  });
+}
+
+/** `4 organizations, 287 customers, 49 services`. */
+function scale(figures: MonthFigures, format: Format): string {
+  const customers = new Set(
+    figures.currencies.flatMap((one) => one.customers.map(({ file }) => file)),
+  );
+  const services = new Set(
+    figures.currencies.flatMap((one) => one.services.map(({ service }) => service)),
+  );
+  return [
+    counted(figures.organizations.length, 'organization', format),
+    counted(customers.size, 'customer', format),
+    counted(services.size, 'service', format),
+  ].join(', ');
+}
+
+function Total({
+  total,
+  currency,
+  figures,
+  format,
+}: Units & { total: Compared; figures: MonthFigures }): JSX.Element {
+  return (
+    <div>
+      <p class="total">
+        <Sum amount={total.amount} currency={currency} format={format} />
+      </p>
+      <p>
+        <SinceLast compared={total} currency={currency} format={format} />{' '}
+        {total.change === null ? 'with' : 'on'} {monthName(figures.previousMonth)}
+      </p>
+    </div>
+  );
+}
+
+function Currency({ section, number, figures, format }: DirectoryProps): JSX.Element {
+  const { currency } = section;
+  const units = { currency, format };
+  const customers = new Map(section.customers.map((customer) => [customer.file, customer]));
+  const nameOf: Naming = ({ name, file }) => {
+    const customer = file === null ? undefined : customers.get(file);
+    return customer === undefined ? <bdi>{name}</bdi> : <CustomerName customer={customer} />;
+  };
+  const previous = monthWord(figures.previousMonth);
+  const { movingCustomers, movingServices, newCustomers, vanishedCustomers, charges } = section;
+  return (
+    <>
+      <Organizations section={section} figures={figures} format={format} />
+      <Trend section={section} figures={figures} format={format} />
+      <section>
+        <div class="head">
+          <h2>What moved since {previous}</h2>
+          <span class="mute small">change in {currency}</span>
+        </div>
+        {movingCustomers === null || movingServices === null ? (
+          <p class="mute">Not compared. {figures.uncompared}</p>
+        ) : (
+          <>
+            <div class="two">
+              <div>
+                <h3 class="bars-title">Customers</h3>
+                <MoverList
+                  {...units}
+                  movers={movingCustomers}
+                  way="up"
+                  of="customer"
+                  nameOf={nameOf}
+                />
+                <MoverList
+                  {...units}
+                  movers={movingCustomers}
+                  way="down"
+                  of="customer"
+                  nameOf={nameOf}
+                />
+              </div>
+              <div>
+                <h3 class="bars-title">Services</h3>
+                <MoverList
+                  {...units}
+                  movers={movingServices}
+                  way="up"
+                  of="service"
+                  nameOf={nameOf}
+                />
+                <MoverList
+                  {...units}
+                  movers={movingServices}
+                  way="down"
+                  of="service"
+                  nameOf={nameOf}
+                />
+              </div>
+            </div>
+            {newCustomers.length + vanishedCustomers.length > 0 && (
+              <div class="two arrivals">
+                {newCustomers.length > 0 && (
+                  <Arrivals
+                    {...units}
+                    title="New"
+                    customers={newCustomers}
+                    amountOf={({ amount }) => amount}
+                  />
+                )}
+                {vanishedCustomers.length > 0 && (
+                  <Arrivals
+                    {...units}
+                    title="Gone"
+                    customers={vanishedCustomers}
+                    amountOf={({ previous: before }) => before ?? '0'}
+                  />
+                )}
+              </div>
+            )}
+          </>
+        )}
+      </section>
+      {section.restated.length > 0 && <Restated section={section} format={format} />}
+      <section>
+        <div class="head">
+          <h2>Where it went</h2>
+          <span class="mute small">{currency}, and share of the total</span>
+        </div>
+        <div class="two">
+          <div>
+            <h3 class="bars-title">Services</h3>
+            <BarList
+              {...units}
+              bars={section.topServices}
+              label="Largest services"
+              nameOf={nameOf}
+            />
+          </div>
+          <div>
+            <h3 class="bars-title">Customers</h3>
+            <BarList
+              {...units}
+              bars={section.topCustomers}
+              label="Largest customers"
+              nameOf={nameOf}
+            />
+          </div>
+        </div>
+        {charges !== null && (
+          <>
+            <Parts {...units} parts={charges.types} />
+            {charges.without.length > 0 && (
+              <p class="mute small">
+                Charge types were not fetched of {charges.without.join(', ')}; its cost is in none
+                of these.
+              </p>
+            )}
+          </>
+        )}
+      </section>
+      <Customers section={section} number={number} figures={figures} format={format} />
+      <Services section={section} number={number} figures={figures} format={format} />
+    </>
+  );
+}
+
+/** The organizations' sums; where there is but one, the total has said it. */
+function Organizations({
+  section,
+  figures,
+  format,
+}: Omit<DirectoryProps, 'number'>): JSX.Element | null {
+  const states = new Map(figures.organizations.map((one) => [one.organization, one.state]));
+  const steps = stepsOf(section);
+  const shown = section.organizations.filter(
+    ({ organization, amount }) => amount === null || steps.has(organization),
+  );
+  if (shown.length < 2) return null;
+  return (
+    <section aria-label="Organizations" class="orgs">
+      {shown.map(({ organization, amount, ...rest }) => {
+        const state = states.get(organization) ?? figures.state;
+        return (
+          <div key={organization}>
+            <div class="name">
+              <Swatch step={steps.get(organization) ?? 0} />
+              <span>{organization}</span>
+              {state !== figures.state && <StatePill state={state} />}
+            </div>
+            <div class="amount">
+              {amount === null ? (
+                <Nothing />
+              ) : (
+                <Money amount={amount} currency={section.currency} format={format} />
+              )}
+            </div>
+            <div class="small">
+              {amount !== null && (
+                <SinceLast
+                  compared={{ amount, ...rest }}
+                  currency={section.currency}
+                  format={format}
+                />
+              )}
+            </div>
+          </div>
+        );
+      })}
+    </section>
+  );
+}
+
+function Arrivals(
+  props: Units & {
+    title: string;
+    customers: readonly CustomerFigures[];
+    amountOf: (customer: CustomerFigures) => string;
+  },
+): JSX.Element {
+  const { title, customers, amountOf, currency, format } = props;
+  return (
+    <div>
+      <h3 class="bars-title">
+        {title}: {counted(customers.length, 'customer', format)}
+      </h3>
+      <table class="bars" aria-label={`${title} customers`}>
+        <tbody>
+          {customers.slice(0, FEW).map((customer) => (
+            <tr key={customer.file}>
+              <th scope="row">
+                <CustomerName customer={customer} />
+              </th>
+              <td class="n">
+                <Money amount={amountOf(customer)} currency={currency} format={format} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {customers.length > FEW && (
+        <p class="mute small bars-title">
+          and {format.count(customers.length - FEW)} more, in the table of all customers
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Restated({ section, format }: { section: CurrencyFigures; format: Format }): JSX.Element {
+  const { currency, restated } = section;
+  return (
+    <section>
+      <div class="head">
+        <h2>What AWS restated since the fetch before</h2>
+        <span class="mute small">{currency}</span>
+      </div>
+      <div class="wide" tabIndex={0} role="region" aria-label="What AWS restated">
+        <table class="list dense">
+          <thead>
+            <tr>
+              <th scope="col">Organization</th>
+              <th scope="col">Fetched before</th>
+              <th scope="col">Fetched now</th>
+              <th scope="col" class="n">
+                Before
+              </th>
+              <th scope="col" class="n">
+                Now
+              </th>
+              <th scope="col" class="n">
+                Change
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {restated.map((one) => (
+              <tr key={one.organization}>
+                <th scope="row">{one.organization}</th>
+                <td class="mute">{instantName(one.since)}</td>
+                <td class="mute">{instantName(one.until)}</td>
+                <td class="n">
+                  <Money amount={one.before} currency={currency} format={format} />
+                </td>
+                <td class="n">
+                  <Money amount={one.after} currency={currency} format={format} />
+                </td>
+                <td class="n">
+                  <Change amount={one.difference} currency={currency} format={format} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,415 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { ExecutionContext, TestFn } from 'ava';
+import anyTest from 'ava';
+import axe from 'axe-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import type { MonthFigures, StatementFigures } from '../../../pipeline/report/figures.js';
+import { renderMonth } from '../../../pipeline/report/page.js';
+import { renderStatement } from '../../../pipeline/report/statement.js';
+import { openFile, startBrowser } from '../../support/browser.js';
+import { installPackages } from '../../support/debian.js';
+import type { Sketch, SketchSlice } from '../../support/report-data.js';
+import {
+  blockOf,
+  hostileNames,
+  madeSketch,
+  plainLook,
+  sketchReport,
+} from '../../support/report-data.js';
+
+// One after the other: together they would want more memory and processors than a machine of two has.
+const test = (anyTest as TestFn<{ browser: Browser }>).serial;
+
+test.before(async (t) => {
+  t.context = { browser: await startBrowser() };
+});
+test.after.always(async (t) => {
+  await t.context.browser.close();
+});
+
+/** Names nobody wants, a missing and a stale organization, a provisional month, credits. */
+const hostile = sketchReport({
+  ...madeSketch({
+    customers: { oab: 12, spp_ecm: 5, internal: 2 },
+    months: 13,
+    names: hostileNames,
+    charges: true,
+    fetched: '2026-11-02T06:01:12.000Z',
+  }),
+  gaps: [
+    {
+      organization: 'spp_pm',
+      reason: 'was never fetched',
+      command: 'pipeline run --month 2026-10',
+    },
+  ],
+  stale: [
+    {
+      organization: 'oab',
+      reason: 'was fetched again on 2026-11-08',
+      command: 'pipeline run --stage transform',
+    },
+  ],
+  corrected: () => [
+    {
+      month: '2026-09' as MonthFigures['month'],
+      currency: 'USD',
+      reported: '2026-10-15T06:00:00.000Z',
+      before: '1998.4',
+      after: '2643.4000000001',
+      difference: '645.0000000001',
+    },
+  ],
+});
+const whole = sketchReport(
+  madeSketch({ customers: { oab: 16, spp_ecm: 9 }, months: 13, charges: true }),
+);
+
+const pageOf = (figures: MonthFigures): string =>
+  renderMonth(figures, plainLook, blockOf(figures), { workbook: '2026-10.xlsx' });
+const statementOf = (figures: StatementFigures): string =>
+  renderStatement(figures, plainLook, blockOf(figures));
+/** The statement that has the most to show. */
+function richest(report: typeof hostile): StatementFigures {
+  const all = [...report.statements()];
+  return all.reduce((best, one) =>
+    (one.currencies[0]?.services.length ?? 0) > (best.currencies[0]?.services.length ?? 0)
+      ? one
+      : best,
+  );
+}
+
+/** Two currencies, a month below zero, an outlier, a customer of several accounts and 200 services. */
+function oddSketch(): Sketch {
+  const made = madeSketch({ customers: { oab: 8, china: 4 }, months: 4 });
+  const [account] = made.months[0]![0]!.accounts;
+  const months = made.months.map((slices, back) =>
+    slices.map((slice): SketchSlice => {
+      if (slice.organization === 'china')
+        return { ...slice, rows: slice.rows.map((row) => ({ ...row, currency: 'CNY' })) };
+      const extra = Array.from({ length: 200 }, (_, service) => ({
+        account: account!.id,
+        service: `AWS Service ${service}, whose name is rather long - Compute`,
+        amount: back === 0 && service === 7 ? '-98765432.1' : `${service * 1000}.123456`,
+      }));
+      return { ...slice, rows: [...slice.rows, ...extra] };
+    }),
+  );
+  const accounts = made.months[0]![0]!.accounts.slice(0, 3).map(({ id }) => id);
+  return { ...made, months, groups: [{ name: 'Acme Holding', accounts }] };
+}
+const odd = sketchReport(oddSketch());
+const first = sketchReport(madeSketch({ customers: { oab: 9 }, months: 1 }));
+
+const documents: Record<string, string> = {
+  'the month': pageOf(whole.figures),
+  'the month with all that can go wrong': pageOf(hostile.figures),
+  'a month of two currencies, below zero': pageOf(odd.figures),
+  'the first month of all': pageOf(first.figures),
+  'a statement': statementOf(richest(whole)),
+  'a statement of 200 services and several accounts': statementOf(richest(odd)),
+  'a statement with a correction': statementOf(richest(hostile)),
+};
+
+const light = { viewport: { width: 1280, height: 900 } } as const;
+const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } as const;
+const views: Record<string, BrowserContextOptions> = {
+  light,
+  dark: { ...light, colorScheme: 'dark' },
+  phone,
+};
+
+for (const [what, html] of Object.entries(documents)) {
+  test(`${what} opens by itself, and passes axe in light, dark and on a phone`, async (t) => {
+    for (const [view, options] of Object.entries(views)) {
+      const { page, complaints, requests } = await openFile(t, t.context.browser, html, options);
+      t.deepEqual(complaints, [], view);
+      t.deepEqual(requests, [], view);
+      await page.evaluate(axe.source);
+      // Of a long table the first rows stand for all; dark, only the colours are others.
+      const only: axe.RunOptions = view === 'dark' ? { runOnly: ['color-contrast'] } : {};
+      const { violations } = await page.evaluate(
+        (run) => axe.run({ exclude: ['tbody tr:nth-child(n + 20)'] }, run),
+        only,
+      );
+      const faults = violations
+        .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''} ${nodes[0]?.failureSummary ?? ''}`);
+      t.deepEqual(faults, [], view);
+      const [wide, seen] = await page.evaluate(() => [
+        document.documentElement.scrollWidth,
+        document.documentElement.clientWidth,
+      ]);
+      t.is(wide, seen, `${view}: nothing lies beyond its right edge`);
+      t.deepEqual(await cutIds(page), [], `${view}: no id is cut`);
+    }
+  });
+}
+
+/** Ids whose box is narrower than their text, or is cut by one around it. */
+function cutIds(page: Page): Promise<string[]> {
+  return page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>('.id')]
+      .filter((id) => id.offsetParent !== null)
+      .filter((id) => {
+        const box = id.getBoundingClientRect();
+        const isOutside = box.left < 0 || box.right > document.documentElement.clientWidth + 1;
+        return (
+          isOutside ||
+          (id.scrollWidth > id.clientWidth + 1 && getComputedStyle(id).display !== 'inline')
+        );
+      })
+      .map((id) => id.textContent),
+  );
+}
+
+test('names of customers are text, whatever they hold', async (t) => {
+  const { page } = await openFile(
+    t,
+    t.context.browser,
+    documents['the month with all that can go wrong']!,
+    light,
+  );
+  const shown = await page.locator('#customers-1 tbody th bdi').allTextContents();
+  for (const name of hostileNames) t.true(shown.includes(name), name);
+  t.is(await page.locator('script').count(), 3);
+  t.is(await page.locator('img').count(), 0);
+  const block = await page.locator('#figures').textContent();
+  t.deepEqual(JSON.parse(block ?? ''), JSON.parse(JSON.stringify(hostile.figures)));
+  for (const figures of hostile.statements()) {
+    if (!(hostileNames as readonly string[]).includes(figures.name)) continue;
+    const statement = await openFile(t, t.context.browser, statementOf(figures), {
+      javaScriptEnabled: false,
+    });
+    t.is(await statement.page.locator('h1').textContent(), figures.name);
+    await statement.page.context().close();
+  }
+});
+
+/** The customers' table as it is seen: names from top to bottom. */
+function namesSeen(page: Page): Promise<string[]> {
+  return page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>('#customers-1 tbody tr')]
+      .filter((row) => row.offsetParent !== null)
+      .map((row) => row.querySelector('th')?.textContent ?? ''),
+  );
+}
+
+test('a customer is found and the table sorted by keyboard alone', async (t) => {
+  const { page } = await openFile(t, t.context.browser, documents['the month']!, light);
+  const all = await namesSeen(page);
+  t.is(all.length, whole.figures.currencies[0]!.customers.length);
+  const [customer] = whole.figures.currencies[0]!.customers.slice(7);
+  await page.keyboard.press('/');
+  await page.keyboard.type(customer!.accounts[0]!);
+  t.deepEqual(await namesSeen(page), [customer!.name]);
+  t.is(await page.locator('[data-finds=customers-1] output').textContent(), `1 of ${all.length}`);
+  await page.keyboard.press('ControlOrMeta+a');
+  await page.keyboard.type('ENERGIE'); // Finds Énergie.
+  for (const name of await namesSeen(page)) t.regex(name, /Énergie/);
+  t.not((await namesSeen(page)).length, 0);
+  await page.keyboard.press('Escape');
+  t.deepEqual(await namesSeen(page), all);
+
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  const byName = await namesSeen(page);
+  t.deepEqual(
+    byName,
+    [...all].sort(new Intl.Collator('en', { numeric: true, sensitivity: 'base' }).compare),
+  );
+  t.is(await page.locator('#customers-1 th[aria-sort]').innerText(), 'Customer');
+  // On to the change, sixth after the name: largest first, then smallest first.
+  for (let step = 0; step < 6; step++) await page.keyboard.press('Tab');
+  for (const direction of ['descending', 'ascending']) {
+    await page.keyboard.press('Enter');
+    t.is(await page.locator(`#customers-1 th[aria-sort=${direction}]`).innerText(), 'Change');
+    const changes = await page
+      .locator('#customers-1 tbody .change data')
+      .evaluateAll((cells) => cells.map((cell) => Number((cell as HTMLDataElement).value)));
+    const sign = direction === 'descending' ? -1 : 1;
+    t.deepEqual(
+      changes,
+      [...changes].sort((a, b) => sign * (a - b)),
+    );
+  }
+});
+
+test('a customer of several accounts is found by each of them', async (t) => {
+  const { page } = await openFile(
+    t,
+    t.context.browser,
+    documents['a month of two currencies, below zero']!,
+    light,
+  );
+  const group = odd.figures.currencies[0]!.customers.find(({ accounts }) => accounts.length > 1);
+  for (const account of group!.accounts) {
+    await page.locator('[data-finds=customers-1] input').fill(account);
+    t.deepEqual(await namesSeen(page), ['Acme Holding']);
+  }
+});
+
+test('currencies stand apart, and what is below zero says so in a word', async (t) => {
+  const { page } = await openFile(
+    t,
+    t.context.browser,
+    documents['a month of two currencies, below zero']!,
+    light,
+  );
+  const totals = await page.locator('.total').allInnerTexts();
+  t.deepEqual(
+    totals.map((text) => /[A-Z]{3}/.exec(text)?.[0]),
+    ['USD', 'CNY'],
+  );
+  t.regex(totals[0]!, /^\u2212[\d,]+\.\d\d USD credit$/);
+  t.notRegex(totals[1]!, /credit/);
+  const down = page.locator('#services-1 tbody tr', { hasText: 'AWS Service 7,' });
+  t.regex(await down.locator('.this').innerText(), /^\u221298,765,432\.10 credit$/);
+  t.regex(await down.locator('.change').innerText(), /^\u2212/);
+  t.regex(await down.locator('.way').innerText(), /^down /);
+});
+
+test('a provisional month is hatched, a missing organization marked with its reason', async (t) => {
+  const { page } = await openFile(
+    t,
+    t.context.browser,
+    documents['the month with all that can go wrong']!,
+    light,
+  );
+  const hatched = await page
+    .locator('.month')
+    .evaluateAll((months) =>
+      months.map((month) =>
+        [...month.querySelectorAll('rect:not(.back)')].every((bar) =>
+          getComputedStyle(bar).fill.startsWith('url('),
+        ),
+      ),
+    );
+  t.deepEqual(hatched, [...Array<boolean>(12).fill(false), true]);
+  const problems = await page.locator('.problems').innerText();
+  t.true(problems.includes('spp_pm was never fetched: pipeline run --month 2026-10'));
+  t.true(problems.includes('oab was fetched again on 2026-11-08'));
+});
+
+test('nothing is compared in the first month of all', async (t) => {
+  const { page } = await openFile(
+    t,
+    t.context.browser,
+    documents['the first month of all']!,
+    light,
+  );
+  t.is(
+    await page
+      .locator('.answer')
+      .innerText()
+      .then((text) => text.split('\n').pop()),
+    'not compared with September 2026',
+  );
+  t.is(await page.locator('.chart, .change').count(), 0);
+  t.deepEqual(await page.locator('#customers-1 thead button').allInnerTexts(), [
+    'Customer',
+    'Account',
+    'Organization',
+    'Status',
+    'October',
+    'Share',
+  ]);
+});
+
+test('the locale decides thousands and decimals, the notation where the currency stands', (t) => {
+  const { figures } = whole;
+  const look = { ...plainLook, locale: 'de', currency: 'symbol', title: 'Müller & Söhne' } as const;
+  const html = renderMonth(figures, look, '{}', { workbook: null });
+  const { amount } = figures.currencies[0]!.total;
+  const [integer, fraction] = Number(amount).toFixed(2).split('.');
+  const german = `${integer!.replace(/\B(?=(\d{3})+$)/g, '.')},${fraction!}`;
+  t.true(html.includes(`>${german}\u00a0$<`), german);
+  t.true(html.includes('Müller &amp; Söhne'));
+});
+
+test('exact amounts are shown at a keystroke, and every amount has its own', async (t) => {
+  const { page } = await openFile(t, t.context.browser, documents['a statement']!, light);
+  const total = page.locator('.total data');
+  const { amount } = richest(whole).currencies[0]!.total;
+  t.is(await total.getAttribute('value'), amount);
+  const rounded = await total.textContent();
+  const words = await page.locator('.way').allTextContents();
+  await page.locator('button.exact').focus();
+  await page.keyboard.press('Enter');
+  t.is((await total.textContent())!.replaceAll(',', ''), `${amount} USD`);
+  t.deepEqual(await page.locator('.way').allTextContents(), words);
+  await page.keyboard.press('Enter');
+  t.is(await total.textContent(), rounded);
+});
+
+test('without JavaScript everything can be read', async (t) => {
+  for (const [what, html] of Object.entries(documents)) {
+    const { page } = await openFile(t, t.context.browser, html, {
+      ...light,
+      javaScriptEnabled: false,
+    });
+    t.is(await page.locator('table tbody tr:visible').count(), await rowsOf(page), what);
+    t.is(await page.locator('input:visible, button:visible').count(), 0, what);
+    await page.context().close();
+  }
+});
+
+/** Rows that are seen once what folds is opened. */
+async function rowsOf(page: Page): Promise<number> {
+  const folded = await page.locator('details:not([open]) tbody tr').count();
+  return (await page.locator('table tbody tr').count()) - folded;
+}
+
+test('12,500 customers: the first are shown at once, all are found and sorted', async (t) => {
+  const { figures } = sketchReport(
+    madeSketch({ customers: { oab: 12_500 }, months: 2, services: 4 }),
+  );
+  const { customers } = figures.currencies[0]!;
+  const { page } = await openFile(t, t.context.browser, pageOf(figures), light);
+  t.is((await namesSeen(page)).length, 200);
+  const last = customers.at(-1)!;
+  await page.keyboard.press('/');
+  await page.keyboard.type(last.accounts[0]!);
+  t.deepEqual(await namesSeen(page), [last.name]);
+  await page.keyboard.press('Escape');
+  await page.locator('#customers-1 thead button').nth(5).click();
+  t.is((await namesSeen(page)).length, 200);
+  await page.locator('button.more:visible').first().click();
+  t.is((await namesSeen(page)).length, customers.length);
+});
+
+test('on paper: A4, with a heading and its number on each page', async (t) => {
+  const missing = await installPackages('command -v pdftotext', 'poppler-utils');
+  t.is(missing, undefined);
+  for (const what of ['the month', 'a statement with a correction']) {
+    const { page } = await openFile(t, t.context.browser, documents[what]!, {
+      colorScheme: 'dark',
+    });
+    const heading = what === 'the month' ? 'AWS cost, October 2026' : 'Statement, October 2026';
+    const sheets = await printed(t, page);
+    for (const [index, sheet] of sheets.entries()) {
+      t.true(sheet.includes(heading), `${what}, ${index + 1}`);
+      t.true(sheet.includes(`Page ${index + 1} of ${sheets.length}`), `${what}, ${index + 1}`);
+    }
+    const text = sheets.join('\n');
+    // What folds on the screen stands open on paper.
+    t.true(text.includes('October 2025'), what);
+    if (what !== 'the month') t.true(sheets.length <= 3, `${sheets.length} pages`);
+  }
+});
+
+/** The texts of the pages that a reader's printer would get. */
+async function printed(t: ExecutionContext, page: Page): Promise<string[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'pipeline-print-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, 'page.pdf');
+  await writeFile(file, await page.pdf({ preferCSSPageSize: true, printBackground: false }));
+  const { stdout } = await promisify(execFile)('pdftotext', ['-layout', file, '-'], {
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return stdout.split('\f').slice(0, -1);
+}
