@@ -17,7 +17,12 @@ export interface Entry {
   id: string;
   name: string;
   file: string;
+  /** Its accounts of the month and of the one before. */
   codes: readonly number[];
+  /** All its accounts, those too that left before. */
+  all: readonly number[];
+  /** What a later report knows it by: its accounts, whatever they are called. */
+  key: string;
   accounts: readonly { account: string; name: string; status: string }[];
   /** Organizations that list its accounts or have cost of them, now or in the month before. */
   organizations: ReadonlySet<string>;
@@ -76,6 +81,8 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
       name: group?.name ?? (first.name === '' ? first.account : first.name),
       file: group === undefined ? accountFile(first.account) : groupFile(group),
       ...{ codes, accounts, organizations, missing },
+      all: group === undefined ? codes : group.accounts.map((account) => names.codeOf(account)),
+      key: group === undefined ? first.account : group.accounts.toSorted().join(' '),
       isCompared:
         previous.slices.length > 0 &&
         missing.length === 0 &&
