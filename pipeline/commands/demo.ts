@@ -33,7 +33,7 @@ export const demo = command({
   async work(args, context) {
     const folder = resolve(args.folder);
     await claim(folder);
-    rememberOwn({ instead: ['pipeline', 'demo', '--folder', args.folder] });
+    rememberOwn({ instead: ['demo', '--folder', args.folder] });
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { reseller } = await import('../../fixtures/demo/reseller.js');
     const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
@@ -51,9 +51,9 @@ export const demo = command({
       const before = runs.slice(0, -1).map(({ report }) => report);
       const rest = isWhole ? [await told(before), guide(folder), '', reportText(reports)] : [];
       return {
-        text: () => [formatReport(last.report, last.request), ...rest].join('\n'),
+        text: () => [formatReport(last.report, last.request, []), ...rest].join('\n'),
         json: () => ({
-          runs: runs.map(({ report, request }) => reportToJson(report, request)),
+          runs: runs.map(({ report, request }) => reportToJson(report, request, [])),
           report: reportJson(reports),
         }),
         failed,
@@ -83,53 +83,56 @@ async function live(
   const progress = createProgress(process.stderr);
   const runs: Done[] = [];
   let reports: WrittenMonth[] = [];
-  for (const visit of visits) {
-    arrive(visit);
-    const { month, organizations, since, day } = visit;
-    const file = settingsFile(folder, customersOn(day));
-    const needs = { organizations: true, database: true };
-    const config = resolveConfig({}, process.env, file, needs);
-    const began = Date.now();
-    const clock = (): Date => new Date(day.getTime() + Date.now() - began);
-    // What AWS has changed since a visit is fetched where it was not yet: a second demo pays for nothing.
-    const changed = runs
-      .flatMap(({ report }) => report.tasks)
-      .some(
-        (task) =>
-          since !== undefined &&
-          task.month === month &&
-          (organizations?.includes(task.organization) ?? true) &&
-          task.outcome !== undefined &&
-          task.outcome.extraction >= extractionName(since) &&
-          task.outcome.extraction < extractionName(new Date(since.getTime() + HOUR)),
-      );
-    const isLast = visit === visits.at(-1);
-    const words = [month, `as on ${day.toISOString().slice(0, 10)}`, ...(organizations ?? [])];
-    const label = words.join('  ');
-    if (!isLast) progress.show(label, '…');
-    const request: RunRequest = {
-      config,
-      selection: { months: [month], organizations, stages },
-      force: force || changed,
-      signal,
-      log,
-      progress: isLast ? progress : withoutTasks(progress),
-      now: clock,
-    };
-    const report = await run(request);
-    runs.push({ request, report });
-    const isStopped = isFailed(report) || signal.aborted;
-    const isNew = isLast || report.tasks.some(({ state }) => state === 'done');
-    if (visit.isReported && isNew && !isStopped) {
-      const { staging } = await open(config);
-      const chosen = { staging, months: [month], organizations: undefined, customers: undefined };
-      reports = await makeReportsOf(config, { ...chosen, signal, now: clock });
+  try {
+    for (const visit of visits) {
+      arrive(visit);
+      const { month, organizations, since, day } = visit;
+      const file = settingsFile(folder, customersOn(day));
+      const needs = { organizations: true, database: true };
+      const config = resolveConfig({}, process.env, file, needs);
+      const began = Date.now();
+      const clock = (): Date => new Date(day.getTime() + Date.now() - began);
+      // What AWS has changed since a visit is fetched where it was not yet: a second demo pays for nothing.
+      const changed = runs
+        .flatMap(({ report }) => report.tasks)
+        .some(
+          (task) =>
+            since !== undefined &&
+            task.month === month &&
+            (organizations?.includes(task.organization) ?? true) &&
+            task.outcome !== undefined &&
+            task.outcome.extraction >= extractionName(since) &&
+            task.outcome.extraction < extractionName(new Date(since.getTime() + HOUR)),
+        );
+      const isLast = visit === visits.at(-1);
+      const words = [month, `as on ${day.toISOString().slice(0, 10)}`, ...(organizations ?? [])];
+      const label = words.join('  ');
+      if (!isLast) progress.show(label, 'run', '…');
+      const request: RunRequest = {
+        config,
+        selection: { months: [month], organizations, stages },
+        force: force || changed,
+        signal,
+        log,
+        progress: isLast ? progress : withoutTasks(progress),
+        now: clock,
+      };
+      const report = await run(request);
+      runs.push({ request, report });
+      const isStopped = isFailed(report) || signal.aborted;
+      const isNew = isLast || report.tasks.some(({ state }) => state === 'done');
+      if (visit.isReported && isNew && !isStopped) {
+        const { staging } = await open(config);
+        const chosen = { staging, months: [month], organizations: undefined, customers: undefined };
+        reports = await makeReportsOf(config, { ...chosen, signal, now: clock });
+      }
+      if (!isLast)
+        progress.end(label, isFailed(report) ? 'failed' : `${report.seconds.toFixed(1)} s`);
+      if (isStopped) break;
     }
-    if (!isLast)
-      progress.end(label, isFailed(report) ? 'failed' : `${report.seconds.toFixed(1)} s`);
-    if (isStopped) break;
+  } finally {
+    progress.stop();
   }
-  progress.stop();
   return { runs, reports };
 }
 
@@ -159,7 +162,8 @@ const HOUR = 3_600_000;
 
 /** The same without the lines of tasks, of which there are too many to read. */
 function withoutTasks(progress: Progress): Progress {
-  return { ...progress, show: () => undefined, end: () => undefined };
+  const silent = (): void => undefined;
+  return { ...progress, show: silent, end: silent, whole: silent };
 }
 
 function isFailed({ tasks }: RunReport): boolean {
@@ -207,13 +211,13 @@ function isolate(env: NodeJS.ProcessEnv, demoEnvironment: Readonly<Record<string
 }
 
 /** What the runs before the last one did, in one line. */
-async function told(runs: readonly RunReport[]): Promise<string> {
+async function told(reports: readonly RunReport[]): Promise<string> {
   const { costOf } = await import('../run/task.js');
-  const tasks = runs.flatMap((run) => run.tasks);
+  const tasks = reports.flatMap((report) => report.tasks);
   const months = [...new Set(tasks.map(({ month }) => month))].sort();
-  const count = tasks.filter(({ state }) => state === 'unchanged').length;
-  const seconds = runs.reduce((sum, run) => sum + run.seconds, 0);
-  return `before it ${months[0]} to ${months.at(-1)}: ${tasks.length - count} done, ${count} unchanged; ${costOf(tasks)}; ${seconds.toFixed(1)} s`;
+  const done = tasks.filter(({ state }) => state === 'done').length;
+  const seconds = reports.reduce((sum, report) => sum + report.seconds, 0);
+  return `before it ${months[0]} to ${months.at(-1)}, ${reports.length} runs: ${done} done; ${costOf(tasks)}; ${seconds.toFixed(1)} s`;
 }
 
 /** Where everything lies, and commands to look into it. */
@@ -228,6 +232,6 @@ Where it lies
 
 What to look into
   duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
-  sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+  sqlite3 ${database} "SELECT TenantName, round(sum(Amount), 2) FROM costs GROUP BY Reference ORDER BY 2 DESC LIMIT 10"
   npx pipeline changes --staging ${staging}`;
 }

@@ -98,7 +98,7 @@ function* summaryRows(figures: MonthFigures): Generator<SummaryRow> {
     ];
     yield {
       ...total,
-      ...{ month, organization: 'all', state, fetched: fetched.newest, currency },
+      ...{ month, organization: 'all organizations', state, fetched: fetched.newest, currency },
       ...{ aws: aws.total, difference: aws.difference },
       note: notes.filter((note) => note !== null).join(' '),
     };
@@ -126,6 +126,9 @@ function* sectionRows<T>(
     for (const one of of(section)) yield { ...one, currency: section.currency };
 }
 
+/** What the page says of customers who had no cost in both months. */
+const presences = { new: 'new', vanished: 'gone', kept: null, idle: 'no cost' } as const;
+
 type CustomerRow = Of<MonthFigures['currencies'][number]['customers'][number]>;
 
 const customerColumns: readonly Column<CustomerRow>[] = [
@@ -134,7 +137,7 @@ const customerColumns: readonly Column<CustomerRow>[] = [
   column('Accounts', 30, ({ accounts }) => accounts.join(', ')),
   column('Organizations', 20, ({ organizations }) => organizations.join(', ')),
   column('Status', 12, ({ status }) => status),
-  column('Beside the month before', 24, ({ presence }) => presence),
+  column('New or gone', 12, ({ presence }) => presences[presence]),
   column('Currency', 10, ({ currency }) => currency),
   ...comparison,
   column('Share', 10, ({ share }) => share, 'share'),

@@ -195,7 +195,10 @@ function look(format: number, more = '', inside = ''): string {
   return `<xf numFmtId="${format}" xfId="0" applyNumberFormat="1"${more}${inside === '' ? '' : ' applyAlignment="1"'}>${inside}</xf>`;
 }
 
-const places = new Map(Object.keys(looks).map((name, index) => [name, index]));
+/** Begins of cells, each with its look's place in the list. */
+const opened = Object.fromEntries(
+  Object.keys(looks).map((name, index) => [name, `<c s="${index}"`]),
+) as Record<keyof typeof looks, string>;
 
 const NOTHING = '<c/>';
 
@@ -221,7 +224,7 @@ function writerOf(kind: CellKind): (value: CellValue) => string {
 const writers: Record<CellKind, (text: string) => string> = {
   text: (text) => textCell(text, 'text'),
   amount: (text) => numberCell(text, 'amount'),
-  exact: (text) => textCell(text, 'exact'),
+  exact: (text) => textCell(text, 'exact', text),
   number: (text) => numberCell(text, 'plain'),
   share: (text) => numberCell(text, 'share'),
   date: (text) => numberCell(serial(text), 'date'),
@@ -231,12 +234,13 @@ const writers: Record<CellKind, (text: string) => string> = {
 
 type Look = keyof typeof looks;
 
-function numberCell(value: string, name: Look): string {
-  return `<c s="${places.get(name)}"><v>${value}</v></c>`;
+/** A decimal, a count or a serial number has no character that XML would mind. */
+function numberCell(text: string, look: Look): string {
+  return `${opened[look]}><v>${text}</v></c>`;
 }
 
-function textCell(text: string, name: Look): string {
-  return `<c s="${places.get(name)}" t="inlineStr"><is><t xml:space="preserve">${escaped(text)}</t></is></c>`;
+function textCell(text: string, look: Look, content = escaped(text)): string {
+  return `${opened[look]} t="inlineStr"><is><t xml:space="preserve">${content}</t></is></c>`;
 }
 
 /** Days since 1899-12-30, as workbooks count them from March 1900 on. */
@@ -340,7 +344,8 @@ const stylesXml = [
   '<fill><patternFill patternType="gray125"/></fill>',
   '<fill><patternFill patternType="solid"><fgColor rgb="FFE8ECF2"/></patternFill></fill></fills>',
   '<borders count="1"><border/></borders>',
-  '<cellStyleXfs count="1"><xf/></cellStyleXfs>',
-  `<cellXfs count="${places.size}">${Object.values(looks).join('')}</cellXfs>`,
+  '<cellStyleXfs count="1"><xf numFmtId="0" fontId="0" fillId="0" borderId="0"/></cellStyleXfs>',
+  `<cellXfs count="${Object.keys(looks).length}">${Object.values(looks).join('')}</cellXfs>`,
+  '<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles>',
   '</styleSheet>',
 ].join('');

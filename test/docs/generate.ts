@@ -12,6 +12,7 @@ import { root } from '../support/cli.js';
 import type { Flags } from './help.js';
 import { commandFlags } from './help.js';
 import { picture, pictureText } from './picture.js';
+import { reportPicture } from './report-picture.js';
 import type { Sample } from './samples.js';
 import { makeSamples, withoutTimes } from './samples.js';
 import { sectionNames, withSection } from './sections.js';
@@ -19,6 +20,7 @@ import { sectionNames, withSection } from './sections.js';
 /** What writes the generated parts, as their markers say. */
 const COMMAND = 'npm run docs';
 const PICTURE = 'docs/demo.svg';
+const REPORT = 'docs/report.png';
 
 /** README and docs, by path from the checkout's folder. */
 export async function markdownFiles(): Promise<string[]> {
@@ -34,14 +36,14 @@ export async function markdownFiles(): Promise<string[]> {
  * differ from what stands there, it stays.
  * @throws {Error} when a marker names a part that nothing makes, or nothing shows a part that is made.
  */
-export async function generate(): Promise<Map<string, string>> {
-  const { demo, parts: samples } = await makeSamples();
+export async function generate(): Promise<Map<string, string | Buffer>> {
+  const { demo, page, parts: samples } = await makeSamples();
   const parts = new Map<string, string>([
     ...(await declaredParts()),
     ...Object.entries(samples).map(([name, sample]) => [name, block(sample)] as const),
   ]);
   const shown = new Set<string>();
-  const files = new Map<string, string>();
+  const files = new Map<string, string | Buffer>();
   for (const file of await markdownFiles()) {
     const old = await readFile(join(root, file), 'utf8');
     const names = sectionNames(old, COMMAND);
@@ -59,6 +61,8 @@ export async function generate(): Promise<Map<string, string>> {
   const unused = [...parts.keys()].filter((name) => !shown.has(name));
   if (unused.length > 0) throw new Error(`no file shows ${unused.join(', ')}`);
   files.set(PICTURE, await currentPicture(demo));
+  const old = await readFile(join(root, REPORT)).catch(() => Buffer.alloc(0));
+  files.set(REPORT, await reportPicture(old, page));
   return files;
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
@@ -26,8 +26,18 @@ export interface Sample {
   output: string;
 }
 
-/** Runs the commands anew, each at its day: the demo for the picture, the others by the name of their part. */
-export async function makeSamples(): Promise<{ demo: Sample; parts: Record<string, Sample> }> {
+/** What the commands print and make. */
+export interface Samples {
+  /** The demo, for its picture. */
+  demo: Sample;
+  /** The page that it made, without the instants of this run. */
+  page: string;
+  /** The others, by the name of their part. */
+  parts: Record<string, Sample>;
+}
+
+/** Runs the commands anew, each at its day. */
+export async function makeSamples(): Promise<Samples> {
   const folder = await mkdtemp(join(tmpdir(), 'billing-docs-'));
   const data = demoData({ months: [former, month] });
   const cloud = await startCloud({ data });
@@ -41,6 +51,7 @@ export async function makeSamples(): Promise<{ demo: Sample; parts: Record<strin
       output: asOnAnyMachine(await runAt(days[day], command.split(' '), cwd, cloud), folder, cloud),
     });
     const demo = await sample('final', 'demo');
+    const page = await readFile(join(folder, `demo/report/${month}/index.html`), 'utf8');
     await sample('early', 'run --month 2026-09');
     const plan = await sample('early', 'plan');
     const check = await sample('early', 'check --organization oab');
@@ -67,6 +78,7 @@ export async function makeSamples(): Promise<{ demo: Sample; parts: Record<strin
     const reconcile = await sample('late', 'reconcile --month 2026-10 --organization oab');
     return {
       demo: { command: 'npm run demo', output: tableOf(demo.output) },
+      page: page.replaceAll(/T[\d:.]+Z/g, 'T00:00:00.000Z'),
       parts: { plan, check, changes, reconcile },
     };
   } finally {
@@ -87,17 +99,21 @@ async function runAt(
   return stdout;
 }
 
-/** The last run's table with its summary, and the report: what a newcomer looks at first. */
+/** The last run's summary with its table, and the report: what a newcomer looks at first. */
 function tableOf(output: string): string {
-  const [table = '', summary = '', ...further] = output.trimEnd().split('\n\n');
-  return `${[table, summary, further.at(-1)].join('\n\n')}\n`;
+  const [summary = '', table = '', ...further] = output.trimEnd().split('\n\n');
+  return `${[summary, table, further.at(-1)].join('\n\n')}\n`;
 }
 
 /** The output without what differs from one machine to the next: folders, ports. */
 function asOnAnyMachine(output: string, folder: string, cloud: Cloud): string {
-  return output
-    .replaceAll(folder, '/var/lib/billing')
-    .replaceAll(cloud.url, 'https://vault.example.com:8200');
+  return (
+    output
+      .replaceAll(folder, '/var/lib/billing')
+      .replaceAll(cloud.url, 'https://vault.example.com:8200')
+      // Where the stand-in is found.
+      .replaceAll(', AWS_ENDPOINT_URL', '')
+  );
 }
 
 /** The output with every duration and time of day masked, to compare what two runs printed. */

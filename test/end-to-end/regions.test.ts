@@ -101,7 +101,7 @@ test.serial(
 );
 
 test.serial(
-  "the demo month: regions are AWS's own, and one question each tells the two that are not plain",
+  "the tests' month: regions are AWS's own, and one question each tells the two that are not plain",
   async (t) => {
     const { run, manifest, staging, data } = await bench(t, {
       data: demoData({ months: [MONTH] }),

@@ -98,7 +98,7 @@ test('a usage type of which AWS names no service is asked for by service and acc
   ]);
 });
 
-test("the documentation's figures of the demo month are these", async (t) => {
+test("the documentation's figures of the tests' month are these", async (t) => {
   const month = parseMonth('2026-10');
   const found = new Map<string, Set<string>>();
   for (const { usageType, service } of monthData(demoData({ months: [month] }), 'oab', month).items)
@@ -113,7 +113,7 @@ test("the documentation's figures of the demo month are these", async (t) => {
     ],
     [
       'decisions.md',
-      `would take ${shared.length} questions for \`oab\`'s demo month, by service alone ${all}, the mix ${questions}.`,
+      `would take ${shared.length} questions for \`oab\`'s month of the tests, by service alone ${all}, the mix ${questions}.`,
     ],
   ] as const) {
     const told = (await readFile(join(root, 'docs', file), 'utf8')).replaceAll(/\s+/g, ' ');

@@ -169,6 +169,23 @@ test('each sheet has its header fixed, and a filter over all its rows', async (t
   }
 });
 
+test('a text stays one when its cell is edited: its format is that of texts', async (t) => {
+  const folder = await temporaryFolder(t);
+  const file = join(folder, '2026-10.xlsx');
+  await writeWorkbook(report, plainLook, file);
+  const bytes = await readFile(file);
+  const xml = zippedText(bytes, 'xl/worksheets/sheet4.xml');
+  const formats = [...zippedText(bytes, 'xl/styles.xml').matchAll(/<xf numFmtId="(\d+)" xfId/g)];
+  for (const text of [idOf(0), '123456789.0123456789', '=SUM(A1:A9)']) {
+    const [, style] =
+      new RegExp(`<c s="(\\d+)"[^>]*><is><t[^>]*>${text.replaceAll(/[().]/g, '\\$&')}<`).exec(
+        xml,
+      ) ?? [];
+    // 49 is `@`, text (ECMA-376 part 1, 18.8.30).
+    t.is(formats[Number(style)]?.[1], '49', text);
+  }
+});
+
 test('rows that fit no sheet go on in another one', async (t) => {
   const folder = await temporaryFolder(t);
   const file = join(folder, 'long.xlsx');
@@ -225,6 +242,8 @@ test('what fails while it is written fails, and nothing waits', async (t) => {
   const properties = { title: 'x', created: '2026-11-15T06:02:03.000Z' };
   const missing = join(folder, 'not/there.xlsx');
   await t.throwsAsync(writeWorkbook(report, plainLook, missing), { code: 'ENOENT' });
+  // A device on which there is no room for a single byte.
+  await t.throwsAsync(writeWorkbook(report, plainLook, '/dev/full'), { code: 'ENOSPC' });
   const file = join(folder, 'broken.xlsx');
   const broken = function* (): Generator<string[]> {
     yield ['one'];
