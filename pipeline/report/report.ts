@@ -93,7 +93,7 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
     try {
       const known = reported.get(month) ?? new Map<never, never>();
       const files = await writeFiles(request, { report, chosen, reported: known }, aside);
-      await place(aside, target, files, chosen === undefined);
+      await place(aside, target, files, chosen === undefined && organizations === undefined);
       return {
         month,
         state: report.figures.state,

@@ -176,6 +176,28 @@ test('what is missing or stale is marked with its reason and the command that me
   );
 });
 
+test('some organizations alone: the page says which are left out, and their statements stay', async (t) => {
+  const { stage, make, folder, read } = await place(t);
+  for (const month of ['2026-09', '2026-10']) {
+    await stage(month, 'oab', { [acme]: '3' });
+    await stage(month, 'spp', { [brill]: '4' });
+  }
+  await make();
+  const [written] = await make({ organizations: ['oab'] });
+  t.deepEqual(
+    written?.gaps.map(({ organization, state, reason }) => [organization, state, reason]),
+    [['spp', 'missing', 'was left out: other organizations were chosen']],
+  );
+  const page = await read('2026-10', 'index.html');
+  t.regex(page, /was left out: other organizations were chosen/);
+  t.is(blockOf(page).currencies[0]?.total, '3');
+  // The two months are both without it, and so can be compared.
+  t.notRegex(page, /is without/);
+  t.deepEqual((await readdir(join(folder, '2026-10', 'customers'))).sort(), [
+    ...[`${acme}.html`, `${brill}.html`],
+  ]);
+});
+
 test('altered exports are an error, and a gap where they are only compared with', async (t) => {
   const { stage, make, staging, folder } = await place(t);
   await stage('2026-09', 'oab', { [acme]: '1' });
@@ -268,6 +290,26 @@ test('what AWS changed since the last statement stands in the next one', async (
   await rm(join((await make())[0]?.folder ?? '', '..', '2026-10', 'reported.json'));
   await make(at('2026-12-03T06:00:00Z'));
   t.false(await isCorrected('2026-11', brill));
+});
+
+test('whose accounts are others now is no case of a correction; one that left earlier stays in the trend', async (t) => {
+  const { stage, make, read } = await place(t);
+  await stage('2026-07', 'oab', { [acme]: '1', [brill]: '20' });
+  for (const month of ['2026-08', '2026-09', '2026-10'])
+    await stage(month, 'oab', { [acme]: '1', [corto]: '5' });
+  const name = 'Acme';
+  const file = `acme-${acme}.html`;
+  await make({ groups: [{ name, accounts: [acme, brill] }] });
+  t.true((await read('2026-10', 'customers', file)).includes('21'));
+  await make({ groups: [{ name, accounts: [acme, corto] }] });
+  t.false((await read('2026-10', 'customers', file)).includes('Corrected since'));
+  // A part of it is missing, then it is all there: nothing that AWS would have changed.
+  await stage('2026-09', 'spp', { [brill]: '7' });
+  const groups = [{ name: 'All', accounts: [acme, brill, corto] }];
+  await make({ groups });
+  await stage('2026-10', 'spp', { [brill]: '7' });
+  await make({ groups });
+  t.false((await read('2026-10', 'customers', `all-${acme}.html`)).includes('Corrected since'));
 });
 
 test('a record that was altered is an error', async (t) => {
