@@ -75,6 +75,15 @@ export function Brand({ look }: { look: Look }): ComponentChildren {
   );
 }
 
+/** Changes all amounts to their exact ones, and back; shown by the script that makes it work. */
+export function ExactButton(): JSX.Element {
+  return (
+    <button type="button" class="plain small exact" aria-pressed="false" hidden>
+      Show exact amounts
+    </button>
+  );
+}
+
 /** What is said below each page. */
 export function Foot({
   look,
@@ -85,9 +94,6 @@ export function Foot({
 }): ComponentChildren {
   return (
     <footer>
-      <button type="button" class="plain exact" aria-pressed="false" hidden>
-        Show exact amounts
-      </button>
       {look.footer !== null && <p class="own">{look.footer}</p>}
       {children}
     </footer>

@@ -307,7 +307,7 @@ export interface Look {
   footer: string | null;
   /** A `data:` address of a PNG or SVG; null: none. */
   logo: string | null;
-  /** BCP 47: decides thousands, decimals and dates, `en`. */
+  /** BCP 47: decides thousands and decimals, `en`; words and dates are English. */
   locale: string;
   /** `1,234.50 USD` or `$1,234.50`. */
   currency: 'code' | 'symbol';

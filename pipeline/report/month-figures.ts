@@ -47,7 +47,7 @@ interface Section {
 /** Every figure of the month's page. */
 export function monthFigures(context: Context): figures.MonthFigures {
   const { data, options } = context;
-  const { shown, stale, previous } = data;
+  const { shown, stale, leftOut, previous } = data;
   const { month, gaps } = shown;
   const uncompared = whyUncompared(data);
   const fetched = shown.slices.map(({ manifest }) => manifest.fetched).sort();
@@ -71,7 +71,7 @@ export function monthFigures(context: Context): figures.MonthFigures {
           detail: manifest.scope.detail,
         };
       }),
-      ...gaps.map((gap): figures.OrganizationState => ({
+      ...[...gaps, ...leftOut.map(leftOutGap)].map((gap): figures.OrganizationState => ({
         ...gap,
         ...{ state: 'missing', fetched: null, detail: null },
       })),
@@ -79,6 +79,10 @@ export function monthFigures(context: Context): figures.MonthFigures {
     uncompared,
     currencies: sectionsOf(context).map((section) => currencyFigures(context, section, uncompared)),
   };
+}
+
+function leftOutGap(organization: string): Gap {
+  return { organization, reason: 'was left out: other organizations were chosen', command: null };
 }
 
 /** Why totals of the month and of the one before tell nothing of each other. */

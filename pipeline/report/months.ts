@@ -61,6 +61,8 @@ export interface MonthData {
   /** Organizations of the shown month of which there is a newer fetch. */
   stale: readonly Gap[];
   former: readonly FormerFetch[];
+  /** Organizations of the shown month that were not chosen. */
+  leftOut: readonly string[];
   /** The calendar month before; without slices where nothing of it is there. */
   previous: ReadMonth;
   /** Those before it from the first one that is there, oldest first. */
@@ -89,16 +91,22 @@ export async function* readMonths(
   const { staging, organizations } = request;
   const chosen = request.months ?? [await lastTransformed(request)];
   const all = [...new Set(chosen.flatMap(windowOf))].sort();
-  const staged = (await stagedSlices(staging, all)).filter(
-    ({ slice }) => organizations?.includes(slice.organization) ?? true,
-  );
+  const found = await stagedSlices(staging, all);
+  const isChosen = ({ slice }: StagedSlice): boolean =>
+    organizations?.includes(slice.organization) ?? true;
+  const staged = found.filter(isChosen);
   const known = new Set(staged.map(({ slice }) => slice.organization));
   const unknown = organizations?.filter((name) => !known.has(name)) ?? [];
   if (unknown.length > 0) throw nothingStaged(staging, unknown);
   const surveyed = { ...request, staged, names: createNames(), limit: pLimit(AT_ONCE) };
   // Of a month in the trend of several others, the accounts' totals are read once.
   const earlier = new Map<Month, EarlierMonth>();
-  for (const month of chosen) yield await readMonth(surveyed, month, earlier);
+  for (const month of chosen) {
+    const leftOut = found
+      .filter((one) => one.slice.month === month && !isChosen(one))
+      .map(({ slice }) => slice.organization);
+    yield { ...(await readMonth(surveyed, month, earlier)), leftOut };
+  }
 }
 
 function nothingStaged({ location }: Staging, organizations: readonly string[]): UsageError {
@@ -137,7 +145,7 @@ async function readMonth(
   request: Surveyed,
   month: Month,
   known: Map<Month, EarlierMonth>,
-): Promise<MonthData> {
+): Promise<Omit<MonthData, 'leftOut'>> {
   const { staging, signal, names } = request;
   const { transformed, gaps } = planOf(request, month, month);
   if (transformed.length === 0)

@@ -16,7 +16,7 @@ import {
 import { Swatch } from './charts.js';
 import type { DirectoryProps } from './directory.js';
 import { CustomerName, Customers, Services } from './directory.js';
-import { Brand, Foot, renderDocument, StatePill } from './document.js';
+import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.js';
 import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
 import type { Naming } from './lists.js';
 import { BarList, MoverList, Parts } from './lists.js';
@@ -66,7 +66,8 @@ export function renderMonth(
                   {' · '}
                   <a href={encodeURIComponent(beside.workbook)}>Workbook</a>
                 </span>
-              )}
+              )}{' '}
+              <ExactButton />
             </p>
           </div>
           <div class="answer">

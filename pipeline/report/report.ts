@@ -56,6 +56,8 @@ export interface WrittenMonth {
 }
 
 const PAGE = 'index.html';
+/** Statements that are written at once. */
+const AT_ONCE = 16;
 /** The folder of the statements, in that of the month. */
 const CUSTOMERS = 'customers';
 const ASIDE = '.aside-';
@@ -91,7 +93,7 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
     try {
       const known = reported.get(month) ?? new Map<never, never>();
       const files = await writeFiles(request, { report, chosen, reported: known }, aside);
-      await place(aside, target, files, chosen === undefined);
+      await place(aside, target, files, chosen === undefined && organizations === undefined);
       return {
         month,
         state: report.figures.state,
@@ -161,44 +163,46 @@ async function writeFiles(
 ): Promise<string[]> {
   const { figures } = report;
   const [isHtml, isPdf] = [formats.includes('html'), formats.includes('pdf')];
-  const files: string[] = [];
-  const add = async (name: string, content: string): Promise<void> => {
-    await writeFile(join(aside, name), content);
-    files.push(name);
-  };
   const workbook =
     formats.includes('xlsx') && chosen === undefined ? `${figures.month}.xlsx` : null;
-  const printed: string[] = [];
+  const pages: string[] = [];
+  const write = (name: string, content: string): Promise<void> => {
+    pages.push(name);
+    return writeFile(join(aside, name), content);
+  };
   if (isHtml || isPdf) {
     const { renderMonth } = await import('./page.js');
     const { renderStatement } = await import('./statement.js');
+    let writing: Promise<void>[] = [];
     for (const statement of report.statements(chosen)) {
       throwIfInterrupted(signal);
-      const name = `${CUSTOMERS}/${statement.file}.html`;
-      await add(name, renderStatement(statement, look, statementBlock(statement)));
-      printed.push(name);
+      const page = renderStatement(statement, look, statementBlock(statement));
+      writing.push(write(`${CUSTOMERS}/${statement.file}.html`, page));
       remember(reported, statement);
+      if (writing.length < AT_ONCE) continue;
+      await Promise.all(writing);
+      writing = [];
     }
-    if (chosen === undefined) {
-      await add(PAGE, renderMonth(figures, look, monthBlock(figures), { workbook }));
-      printed.push(PAGE);
-    }
+    await Promise.all(writing);
+    if (chosen === undefined)
+      await write(PAGE, renderMonth(figures, look, monthBlock(figures), { workbook }));
   }
+  const files: string[] = [];
   if (workbook !== null) {
     const { writeWorkbook } = await import('./workbook.js');
     await writeWorkbook(report, look, join(aside, workbook));
-    files.unshift(workbook);
+    files.push(workbook);
   }
   if (isPdf) {
     const { printPages } = await import('./pdf.js');
-    files.unshift(...(await printPages(aside, printed, signal)));
+    files.push(...(await printPages(aside, pages, signal)));
   }
-  const made = isHtml ? files : files.filter((name) => !name.endsWith('.html'));
-  if (printed.length > 0) {
+  if (isHtml) files.push(...pages);
+  if (pages.length > 0) {
     await writeFile(join(aside, REPORTED), reportedText(figures.month, reported));
-    made.push(REPORTED);
+    files.push(REPORTED);
   }
-  return made;
+  return files;
 }
 
 /** A folder for unfinished files, in the month's own; those of processes that are gone are removed. */

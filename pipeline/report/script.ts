@@ -36,6 +36,8 @@ function enhance(few: number): void {
     more.className = 'plain more screen';
     table.parentElement?.after(more);
 
+    const { locale } = document.documentElement.dataset;
+    const counted = (rows: number): string => rows.toLocaleString(locale);
     const show = (): void => {
       let found = 0;
       for (const row of rows) {
@@ -44,14 +46,12 @@ function enhance(few: number): void {
         row.classList.toggle('later', !row.hidden && !isWhole && found > few);
       }
       more.hidden = isWhole || found <= few;
-      more.textContent = `Show all ${found.toLocaleString(document.documentElement.dataset['locale'])}`;
-      if (status) {
-        const all = given.length.toLocaleString(document.documentElement.dataset['locale']);
-        status.textContent =
-          matches === undefined
-            ? `${all} in all`
-            : `${found.toLocaleString(document.documentElement.dataset['locale'])} of ${all}`;
-      }
+      more.textContent = `Show all ${counted(found)}`;
+      if (!status) return;
+      status.textContent =
+        matches === undefined
+          ? `${counted(given.length)} in all`
+          : `${counted(found)} of ${counted(given.length)}`;
     };
 
     more.addEventListener('click', () => {

@@ -14,7 +14,7 @@ import {
 } from './amounts.js';
 import { ComparedCells, ComparedHeads, isCompared } from './compared-columns.js';
 import { longestOf, MonthsChart, RowBar } from './charts.js';
-import { Brand, Foot, renderDocument, StatePill } from './document.js';
+import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.js';
 import type { Correction, Look, StatementCurrency, StatementFigures } from './figures.js';
 import { Find, MoverList, Parts } from './lists.js';
 
@@ -48,7 +48,8 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
               <bdi>{figures.name}</bdi>
             </h1>
             <p class="mute">
-              Statement of AWS cost, {month} · <span class="id">{accountsInWords(figures)}</span>
+              Statement of AWS cost, {month} · <span class="id">{accountsInWords(figures)}</span>{' '}
+              <ExactButton />
             </p>
           </div>
           <div class="answer">

@@ -148,6 +148,8 @@ thead button::after { content: "\\2195"; display: inline-block; width: 1em; text
 .find[hidden], [hidden] { display: none; }
 .find input { flex: 1 1 240px; min-width: 0; font: inherit; color: inherit; background: var(--bg); border: 1px solid var(--mute); border-radius: 6px; padding: 7px 12px; }
 .plain { font: inherit; color: inherit; background: var(--bg); border: 1px solid var(--mute); border-radius: 6px; padding: 3px 12px; cursor: pointer; }
+.top .plain { padding: 0 8px; margin-left: 4px; color: var(--mute); border-color: var(--c0); }
+.plain[aria-pressed=true] { background: var(--soft); }
 .plain:hover { background: var(--soft); }
 .more { margin-top: 12px; }
 
@@ -157,7 +159,6 @@ summary:hover { color: var(--c1); }
 footer { margin-top: 48px; color: var(--mute); font-size: 12px; overflow-wrap: anywhere; }
 footer p { margin-top: 4px; }
 footer .own { color: var(--ink); white-space: pre-line; margin-bottom: 12px; }
-footer .plain { margin: 0 0 12px; }
 
 @media (max-width: 760px) {
   main { padding: 20px 16px 40px; }

@@ -66,6 +66,7 @@ export function sketchReport(sketch: Sketch): MonthReport {
     shown: { month: sketch.month, slices: read(0), gaps: sketch.gaps ?? [] },
     stale: sketch.stale ?? [],
     former: sketch.former ?? [],
+    leftOut: [],
     previous: { month: monthAt(1), slices: read(1), gaps: sketch.earlierGaps?.[1] ?? [] },
     earlier: sketch.months
       .map((_, back) => back)

@@ -191,8 +191,13 @@ test('names of customers are text, whatever they hold', async (t) => {
 });
 
 /** The customers' table as it is seen: names from top to bottom. */
-const namesSeen = (page: Page): Promise<string[]> =>
-  page.locator('#customers-1 tbody tr:visible th').allInnerTexts();
+function namesSeen(page: Page): Promise<string[]> {
+  return page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>('#customers-1 tbody tr')]
+      .filter((row) => row.offsetParent !== null)
+      .map((row) => row.querySelector('th')?.textContent ?? ''),
+  );
+}
 
 test('a customer is found and the table sorted by keyboard alone', async (t) => {
   const { page } = await openFile(t, t.context.browser, documents['the month']!, light);
@@ -372,7 +377,7 @@ test('12,500 customers: the first are shown at once, all are found and sorted', 
   t.deepEqual(await namesSeen(page), [last.name]);
   await page.keyboard.press('Escape');
   await page.locator('#customers-1 thead button').nth(5).click();
-  t.is((await page.locator('#customers-1 tbody tr:visible .id').allInnerTexts()).length, 200);
+  t.is((await namesSeen(page)).length, 200);
   await page.locator('button.more:visible').first().click();
   t.is((await namesSeen(page)).length, customers.length);
 });

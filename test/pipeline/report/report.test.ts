@@ -176,6 +176,28 @@ test('what is missing or stale is marked with its reason and the command that me
   );
 });
 
+test('some organizations alone: the page says which are left out, and their statements stay', async (t) => {
+  const { stage, make, folder, read } = await place(t);
+  for (const month of ['2026-09', '2026-10']) {
+    await stage(month, 'oab', { [acme]: '3' });
+    await stage(month, 'spp', { [brill]: '4' });
+  }
+  await make();
+  const [written] = await make({ organizations: ['oab'] });
+  t.deepEqual(
+    written?.gaps.map(({ organization, state, reason }) => [organization, state, reason]),
+    [['spp', 'missing', 'was left out: other organizations were chosen']],
+  );
+  const page = await read('2026-10', 'index.html');
+  t.regex(page, /was left out: other organizations were chosen/);
+  t.is(blockOf(page).currencies[0]?.total, '3');
+  // The two months are both without it, and so can be compared.
+  t.notRegex(page, /is without/);
+  t.deepEqual((await readdir(join(folder, '2026-10', 'customers'))).sort(), [
+    ...[`${acme}.html`, `${brill}.html`],
+  ]);
+});
+
 test('altered exports are an error, and a gap where they are only compared with', async (t) => {
   const { stage, make, staging, folder } = await place(t);
   await stage('2026-09', 'oab', { [acme]: '1' });
