@@ -1,5 +1,5 @@
 /**
- * Imports run one way: cli → commands → run, inspect, report → extract, transform, load → config → staging → shared.
+ * Imports run one way: cli → commands → run, inspect, export, report → extract, transform, load → config → staging → shared.
  * The stages never import each other; only the demo command and the tests may see the stand-in cloud.
  */
 const rooms = '^(pipeline|extract|transform|load|fixtures|test)/';
@@ -31,7 +31,7 @@ module.exports = {
     ),
     rule(
       'run-inspect-report-are-below-commands',
-      { path: '^pipeline/(run|inspect|report)/' },
+      { path: '^pipeline/(run|inspect|export|report)/' },
       { path: '^(pipeline/(commands/|cli\\.ts$)|fixtures/|test/)' },
     ),
     rule('run-is-below-inspect', { path: '^pipeline/run/' }, { path: '^pipeline/inspect/' }),

@@ -1,7 +1,7 @@
 import { DataError, TransientError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { PRECISION, SCALE, fits } from '../pipeline/shared/money.js';
-import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
+import type { Scope } from '../pipeline/shared/scope.js';
 import { sameScope } from '../pipeline/shared/scope.js';
 import type { ServiceTotals, Sums } from '../pipeline/shared/sums.js';
 import {
@@ -241,7 +241,7 @@ interface StoppedExtraction extends Pick<StagedExtraction, 'name' | 'files'> {
  * @throws {DataError} when it asked for something else, or the cost pages have a gap, are damaged, or go
  * on after a last page.
  */
-export async function readDraft(stopped: StoppedExtraction, wanted: WantedScope): Promise<Draft> {
+export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Promise<Draft> {
   const { slice, name, files } = stopped;
   const draft = emptyDraft(name, await readScope(stopped, wanted));
   // With total and services, whether or not it is wanted now: what is staged of them was paid for.
@@ -271,7 +271,7 @@ export async function readDraft(stopped: StoppedExtraction, wanted: WantedScope)
   return draft;
 }
 
-async function readScope(stopped: StoppedExtraction, wanted: WantedScope): Promise<Scope> {
+async function readScope(stopped: StoppedExtraction, wanted: Scope): Promise<Scope> {
   const where = placeOf(stopped, SCOPE);
   const scope = stopped.files.has(SCOPE)
     ? parseScope(parsePageContent(await contentOf(stopped, SCOPE), where))

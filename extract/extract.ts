@@ -6,7 +6,7 @@ import { formatSums, serviceDifferences } from '../pipeline/shared/sums.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
-import { covers } from '../pipeline/shared/scope.js';
+import { completeScope, covers, describeScope, sameScope } from '../pipeline/shared/scope.js';
 import { version } from '../pipeline/shared/version.js';
 import type { Survey } from '../pipeline/staging/extractions.js';
 import {
@@ -16,9 +16,14 @@ import {
   survey,
 } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import { SCOPE, extractionKey, extractionManifestKey } from '../pipeline/staging/layout.js';
+import {
+  SCOPE,
+  choiceKey,
+  extractionKey,
+  extractionManifestKey,
+} from '../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
-import { serializeManifest, serializeScope } from '../pipeline/staging/manifest.js';
+import { readScope, serializeManifest, serializeScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { RefusedTokenError } from './aws-errors.js';
 import type { Draft } from './draft.js';
@@ -33,7 +38,7 @@ import {
   stagePage,
   writeOwn,
 } from './draft.js';
-import type { OrganizationSource } from './organization-source.js';
+import type { Listing, OrganizationSource } from './organization-source.js';
 
 /** One organization's month, to be fetched. */
 export interface ExtractTask {
@@ -41,8 +46,8 @@ export interface ExtractTask {
   slice: Slice;
   /** Called only when something has to be fetched. Whoever opened the source closes it. */
   source: () => OrganizationSource | Promise<OrganizationSource>;
-  /** What of the month is asked for. */
-  scope: Scope;
+  /** What of the month is asked for; what it leaves open, the staged month decides. */
+  scope: WantedScope;
   /** Ask for the month's ungrouped total too: one more request. */
   awsTotal: boolean;
   /**
@@ -72,13 +77,18 @@ export interface ExtractTask {
  */
 export async function extract(task: ExtractTask): Promise<Outcome> {
   const decision = await decideExtract(task);
-  if (decision.action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
+  const { action, found, scope, replaces } = decision;
+  if (action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
+  if (replaces !== undefined) task.log.warn(`replaces ${replaces}; what is replaced stays staged`);
   throwIfInterrupted(task.signal);
-  const finish = async (draft: Draft): Promise<Outcome> =>
-    outcomeOf(task, await complete(task, draft), 'done');
-  if (decision.action === 'resume') {
+  const finish = async (manifest: ExtractionManifest): Promise<Outcome> => {
+    await makeCurrent(task, found, manifest.extraction);
+    return outcomeOf(task, manifest, 'done');
+  };
+  if (action === 'reuse') return finish(decision.manifest);
+  if (action === 'resume') {
     try {
-      return await finish(decision.draft);
+      return await finish(await complete(task, decision.draft));
     } catch (error) {
       if (!(error instanceof RefusedTokenError)) throw error;
       task.log.warn(
@@ -87,43 +97,129 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
       );
     }
   }
-  return finish(await beginDraft(task, nextExtraction(task.now(), decision.found)));
+  const draft = await beginDraft(task, nextExtraction(task.now(), found), scope);
+  return finish(await complete(task, draft));
 }
 
-/** What the stage does for a slice: fetch it, go on with a stopped run's draft, or nothing. */
-export type ExtractDecision = { found: Survey } & (
+/**
+ * What the stage does for a slice: fetch it in a scope, go on with a stopped run's draft, make an older
+ * extraction the current one, or nothing.
+ */
+export type ExtractDecision = {
+  found: Survey;
+  scope: Scope;
+  /** Where the month's exports come to tell something else: what is replaced by what, in words. */
+  replaces?: string | undefined;
+} & (
   | { action: 'fetch' }
   | { action: 'resume'; draft: Draft }
+  | { action: 'reuse'; manifest: ExtractionManifest }
   | { action: 'unchanged'; manifest: ExtractionManifest }
 );
 
 /** What the decision needs to know of the task. */
 type DecisionTask = Pick<
   ExtractTask,
-  'staging' | 'slice' | 'force' | 'log' | 'now' | 'provisionalDays'
-> & { scope: WantedScope };
+  'staging' | 'slice' | 'scope' | 'force' | 'log' | 'now' | 'provisionalDays'
+>;
 
 /**
- * Decides from what is staged alone. A month that was asked for in another detail, or without a wanted
- * metric, is fetched; more than is wanted will do. A draft whose accounts are incomplete loses the accounts that
- * are staged of it: they cost nothing, and are listed anew.
+ * Decides from what is staged alone. What is wanted and left open stays as it is staged; more than is wanted will
+ * do. Where the current extraction lacks what is wanted, an older one that has it is taken, if it is whole and as
+ * good as one that is fetched today; else the month is fetched. A draft whose accounts are incomplete loses the
+ * accounts that are staged of it: they cost nothing, and are listed anew.
  */
 export async function decideExtract(task: DecisionTask): Promise<ExtractDecision> {
-  const { staging, slice, log } = task;
+  const { staging, slice, force } = task;
   const found = await survey(staging, slice);
-  if (!task.force) {
-    const manifest = await intactManifest(staging, slice, found, log);
-    if (manifest !== undefined && !covers(manifest.scope, task.scope)) {
-      const { detail, metrics, byRecordType } = manifest.scope;
-      log.warn(
-        { extraction: manifest.extraction, detail, metrics, byRecordType },
-        'the month was asked for otherwise before, and what is not asked for now goes with the next transform',
-      );
-    } else if (manifest !== undefined && !isOutdated(task, manifest))
-      return { found, action: 'unchanged', manifest };
+  const manifest = await currentManifest(task, found);
+  const before = manifest?.scope ?? (await scopeBefore(staging, slice, found));
+  const scope = completeScope(task.scope, before);
+  const replacedBy = (by: Scope, words: string): string | undefined =>
+    manifest === undefined || sameScope(manifest.scope, by)
+      ? undefined
+      : `what was fetched ${describeScope(manifest.scope)} (${dayOf(manifest)}) by ${words}`;
+  if (!force && manifest !== undefined) {
+    if (!covers(manifest.scope, task.scope)) {
+      const older = await reusable(task, found, scope);
+      if (older !== undefined) {
+        const words = `what was fetched ${describeScope(older.scope)} (${dayOf(older)}), without a request`;
+        const replaces = replacedBy(older.scope, words);
+        return { found, scope: older.scope, replaces, action: 'reuse', manifest: older };
+      }
+    } else if (!isOutdated(task, manifest)) return { found, scope, action: 'unchanged', manifest };
   }
-  const draft = await unfinishedDraft(task, found);
-  return draft === undefined ? { found, action: 'fetch' } : { found, action: 'resume', draft };
+  const replaces = replacedBy(scope, `what is fetched ${describeScope(scope)}`);
+  const draft = await unfinishedDraft(task, found, scope);
+  return draft === undefined
+    ? { found, scope, replaces, action: 'fetch' }
+    : { found, scope, replaces, action: 'resume', draft };
+}
+
+/** The day, in UTC, on which an extraction was fetched. */
+function dayOf({ finished }: ExtractionManifest): string {
+  return finished.slice(0, 10);
+}
+
+/** The current extraction's manifest; `undefined`, and the log says why, when it or a page of it is damaged. */
+async function currentManifest(
+  { staging, slice, log }: DecisionTask,
+  { extractions, current }: Survey,
+): Promise<ExtractionManifest | undefined> {
+  const extraction = extractions.find(({ name }) => name === current);
+  if (extraction === undefined) return undefined;
+  try {
+    return await intactManifest(staging, slice, extraction);
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    log.warn(
+      { where: error.where },
+      `the month's extraction is damaged, so it is fetched anew: ${error.message}`,
+    );
+    return undefined;
+  }
+}
+
+/** What was asked for by an extraction that is damaged, or by one that was never finished. */
+async function scopeBefore(
+  staging: Staging,
+  slice: Slice,
+  { current, unfinished }: Survey,
+): Promise<Scope | undefined> {
+  const name = current ?? unfinished;
+  return name === undefined ? undefined : readScope(staging, slice, name);
+}
+
+/** The newest extraction beside the current one that is whole, holds the scope, and need not be fetched again. */
+async function reusable(
+  task: DecisionTask,
+  { extractions, current }: Survey,
+  scope: Scope,
+): Promise<ExtractionManifest | undefined> {
+  for (const extraction of extractions.toReversed()) {
+    if (!extraction.finished || extraction.name === current) continue;
+    try {
+      const manifest = await intactManifest(task.staging, task.slice, extraction);
+      if (covers(manifest.scope, scope) && !isOutdated(task, manifest)) return manifest;
+    } catch (error) {
+      // What is damaged is not taken; it is not needed either.
+      if (!(error instanceof DataError)) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** Sees to it that a finished extraction is the current one, also where others are newer. */
+async function makeCurrent(
+  { staging, slice, now }: ExtractTask,
+  found: Survey,
+  extraction: string,
+): Promise<void> {
+  if (found.newest !== undefined && found.newest > extraction) {
+    const key = choiceKey(slice, nextExtraction(now(), found), extraction);
+    await writeOwn(staging, key, new TextEncoder().encode(`${JSON.stringify({ extraction })}\n`));
+  }
+  for (const { at, chosen } of found.choices) await staging.remove(choiceKey(slice, at, chosen));
 }
 
 /**
@@ -136,7 +232,7 @@ function isOutdated(
   manifest: ExtractionManifest,
 ): boolean {
   const today = task.now().toISOString().slice(0, 10);
-  return isOpen(task, manifest) && manifest.finished.slice(0, 10) < today;
+  return isOpen(task, manifest) && dayOf(manifest) < today;
 }
 
 /** Whether AWS may still change the figures of an extraction. */
@@ -155,7 +251,11 @@ function isOpen(
 const RESUME_WITHIN = 86_400_000;
 
 /** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
-async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft | undefined> {
+async function unfinishedDraft(
+  task: DecisionTask,
+  found: Survey,
+  scope: Scope,
+): Promise<Draft | undefined> {
   const { staging, slice, log } = task;
   const stopped = found.extractions.find(({ name }) => name === found.unfinished);
   if (stopped === undefined) return undefined;
@@ -168,7 +268,7 @@ async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft
     return undefined;
   }
   try {
-    const draft = await readDraft({ staging, slice, name, files }, task.scope);
+    const draft = await readDraft({ staging, slice, name, files }, scope);
     const page = paidPages(draft) + 1;
     log.info(
       { extraction: name, page },
@@ -188,7 +288,11 @@ async function unfinishedDraft(task: DecisionTask, found: Survey): Promise<Draft
 }
 
 /** What is asked for is staged before the first page: only the same questions may go on with it. */
-async function beginDraft({ staging, slice, scope }: ExtractTask, name: string): Promise<Draft> {
+async function beginDraft(
+  { staging, slice }: ExtractTask,
+  name: string,
+  scope: Scope,
+): Promise<Draft> {
   await writeOwn(staging, extractionKey(slice, name, SCOPE), serializeScope(scope));
   return emptyDraft(name, scope);
 }
@@ -238,22 +342,49 @@ function groupSums(sums: Sums) {
 }
 
 /**
- * Fetches the accounts, then the cost, one question after the other: where accounts may not be listed, no page of
- * cost is paid for; AWS goes on changing the month, and a stop loses one page at most.
+ * Fetches the accounts and, beside them, the cost. Cost waits for the first account: where accounts may not be
+ * listed, no page of it is paid for.
  * @returns the answers of ListAccounts that this brought.
  */
 async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
-  const { staging, slice, signal, onPaid } = task;
-  const { scope, accounts } = draft;
-  const listed = accounts.complete || !scope.listAccounts;
+  const listed = draft.accounts.complete || !draft.scope.listAccounts;
   if (listed && openQuery(draft, task) === undefined) return 0;
   const source = await task.source();
-  let listRequests = 0;
-  if (!listed) {
-    const { pages, requests } = await source.accounts(signal);
-    for (const page of pages) await stagePage(staging, slice, draft, accounts, page);
-    listRequests = requests;
+  if (listed) {
+    await fetchCost(task, draft, source);
+    return 0;
   }
+  const listing = source.accounts(task.signal);
+  await listing.begun;
+  // Both are awaited whatever becomes of one: what is written, is written under the lease.
+  const [cost, accounts] = await Promise.allSettled([
+    fetchCost(task, draft, source),
+    stageAccounts(task, draft, listing),
+  ]);
+  if (cost.status === 'rejected') throw cost.reason;
+  if (accounts.status === 'rejected') throw accounts.reason;
+  return accounts.value;
+}
+
+/** @returns the answers of ListAccounts that this brought. */
+async function stageAccounts(
+  { staging, slice }: ExtractTask,
+  draft: Draft,
+  listing: Listing,
+): Promise<number> {
+  const { pages, requests } = await listing.all();
+  for (const page of pages) await stagePage(staging, slice, draft, draft.accounts, page);
+  return requests;
+}
+
+/** One question after the other: AWS goes on changing the month, and a stop loses one page at most. */
+async function fetchCost(
+  task: ExtractTask,
+  draft: Draft,
+  source: OrganizationSource,
+): Promise<void> {
+  const { staging, slice, signal, onPaid } = task;
+  const { scope } = draft;
   for (let query = openQuery(draft, task); query !== undefined; query = openQuery(draft, task)) {
     throwIfInterrupted(signal);
     const chain = chainOf(draft, query);
@@ -265,7 +396,6 @@ async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
       task.onProgress(`page ${paidPages(draft)}, ${draft.costs.rows} groups`);
     }
   }
-  return listRequests;
 }
 
 function outcomeOf(
@@ -278,6 +408,7 @@ function outcomeOf(
     extraction: manifest.extraction,
     provisional: isOpen(task, manifest),
     customers: manifest.accounts,
+    unlisted: 0,
     rows: manifest.groups,
     totals: manifest.totals,
   };

@@ -12,6 +12,7 @@ import {
 } from '../pipeline/config/organization-fields.js';
 import type { PipelineError } from '../pipeline/shared/errors.js';
 import { ConfigurationError, UsageError } from '../pipeline/shared/errors.js';
+import { printable } from '../pipeline/shared/printable.js';
 import { parseOrganizationName } from '../pipeline/staging/layout.js';
 
 /** How one organization is reached, complete; beside its role's, every declared value comes along by its name. */
@@ -72,6 +73,8 @@ export function parseOrganizations(
   const refuse = (message: string, next: string): ConfigurationError =>
     new ConfigurationError(message, { where, next });
   const names = new Set(Object.keys(secret).flatMap((key) => groupKey.exec(key)?.[1] ?? []));
+  const misspelt = misspeltKeys(Object.keys(secret), names);
+  for (const { name } of misspelt) names.add(name);
   if (names.size === 0) {
     const usual = parts.slice(0, 4).map((part) => keyOf('<name>', part));
     throw refuse('the secret describes no organization', `give it the keys ${usual.join(', ')}`);
@@ -88,8 +91,82 @@ export function parseOrganizations(
       name,
       fault: refuse(message, next),
     });
-    return readGroup(secret, name, region, fault);
+    const slips = misspelt.filter((slip) => slip.name === name);
+    if (slips.length === 0) return readGroup(secret, name, region, fault);
+    const list = slips.map(({ key }) => printable(key)).join(', ');
+    const renamed = slips.flatMap(({ key, meant }) =>
+      meant === undefined ? [] : [`${printable(key)} to ${meant}`],
+    );
+    const [keys, them] =
+      slips.length === 1 ? [`key ${list} is`, 'it'] : [`keys ${list} are`, 'them'];
+    return fault(
+      `organization ${name}: the secret's ${keys} unknown`,
+      renamed.length === 0
+        ? `take ${them} out of the Vault secret; an organization has ${parts.map((part) => keyOf(name, part)).join(', ')}`
+        : `rename ${renamed.join(', ')} in the Vault secret, or take ${them} out`,
+    );
   });
+}
+
+/** A key that no organization has. */
+interface MisspeltKey {
+  key: string;
+  /** The organization that it belongs to. */
+  name: string;
+  /** The nearest key that an organization has, if it is near enough. */
+  meant: string | undefined;
+}
+
+/** How far a key may be from one that an organization has, to be taken for it where nothing else tells of one. */
+const SLIP = 1;
+
+/**
+ * The keys that would be passed over: of an organization that other keys name, every one that is none of its own;
+ * and those that are one's own but for case, `_` and a slip. To pass over a role's key would ask with the user's
+ * own rights, perhaps another payer; to pass over all keys of an organization would leave it out. A key without an
+ * organization's name, such as `aws_access_key_id`, is another program's.
+ */
+function misspeltKeys(keys: readonly string[], names: ReadonlySet<string>): MisspeltKey[] {
+  const longestFirst = [...names].sort((a, b) => b.length - a.length);
+  return keys.flatMap((key): MisspeltKey[] => {
+    const [, rest] = /^aws_(.*)$/is.exec(key) ?? [];
+    if (rest === undefined || key === REGION || groupKey.test(key)) return [];
+    if (parts.some((part) => plain(part) === plain(rest))) return [];
+    const owner = longestFirst.find((name) => rest.startsWith(`${name}_`));
+    const splits = [...rest.matchAll(/_/g)].map(({ index }) => rest.slice(0, index));
+    const possible = (owner === undefined ? splits : [owner]).flatMap((name) => {
+      const said = plain(rest.slice(name.length));
+      return parts.map((part) => {
+        const distance = distanceOf(said, plain(part));
+        return { name, meant: keyOf(name, part), distance, isNear: distance <= said.length * 0.4 };
+      });
+    });
+    const [nearest] = possible.sort((a, b) => a.distance - b.distance);
+    if (nearest === undefined || (owner === undefined && nearest.distance > SLIP)) return [];
+    return [{ key, name: nearest.name, meant: nearest.isNear ? nearest.meant : undefined }];
+  });
+}
+
+/** A part of a key without what people write this way and that: `role_ARN` is `rolearn`. */
+function plain(part: string): string {
+  return part.replaceAll(/[^a-z0-9]/gi, '').toLowerCase();
+}
+
+/**
+ * How many letters have to be taken out of a text or changed to make another one of it (Levenshtein); one that has
+ * to be put in counts half, since people shorten: `secret_key`.
+ */
+function distanceOf(said: string, meant: string): number {
+  let row = Array.from({ length: meant.length + 1 }, (_, index) => index / 2);
+  for (let i = 0; i < said.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < meant.length; j++) {
+      const changed = (row[j] ?? 0) + (said[i] === meant[j] ? 0 : 1);
+      next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 0.5));
+    }
+    row = next;
+  }
+  return row[meant.length] ?? 0;
 }
 
 function readGroup(

@@ -181,7 +181,8 @@ async function replaceSlice(
     const sent = noSums();
     const pieces = counted(table, readTable(staging, source, table), sent, () => {
       throwIfInterrupted(signal);
-      if (sent.rows > 0) onProgress(`${table} ${sent.rows} of ${expected.rows} rows`);
+      if (sent.rows > 0)
+        onProgress(`${table} ${sent.rows} of ${expected.rows} rows`, sent.rows / expected.rows);
     });
     await transaction.append(table, pieces);
     checkSums(`${table} as staged`, manifest, table, sent);

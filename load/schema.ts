@@ -37,6 +37,19 @@ export function columnNames(table: TableName): string[] {
   return [...tables[table].map(({ name }) => name), LINE];
 }
 
+/** SQLite's view for queries: each cost with its month and the account's name, and numbers in place of exact texts. */
+export const COSTS = 'costs';
+
+/** The view: the columns of consumption behind month and TenantName, as `pipeline export` has them. */
+function costsView(): string {
+  const columns = tables.consumption.map(({ name, type }) =>
+    type === 'decimal' ? `c."${numberColumn(name)}" AS "${name}"` : `c."${name}" AS "${name}"`,
+  );
+  return `CREATE VIEW "${COSTS}" AS
+    SELECT substr(c."BillingPeriod", 1, 7) AS "month", a."TenantName" AS "TenantName", ${columns.join(', ')}
+    FROM "consumption" c LEFT JOIN "customers" a USING (${joinKey.map((name) => `"${name}"`).join(', ')})`;
+}
+
 interface Step extends Knex.Migration {
   name: string;
 }
@@ -61,7 +74,15 @@ export function migrations(dialect: Dialect): readonly Step[] {
         await addIndex(knex, LOADS, ['Month', 'Organization']);
       },
     },
+    // MySQL has exact decimals, and a view there needs a right of its own and belongs to one user.
+    ...(dialect === 'sqlite' ? [{ name: `001_${COSTS}`, down, up: createView }] : []),
   ];
+}
+
+async function createView(knex: Knex): Promise<void> {
+  const found: unknown = await knex('sqlite_master').where({ name: COSTS }).first();
+  if (found !== undefined) throw foreignTable(COSTS);
+  await knex.raw(costsView());
 }
 
 function tableStep(name: string, table: TableName, dialect: Dialect): Step {
@@ -113,8 +134,11 @@ async function checkColumns(knex: Knex, table: string, columns: readonly string[
   const found = Object.keys(await knex(table).columnInfo());
   const isOurs =
     found.every((name) => columns.includes(name)) && columns.every((name) => found.includes(name));
-  if (isOurs) return;
-  throw new ConfigurationError(
+  if (!isOurs) throw foreignTable(table);
+}
+
+function foreignTable(table: string): ConfigurationError {
+  return new ConfigurationError(
     `the database has a table ${table} already, and it is not this pipeline's`,
     { next: 'rename that table, or give the pipeline a database of its own' },
   );

@@ -3,17 +3,19 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
-import { closeLog, fail, onlyUsable, openLog } from './commands/command.js';
+import { closeLog, commandFlags, fail, openLog } from './commands/command.js';
 import { demo } from './commands/demo.js';
+import { exportFile } from './commands/export.js';
+import { init } from './commands/init.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
 import { reconcile } from './commands/reconcile.js';
 import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
 import { settingWords } from './config/settings.js';
 import { rememberOwn } from './shared/commands.js';
-import { UsageError } from './shared/errors.js';
 import { print, tell, told, watchChannels } from './shared/output.js';
 import { printable, withoutSecrets } from './shared/printable.js';
 import { version } from './shared/version.js';
@@ -45,13 +47,17 @@ const cli = yargs(words)
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(exportFile)
   .command(plan)
   .command(status)
   .command(check)
+  .command(init)
   .command(demo)
   .demandCommand(1, 'name a command')
   .strict()
-  .check((args) => onlyUsable(args, words))
+  // What it says of a wrong flag is read, and told in our words.
+  .detectLocale(false)
+  .check((args) => onlyUsable(args, words, commandFlags))
   .middleware(openLog, true)
   .middleware((args) => {
     rememberOwn({ flags: settingWords(args) });
@@ -62,25 +68,31 @@ const cli = yargs(words)
   .wrap(Math.min(110, process.stdout.columns || 100))
   .exitProcess(false)
   .fail((message: string | undefined, error: Error | undefined) => {
-    throw error ?? misused(message);
+    throw error ?? misused(message ?? 'wrong usage', words, commandFlags);
   });
 
-/** What yargs says of a command line. */
-function misused(message = 'wrong usage'): UsageError {
-  return new UsageError(message, { next: 'see "pipeline --help"' });
+async function failed(error: unknown): Promise<void> {
+  // A flag without its value is the one fault that yargs itself throws.
+  const isMisuse = error instanceof Error && error.name === 'YError';
+  await fail(isMisuse ? misused(error.message, words, commandFlags) : error, words);
 }
 
+/** Whoever is done goes: a connection that nobody answers any more would hold the process. */
+async function end(): Promise<void> {
+  closeLog();
+  await told();
+  process.exit();
+}
+
+// What no caller awaits has to stand in the log too.
+process.on('uncaughtException', (error) => void failed(error).finally(end));
 watchChannels();
 try {
+  refuseSlips(words);
   await cli.parseAsync();
   // Help too has to have been taken.
   await print('');
 } catch (error) {
-  // A flag without its value is the one fault that yargs itself throws.
-  const isMisuse = error instanceof Error && error.name === 'YError';
-  await fail(isMisuse ? misused(error.message) : error, words);
+  await failed(error);
 }
-closeLog();
-await told();
-// Whoever is done goes: a connection that nobody answers any more would hold the process.
-process.exit();
+await end();

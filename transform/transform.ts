@@ -65,6 +65,8 @@ export interface TransformDecision {
   recipe: Recipe;
   /** `undefined`: the tables have to be made. */
   former: TransformManifest | undefined;
+  /** Whether only files are to be made again that were lost, so that the tables stay what they were. */
+  restores: boolean;
 }
 
 /**
@@ -84,8 +86,14 @@ export async function decideTransform(
     : tableNames.filter((table) => table !== 'charges');
   const { extraction } = manifest;
   const recipe: Recipe = { extraction, source, tag, tables: names, formats };
-  const former = task.force ? undefined : await findUnchanged(staging, slice, recipe);
-  return { manifest, recipe, former };
+  const same = task.force ? undefined : await findMadeBy(staging, slice, recipe);
+  const isThere = same !== undefined && (await isWhole(staging, slice, recipe, same));
+  return {
+    manifest,
+    recipe,
+    former: isThere ? same : undefined,
+    restores: same !== undefined && !isThere,
+  };
 }
 
 /**
@@ -130,7 +138,8 @@ async function makeTables(
     const [tally, charged] = [emptyTally(), emptyTally()];
     for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
       await exports.write('consumption', batch);
-      task.onProgress(`${tally.rows} of ${extraction.manifest.groups} rows`);
+      const { groups } = extraction.manifest;
+      task.onProgress(`${tally.rows} of ${groups} rows`, tally.rows / groups);
     }
     checkTally(extraction, tally);
     for await (const batch of chargesBatches(extraction, stamp, charged, signal))
@@ -258,35 +267,37 @@ export interface Recipe {
   formats: readonly ExportFormat[];
 }
 
-/**
- * The slice's transform manifest if its files are there and were made by the same recipe, so that making
- * them again would change nothing; else `undefined`.
- */
-export async function findUnchanged(
+/** The slice's transform manifest, if the tables that it tells of were made by the same recipe. */
+async function findMadeBy(
   staging: Staging,
   slice: Slice,
   recipe: Recipe,
 ): Promise<TransformManifest | undefined> {
   const manifest = (await readTransformManifest(staging, slice))?.manifest;
-  if (
-    manifest === undefined ||
-    manifest.extraction !== recipe.extraction ||
-    manifest.source !== recipe.source ||
-    manifest.tag !== recipe.tag ||
+  const isSame =
+    manifest?.extraction === recipe.extraction &&
+    manifest.source === recipe.source &&
+    manifest.tag === recipe.tag &&
     // A version with other columns.
-    manifest.columns !== tableColumns()
-  )
-    return undefined;
+    manifest.columns === tableColumns();
+  return isSame ? manifest : undefined;
+}
+
+/** Whether just the files of the recipe are there, each in the length that the manifest says. */
+async function isWhole(
+  staging: Staging,
+  slice: Slice,
+  recipe: Recipe,
+  manifest: TransformManifest,
+): Promise<boolean> {
   const files = tableNames.flatMap((table) => manifest[table]?.files ?? []);
   const wanted = recipe.formats.flatMap((format) =>
     recipe.tables.map((table) => exportKey(format, table, slice)),
   );
   if (wanted.length !== files.length || !wanted.every((key) => files.some((f) => f.key === key)))
-    return undefined;
-  for (const file of files) {
-    if ((await sizeOf(staging, file.key)) !== file.bytes) return undefined;
-  }
-  return manifest;
+    return false;
+  for (const file of files) if ((await sizeOf(staging, file.key)) !== file.bytes) return false;
+  return true;
 }
 
 async function sizeOf(staging: Staging, key: string): Promise<number | undefined> {

@@ -12,6 +12,7 @@ export const changes = command({
   flags: {
     month: { ...flags.month, describe: 'Month YYYY-MM (default: the last complete one)' },
     ...pick('organization'),
+    customer: { ...one(), describe: 'Only this customer: an account id, or its whole name' },
     since: {
       ...one(),
       describe: 'Extraction or date to compare from (default: the one before the other)',
@@ -29,6 +30,7 @@ export const changes = command({
       'changes --month 2026-10 --since 2026-11-02',
       'all that changed since the figures of 2 November',
     ],
+    ['changes --month 2026-10 --customer 123456789012', 'what changed for one customer'],
   ],
   async work(args, { signal, open }) {
     const { months, organizations: chosen } = select(
@@ -51,6 +53,7 @@ export const changes = command({
     const organizations = chosen ?? staged;
     const found = await findChanges({
       ...{ staging, organizations, ...points, provisionalDays, signal },
+      customer: args.customer,
     });
     return {
       async text() {
@@ -63,7 +66,7 @@ export const changes = command({
           ? (chunk: string | Uint8Array) => print(printableLines(Buffer.from(chunk).toString()))
           : print;
         await writeChangesCsv({ write }, month, found);
-        for (const line of uncomparedLines(found)) tell(printable(line));
+        for (const line of uncomparedLines(month, found.organizations)) tell(printable(line));
       },
       json: () => changesToJson(month, found),
       failed: false,

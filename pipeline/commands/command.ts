@@ -4,7 +4,14 @@ import type { Config, Flags, Needs } from '../config/config.js';
 import { stages } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
 import type { Resources } from '../run/resources.js';
-import { InterruptedError, UsageError, describeError, errorToJson } from '../shared/errors.js';
+import { ownCommand } from '../shared/commands.js';
+import {
+  InterruptedError,
+  UsageError,
+  causeOf,
+  describeError,
+  errorToJson,
+} from '../shared/errors.js';
 import type { OpenLog, RunLog } from '../shared/log.js';
 import { createLog, logLevels } from '../shared/log.js';
 import { isDocumentPrinted, printDocument, printText, tell } from '../shared/output.js';
@@ -41,9 +48,16 @@ export interface Answer {
   json: () => unknown;
   /** Whether the process exits with 1. */
   failed: boolean;
+  /** What it exits with instead, where 1 would not say it. */
+  exitCode?: number;
+  /** Whether it is no news to whoever asks for news alone, with `--quiet`. */
+  isUsual?: boolean;
   /** The figures with which the log ends. */
   figures?: Readonly<Record<string, unknown>>;
 }
+
+/** The flags of every command that was made, by its name. */
+export const commandFlags = new Map<string, Readonly<Record<string, Options>>>();
 
 /**
  * Makes the command: flags → settings → work → answer. The answer goes to standard output, as text or with
@@ -54,13 +68,21 @@ export function command<F extends Record<string, Options>>(
   definition: Command<F>,
 ): CommandModule<object, InferredOptionTypes<F>> {
   const { name, describe, flags: own, epilogue, examples = [], work } = definition;
+  commandFlags.set(name, own);
   return {
     command: name,
     describe,
     builder(yargs) {
-      const built = yargs.options(own);
-      if (epilogue !== undefined) built.epilogue(epilogue);
-      for (const [line, does] of examples) built.example(`$0 ${line}`, does);
+      // Of its own examples yargs breaks a command where half a line ends.
+      const shown = examples.flatMap(([line, does]) => [`  pipeline ${line}`, `      ${does}`]);
+      const parts = [
+        ...(shown.length === 0 ? [] : [['Examples:', ...shown].join('\n')]),
+        ...(epilogue === undefined ? [] : [epilogue]),
+      ];
+      const built = yargs.options(own).epilogue(parts.join('\n\n'));
+      // What the name has in brackets is given by its place, not by a flag.
+      const [, placed] = /\[(\w+)\]/.exec(name) ?? [];
+      if (placed !== undefined) built.positional(placed, { describe: own[placed]?.describe });
       return built;
     },
     async handler(args) {
@@ -69,6 +91,7 @@ export function command<F extends Record<string, Options>>(
       const interrupt = interruptible();
       const { signal } = interrupt;
       const opened: Resources[] = [];
+      let isSilent = false;
       const context: Context = {
         log,
         signal,
@@ -83,18 +106,26 @@ export function command<F extends Record<string, Options>>(
         const answer = await work(args, context);
         // A reader of the answer may take its time: from here on a signal just ends the process.
         interrupt.end();
-        tellWarnings();
-        if (answer.failed) process.exitCode = EXIT.failed;
+        if (answer.failed) process.exitCode = answer.exitCode ?? EXIT.failed;
         journal.figures = answer.figures;
-        await print(answer, args['json'] === true);
+        const { json, quiet } = args as OutputFlags;
+        isSilent = quiet === true && answer.isUsual === true && !answer.failed && !signal.aborted;
+        if (!isSilent) tellWarnings();
+        if (!isSilent || json === true) await print(answer, json === true);
         if (signal.aborted) throw new InterruptedError();
       } finally {
         interrupt.end();
         for (const resources of opened) await resources.close();
-        tellWarnings();
+        if (!isSilent) tellWarnings();
       }
     },
   };
+}
+
+/** The flags that tell what is printed. */
+interface OutputFlags {
+  json?: boolean;
+  quiet?: boolean;
 }
 
 /** The log of this process, which knows how the process ended. */
@@ -137,6 +168,14 @@ export async function openLog(
   journal.log.info({ version }, `${journal.command} begins`);
 }
 
+/** The log file that a command line names, whatever else it says. */
+function logFlags(words: readonly string[]): Parameters<typeof openLog>[0] {
+  const flag = '--log-file';
+  const at = words.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  const file = words[at] === flag ? words[at + 1] : words[at]?.slice(flag.length + 1);
+  return { '_': [], 'log-file': file };
+}
+
 /** Ends the log with how the process ends. */
 export function closeLog(): void {
   if (journal === undefined) return;
@@ -157,8 +196,8 @@ export const flags = {
     ...each(),
     describe: 'Month YYYY-MM, repeatable (default: the last complete one, UTC)',
   },
-  'from': { ...one(), describe: 'First month of a range, with --to' },
-  'to': { ...one(), describe: 'Last month of a range, with --from' },
+  'from': { ...one(), describe: 'First month of a range' },
+  'to': { ...one(), describe: 'Last month of the range (default: the last complete one)' },
   'organization': { ...each(), describe: 'Organization, repeatable (default: all)' },
   'customer': {
     ...each(),
@@ -166,6 +205,10 @@ export const flags = {
   },
   ...settingFlags,
   'config': { ...one(), describe: 'Configuration file (default pipeline.config.yaml, if there)' },
+  'quiet': {
+    ...off(),
+    describe: 'Print only when something failed, was restated or is provisional again',
+  },
   'json': { ...off(), describe: 'Print the result as one JSON document' },
   'log-file': { ...one(), describe: 'Append a log of JSON lines to this file' },
   'log-level': {
@@ -197,33 +240,6 @@ export function pick<K extends keyof typeof flags>(...names: K[]): Pick<typeof f
 }
 
 /**
- * Refuses what a flag cannot mean: twice a value where there is one, an empty value (of a shell's variable that
- * is not set), and a switch with another word than true or false, which would be read as false.
- * @param words the command line as it was given.
- * @throws {UsageError} naming the flag.
- */
-export function onlyUsable(
-  args: Readonly<Record<string, unknown>>,
-  words: readonly string[],
-): true {
-  const known: Readonly<Record<string, object>> = flags;
-  for (const [flag, value] of Object.entries(args)) {
-    if (flag === '_') continue;
-    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
-    if (values.some((single) => typeof single === 'string' && single.trim() === ''))
-      throw new UsageError(`--${flag} is empty`, { next: 'give it a value, or leave it out' });
-    const isSwitch = typeof value === 'boolean';
-    if (isSwitch && words.some((word) => word.startsWith(`--${flag}=`) && !isTruth(word)))
-      throw new UsageError(`--${flag} is neither true nor false`, { next: 'give it alone' });
-    if (Array.isArray(value) && !('array' in (known[flag] ?? {})))
-      throw new UsageError(`--${flag} is given more than once`, { next: 'give it once' });
-  }
-  return true;
-}
-
-const isTruth = (word: string): boolean => /=(true|false)$/.test(word);
-
-/**
  * Settles a command's settings from its flags, the environment and the configuration file. What validates
  * them loads only now: `--help` and `--version` do without it.
  * @throws {UsageError} naming every setting that is wrong or missing.
@@ -235,6 +251,21 @@ export async function configure(args: Flags, needs: Needs): Promise<Config> {
   ]);
   const named = typeof args['config'] === 'string' ? args['config'] : undefined;
   return resolveConfig(args, process.env, await readConfigFile(named), needs);
+}
+
+/** The same; without the settings of Vault, where only they are missing, and why they are. */
+export async function configureAnyway(
+  args: Flags,
+  needs: Needs,
+): Promise<{ config: Config; notSetUp: UsageError | undefined }> {
+  const without = await configure(args, { ...needs, organizations: false });
+  try {
+    return { config: await configure(args, needs), notSetUp: undefined };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const next = `"${ownCommand(['check'])}" names what is missing`;
+    return { config: without, notSetUp: new UsageError('it is not set up', { next }) };
+  }
 }
 
 /** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */
@@ -291,11 +322,14 @@ export async function fail(error: unknown, words: readonly string[]): Promise<vo
         ? EXIT.interrupted
         : EXIT.failed;
   tell(`pipeline: ${describeError(error)}`);
-  const { message, ...details } = errorToJson(error);
-  journal?.log.error({ ...details, err: error }, String(message));
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
   );
+  // What is wrong with the command line may have been found before its log was asked for.
+  if (journal === undefined)
+    await openLog({ ...logFlags(words), json: isJson }).catch(() => undefined);
+  const { message, ...details } = errorToJson(error);
+  journal?.log.error({ ...details, ...causeOf(error), err: error }, String(message));
   if (!isJson || isDocumentPrinted()) return;
   // Where it cannot be printed either, the first failure is the one to tell.
   await printDocument({ error: errorToJson(error) }).catch(() => undefined);

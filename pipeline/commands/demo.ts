@@ -33,7 +33,7 @@ export const demo = command({
   async work(args, context) {
     const folder = resolve(args.folder);
     await claim(folder);
-    rememberOwn({ instead: ['pipeline', 'demo', '--folder', args.folder] });
+    rememberOwn({ instead: ['demo', '--folder', args.folder] });
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { reseller } = await import('../../fixtures/demo/reseller.js');
     const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
@@ -51,9 +51,9 @@ export const demo = command({
       const before = runs.slice(0, -1).map(({ report }) => report);
       const rest = isWhole ? [await told(before), guide(folder), '', reportText(reports)] : [];
       return {
-        text: () => [formatReport(last.report, last.request), ...rest].join('\n'),
+        text: () => [formatReport(last.report, last.request, []), ...rest].join('\n'),
         json: () => ({
-          runs: runs.map(({ report, request }) => reportToJson(report, request)),
+          runs: runs.map(({ report, request }) => reportToJson(report, request, [])),
           report: reportJson(reports),
         }),
         failed,
@@ -107,7 +107,7 @@ async function live(
       const isLast = visit === visits.at(-1);
       const words = [month, `as on ${day.toISOString().slice(0, 10)}`, ...(organizations ?? [])];
       const label = words.join('  ');
-      if (!isLast) progress.show(label, '…');
+      if (!isLast) progress.show(label, 'run', '…');
       const request: RunRequest = {
         config,
         selection: { months: [month], organizations, stages },
@@ -162,7 +162,8 @@ const HOUR = 3_600_000;
 
 /** The same without the lines of tasks, of which there are too many to read. */
 function withoutTasks(progress: Progress): Progress {
-  return { ...progress, show: () => undefined, end: () => undefined };
+  const silent = (): void => undefined;
+  return { ...progress, show: silent, end: silent, whole: silent };
 }
 
 function isFailed({ tasks }: RunReport): boolean {
@@ -231,6 +232,6 @@ Where it lies
 
 What to look into
   duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
-  sqlite3 ${database} "SELECT Service, round(sum(AmountNumber), 2) FROM consumption GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+  sqlite3 ${database} "SELECT TenantName, round(sum(Amount), 2) FROM costs GROUP BY Reference ORDER BY 2 DESC LIMIT 10"
   npx pipeline changes --staging ${staging}`;
 }

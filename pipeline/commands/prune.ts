@@ -12,7 +12,7 @@ export const prune = command({
     'keep': {
       ...one(),
       demandOption: true,
-      describe: 'Finished extractions to keep of each month and organization, at least 1',
+      describe: 'Finished extractions to keep of each month, organization and detail, at least 1',
     },
     'dry-run': { ...off(), describe: 'Print what would be removed, and remove nothing' },
     'month': {

@@ -1,39 +1,57 @@
 import { selectStaged } from '../config/selection.js';
-import { command, configure, flags, pick } from './command.js';
+import { tell } from '../shared/output.js';
+import { command, configureAnyway, flags, off, pick } from './command.js';
 
 /** `pipeline reconcile`: whether every layer of the staged months still holds the same rows and sums. */
 export const reconcile = command({
   name: 'reconcile',
-  describe: 'Check staged pages, exports and database against each other; asks AWS for nothing',
+  describe: 'Check staged pages, exports and database against each other, and that none is absent',
   flags: {
     month: {
       ...flags.month,
       describe: 'Month YYYY-MM, repeatable (default: all that are staged)',
     },
-    ...pick('from', 'to', 'organization', 'staging', 'database', 'tolerance', 'config', 'timeout'),
-    ...pick('json', 'log-level'),
+    ...pick('from', 'to', 'organization', 'staging', 'database', 'tolerance'),
+    paid: {
+      ...off(),
+      describe:
+        "Ask AWS for today's totals too ($0.01 a month and organization), and say what has moved since",
+    },
+    ...pick('max-requests', 'config', 'timeout', 'json', 'log-level'),
   },
-  epilogue: 'Reads the staging area and the database alone, and writes nothing.',
+  epilogue:
+    'Reads the staging area and the database, asks Vault, where it is set up, which organizations there are, and writes nothing. AWS is asked for nothing without --paid. Exit code 1 on any finding, and when an organization is absent.',
   examples: [
     ['reconcile', 'every month that is staged'],
     ['reconcile --month 2026-10 --json', 'one month, for a program'],
+    ['reconcile --month 2026-10 --paid', "whether AWS's totals are still the same today"],
   ],
   async work(args, { signal, open }) {
     const { months, organizations } = selectStaged(args, new Date());
-    const config = await configure(args, { organizations: false, database: true });
-    const { formatReconciled, reconcile, reconciledToJson } =
+    const needs = { organizations: true, database: true };
+    const { config, notSetUp } = await configureAnyway(args, needs);
+    if (args.paid && notSetUp !== undefined) throw notSetUp;
+    const { formatReconciled, isWhole, reconcile, reconciledToJson } =
       await import('../inspect/reconciliation.js');
+    const { knownOrganizations } = await import('../run/known-organizations.js');
+    const { price } = await import('../run/task.js');
     const resources = await open(config);
     const { tolerance, provisionalDays } = config;
-    const { staging } = resources;
+    const { staging, secrets } = resources;
     const database = await resources.reading();
-    const results = await reconcile({
-      ...{ staging, database, months, organizations, tolerance, provisionalDays, signal },
+    const known = await knownOrganizations(secrets, notSetUp);
+    const found = await reconcile({
+      ...{ staging, database, months, organizations, known, tolerance, provisionalDays, signal },
+      paid: args.paid ? (name) => resources.source(name) : undefined,
+      onPlan: (requests) => {
+        tell(`asking AWS for ${requests} totals: at most $${price(requests)}`);
+      },
+      now: () => new Date(),
     });
     return {
-      text: () => formatReconciled(results),
-      json: () => reconciledToJson(results),
-      failed: results.some(({ findings }) => findings.length > 0),
+      text: () => formatReconciled(found),
+      json: () => reconciledToJson(found),
+      failed: !isWhole(found),
     };
   },
 });

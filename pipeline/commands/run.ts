@@ -2,11 +2,11 @@ import type { Config } from '../config/config.js';
 import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
-import type { RunRequest } from '../run/task.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
+import { planRun } from './plan.js';
 
 /** `pipeline run`: the month's extract, transform and load, or some of them. */
 export const run = command({
@@ -15,8 +15,12 @@ export const run = command({
   flags: {
     ...pick('stage', 'month', 'from', 'to', 'organization', 'config'),
     ...settingFlags,
-    ...pick('json', 'log-file', 'log-level'),
+    ...pick('quiet', 'json', 'log-file', 'log-level'),
     'force': { ...off(), describe: 'Do the chosen stages even where nothing changed' },
+    'dry-run': {
+      ...off(),
+      describe: 'Show what would be done and what it would cost, as plan does',
+    },
     'accept-empty': {
       ...off(),
       describe:
@@ -30,10 +34,11 @@ export const run = command({
   examples: [
     ['run', 'all stages for the last complete month'],
     ['run --stage extract', 'fetch only'],
-    ['run --stage transform --stage load --month 2026-10', 'rebuild a staged month and load it'],
+    ['run --stage transform,load --from 2026-07', 'rebuild and load what is staged since July'],
     ['run --report', 'all stages, then pages, statements and workbook'],
   ],
   async work(args, context) {
+    if (args['dry-run']) return planRun(args, context);
     const selection = select(args, new Date());
     const config = await configure(args, {
       organizations: selection.stages.includes('extract'),
@@ -42,14 +47,26 @@ export const run = command({
     // The log says it too, but may be asked to say errors only.
     if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
       tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
-    const { force, 'accept-empty': acceptEmpty } = args;
-    const { report } = args;
-    const answer = await runStages({ config, selection, force, acceptEmpty, report }, context);
+    const { force, quiet, report, 'accept-empty': acceptEmpty } = args;
+    const wanted = { config, selection, force, acceptEmpty, quiet, report };
+    const answer = await runStages(wanted, context);
     return report && !context.signal.aborted
       ? withReports(answer, config, selection, context)
       : answer;
   },
 });
+
+/** What a run is asked to do. */
+interface Wanted {
+  config: Config;
+  selection: Selection;
+  force: boolean;
+  acceptEmpty?: boolean;
+  /** Whether nobody wants to know how far it is. */
+  quiet?: boolean;
+  /** Whether the months' reports are made at the end, which a command that goes on repeats. */
+  report?: boolean;
+}
 
 interface RunAnswer extends Answer {
   text: () => string;
@@ -87,22 +104,22 @@ async function withReports(
  * Runs the stages with progress on standard error.
  * @throws {PipelineError} when no task could be begun.
  */
-export async function runStages(
-  wanted: Pick<RunRequest, 'config' | 'selection' | 'force' | 'acceptEmpty' | 'report'>,
-  { log, signal }: Context,
-): Promise<RunAnswer> {
-  const { createProgress } = await import('../run/progress.js');
+export async function runStages(wanted: Wanted, { log, signal }: Context): Promise<RunAnswer> {
+  const { createProgress, noProgress } = await import('../run/progress.js');
   const { run } = await import('../run/runner.js');
   const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
-  const progress = createProgress(process.stderr);
+  const { findNews } = await import('../inspect/run-news.js');
+  const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);
   const request = { ...wanted, signal, log, progress, now: () => new Date() };
   try {
     const report = await run(request);
+    const news = signal.aborted ? [] : await findNews(report.tasks, request);
     return {
-      text: () => formatReport(report, request),
-      json: () => reportToJson(report, request),
+      text: () => formatReport(report, request, news),
+      json: () => reportToJson(report, request, news),
       failed: report.tasks.some(({ state }) => state === 'failed'),
-      figures: figuresOf(report),
+      isUsual: news.length === 0,
+      figures: { ...figuresOf(report), restated: news.length },
     };
   } finally {
     progress.stop();

@@ -1,42 +1,84 @@
 import { selectStaged } from '../config/selection.js';
 import { shownCommand } from '../shared/commands.js';
 import { describeError } from '../shared/errors.js';
-import { command, configure, flags, pick } from './command.js';
+import { lastCompleteMonth } from '../shared/month.js';
+import { command, configureAnyway, flags, off, pick } from './command.js';
 
 /** `pipeline status`: how far each month of each organization is. */
 export const status = command({
   name: 'status',
-  describe: 'Show what is extracted, transformed and loaded, and what is stale; AWS is not asked',
+  describe:
+    'Show what is extracted, transformed and loaded, what is missing, and what is stale; AWS is not asked',
   flags: {
     month: {
       ...flags.month,
-      describe: 'Month YYYY-MM, repeatable (default: all that are staged)',
+      describe: 'Month YYYY-MM, repeatable (default: all that are staged; with --check, the last)',
     },
     ...pick('from', 'to', 'organization', 'staging', 'database', 'config', 'timeout'),
+    check: {
+      ...off(),
+      describe: 'Say by the exit code whether the month is complete, current, fresh and final',
+    },
     ...pick('json', 'log-level'),
   },
   epilogue:
-    'Reads the staging area and the database alone, and writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC.',
+    'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 3 when all is so, but AWS may still change the figures, which were fetched within 8 days; 1 otherwise.',
+  examples: [
+    ['status', 'every month that is staged'],
+    ['status --check', 'whether the last complete month is all there, for cron and monitors'],
+  ],
   async work(args, { log, signal, open }) {
-    const { months, organizations } = selectStaged(args, new Date());
-    const config = await configure(args, { organizations: false, database: true });
+    const now = new Date();
+    const { months: chosen, organizations } = selectStaged(args, now);
+    const { config, notSetUp } = await configureAnyway(args, {
+      organizations: true,
+      database: true,
+    });
     const { formatStatus, status, statusToJson } = await import('../inspect/slice-status.js');
+    const { check, describeProblem, describeCheck, problemsOf } =
+      await import('../inspect/status-check.js');
     const { openLoads } = await import('../inspect/loads.js');
+    const { absentSlices, knownOrganizations } = await import('../run/known-organizations.js');
+    const { stagedSlices } = await import('../staging/extractions.js');
     const { staging, secrets } = await open(config);
     const { timeoutMs, provisionalDays } = config;
+    const known = await knownOrganizations(secrets, notSetUp);
     const loads = await openLoads(() => secrets.database(), { log, signal, timeoutMs });
     const { fault } = loads;
     await loads.close();
-    const slices = await status({ staging, months, organizations, loads, provisionalDays });
     if (fault !== undefined)
       log.warn(`the database cannot be asked what is loaded: ${describeError(fault)}`);
-    const isChosen = (months ?? organizations) !== undefined;
+
+    const all = await stagedSlices(staging);
+    const there = [...new Set(all.map(({ slice }) => slice.month))];
+    const months = chosen ?? (args.check ? [lastCompleteMonth(now)] : there);
+    const staged = all.filter(
+      ({ slice: { month, organization } }) =>
+        months.includes(month) && (organizations?.includes(organization) ?? true),
+    );
+    const slices = await status({ staging, staged, loads, provisionalDays });
+    const everything = all.map(({ slice }) => slice);
+    const absence = absentSlices(known, everything, months, organizations, now);
+    const problems = problemsOf(slices, absence, fault, now);
+    const told = problems.map(describeProblem);
+    const noted = absence.note === undefined ? [] : [absence.note];
+    const document = statusToJson(slices, staging.location, fault);
+    if (args.check) {
+      const checked = check(slices, problems, absence, fault);
+      return {
+        text: () => [...told, ...noted, describeCheck(checked, months)].join('\n'),
+        json: () => ({ ...document, check: checked, problems: told }),
+        failed: checked.exitCode !== 0,
+        exitCode: checked.exitCode,
+      };
+    }
+    const table =
+      slices.length === 0
+        ? nothingStaged(staging.location, (chosen ?? organizations) !== undefined)
+        : formatStatus(slices, fault);
     return {
-      text: () =>
-        slices.length === 0
-          ? nothingStaged(staging.location, isChosen)
-          : formatStatus(slices, fault),
-      json: () => statusToJson(slices, staging.location, fault),
+      text: () => [table, ...told, ...(absence.slices.length > 0 ? noted : [])].join('\n'),
+      json: () => ({ ...document, problems: told }),
       failed: fault !== undefined || slices.some(({ faults }) => faults.length > 0),
     };
   },

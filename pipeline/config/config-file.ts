@@ -2,7 +2,7 @@ import { PipelineError, UsageError } from '../shared/errors.js';
 import { readInput } from '../shared/files.js';
 
 /** The file that is read when `--config` names none and it is there. */
-const CONFIG_FILE = 'pipeline.config.yaml';
+export const CONFIG_FILE = 'pipeline.config.yaml';
 
 /**
  * Reads the configuration file as plain data.

@@ -1,11 +1,13 @@
 import { PipelineError, UsageError, describeError } from '../shared/errors.js';
 import { authorities, proxyFaults } from '../shared/network.js';
+import { nearest } from '../shared/nearest.js';
 import { keepSecret } from '../shared/printable.js';
-import type { OrganizationView, Scope } from '../shared/scope.js';
+import type { OrganizationView, WantedScope } from '../shared/scope.js';
 import { parseOrganizationName } from '../staging/layout.js';
 import type { StagingOptions } from '../staging/open.js';
 import type { DatabaseLocation } from './database-address.js';
 import * as formats from './formats.js';
+import { fileFields } from './organization-fields.js';
 import type { Setting, SettingValues } from './settings.js';
 import { nameOf, settings } from './settings.js';
 import { vaultEndpoint, vaultPath } from './vault-address.js';
@@ -17,8 +19,8 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   stagingOptions: StagingOptions;
   /** `secret`: the connection stands in the secret of that path in Vault. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'secret'; path: string };
-  /** What extract asks for; billing view and list of accounts are each organization's own. */
-  scope: Omit<Scope, keyof OrganizationView>;
+  /** What extract asks for, as far as it is set, see {@link scopeOf}. */
+  scope: Pick<SettingValues, 'detail' | 'metrics' | 'byRecordType'>;
   waitSeconds: number;
   timeoutMs: number;
   /** Also of the organizations of the configuration file. */
@@ -66,6 +68,9 @@ export function resolveConfig(
     timeoutMs: timeout * 1000,
     tags: tagsOf(values, faults),
   };
+  if (typeof detail === 'object')
+    for (const name of Object.keys(detail))
+      attempt('detail', faults, () => parseOrganizationName(name));
   // Vault is left alone where the configuration file tells every organization.
   const asksOrganizations =
     needs.organizations && (others.organizations.length === 0 || vault.awsSecretPath !== undefined);
@@ -93,13 +98,7 @@ function readSettings(
   const values = { vault: {}, s3: {}, report: {} };
   const wrong = new Set<string>();
   for (const [path, setting] of declared) {
-    const { flag, env: variable } = setting;
-    const value = [
-      flag === undefined ? undefined : flags[flag],
-      variable === undefined ? undefined : notEmpty(env[variable]),
-      valueAt(file, path),
-      setting.default,
-    ].find((one) => one !== undefined);
+    const { value } = sourceOf(path, setting, { flags, env, file });
     const schema = setting.schema(formats).optional();
     const parsed = schema.safeParse(value);
     setAt(values, path, parsed.success ? parsed.data : schema.parse(setting.default));
@@ -110,6 +109,57 @@ function readSettings(
   }
   faults.push(...strayKeys(file));
   return { values: values as SettingValues, wrong };
+}
+
+/** Where settings are told. */
+interface Places {
+  flags: Flags;
+  env: NodeJS.ProcessEnv;
+  file: Readonly<Record<string, unknown>>;
+}
+
+/** What is told of a setting, flag over environment over file over default, and by which of them. */
+function sourceOf(
+  path: string,
+  { flag, env: variable, default: value }: Setting,
+  { flags, env, file }: Places,
+): { value: unknown; by: 'flag' | 'environment' | 'file' | 'default' } {
+  if (flag !== undefined && flags[flag] !== undefined) return { value: flags[flag], by: 'flag' };
+  const told = variable === undefined ? undefined : notEmpty(env[variable]);
+  if (told !== undefined) return { value: told, by: 'environment' };
+  const written = valueAt(file, path);
+  return written === undefined ? { value, by: 'default' } : { value: written, by: 'file' };
+}
+
+/** Variables of others that are read too: by the SDK, and where connections are made. */
+const foreign = /^(AWS_(?!EC2_METADATA_DISABLED|SDK_JS)\w+|HTTPS?_PROXY|NO_PROXY|ALL_PROXY)$/i;
+
+/**
+ * Which settings somebody has set, by the place that decides each, and which variables of others count beside
+ * them. No value is told, since some are secret.
+ */
+export function settingSources(places: Places): {
+  settings: Readonly<Record<'flags' | 'environment' | 'file', string[]>>;
+  /** Variables that look like ours and are none. */
+  unread: { variable: string; meant: string | undefined }[];
+} {
+  const settings = { flags: [] as string[], environment: [] as string[], file: [] as string[] };
+  const names: string[] = [];
+  for (const [path, setting] of declared) {
+    const { flag = '', env = '' } = setting;
+    if (env !== '') names.push(env);
+    const { by } = sourceOf(path, setting, places);
+    if (by === 'flag') settings.flags.push(`--${flag}`);
+    if (by === 'environment') settings.environment.push(env);
+    if (by === 'file') settings.file.push(path);
+  }
+  const variables = Object.keys(places.env).filter((name) => notEmpty(places.env[name]));
+  settings.environment.push(...variables.filter((name) => foreign.test(name)).sort());
+  const unread = variables.filter((name) => name.startsWith('PIPELINE_') && !names.includes(name));
+  return {
+    settings,
+    unread: unread.map((variable) => ({ variable, meant: nearest(variable, names) })),
+  };
 }
 
 const declared: readonly (readonly [string, Setting])[] = Object.entries(settings);
@@ -157,21 +207,28 @@ function strayKeys(file: Readonly<Record<string, unknown>>, group = ''): string[
     else if (isGroup && notEmpty(value) !== undefined)
       faults.push(`${nameOf(path)}: is no mapping of settings`);
   }
-  if (unknown.length > 0) faults.push(`${nameOf(group)}: ${noSuchKeys(unknown)}`);
+  const known = declared
+    .filter(([own]) => own.startsWith(prefix))
+    .map(([own]) => own.slice(prefix.length).replace(/\..*/, ''));
+  if (unknown.length > 0) faults.push(`${nameOf(group)}: ${noSuchKeys(unknown, known)}`);
   return faults;
 }
 
 function messageOf(issue: { code: string; message: string; keys?: unknown }): string {
   if (issue.code !== 'unrecognized_keys') return issue.message;
-  return noSuchKeys(Array.isArray(issue.keys) ? issue.keys : []);
+  // The one list of mappings that is checked so is that of the organizations.
+  const known = fileFields.map(([key]) => key);
+  return noSuchKeys(Array.isArray(issue.keys) ? issue.keys : [], known);
 }
 
 /** A key that looks like none may be a value without its colon, and so is not repeated. */
-function noSuchKeys(keys: readonly unknown[]): string {
-  const told = keys.map((key) =>
-    typeof key === 'string' && /^[A-Za-z][A-Za-z_-]*$/.test(key) ? `"${key}"` : 'a text',
-  );
-  return `has no such key as ${told.join(', ')}`;
+function noSuchKeys(keys: readonly unknown[], known: readonly string[]): string {
+  const told = keys.map((key) => {
+    if (typeof key !== 'string' || !/^[A-Za-z][A-Za-z_-]*$/.test(key)) return 'a text';
+    const meant = nearest(key, known);
+    return meant === undefined ? `"${key}"` : `"${key}" (did you mean "${meant}"?)`;
+  });
+  return `has no such key as ${told.join(', ')}; it may have ${[...new Set(known)].join(', ')}`;
 }
 
 /** What is wrong with the variables that the SDK reads itself, and that its own errors do not name. */
@@ -278,6 +335,16 @@ function tagsOf({ tags, organizations }: SettingValues, faults: string[]): Recor
 /** The Tag of an organization, which may have the name of what every object inherits. */
 export function tagOf(tags: Readonly<Record<string, string>>, organization: string): string {
   return (Object.hasOwn(tags, organization) ? tags[organization] : undefined) ?? 'aws';
+}
+
+/** What is asked for of an organization, but for its own part; what nobody has set is left open. */
+export function scopeOf(
+  { detail, metrics, byRecordType }: Config['scope'],
+  organization: string,
+): Omit<WantedScope, keyof OrganizationView> {
+  if (typeof detail !== 'object') return { detail, metrics, byRecordType };
+  const own = Object.hasOwn(detail, organization) ? detail[organization] : undefined;
+  return { detail: own, metrics, byRecordType };
 }
 
 /** What a reader makes of a setting's value; its refusal is a fault of the setting. */

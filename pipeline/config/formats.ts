@@ -47,6 +47,22 @@ export function word<const W extends string>(...words: W[]): z.ZodType<W> {
   return z.enum(words, { error: `is neither ${words.map((one) => `"${one}"`).join(' nor ')}` });
 }
 
+/** One of these words, or a mapping of organizations to one each. */
+export function wordOrEach<const W extends string>(
+  ...words: W[]
+): z.ZodType<W | Readonly<Record<string, W>>> {
+  const one = word(...words);
+  const each = z.record(z.string(), one);
+  return z.unknown().transform((value, context): W | Record<string, W> => {
+    const isMapping = typeof value === 'object' && !Array.isArray(value);
+    const parsed = (isMapping ? each : one).safeParse(value);
+    if (parsed.success) return parsed.data;
+    for (const { path, message } of parsed.error.issues)
+      context.addIssue({ code: 'custom', path, message });
+    return z.NEVER;
+  });
+}
+
 /** Some of these words, in their order, each once; those of `implied` may be named and change nothing. */
 export function words<const W extends string>(all: readonly W[], implied: string): z.ZodType<W[]> {
   const one = z.enum([...all, implied], { error: `is none of ${all.join(', ')}` });

@@ -118,15 +118,16 @@ export const settings = {
   },
   'detail': {
     flag: 'detail',
-    meaning: 'service, or usage-type: rows by service and usage type, with quantities',
-    default: 'service',
-    schema: ({ word }) => word(...details),
+    meaning:
+      'service, or usage-type: rows by service and usage type, with quantities; the file may map organizations to their own',
+    unset: 'as the month is staged, else `service`',
+    schema: ({ wordOrEach }) => wordOrEach(...details),
   },
   'metrics': {
     flag: 'metric',
     given: 'repeatedly',
     meaning: `Cost metric beside UnblendedCost, repeatable: ${furtherMetrics.join(', ')}; costs no further request`,
-    default: [],
+    unset: 'those of the staged month, else none',
     schema: ({ words }) => words(furtherMetrics, 'UnblendedCost'),
   },
   'byRecordType': {
@@ -134,7 +135,7 @@ export const settings = {
     given: 'alone',
     meaning:
       'Split the cost of each account into usage, credit, refund, tax … in the table charges: one more question',
-    default: false,
+    unset: 'as the month is staged, else `false`',
     schema: ({ trueOrFalse }) => trueOrFalse,
   },
   'awsTotal': {
@@ -161,7 +162,8 @@ export const settings = {
   },
   's3.sse': {
     flag: 's3-sse',
-    meaning: 'Encryption of what is staged on S3: AES256 or aws:kms (default: as the bucket says)',
+    meaning: 'Encryption of what is staged on S3: AES256 or aws:kms',
+    unset: 'as the bucket says',
     schema: ({ word }) => word('AES256', 'aws:kms'),
   },
   's3.kmsKeyId': {
@@ -226,7 +228,8 @@ export const settings = {
     schema: ({ tags }) => tags,
   },
   'organizations': {
-    meaning: 'Organizations besides those of the AWS secret: a list, see below',
+    meaning:
+      'Organizations besides those of the AWS secret: a list, each with its name and keys such as profile',
     default: [],
     unset: 'none',
     schema: ({ organizations }) => organizations,
@@ -280,15 +283,13 @@ export const settingFlags = Object.fromEntries(
   ),
 ) as Record<FlagOf<Settings[Path]>, FlagOptions>;
 
-function flagOptions({ given, meaning, default: value, unit }: Setting): FlagOptions {
-  if (given === 'alone') return { type: 'boolean', describe: meaning };
+function flagOptions({ given, meaning, default: value, unit, unset }: Setting): FlagOptions {
+  const isTold = typeof value === 'string' || typeof value === 'number';
+  const told = isTold ? ` ${value}${unit === undefined ? '' : ` ${unit}`}` : unset && `: ${unset}`;
+  const describe = told === undefined ? meaning : `${meaning} (default${told.replaceAll('`', '')})`;
+  if (given === 'alone') return { type: 'boolean', describe };
   if (given === 'repeatedly')
-    return { type: 'string', array: true, nargs: 1, requiresArg: true, describe: meaning };
-  const told = unit === undefined ? '' : ` ${unit}`;
-  const describe =
-    typeof value === 'string' || typeof value === 'number'
-      ? `${meaning} (default ${value}${told})`
-      : meaning;
+    return { type: 'string', array: true, nargs: 1, requiresArg: true, describe };
   return { type: 'string', requiresArg: true, describe };
 }
 

@@ -3,10 +3,10 @@ import type { ExtractDecision } from '../../extract/extract.js';
 import { queriesOf } from '../../extract/questions.js';
 import type { Config } from '../config/config.js';
 import { DataError } from '../shared/errors.js';
-import { plainScope } from '../shared/scope.js';
+import type { Scope } from '../shared/scope.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
-import { parsePageFile } from '../staging/layout.js';
+import { extractionKey, parsePageFile } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
 import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
@@ -16,51 +16,76 @@ export interface Estimate {
   requests: number;
   /** Those beside them that are made only where AWS's total lies further from the rows than the tolerance. */
   further: number;
-  /** Whether there is an extraction to go by; without one, `requests` is the least possible. */
+  /** Whether the organization has an extraction to go by. */
   known: boolean;
+  /** Else the organization whose extraction it goes by; `undefined`: there is none, and `requests` is the least. */
+  like?: string | undefined;
+  /** The most that is usual, where `requests` is the least. */
+  usualMost?: number | undefined;
 }
 
 /** What takes no request. */
 export const noRequests: Estimate = { requests: 0, further: 0, known: true };
 
-type Asked = Pick<Config, 'scope' | 'awsTotal'>;
-
 /**
- * Tells from earlier extractions how many requests an extraction of a slice takes: from the same month's
- * newest one of the same detail, else from the newest current one of the organization's other months.
+ * Tells from earlier extractions of the same detail how many requests an extraction of a slice takes: from the
+ * same month's newest one, else from the newest of the organization's other months, else from another
+ * organization's, those of the same month first.
  */
 export function estimator(
   staging: Staging,
   staged: readonly StagedSlice[],
-  asked: Asked,
-): (slice: Slice) => Promise<Estimate> {
-  return async ({ month, organization }) => {
-    const own = staged.filter(({ slice }) => slice.organization === organization);
-    // Of the month itself the older ones too: the current one may tell the other detail.
-    const sameMonth = own.flatMap(({ slice, survey }) =>
-      slice.month === month ? survey.finished.map((extraction) => ({ slice, extraction })) : [],
-    );
-    const otherMonths = own.flatMap(({ slice, survey: { current: extraction } }) =>
-      slice.month === month || extraction === undefined ? [] : [{ slice, extraction }],
-    );
-    const newestFirst = [sameMonth, otherMonths].flatMap((some) =>
-      some.sort((a, b) => (a.extraction < b.extraction ? 1 : -1)),
-    );
-    for (const { slice, extraction } of newestFirst) {
-      const manifest = await readable(staging, slice, extraction);
-      if (manifest === undefined) continue;
-      if (manifest.scope.detail === asked.scope.detail) return estimateBy(manifest, asked);
+  { awsTotal }: Pick<Config, 'awsTotal'>,
+): (slice: Slice, scope: Scope) => Promise<Estimate> {
+  const read = new Map<string, Promise<ExtractionManifest | undefined>>();
+  const manifestOf = (slice: Slice, name: string): Promise<ExtractionManifest | undefined> => {
+    const key = extractionKey(slice, name, '');
+    const found = read.get(key) ?? readable(staging, slice, name);
+    read.set(key, found);
+    return found;
+  };
+  return async ({ month, organization }, scope) => {
+    const nearest = staged
+      .flatMap(({ slice, survey }) => survey.finished.map((name) => ({ slice, name })))
+      .map((one) => ({
+        ...one,
+        distance:
+          (one.slice.organization === organization ? 0 : 2) + (one.slice.month === month ? 0 : 1),
+      }))
+      .sort((a, b) => a.distance - b.distance || (a.name < b.name ? 1 : -1));
+    for (const { slice, name } of nearest) {
+      const manifest = await manifestOf(slice, name);
+      if (manifest?.scope.detail !== scope.detail) continue;
+      const estimate = estimateBy(manifest, scope, awsTotal);
+      if (slice.organization === organization) return estimate;
+      return { ...estimate, known: false, like: slice.organization };
     }
-    return { requests: leastRequests(asked), further: asked.awsTotal ? 1 : 0, known: false };
+    const requests = leastRequests(scope, awsTotal);
+    return {
+      requests,
+      further: awsTotal ? 1 : 0,
+      known: false,
+      usualMost: requests + (scope.detail === 'usage-type' ? USUALLY_SHARED : 0),
+    };
   };
 }
 
+/**
+ * Questions about what usage types share that few organizations exceed: one for each of 25 services whose usage
+ * types others have too, and one for each of 17 regions (those that every account has) by service and by account.
+ */
+const USUALLY_SHARED = 25 + 2 * 17;
+
 /** At least a page for each question; what usage types share is known only from the first answers. */
-function leastRequests({ scope, awsTotal }: Asked): number {
-  return [...queriesOf(scope, awsTotal, emptyDraft('', plainScope), () => false)].length;
+function leastRequests(scope: Scope, awsTotal: boolean): number {
+  return [...queriesOf(scope, awsTotal, emptyDraft('', scope), () => false)].length;
 }
 
-function estimateBy(manifest: ExtractionManifest, { scope, awsTotal }: Asked): Estimate {
+function estimateBy(
+  manifest: ExtractionManifest,
+  { byRecordType }: Scope,
+  awsTotal: boolean,
+): Estimate {
   const pages = { detail: 0, recordType: 0, service: 0 };
   for (const { file } of manifest.pages) {
     const operation = parsePageFile(file)?.operation;
@@ -68,11 +93,11 @@ function estimateBy(manifest: ExtractionManifest, { scope, awsTotal }: Asked): E
     else if (operation === 'service') pages.service++;
     else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
   }
-  const recordType = scope.byRecordType ? Math.max(1, pages.recordType) : 0;
+  const recordType = byRecordType ? Math.max(1, pages.recordType) : 0;
   return {
     requests: pages.detail + recordType + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
-    known: !scope.byRecordType || pages.recordType > 0,
+    known: !byRecordType || pages.recordType > 0,
   };
 }
 
@@ -98,6 +123,7 @@ export function remaining(
 ): Estimate {
   switch (decision.action) {
     case 'unchanged':
+    case 'reuse':
       return noRequests;
     case 'fetch':
       return whole;
@@ -110,10 +136,13 @@ export function remaining(
       const least = [...queriesOf(draft.scope, asked.awsTotal, draft, () => false)].filter(
         ({ name }) => draft.chains.get(name)?.complete !== true,
       );
+      const rest = (requests: number): number =>
+        Math.max(least.length, requests - paidPages(draft));
+      const { usualMost } = whole;
       return {
-        requests: Math.max(least.length, whole.requests - paidPages(draft)),
-        further: whole.further,
-        known: whole.known,
+        ...whole,
+        requests: rest(whole.requests),
+        usualMost: usualMost === undefined ? undefined : rest(usualMost),
       };
     }
   }

@@ -1,112 +1,116 @@
 import { openCsv } from '../../transform/csv.js';
+import { price } from '../run/task.js';
+import { fetchAgain, shownCommand } from '../shared/commands.js';
 import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
-import { figuresOf } from '../shared/provisional.js';
-import { formatTable, tableLines } from '../shared/table.js';
+import { shortAmount, tableLines } from '../shared/table.js';
 import type { Column, Value } from '../staging/tables.js';
-import type { OrganizationChanges } from './month-changes.js';
+import type { MonthChanges, OrganizationChanges } from './month-changes.js';
 
 type Compared = Extract<OrganizationChanges, { until: unknown }>;
 
-const amountOrNone = (units: Units | undefined): string =>
-  units === undefined ? '-' : formatAmount(units);
-
 /** The lines in which people read what changed: totals, every change, and what was not compared. */
-export function* changesLines(
-  month: Month,
-  found: readonly OrganizationChanges[],
-): Generator<string> {
-  const compared = found.filter(isCompared);
+export function* changesLines(month: Month, found: MonthChanges): Generator<string> {
+  const { organizations, customer } = found;
+  const compared = organizations.filter(isCompared);
+  const currencies = new Set(compared.flatMap(({ totals }) => totals.map((one) => one.currency)));
+  const isOne = currencies.size <= 1;
   if (compared.length > 0) {
-    yield `${month} from one extraction to another`;
+    const whose = customer === undefined ? '' : ` of ${customer.name} (${customer.account})`;
+    const unit = isOne ? [...currencies].map((currency) => `, in ${currency}`).join('') : '';
+    yield printable(`${month}${whose} from one extraction to another${unit}`);
     yield '';
-    yield totalsTable(compared);
-    yield '';
+    yield* totalsTable(compared, isOne);
+    const open = compared.filter(({ until }) => until.provisional);
+    if (open.length > 0)
+      yield `provisional, so AWS may still change it: ${open.map((one) => one.organization).join(', ')}`;
     for (const { organization, since, until } of compared)
       if (since.detail !== until.detail)
-        yield `${organization}: detail by ${since.detail}, then by ${until.detail}; AWS rounds each group by itself, so that differences of 0.000000001 or less are no change of cost\n`;
+        yield `${organization}: detail by ${since.detail}, then by ${until.detail}; AWS rounds each group by itself, so that differences of 0.000000001 or less are no change of cost`;
   }
-  const rows = compared.flatMap(({ organization, changes }) =>
-    changes.map((change) => [
-      organization,
-      change.account,
-      printable(change.name),
-      printable(change.service),
-      change.change,
-      amountOrNone(change.before),
-      amountOrNone(change.after),
-      formatAmount(change.difference),
-      printable(change.currency),
-    ]),
-  );
-  if (rows.length > 0) {
-    yield* tableLines(
-      [
-        'organization',
-        'account',
-        'name',
-        'service',
-        'change',
-        'before',
-        'after',
-        'difference',
-        'currency',
-      ],
-      rows,
-      ['before', 'after', 'difference'],
-    );
+  const same = compared.filter(({ changes }) => changes.length === 0);
+  if (same.length > 0) {
     yield '';
+    yield `no amount differs: ${same.map(({ organization }) => organization).join(', ')}`;
   }
-  if (compared.length > 0)
-    yield rows.length === 1 ? '1 amount differs' : `${rows.length} amounts differ`;
-  yield* uncomparedLines(found);
+  for (const { organization, changes } of compared) {
+    if (changes.length === 0) continue;
+    yield '';
+    yield `${organization}: ${changes.length === 1 ? '1 amount differs' : `${changes.length} amounts differ`}`;
+    yield* changesTable(changes, isOne);
+  }
+  const others = uncomparedLines(month, organizations);
+  if (others.length > 0) yield '';
+  yield* others;
 }
 
-/** One line for each organization that was not compared, with the reason. */
-export function uncomparedLines(found: readonly OrganizationChanges[]): string[] {
-  return found.flatMap((one) =>
-    isCompared(one) ? [] : [`${one.organization} is not compared: ${one.uncompared}`],
-  );
+/** Which organizations were not compared, with the reason, and how they can be. */
+export function uncomparedLines(
+  month: Month,
+  organizations: readonly OrganizationChanges[],
+): string[] {
+  const others = organizations.filter((one) => !isCompared(one));
+  const once = others.filter(({ requests }) => requests !== undefined);
+  const [first, ...more] = once;
+  const told = others
+    .filter((one) => one !== first && !more.includes(one))
+    .map(({ organization, uncompared }) => `${organization} is not compared: ${uncompared}`);
+  if (first === undefined) return told;
+  const names = once.map(({ organization }) => organization);
+  const why =
+    more.length === 0
+      ? `${first.organization} is not compared: ${first.uncompared}`
+      : `${names.join(', ')} are not compared: each has one extraction only`;
+  const again = shownCommand({ ...fetchAgain(), months: [month], organizations: names });
+  const requests = once.reduce((sum, one) => sum + (one.requests ?? 0), 0);
+  return [...told, `${why}; "${again}" fetches a second one, for about $${price(requests)}`];
 }
 
-function totalsTable(compared: readonly Compared[]): string {
-  const head = [
-    'organization',
-    'since',
-    'until',
-    'figures',
-    'before',
-    'after',
-    'difference',
-    'currency',
-  ];
-  const rows = compared.flatMap(({ organization, since, until, totals }) => {
-    const sides = [
-      organization,
-      since.extraction,
-      until.extraction,
-      figuresOf(until.provisional) ?? '',
-    ];
-    return totals.length === 0
-      ? [[...sides, '0', '0', '0', '']]
-      : totals.map(({ before, after, difference, currency }) => [
-          ...sides,
-          ...[before, after, difference].map(formatAmount),
-          printable(currency),
-        ]);
+const amountNames = ['before', 'after', 'difference'] as const;
+
+function amounts(of: Partial<Record<(typeof amountNames)[number], Units | undefined>>): string[] {
+  return amountNames.map((name) => {
+    const units = of[name];
+    return units === undefined ? '-' : shortAmount(formatAmount(units));
   });
-  return formatTable(head, rows, ['before', 'after', 'difference']);
+}
+
+function totalsTable(compared: readonly Compared[], isOne: boolean): Generator<string> {
+  const rows = compared.flatMap(({ organization, since, until, totals }) => {
+    const sides = [organization, ...[since, until].map(({ fetched }) => timeText(fetched))];
+    const nothing = { currency: '', before: 0n, after: 0n, difference: 0n };
+    return (totals.length === 0 ? [nothing] : totals).map((total) => [
+      ...[...sides, ...amounts(total)],
+      ...(isOne ? [] : [total.currency]),
+    ]);
+  });
+  const head = ['organization', 'since', 'until', ...amountNames, ...(isOne ? [] : ['currency'])];
+  return tableLines(head, rows, amountNames, { names: ['organization'] });
+}
+
+function changesTable(changes: Compared['changes'], isOne: boolean): Generator<string> {
+  const rows = changes.map((change) => [
+    ...[change.account, change.name, change.service, ...amounts(change)],
+    ...(isOne ? [] : [change.currency]),
+  ]);
+  const head = ['account', 'name', 'service', ...amountNames, ...(isOne ? [] : ['currency'])];
+  return tableLines(head, rows, amountNames, { names: ['name', 'service'] });
+}
+
+function timeText(instant: string): string {
+  return instant.slice(0, 16).replace('T', ' ');
 }
 
 /** What changed as one JSON document; amounts are decimal texts, null where there was no such cost. */
-export function changesToJson(month: Month, found: readonly OrganizationChanges[]): unknown {
+export function changesToJson(month: Month, { organizations, customer }: MonthChanges): unknown {
   const orNull = (units: Units | undefined): string | null =>
     units === undefined ? null : formatAmount(units);
   return {
     month,
-    organizations: found.map((one) =>
+    ...(customer === undefined ? {} : { customer }),
+    organizations: organizations.map((one) =>
       isCompared(one)
         ? {
             organization: one.organization,
@@ -125,7 +129,15 @@ export function changesToJson(month: Month, found: readonly OrganizationChanges[
               difference: formatAmount(change.difference),
             })),
           }
-        : one,
+        : {
+            ...one,
+            ...(one.requests === undefined
+              ? {}
+              : {
+                  priceUsd: price(one.requests),
+                  next: shownCommand(fetchAgain({ month, organization: one.organization })),
+                }),
+          },
     ),
   };
 }
@@ -150,10 +162,10 @@ const csvColumns: readonly Column[] = [
 export async function writeChangesCsv(
   out: Parameters<typeof openCsv>[0],
   month: Month,
-  found: readonly OrganizationChanges[],
+  { organizations }: MonthChanges,
 ): Promise<void> {
   const csv = openCsv(out, csvColumns);
-  for (const { organization, since, until, changes } of found.filter(isCompared)) {
+  for (const { organization, since, until, changes } of organizations.filter(isCompared)) {
     const rows = changes.map((change): Value[] => [
       month,
       organization,

@@ -1,19 +1,20 @@
 import { z } from 'zod';
+import type { Customers } from '../../transform/customers.js';
 import { addUnlisted, readCustomers } from '../../transform/customers.js';
 import { readExtraction } from '../../transform/staged-pages.js';
 import { UsageError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
-import { parseAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { Detail } from '../shared/scope.js';
-import { difference } from '../shared/sums.js';
+import type { Totals } from '../shared/sums.js';
+import { addTo } from '../shared/sums.js';
 import type { RowBatch } from '../staging/batch.js';
 import { valueAt } from '../staging/batch.js';
 import { survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { extractionName } from '../staging/layout.js';
-import type { ExtractionManifest } from '../staging/manifest.js';
+import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { columnIndex } from '../staging/tables.js';
 import { readConsumption } from './staged-rows.js';
@@ -26,6 +27,8 @@ export interface ChangesRequest {
   since: string | undefined;
   /** … with the newest at or before this one; default: the newest. */
   until: string | undefined;
+  /** Only the account of this id or name; `undefined`: all. */
+  customer?: string | undefined;
   provisionalDays: number;
   signal: AbortSignal;
 }
@@ -63,34 +66,82 @@ export interface Change {
 
 /** How an organization's month changed from one extraction to another. */
 export type OrganizationChanges =
-  | { organization: string; uncompared: string }
+  | {
+      organization: string;
+      uncompared: string;
+      /** Requests that a further extraction takes, as the only one took them. */
+      requests?: number;
+    }
   | {
       organization: string;
       uncompared?: undefined;
       since: Side;
       until: Side;
+      /** Of the whole organization, or of the one customer. */
       totals: readonly TotalChange[];
       /** Largest absolute difference first. */
       changes: readonly Change[];
     };
 
+/** What changed, and whose changes they are. */
+export interface MonthChanges {
+  organizations: readonly OrganizationChanges[];
+  /** The one customer that was asked for. */
+  customer: Customer | undefined;
+}
+
+interface Customer {
+  account: string;
+  name: string;
+}
+
 /**
  * Compares two extractions of the month, organization by organization, from the staged pages alone.
- * @throws {DataError} when a staged file is missing, altered or wrong.
+ * @throws {DataError} when a staged file is missing, altered or wrong. @throws {UsageError} when the customer is not
+ * among those of what was compared, or its name is several customers'.
  */
-export async function findChanges(request: ChangesRequest): Promise<OrganizationChanges[]> {
-  const found: OrganizationChanges[] = [];
+export async function findChanges(request: ChangesRequest): Promise<MonthChanges> {
+  const { staging, month, customer } = request;
+  const organizations: OrganizationChanges[] = [];
+  const chosen = new Map<string, Customer>();
   for (const organization of request.organizations) {
-    const slice = { month: request.month, organization };
-    const { finished } = await survey(request.staging, slice);
-    const pair = choosePair(finished, request);
-    found.push(
-      typeof pair === 'string'
-        ? { organization, uncompared: pair }
-        : await compare(request, slice, pair),
-    );
+    const slice = { month, organization };
+    const { finished: extractions } = await survey(staging, slice);
+    const pair = choosePair(extractions, request);
+    if (typeof pair === 'string') {
+      const [only = ''] = extractions;
+      const manifest =
+        extractions.length === 1
+          ? (await readExtractionManifest(staging, slice, only))?.manifest
+          : undefined;
+      const requests = manifest && { requests: manifest.requests.GetCostAndUsage };
+      organizations.push({ organization, uncompared: pair, ...requests });
+      continue;
+    }
+    const { changes, customers } = await compare(request, slice, pair);
+    for (const one of customers) chosen.set(one.account, one);
+    if (customer === undefined || customers.length > 0 || changes.uncompared !== undefined)
+      organizations.push(changes);
   }
-  return found;
+  const isCompared = organizations.length < request.organizations.length || chosen.size > 0;
+  if (customer !== undefined && isCompared) checkOne(customer, [...chosen.values()]);
+  return { organizations, customer: [...chosen.values()][0] };
+}
+
+function checkOne(asked: string, found: readonly Customer[]): void {
+  if (found.length === 1) return;
+  if (found.length === 0)
+    throw new UsageError(
+      `no customer of what was compared is called ${JSON.stringify(asked)}, or has it for its id`,
+      {
+        where: '--customer',
+        next: 'give an account id of 12 digits, or the whole name as the table customers has it',
+      },
+    );
+  throw new UsageError(`${found.length} customers are called ${JSON.stringify(asked)}`, {
+    where: '--customer',
+    next: `give the account id of one: ${found.map(({ account }) => account).join(', ')}`,
+  });
 }
 
 interface Pair {
@@ -125,7 +176,7 @@ async function compare(
   request: ChangesRequest,
   slice: Slice,
   pair: Pair,
-): Promise<OrganizationChanges> {
+): Promise<{ changes: OrganizationChanges; customers: readonly Customer[] }> {
   const { organization } = slice;
   const costs: Costs = new Map();
   const since = await readCosts(request, slice, pair.since, costs, 'before');
@@ -133,15 +184,25 @@ async function compare(
   if (since.view !== until.view) {
     const name = (view: string | null): string => view ?? "the organization's own cost";
     const uncompared = `${pair.since} tells ${name(since.view)}, ${pair.until} ${name(until.view)}`;
-    return { organization, uncompared };
+    return { changes: { organization, uncompared }, customers: [] };
   }
-  const changes = [...costs.values()]
+  const nameOf = (account: string): string =>
+    until.names.get(account)?.name || since.names.get(account)?.name || '';
+  const customers =
+    request.customer === undefined
+      ? []
+      : [...new Set([...since.names.keys(), ...until.names.keys()])]
+          .map((account) => ({ account, name: nameOf(account) }))
+          .filter((one) => isMeant(one, request.customer ?? ''));
+  const isChosen = ({ account }: Cost): boolean =>
+    request.customer === undefined || customers.some((one) => one.account === account);
+  const chosen = [...costs.values()].filter(isChosen);
+  const changes = chosen
     .filter(({ before, after }) => before !== after)
     .map(({ before, after, ...place }): Change => {
-      const { account } = place;
       return {
         ...place,
-        name: until.nameOf(account) || since.nameOf(account),
+        name: nameOf(place.account),
         change: before === undefined ? 'appeared' : after === undefined ? 'vanished' : 'changed',
         before,
         after,
@@ -149,12 +210,19 @@ async function compare(
       };
     });
   return {
-    organization,
-    since: since.side,
-    until: until.side,
-    totals: totalChanges(since.totals, until.totals),
-    changes: changes.sort(bySize),
+    changes: {
+      organization,
+      since: since.side,
+      until: until.side,
+      totals: totalChanges(chosen),
+      changes: changes.sort(bySize),
+    },
+    customers,
   };
+}
+
+function isMeant({ account, name }: Customer, asked: string): boolean {
+  return account === asked || name.toLowerCase() === asked.toLowerCase();
 }
 
 /** What one service cost one account, in the older extraction and in the newer one. */
@@ -173,12 +241,7 @@ async function readCosts(
   extraction: string,
   costs: Costs,
   side: 'before' | 'after',
-): Promise<{
-  side: Side;
-  totals: TotalsText;
-  view: string | null;
-  nameOf: (account: string) => string;
-}> {
+): Promise<{ side: Side; view: string | null; names: Customers }> {
   const { manifest } = await readExtraction(staging, slice, extraction);
   const staged = { staging, slice, manifest };
   const customers = await readCustomers(staged, signal);
@@ -186,13 +249,12 @@ async function readCosts(
     addCosts(batch, costs, side);
   });
   addUnlisted(customers, accounts);
-  const { estimated, finished: fetched, scope, totals } = manifest;
+  const { estimated, finished: fetched, scope } = manifest;
   const provisional = isProvisional({ month, estimated, fetched, provisionalDays });
   return {
     side: { extraction, fetched, provisional, detail: scope.detail },
-    totals,
     view: scope.billingViewArn,
-    nameOf: (account) => customers.get(account)?.name ?? '',
+    names: customers,
   };
 }
 
@@ -214,14 +276,19 @@ function addCosts({ columns, length }: RowBatch, costs: Costs, side: 'before' | 
   }
 }
 
-type TotalsText = ExtractionManifest['totals'];
-
-function totalChanges(before: TotalsText, after: TotalsText): TotalChange[] {
-  const units = (amount = '0'): Units => parseAmount(amount).units;
-  return Object.keys(difference(after, before)).map((currency) => {
-    const [old, now] = [units(before[currency]), units(after[currency])];
-    return { currency, before: old, after: now, difference: now - old };
-  });
+function totalChanges(costs: readonly Cost[]): TotalChange[] {
+  const before: Totals = new Map();
+  const after: Totals = new Map();
+  for (const cost of costs) {
+    addTo(before, cost.currency, cost.before ?? 0n);
+    addTo(after, cost.currency, cost.after ?? 0n);
+  }
+  return [...before]
+    .sort(([a], [b]) => compareValues(a, b))
+    .map(([currency, old]) => {
+      const now = after.get(currency) ?? 0n;
+      return { currency, before: old, after: now, difference: now - old };
+    });
 }
 
 function bySize(a: Change, b: Change): number {

@@ -1,22 +1,23 @@
 import pLimit from 'p-limit';
 import type { Config } from '../config/config.js';
-import { describeError, errorToJson, throwIfInterrupted } from '../shared/errors.js';
+import { DataError, describeError, errorToJson, throwIfInterrupted } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
+import type { Detail } from '../shared/scope.js';
 import { formatTable } from '../shared/table.js';
 import type { StagedExtraction } from '../staging/extractions.js';
 import { stagedSlices, survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { MANIFEST, extractionKey } from '../staging/layout.js';
 import { leased } from '../staging/lease.js';
-import { readTransformManifest } from '../staging/manifest.js';
+import { readExtractionManifest, readTransformManifest } from '../staging/manifest.js';
 import { openStaging } from '../staging/open.js';
 import type { Staging } from '../staging/staging.js';
 import { checkMonths, checkOrganizations } from './chosen.js';
 
 export interface PruneRequest {
   config: Pick<Config, 'staging' | 'stagingOptions' | 'concurrency' | 'waitSeconds'>;
-  /** How many of the newest finished extractions of each month and organization stay, at least 1. */
+  /** How many of the newest finished extractions of each month, organization and detail stay, at least 1. */
   keep: number;
   /** `undefined`: every staged one. */
   months: readonly Month[] | undefined;
@@ -120,21 +121,42 @@ async function pruneSlice(
 }
 
 /**
- * The slice's extractions that nothing needs: older than the current one, and neither among the newest
- * finished ones that stay nor what the tables were made from. An unfinished one that is older than the
- * current one is never gone on with; a newer one may be.
+ * The slice's extractions that nothing needs: older than the newest finished one, and neither current, nor among
+ * the newest finished ones of their detail, nor what the tables were made from. Of each detail some stay, so that
+ * going back to it costs nothing. An unfinished one that is older than a finished one is never gone on with; a
+ * newer one may be.
  */
 async function superfluous(
   staging: Staging,
   slice: Slice,
   keep: number,
 ): Promise<StagedExtraction[]> {
-  const { extractions, finished, current = '' } = await survey(staging, slice);
-  const stay = finished.slice(-keep);
-  const old = extractions.filter(({ name }) => name < current && !stay.includes(name));
+  const { extractions, finished, current } = await survey(staging, slice);
+  const [newest = ''] = finished.slice(-1);
+  const byDetail = new Map<Detail | undefined, string[]>();
+  for (const name of finished) {
+    const detail = await detailOf(staging, slice, name);
+    byDetail.set(detail, [...(byDetail.get(detail) ?? []), name]);
+  }
+  const stay = [current, ...[...byDetail.values()].flatMap((names) => names.slice(-keep))];
+  const old = extractions.filter(({ name }) => name < newest && !stay.includes(name));
   if (old.length === 0) return [];
   const transformed = (await readTransformManifest(staging, slice))?.manifest.extraction;
   return old.filter(({ name }) => name !== transformed);
+}
+
+/** The detail of an extraction; `undefined` when its manifest cannot be read. */
+async function detailOf(
+  staging: Staging,
+  slice: Slice,
+  extraction: string,
+): Promise<Detail | undefined> {
+  try {
+    return (await readExtractionManifest(staging, slice, extraction))?.manifest.scope.detail;
+  } catch (error) {
+    if (error instanceof DataError) return undefined;
+    throw error;
+  }
 }
 
 /** The manifest goes first: without it, what a crash leaves of the extraction does not exist. */

@@ -67,6 +67,7 @@ export async function checkDatabase(
           customers: customers.rows,
           rows: consumption.rows,
           totals: formatTotals(consumption.totals),
+          state: current === undefined ? 'not compared' : undefined,
         },
         withoutCost: without(customers.references, consumption.references).length,
       };

@@ -10,7 +10,7 @@ import type { Sums } from '../shared/sums.js';
 import { describeSums, formatTotals, noSums, sameSums } from '../shared/sums.js';
 import { addRows } from '../staging/batch.js';
 import type { TableName } from '../staging/layout.js';
-import { exportKey, transformManifestKey } from '../staging/layout.js';
+import { exportFormats, exportKey, exportPrefix, transformManifestKey } from '../staging/layout.js';
 import type { TransformManifest } from '../staging/manifest.js';
 import { tableSums } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
@@ -113,21 +113,35 @@ async function wholeFiles(
   manifest: TransformManifest,
 ): Promise<Set<string>> {
   const whole = new Set<string>();
-  for (const file of tableNames.flatMap((table) => manifest[table]?.files ?? [])) {
-    const content = await staging.read(file.key);
-    const found = content === undefined ? undefined : await digest(content);
-    if (found?.sha256 === file.sha256) {
-      whole.add(file.key);
-      continue;
-    }
-    const what =
-      found === undefined
-        ? 'the file is missing'
-        : `the file was altered: it has ${found.bytes} bytes and another sha256 than the ${file.bytes} bytes of its manifest`;
-    report.add(file.key.startsWith('csv/') ? 'CSV' : 'Parquet', what, {
-      where: `${staging.location}/${file.key}`,
-      ...advice('make it anew with', transformAgain(report.slice)),
-    });
+  for (const format of exportFormats) {
+    const layer = format === 'csv' ? 'CSV' : 'Parquet';
+    const add = (key: string, what: string): void => {
+      report.add(layer, what, {
+        where: `${staging.location}/${key}`,
+        ...advice('make it anew with', transformAgain(report.slice)),
+      });
+    };
+    const missing: { table: TableName; key: string }[] = [];
+    for (const table of tableNames)
+      for (const { key, bytes, sha256 } of manifest[table]?.files ?? []) {
+        if (!key.startsWith(exportPrefix(format, table))) continue;
+        const content = await staging.read(key);
+        if (content === undefined) {
+          missing.push({ table, key });
+          continue;
+        }
+        const found = await digest(content);
+        if (found.sha256 === sha256) whole.add(key);
+        else
+          add(
+            key,
+            `the file was altered: it has ${found.bytes} bytes and another sha256 than the ${bytes} bytes of its manifest`,
+          );
+      }
+    const [first, ...more] = missing;
+    if (first === undefined) continue;
+    const names = missing.map(({ table }) => table).join(', ');
+    add(first.key, more.length === 0 ? 'the file is missing' : `the files of ${names} are missing`);
   }
   return whole;
 }

@@ -1,5 +1,6 @@
+import { stages } from '../config/selection.js';
 import type { NextRun } from '../shared/commands.js';
-import type { ErrorDetails } from '../shared/errors.js';
+import { commandText } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import type { Sums, TotalsText } from '../shared/sums.js';
@@ -8,7 +9,14 @@ import type { Slice, TableName } from '../staging/layout.js';
 import { tables } from '../staging/tables.js';
 
 /** The forms that a month's cost takes on its way, in order. */
-export const layerNames = ['AWS total', 'staged pages', 'Parquet', 'CSV', 'database'] as const;
+export const layerNames = [
+  'AWS total',
+  'AWS today',
+  'staged pages',
+  'Parquet',
+  'CSV',
+  'database',
+] as const;
 export type LayerName = (typeof layerNames)[number];
 
 /** What one layer holds of a slice; undefined where it has no such figure or cannot be read. */
@@ -19,6 +27,8 @@ export interface Layer {
   rows?: number | undefined;
   /** Currency → exact sum. */
   totals?: TotalsText | undefined;
+  /** What stands in the place of `ok`. */
+  state?: string | undefined;
 }
 
 /** Something that does not agree: what, where, and what to do next. */
@@ -31,15 +41,31 @@ export interface Finding extends Slice {
   command?: NextRun | undefined;
 }
 
+/**
+ * What mends all findings about one slice, in one step and one command: the words are those of the first finding,
+ * whose cause comes before the others'.
+ */
+export function remedy(findings: readonly Finding[]): Pick<Finding, 'next' | 'command'> {
+  const commands = findings.flatMap(({ command }) => command ?? []);
+  const first = findings.find((finding) => finding.command !== undefined);
+  const { next, command } = first ?? {};
+  if (next === undefined || command === undefined) return { next: findings[0]?.next };
+  const needed = stages.filter((stage) =>
+    commands.some(({ stages: some = [] }) => some.length === 0 || some.includes(stage)),
+  );
+  const all: NextRun = {
+    ...command,
+    stages: needed.length === stages.length ? [] : needed,
+    flags: [...new Set(commands.flatMap(({ flags = [] }) => flags))],
+  };
+  return { next: next.replace(commandText(command), commandText(all)), command: all };
+}
+
 /** Collects what is found about one slice. */
 export interface Report {
   readonly slice: Slice;
   readonly findings: Finding[];
-  add(
-    layer: LayerName,
-    what: string,
-    details: Pick<ErrorDetails, 'where' | 'next' | 'command'>,
-  ): void;
+  add(layer: LayerName, what: string, details: Pick<Finding, 'where' | 'next' | 'command'>): void;
   /**
    * Does a check; data that is wrong becomes a finding and `undefined`, any other failure is thrown.
    * @param place what was checked, for a failure that does not say it itself.

@@ -4,6 +4,7 @@ import { readAwsTotal, readServiceDifferences } from '../../transform/checks.js'
 import { addUnlisted, readCustomers } from '../../transform/customers.js';
 import { currentExtraction } from '../../transform/staged-pages.js';
 import type { Units } from '../shared/money.js';
+import type { Scope } from '../shared/scope.js';
 import type { ServiceDifference, SumsText } from '../shared/sums.js';
 import { difference, formatSums } from '../shared/sums.js';
 import { extractionPrefix } from '../staging/layout.js';
@@ -19,12 +20,18 @@ export interface StagedFigures {
   /** AWS's own flag, and when the extraction was finished. */
   estimated: boolean;
   fetched: string;
+  /** What was asked for. */
+  scope: Scope;
   /** The layer's figures, where every page of them is whole. */
   pages: Layer;
+  /** Customers with cost that AWS does not list (any more). */
+  unlisted: number;
   /** What the rows add up to; undefined where a page of theirs cannot be read. */
   consumption: SumsText | undefined;
   charges: SumsText | undefined;
   aws: Layer;
+  /** AWS's ungrouped total, also by every other metric; null: it was not asked for, undefined: it cannot be read. */
+  awsTotal: Pick<SumsText, 'totals' | 'columns'> | null | undefined;
   /** AWS's ungrouped total minus the rows' sums; undefined where either is not known. */
   difference: Readonly<Record<string, string>> | undefined;
   serviceDifferences: readonly ServiceDifference[] | undefined;
@@ -75,6 +82,7 @@ export async function checkPages(
       where,
     );
   }
+  const accounts = listed?.size ?? 0;
   if (tally !== undefined && charged !== undefined && listed !== undefined)
     addUnlisted(listed, new Map([...charged.accounts, ...tally.accounts]));
   return {
@@ -82,6 +90,8 @@ export async function checkPages(
     source,
     estimated: manifest.estimated,
     fetched: manifest.finished,
+    scope: manifest.scope,
+    unlisted: (listed?.size ?? 0) - accounts,
     pages: {
       name: 'staged pages',
       customers: tally === undefined ? undefined : listed?.size,
@@ -90,7 +100,12 @@ export async function checkPages(
     },
     consumption,
     charges,
-    aws: { name: 'AWS total', totals: awsTotal?.totals },
+    aws: {
+      name: 'AWS total',
+      totals: awsTotal?.totals,
+      state: awsTotal === null ? 'not asked for' : undefined,
+    },
+    awsTotal: awsTotal && { totals: awsTotal.totals, columns: awsTotal.metrics },
     difference:
       consumption && awsTotal ? difference(awsTotal.totals, consumption.totals) : undefined,
     serviceDifferences: services,

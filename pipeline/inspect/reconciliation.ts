@@ -1,5 +1,9 @@
+import type { OrganizationSource } from '../../extract/organization-source.js';
 import type { ReadingDatabase } from '../../load/database.js';
-import { advice, nextRun, shownNext, subjectOf } from '../shared/commands.js';
+import type { Absence, KnownOrganizations } from '../run/known-organizations.js';
+import { absentSlices, describeAbsence } from '../run/known-organizations.js';
+import { price } from '../run/task.js';
+import { advice, nextRun, shownCommand, shownNext, subjectOf } from '../shared/commands.js';
 import { throwIfInterrupted } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import { parseAmount } from '../shared/money.js';
@@ -7,16 +11,18 @@ import type { Month } from '../shared/month.js';
 import { figuresOf, isProvisional } from '../shared/provisional.js';
 import type { Totals } from '../shared/sums.js';
 import { addTo, formatTotals } from '../shared/sums.js';
-import { amountOf, formatTable } from '../shared/table.js';
+import { amountColumn, formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { rawPrefix } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
+import { checkToday } from './aws-today.js';
+import type { TodaysTotal } from './aws-today.js';
 import { checkMonths, checkOrganizations } from './chosen.js';
 import { checkDatabase, loadedSlices } from './reconcile-database.js';
 import { checkExports } from './reconcile-exports.js';
 import type { Finding, Layer } from './reconcile-findings.js';
-import { createReport, layerNames } from './reconcile-findings.js';
+import { createReport, layerNames, remedy } from './reconcile-findings.js';
 import type { StagedFigures } from './reconcile-pages.js';
 import { checkPages } from './reconcile-pages.js';
 
@@ -27,11 +33,18 @@ export interface ReconcileRequest {
   months: readonly Month[] | undefined;
   /** `undefined`: every organization. */
   organizations: readonly string[] | undefined;
+  /** The organizations that should be there. */
+  known: KnownOrganizations;
   /** The difference from AWS's total that is taken, in units of 10^-18 of the currency. */
   tolerance: Units;
   /** Days after a month's end in which its figures are provisional. */
   provisionalDays: number;
+  /** Where AWS's totals of today come from, at $0.01 each; `undefined`: AWS is not asked. */
+  paid: ((organization: string) => Promise<OrganizationSource>) | undefined;
+  /** Told beforehand how many totals AWS is asked for. */
+  onPlan: (requests: number) => void;
   signal: AbortSignal;
+  now: () => Date;
 }
 
 /** A month of an organization: what each layer holds of it, and what does not agree. */
@@ -40,24 +53,37 @@ export interface Reconciled extends Slice {
   staged?: StagedFigures | undefined;
   /** Whether AWS may still change the figures. */
   provisional?: boolean | undefined;
+  /** AWS's total of today, where it was asked for. */
+  today?: TodaysTotal | undefined;
   /** None where nothing is staged. */
   layers: readonly Layer[];
   customersWithoutCost?: number;
   findings: readonly Finding[];
 }
 
+/** What became of it all. */
+export interface Reconciliation {
+  results: readonly Reconciled[];
+  /** Organizations that should be there, and are neither staged nor loaded. */
+  absence: Absence;
+  /** Answers that AWS charges for. */
+  requests: number;
+}
+
 /**
  * Checks again, from what is staged and what is in the database, that every layer of the chosen months
- * holds the same rows and the same exact sums. Changes nothing, makes no table and contacts no cloud. A run that works
- * on the same month meanwhile may show as a difference.
+ * holds the same rows and the same exact sums, and that no organization is absent. Changes nothing and makes no table;
+ * AWS is asked only for its totals of today, if it may be paid. A run that works on the same month meanwhile may show
+ * as a difference.
  * @throws {DataError} when nothing is staged for a chosen month. @throws {UsageError} on an
  * organization that there is not. @throws {TransientError} and {ConfigurationError} of storage and database,
  * the latter also when the tables are another version's.
  */
-export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]> {
-  const { staging, database, months, organizations, signal } = request;
-  const staged = (await stagedSlices(staging, months)).map(({ slice }) => slice);
-  const stagedMonths = staged.map(({ month }) => month);
+export async function reconcile(request: ReconcileRequest): Promise<Reconciliation> {
+  const { staging, database, months, organizations, known, signal } = request;
+  const everything = (await stagedSlices(staging)).map(({ slice }) => slice);
+  const staged = everything.filter(({ month }) => months?.includes(month) ?? true);
+  const stagedMonths = [...new Set(staged.map(({ month }) => month))];
   checkMonths(staging.location, stagedMonths, months);
   const loaded = await loadedSlices(database);
   const keyOf = ({ month, organization }: Slice): string => `${month} ${organization}`;
@@ -65,22 +91,34 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciled[]
   for (const slice of loaded ?? [])
     if (stagedMonths.includes(slice.month) && !slices.has(keyOf(slice)))
       slices.set(keyOf(slice), { slice, isStaged: false });
-  checkOrganizations(
-    [...slices.values()].map(({ slice }) => slice.organization),
-    organizations,
-  );
+  const all = [...slices.values()].map(({ slice }) => slice);
+  const names = [
+    ...all.map(({ organization }) => organization),
+    ...known.entries.map(({ name }) => name),
+  ];
+  checkOrganizations(names, organizations);
+  const chosen = [...slices]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, one]) => one)
+    .filter(({ slice }) => organizations?.includes(slice.organization) ?? true);
+  if (request.paid !== undefined) request.onPlan(chosen.filter(({ isStaged }) => isStaged).length);
   const results: Reconciled[] = [];
+  let requests = 0;
+  const onPaid = (): void => {
+    requests++;
+  };
   // One after the other: each needs memory for some thousand rows, and nothing else waits for it.
-  for (const [, { slice, isStaged }] of [...slices].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (organizations?.includes(slice.organization) === false) continue;
+  for (const { slice, isStaged } of chosen) {
     throwIfInterrupted(signal);
     results.push(
       isStaged
-        ? await reconcileSlice(request, slice, loaded !== undefined)
+        ? await reconcileSlice(request, slice, loaded !== undefined, onPaid)
         : nothingStaged(staging, slice),
     );
   }
-  return results;
+  const there = [...everything, ...all];
+  const absence = absentSlices(known, there, stagedMonths, organizations, request.now());
+  return { results, absence, requests };
 }
 
 function nothingStaged(staging: Staging, slice: Slice): Reconciled {
@@ -97,20 +135,26 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
 }
 
 async function reconcileSlice(
-  { staging, database, tolerance, provisionalDays, signal }: ReconcileRequest,
+  { staging, database, tolerance, provisionalDays, paid, signal }: ReconcileRequest,
   slice: Slice,
   holdsTables: boolean,
+  onPaid: () => void,
 ): Promise<Reconciled> {
   const report = createReport(slice);
   const staged = await checkPages(staging, report, tolerance, signal);
+  const today =
+    paid &&
+    staged &&
+    (await checkToday(() => paid(slice.organization), report, staged, tolerance, signal, onPaid));
   const exported = await checkExports(staging, report, staged);
   const stored = await checkDatabase(staging, database, holdsTables, report, exported);
   return {
     ...slice,
-    staged,
+    ...{ staged, today },
     provisional: staged && isProvisional({ ...slice, provisionalDays, ...staged }),
     layers: [
-      staged?.aws ?? { name: 'AWS total' },
+      staged?.aws ?? { name: 'AWS total', state: '' },
+      ...(today === undefined ? [] : [today.layer]),
       staged?.pages ?? { name: 'staged pages' },
       exported?.parquet ?? { name: 'Parquet' },
       exported?.csv ?? { name: 'CSV' },
@@ -121,55 +165,70 @@ async function reconcileSlice(
   };
 }
 
-const head = ['month', 'organization', 'layer', 'customers', 'rows', 'amount', 'figures', 'check'];
-
-/** The result as people read it: each layer's rows and sums, then each finding with what to do. */
-export function formatReconciled(results: readonly Reconciled[]): string {
-  const rows = results.flatMap((result) =>
-    result.layers.map((layer) => [
-      result.month,
-      result.organization,
-      ...figures(layer),
-      figuresOf(result.provisional) ?? '',
-      checkOf(result, layer),
-    ]),
-  );
-  const table = formatTable(head, [...rows, ...inAll(results)], ['customers', 'rows', 'amount']);
-  const findings = results.flatMap((result) => result.findings);
-  return [table, '', summary(results), ...findings.flatMap((one) => ['', describe(one)])].join(
-    '\n',
-  );
-}
-
-function figures({ name, customers, rows, totals }: Layer): string[] {
-  return [
-    name,
-    customers === undefined ? '' : String(customers),
-    rows === undefined ? '' : String(rows),
-    totals === undefined ? '' : amountOf(totals),
+/** The result as people read it: each layer's rows and sums, then what does not agree with what to do. */
+export function formatReconciled({ results, absence, requests }: Reconciliation): string {
+  const lines = [
+    ...results.flatMap((result) =>
+      result.layers.map((layer) => ({ ...result, layer, check: checkOf(result, layer) })),
+    ),
+    ...inAll(results),
   ];
+  const amounts = amountColumn(
+    'amount',
+    lines.map(({ layer }) => layer.totals),
+  );
+  const numbers = ['customers', 'rows', amounts.head];
+  const head = ['month', 'organization', 'layer', ...numbers, 'check'];
+  const rows = lines.map(({ month, organization, layer, check }, index) => [
+    ...[month, organization, layer.name],
+    ...[layer.customers, layer.rows].map((count) => (count === undefined ? '' : String(count))),
+    ...[amounts.cells[index] ?? '', check],
+  ]);
+  return [
+    formatTable(head, rows, numbers, { names: ['organization'] }),
+    ...results.flatMap(differencesOf),
+    '',
+    summary(results, absence),
+    ...(requests === 0 ? [] : [`${requests} Cost Explorer requests, $${price(requests)}`]),
+    ...describeAbsence(absence).flatMap((line) => ['', line]),
+    ...results.flatMap((result) => (result.findings.length === 0 ? [] : ['', describe(result)])),
+  ].join('\n');
 }
 
-function checkOf({ findings, staged }: Reconciled, { name, totals }: Layer): string {
-  const count = findings.filter(({ layer }) => layer === name).length;
-  const verdict = count === 0 ? 'ok' : plural(count, 'finding');
-  if (name !== 'AWS total') return verdict;
-  if (totals === undefined && count === 0) return staged === undefined ? '' : 'not asked for';
-  const apart = Object.entries(staged?.difference ?? {}).filter(([, amount]) => amount !== '0');
-  return apart.length === 0
-    ? verdict
-    : `${verdict}, difference ${amountOf(Object.fromEntries(apart))}`;
+/** What a layer's line says of it: on the line of AWS's total also when it was asked for, and whether it is final. */
+function checkOf({ findings, staged, provisional }: Reconciled, layer: Layer): string {
+  const count = findings.filter((finding) => finding.layer === layer.name).length;
+  if (count > 0) return plural(count, 'finding');
+  if (layer.state === undefined && layer.totals === undefined) return 'not there';
+  const isTotal = layer.name === 'AWS total' && staged !== undefined;
+  const { state = isTotal ? `ok on ${staged.fetched.slice(0, 10)}` : 'ok' } = layer;
+  return isTotal ? `${state}, ${figuresOf(provisional) ?? ''}` : state;
+}
+
+function differencesOf({ month, organization, staged }: Reconciled): string[] {
+  return Object.entries(staged?.difference ?? {})
+    .filter(([, amount]) => amount !== '0')
+    .map(
+      ([currency, amount]) =>
+        `${month} ${organization}: AWS's total of ${staged?.fetched.slice(0, 10) ?? ''} minus the rows is ${amount} ${currency}`,
+    );
+}
+
+interface Line extends Slice {
+  layer: Layer;
+  check: string;
 }
 
 /** Each layer's figures over all organizations of a month, where every one of them has some. */
-function inAll(results: readonly Reconciled[]): string[][] {
+function inAll(results: readonly Reconciled[]): Line[] {
   const months = [...new Set(results.map(({ month }) => month))];
   return months.flatMap((month) => {
     const ofMonth = results.filter((result) => result.month === month);
     if (ofMonth.length < 2) return [];
-    return layerNames.map((name) => {
+    return layerNames.flatMap((name) => {
       const layers = ofMonth.map((result) => result.layers.find((layer) => layer.name === name));
-      return [month, 'all', ...figures(addUp(name, layers)), '', ''];
+      if (layers.every((layer) => layer === undefined)) return [];
+      return [{ month, organization: 'all', layer: addUp(name, layers), check: '' }];
     });
   });
 }
@@ -193,33 +252,63 @@ function addUp(name: Layer['name'], layers: readonly (Layer | undefined)[]): Lay
   };
 }
 
-function summary(results: readonly Reconciled[]): string {
-  const count = results.reduce((total, { findings }) => total + findings.length, 0);
-  const idle = results.reduce((total, one) => total + (one.customersWithoutCost ?? 0), 0);
-  const verdict = count === 0 ? 'every layer agrees' : plural(count, 'finding');
-  return `${verdict}; ${results.length} checked, ${idle} customers without cost`;
+function summary(results: readonly Reconciled[], absence: Absence): string {
+  const sum = (of: (result: Reconciled) => number): number =>
+    results.reduce((total, result) => total + of(result), 0);
+  const count = sum(({ findings }) => findings.length);
+  const unlisted = sum(({ staged }) => staged?.unlisted ?? 0);
+  const days = results.flatMap(({ staged }) => staged?.fetched.slice(0, 10) ?? []).sort();
+  const [first = '', last = first] = [days[0], days.at(-1)];
+  const since = first === last ? first : `${first} to ${last}`;
+  const verdict =
+    count > 0 ? plural(count, 'finding') : `every layer agrees with what AWS said on ${since}`;
+  const absent = subjectOf(...absence.slices).organizations.length;
+  return [
+    absent === 0
+      ? verdict
+      : `${plural(absent, 'organization')} absent; ${count > 0 ? '' : 'of the others '}${verdict}`,
+    `; ${results.length} checked`,
+    `, ${sum((one) => one.customersWithoutCost ?? 0)} customers without cost`,
+    unlisted === 0 ? '' : `, ${unlisted} unlisted (with cost, but not in AWS's list of accounts)`,
+  ].join('');
 }
 
 function plural(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
-function describe(finding: Finding): string {
-  const { month, organization, layer, what, where } = finding;
-  const next = shownNext(finding, subjectOf(finding));
-  const place = where === undefined ? '' : `\n  where: ${where}`;
-  const step = next === undefined ? '' : `\n  next:  ${next}`;
-  return `${month} ${organization} ${layer}: ${what}${place}${step}`;
+/** What does not agree in one month and organization, and the one command that mends it. */
+function describe(result: Reconciled): string {
+  const { findings } = result;
+  const next = shownNext(remedy(findings), subjectOf(result));
+  const lines = findings.flatMap(({ layer, what, where }) => [
+    `  ${layer}: ${what}`,
+    ...(where === undefined ? [] : [`    where: ${where}`]),
+  ]);
+  return [
+    `${result.month} ${result.organization}: ${plural(findings.length, 'finding')}`,
+    ...lines,
+    ...(next === undefined ? [] : [`  next:  ${next}`]),
+  ].join('\n');
 }
 
 /** The result as one JSON document; amounts stay decimal texts, what is not known is null. */
-export function reconciledToJson(results: readonly Reconciled[]): unknown {
+export function reconciledToJson({ results, absence, requests }: Reconciliation): unknown {
   return {
-    agrees: results.every(({ findings }) => findings.length === 0),
+    agrees: isWhole({ results, absence, requests }),
+    requests,
+    priceUsd: price(requests),
+    absent: absence.slices.map((slice) => ({
+      month: slice.month,
+      organization: slice.organization,
+      next: shownCommand(subjectOf(slice)),
+    })),
+    note: absence.note ?? null,
     slices: results.map((result) => ({
       month: result.month,
       organization: result.organization,
       extraction: result.staged?.extraction ?? null,
+      fetched: result.staged?.fetched ?? null,
       figures: figuresOf(result.provisional) ?? null,
       layers: result.layers.map(({ name, customers, rows, totals }) => ({
         layer: name,
@@ -228,14 +317,22 @@ export function reconciledToJson(results: readonly Reconciled[]): unknown {
         amount: totals ?? null,
       })),
       difference: result.staged?.difference ?? null,
+      moved: result.today?.moved ?? null,
       serviceDifferences: result.staged?.serviceDifferences ?? null,
       customersWithoutCost: result.customersWithoutCost ?? null,
+      customersUnlisted: result.staged?.unlisted ?? null,
       findings: result.findings.map((finding) => ({
         layer: finding.layer,
         what: finding.what,
         where: finding.where ?? null,
         next: shownNext(finding, subjectOf(finding)) ?? null,
       })),
+      next: shownNext(remedy(result.findings), subjectOf(result)) ?? null,
     })),
   };
+}
+
+/** Whether everything agrees, and nothing is absent. */
+export function isWhole({ results, absence }: Reconciliation): boolean {
+  return absence.slices.length === 0 && results.every(({ findings }) => findings.length === 0);
 }

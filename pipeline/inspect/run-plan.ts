@@ -4,16 +4,21 @@ import { decideExtract } from '../../extract/extract.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import { findSource } from '../../load/source.js';
 import { decideTransform } from '../../transform/transform.js';
+import type { OrganizationEntry } from '../../extract/organizations.js';
 import type { Config } from '../config/config.js';
-import { tagOf } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
-import { once, openSecrets } from '../run/resources.js';
+import { knownOrganizations } from '../run/known-organizations.js';
+import type { Resources } from '../run/resources.js';
+import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources.js';
 import { slicesOf } from '../run/runner.js';
 import { price } from '../run/task.js';
 import { subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
-import type { Log } from '../shared/log.js';
+import type { RunLog } from '../shared/log.js';
+import { historyStart, monthOf, shiftMonth } from '../shared/month.js';
+import type { Scope } from '../shared/scope.js';
 import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
@@ -21,17 +26,21 @@ import { openStaging } from '../staging/open.js';
 import type { Staging } from '../staging/staging.js';
 import type { Estimate } from './estimate.js';
 import { estimator, noRequests, remaining } from './estimate.js';
-import type { Organizations } from './known-organizations.js';
-import { findOrganizations, onlyStaged } from './known-organizations.js';
 import type { Loads } from './loads.js';
 import { openLoads } from './loads.js';
 
 /** What a run would do in one stage of a slice. */
 export interface StagePlan {
   /** `unknown`: the database cannot be asked. `fails`: for a reason that is known now. */
-  action: 'fetch' | 'resume' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  action: 'fetch' | 'resume' | 'reuse' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  /** In the transform stage, whether it only makes files again that were lost. */
+  restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
+  /** What the run replaces by what, where the month comes to tell something else. */
+  replaces?: string;
+  /** Whether the month to fetch lies before what Cost Explorer keeps as a rule. */
+  beforeHistory?: true;
   /** Why it fails or is not known. */
   error?: PipelineError;
 }
@@ -48,22 +57,19 @@ export interface PlanRequest {
   force: boolean;
   /** Why Vault cannot be asked for the organizations; `undefined` when it can. */
   notSetUp: PipelineError | undefined;
-  log: Log;
+  log: RunLog;
   signal: AbortSignal;
   now: () => Date;
 }
 
 interface PlanContext extends PlanRequest {
   staging: Staging;
-  known: Organizations;
-  estimate: (slice: Slice) => Promise<Estimate>;
+  /** How each organization is reached. */
+  entries: readonly OrganizationEntry[];
+  estimate: (slice: Slice, scope: Scope) => Promise<Estimate>;
   /** Asked only when the load stage has to be decided on. */
   loads: () => Promise<Loads>;
 }
-
-/** Why the first fetch by usage type cannot be told beforehand. */
-const SHARED =
-  'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers; --max-requests bounds a run, and the next plan goes by what was fetched';
 
 /**
  * What a run of the same selection would do, by month and organization. Nothing is written, and AWS
@@ -82,19 +88,32 @@ export async function makePlan(
   try {
     const extracts = selection.stages.includes('extract');
     const staged = extracts ? await stagedSlices(staging) : [];
-    const known = extracts
-      ? await findOrganizations(staging, staged, secrets, request.notSetUp)
-      : onlyStaged(staging);
+    const { entries, unasked } = extracts
+      ? await knownOrganizations(secrets, request.notSetUp)
+      : { entries: [], unasked: undefined };
+    const names = [
+      ...entries.map(({ name }) => name),
+      ...(unasked === undefined ? [] : staged.map(({ slice }) => slice.organization)),
+    ];
+    const organizations: Resources['organizations'] = (month, stages) =>
+      extracts
+        ? Promise.resolve([...new Set(names)].sort())
+        : stagedOrganizations(staging, month, stages.includes('transform') ? 'raw' : 'manifests');
     const estimate = estimator(staging, staged, config);
-    const context = { ...request, staging, known, estimate, loads };
+    const context = { ...request, staging, entries, estimate, loads };
     const limit = pLimit(config.concurrency);
-    const plans = (await slicesOf(known, request)).map((slice) =>
+    const plans = (await slicesOf({ staging, organizations }, request)).map((slice) =>
       limit(() => planSlice(slice, context)),
     );
     const slices = await Promise.all(plans);
-    const notes = known.note === undefined ? [] : [known.note];
-    if (config.scope.detail === 'usage-type' && !totalOf(slices).known) notes.push(SHARED);
-    return { slices, notes };
+    const listed = entries.length > 0 ? 'those of the configuration file and ' : '';
+    const notes =
+      unasked === undefined
+        ? []
+        : [
+            `the organizations are ${listed}those of which something is staged, since Vault cannot be asked: ${describeError(unasked)}`,
+          ];
+    return { slices, notes: [...notes, ...notesOn(slices, request.now())] };
   } finally {
     await loads.ifOpened((open) => open.close());
     await secrets.close();
@@ -139,19 +158,31 @@ const unknownView = { billingViewArn: undefined, listAccounts: undefined };
 
 async function planExtract(
   slice: Slice,
-  { staging, force, config, known, estimate, log, now }: PlanContext,
+  { staging, force, config, entries, estimate, log, now }: PlanContext,
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
+  const entry = entries.find(({ name }) => name === slice.organization);
+  if (entry !== undefined && 'fault' in entry) throw entry.fault;
   const { provisionalDays } = config;
-  const scope = { ...config.scope, ...(known.views.get(slice.organization) ?? unknownView) };
-  const decision = await decideExtract({ staging, slice, force, provisionalDays, log, now, scope });
-  const fault = known.faults.get(slice.organization);
-  if (fault !== undefined && decision.action !== 'unchanged') throw fault;
+  const decision = await decideExtract({
+    ...{ staging, slice, force, provisionalDays, now },
+    log: log.child(slice),
+    scope: {
+      ...scopeOf(config.scope, slice.organization),
+      ...(entry === undefined ? unknownView : viewOf(entry)),
+    },
+  });
+  const { action, scope } = decision;
+  const asks = action === 'fetch' || action === 'resume';
+  const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
   return {
     plan: {
-      action: decision.action,
-      ...(decision.action === 'resume' ? { stagedPages: paidPages(decision.draft) } : {}),
+      // A run that was stopped before its first page has left nothing to go on with.
+      action: action === 'resume' && stagedPages === 0 ? 'fetch' : action,
+      ...(stagedPages === 0 ? {} : { stagedPages }),
+      ...(decision.replaces === undefined ? {} : { replaces: decision.replaces }),
+      ...(asks && slice.month < historyStart(now()) ? { beforeHistory: true } : {}),
     },
-    estimate: remaining(decision, await estimate(slice), config),
+    estimate: remaining(decision, await estimate(slice, scope), config),
   };
 }
 
@@ -162,8 +193,10 @@ async function planTransform(
 ): Promise<StagePlan> {
   if (extract !== undefined && extract.action !== 'unchanged') return { action: 'run' };
   const tag = tagOf(config.tags, slice.organization);
-  const { former } = await decideTransform({ staging, slice, force, tag, parquet: config.parquet });
-  return { action: former === undefined ? 'run' : 'unchanged' };
+  const { parquet } = config;
+  const { former, restores } = await decideTransform({ staging, slice, force, tag, parquet });
+  if (former !== undefined) return { action: 'unchanged' };
+  return { action: 'run', ...(restores ? { restores } : {}) };
 }
 
 async function planLoad(
@@ -171,7 +204,7 @@ async function planLoad(
   { staging, force, config, loads }: PlanContext,
   transform: StagePlan | undefined,
 ): Promise<StagePlan> {
-  if (transform?.action === 'run') return { action: 'run' };
+  if (transform?.action === 'run' && transform.restores !== true) return { action: 'run' };
   const source = await findSource(staging, slice);
   const database = await loads();
   if (database.fault !== undefined) return { action: 'unknown', error: database.fault };
@@ -180,12 +213,47 @@ async function planLoad(
   return { action: 'run' };
 }
 
+/** What people have to know of what cannot be told beforehand. */
+function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
+  const notes = plans.flatMap(({ month, organization, stages: { extract } }) =>
+    extract?.replaces === undefined
+      ? []
+      : [
+          `${month} ${organization}: a run replaces ${extract.replaces}; what is replaced stays staged`,
+        ],
+  );
+  const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
+  if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))
+    notes.push(
+      'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers: the most is what few organizations exceed; --max-requests bounds a run, and the next plan goes by what was fetched',
+    );
+  for (const other of new Set(open.flatMap(({ like }) => like ?? [])))
+    notes.push(
+      `"about" goes by what ${other} took: the organization itself was not fetched so yet`,
+    );
+  const early = plans.filter(({ stages: { extract } }) => extract?.beforeHistory === true);
+  if (early.length > 0) {
+    const months = [...new Set(early.map(({ month }) => month))].join(', ');
+    notes.push(
+      `${months}: Cost Explorer keeps ${historyStart(now)} and later; it refuses an earlier month, free of charge, unless multi-year data is switched on (then it keeps ${shiftMonth(monthOf(now), -37)} and later)`,
+    );
+  }
+  return notes;
+}
+
 /** Everything that a run would ask for; known only when all of it is. */
 function totalOf(slices: readonly SlicePlan[]): Estimate {
+  const sum = (of: (estimate: Estimate) => number): number =>
+    slices.reduce((all, { estimate }) => all + of(estimate), 0);
+  const open = slices.map(({ estimate }) => estimate).filter(({ known }) => !known);
   return {
-    requests: slices.reduce((sum, { estimate }) => sum + estimate.requests, 0),
-    further: slices.reduce((sum, { estimate }) => sum + estimate.further, 0),
-    known: slices.every(({ estimate }) => estimate.known),
+    requests: sum(({ requests }) => requests),
+    further: sum(({ further }) => further),
+    known: open.length === 0,
+    like: open.find(({ like }) => like !== undefined)?.like,
+    usualMost: open.some(({ usualMost }) => usualMost !== undefined)
+      ? sum(({ requests, usualMost }) => usualMost ?? requests)
+      : undefined,
   };
 }
 
@@ -199,7 +267,7 @@ export function formatPlan(
     month,
     organization,
     ...chosen.map((stage) => actionText(plans[stage])),
-    `${estimate.known ? '' : 'unknown, '}${boundsText(estimate, String)}`,
+    boundsText(estimate, String),
     boundsText(estimate, (requests) => `$${price(requests)}`),
   ]);
   const head = ['month', 'organization', ...chosen, 'requests', 'price'];
@@ -215,9 +283,9 @@ export function formatPlan(
     }),
   );
   return [
-    formatTable(head, rows, ['requests', 'price']),
+    formatTable(head, rows, ['requests', 'price'], { names: ['organization'] }),
     '',
-    `total: ${total.known ? '' : 'at least '}${total.requests} Cost Explorer requests, $${price(total.requests)}${mostText(total)}`,
+    `total: ${totalText(total)}`,
     ...notes.flatMap((note) => ['', `note: ${note}`]),
     ...reasons.flatMap((reason) => ['', reason]),
   ].join('\n');
@@ -247,29 +315,41 @@ export function planToJson(slices: readonly SlicePlan[], notes: readonly string[
   };
 }
 
-/** `4, at most 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
-function boundsText({ requests, further, known }: Estimate, text: (of: number) => string): string {
-  if (!known) return `at least ${text(requests)}`;
-  return further === 0 ? text(requests) : `${text(requests)}, at most ${text(requests + further)}`;
+/** `4 to 5`: where AWS's total differs from the rows, AWS is asked which services make that. */
+function boundsText(estimate: Estimate, text: (of: number) => string): string {
+  const { requests, further, known, like, usualMost } = estimate;
+  if (usualMost !== undefined && usualMost > requests)
+    return `${text(requests)} to ${text(usualMost)}`;
+  if (!known) return `${like === undefined ? 'at least' : 'about'} ${text(requests)}`;
+  return further === 0 ? text(requests) : `${text(requests)} to ${text(requests + further)}`;
 }
 
-function mostText({ requests, further, known }: Estimate): string {
-  if (!known || further === 0) return '';
+function totalText(total: Estimate): string {
+  const { requests, further, known } = total;
+  const prices = (of: number): string => `$${price(of)}`;
+  if (!known)
+    return `${boundsText(total, String)} Cost Explorer requests, ${boundsText(total, prices)}`;
   const most = requests + further;
-  return `; at most ${most}, $${price(most)}, where AWS's total differs from the rows`;
+  const words = `${requests} Cost Explorer requests, ${prices(requests)}`;
+  if (further === 0) return words;
+  return `${words}; at most ${most}, ${prices(most)}, where AWS's total differs from the rows`;
 }
 
-function estimateJson({ requests, further, known }: Estimate): Record<string, unknown> {
+function estimateJson(estimate: Estimate): Record<string, unknown> {
+  const { requests, further, known, like, usualMost } = estimate;
   return {
     requests,
     requestsAtMost: known ? requests + further : null,
     requestsKnown: known,
+    ...(like === undefined ? {} : { requestsLike: like }),
+    ...(usualMost === undefined ? {} : { requestsUsuallyAtMost: usualMost }),
     priceUsd: price(requests),
   };
 }
 
 function actionText(plan: StagePlan | undefined): string {
   if (plan === undefined) return '';
-  if (plan.stagedPages === undefined) return plan.action;
-  return `${plan.action} after page ${plan.stagedPages}`;
+  const old = plan.beforeHistory === true ? ', if still there' : '';
+  if (plan.stagedPages === undefined) return plan.action + old;
+  return `${plan.action} after page ${plan.stagedPages}${old}`;
 }

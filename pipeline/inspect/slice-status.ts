@@ -4,19 +4,20 @@ import type { NewestLoad } from '../../load/history.js';
 import { findSource } from '../../load/source.js';
 import { subjectOf } from '../shared/commands.js';
 import type { PipelineError } from '../shared/errors.js';
-import { DataError, describeError, errorToJson } from '../shared/errors.js';
-import type { TotalsText } from '../shared/sums.js';
-import { difference } from '../shared/sums.js';
+import { DataError, errorToJson } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { figuresOf, isProvisional } from '../shared/provisional.js';
 import type { Scope } from '../shared/scope.js';
-import { amountOf, formatTable } from '../shared/table.js';
+import type { TotalsText } from '../shared/sums.js';
+import { difference } from '../shared/sums.js';
+import { amountColumn, formatTable } from '../shared/table.js';
 import type { StagedSlice } from '../staging/extractions.js';
-import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
+import { exportFormats, exportPrefix } from '../staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../staging/manifest.js';
 import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
+import { tableNames } from '../staging/tables.js';
 import type { Loads } from './loads.js';
 
 /** How far one month of one organization is. */
@@ -26,6 +27,8 @@ export interface SliceStatus extends Slice {
   /** A newer extraction whose run was stopped. */
   unfinished: string | undefined;
   transformed: TransformManifest | undefined;
+  /** Exported files that are not there, or have another length than their manifest says. */
+  missing: readonly string[];
   loaded: NewestLoad | undefined;
   /** Whether AWS may still change the figures. */
   provisional: boolean | undefined;
@@ -39,9 +42,8 @@ export interface SliceStatus extends Slice {
 
 export interface StatusRequest {
   staging: Staging;
-  /** `undefined`: all that are staged. */
-  months: readonly Month[] | undefined;
-  organizations: readonly string[] | undefined;
+  /** What is staged of the chosen months and organizations. */
+  staged: readonly StagedSlice[];
   loads: Loads;
   /** Days after a month's end in which its figures are provisional. */
   provisionalDays: number;
@@ -49,21 +51,32 @@ export interface StatusRequest {
 
 /** How far every staged slice is, by month and organization, from the staging area and the load history. */
 export async function status(request: StatusRequest): Promise<SliceStatus[]> {
-  const { staging, months, organizations, loads, provisionalDays } = request;
-  const chosen = (await stagedSlices(staging, months)).filter(
-    ({ slice }) => organizations?.includes(slice.organization) ?? true,
-  );
+  const { staging, staged } = request;
+  const sizes = await exportSizes(staging, [...new Set(staged.map(({ slice }) => slice.month))]);
   const limit = pLimit(8);
-  const statusOf = (found: StagedSlice): Promise<SliceStatus> =>
-    limit(() => sliceStatus(staging, found, loads.newest(found.slice), provisionalDays));
-  return Promise.all(chosen.map(statusOf));
+  return Promise.all(staged.map((found) => limit(() => sliceStatus(request, found, sizes))));
+}
+
+/** The length of every exported file of some months, by its key. */
+async function exportSizes(
+  staging: Staging,
+  months: readonly Month[],
+): Promise<ReadonlyMap<string, number>> {
+  const sizes = new Map<string, number>();
+  // A year's files take fewer listings by table than by month.
+  const folders: (Month | undefined)[] = months.length > 12 ? [undefined] : [...months];
+  for (const month of folders)
+    for (const format of exportFormats)
+      for (const table of tableNames)
+        for await (const { key, size } of staging.list(exportPrefix(format, table, month)))
+          sizes.set(key, size);
+  return sizes;
 }
 
 async function sliceStatus(
-  staging: Staging,
-  { slice, survey, transformed: isTransformed }: StagedSlice,
-  load: NewestLoad | undefined,
-  provisionalDays: number,
+  { staging, loads, provisionalDays }: StatusRequest,
+  { slice, survey: { current, unfinished }, transformed: isTransformed }: StagedSlice,
+  sizes: ReadonlyMap<string, number>,
 ): Promise<SliceStatus> {
   const faults: DataError[] = [];
   const attempt = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
@@ -75,82 +88,78 @@ async function sliceStatus(
       return undefined;
     }
   };
-  const { current, unfinished } = survey;
   const extracted =
     current === undefined
       ? undefined
       : (await attempt(() => readExtractionManifest(staging, slice, current)))?.manifest;
   const source = isTransformed ? await attempt(() => findSource(staging, slice)) : undefined;
   const transformed = source?.manifest;
+  const files = tableNames.flatMap((table) => transformed?.[table]?.files ?? []);
+  const loaded = loads.newest(slice);
   const isOld = (made: { extraction: string } | undefined): boolean =>
     made !== undefined && current !== undefined && made.extraction !== current;
-  const isReplaced = source !== undefined && load !== undefined && source.sha256 !== load.source;
+  const isReplaced =
+    source !== undefined && loaded !== undefined && source.sha256 !== loaded.source;
   const total = extracted?.awsTotal ?? undefined;
   return {
     ...slice,
-    ...{ extracted, unfinished, transformed, loaded: load },
+    ...{ extracted, unfinished, transformed, loaded, faults },
+    missing: files.filter(({ key, bytes }) => sizes.get(key) !== bytes).map(({ key }) => key),
     provisional:
       extracted && isProvisional({ ...extracted, fetched: extracted.finished, provisionalDays }),
     difference: total && extracted && difference(total, extracted.totals),
     stale: [
       ...(isOld(transformed) ? (['transform'] as const) : []),
-      ...(isOld(load) || isReplaced ? (['load'] as const) : []),
+      ...(isOld(loaded) || isReplaced ? (['load'] as const) : []),
     ],
-    faults,
   };
 }
 
-/** How far the slices are, as people read it; times are UTC. */
+/** The slices as people read them; times are UTC. */
 export function formatStatus(
   slices: readonly SliceStatus[],
   databaseFault: PipelineError | undefined,
 ): string {
-  const head = [
-    'month',
-    'organization',
-    'extracted',
-    'transformed',
-    'loaded',
-    'detail',
-    'figures',
-    'rows',
+  const amounts = amountColumn(
     'amount',
-    'difference',
-    'stale',
+    slices.map(({ extracted }) => extracted?.totals),
+  );
+  const isMixed = slices.some((slice) => detailText(slice) !== 'service');
+  const head = [
+    ...['month', 'organization', 'extracted', 'transformed', 'loaded'],
+    ...(isMixed ? ['detail'] : []),
+    ...['figures', amounts.head],
   ];
-  const rows = slices.map((slice) => [
+  const rows = slices.map((slice, index) => [
     slice.month,
     slice.organization,
     extractedText(slice),
-    doneText(slice.transformed),
-    databaseFault === undefined ? doneText(slice.loaded) : 'unknown',
-    detailText(slice),
+    transformedText(slice),
+    databaseFault === undefined ? loadedText(slice) : 'unknown',
+    ...(isMixed ? [detailText(slice)] : []),
     figuresOf(slice.provisional) ?? '',
-    slice.extracted === undefined ? '' : String(slice.extracted.groups),
-    slice.extracted === undefined ? '' : amountOf(slice.extracted.totals),
-    slice.difference === undefined ? '' : amountOf(slice.difference),
-    slice.stale.join(', '),
+    amounts.cells[index] ?? '',
   ]);
-  const faults = slices.flatMap((slice) =>
-    slice.faults.map(
-      (fault) =>
-        `${slice.month} ${slice.organization} cannot be read: ${describeError(fault, subjectOf(slice))}`,
-    ),
-  );
-  const table = formatTable(head, rows, ['rows', 'amount', 'difference']);
-  return [table, ...slices.flatMap(differenceTexts), ...faults].join('\n');
+  const table = formatTable(head, rows, [amounts.head], { names: ['organization', 'detail'] });
+  return [table, ...slices.flatMap(notesOf)].join('\n');
 }
 
-/** Which services make a difference that was too large when the month was fetched. */
-function differenceTexts(slice: SliceStatus): string[] {
-  const { month, organization, extracted, difference = {} } = slice;
-  if (extracted?.serviceDifferences === undefined) return [];
-  return Object.entries(difference)
-    .filter(([, amount]) => amount !== '0')
-    .map(
+/** What the table has no room for: a stopped run, a difference, and which services make it. */
+function notesOf(slice: SliceStatus): string[] {
+  const { extracted, unfinished, difference = {} } = slice;
+  const name = `${slice.month} ${slice.organization}`;
+  const apart = Object.entries(difference).filter(([, amount]) => amount !== '0');
+  return [
+    ...(extracted === undefined || unfinished === undefined
+      ? []
+      : [
+          `${name}: a newer unfinished extraction, ${unfinished}, was left by a run that was stopped`,
+        ]),
+    ...apart.map(
       ([currency, amount]) =>
-        `${month} ${organization}: AWS's total minus the rows is ${amount} ${currency}; ${describeServices(extracted, currency)}`,
-    );
+        `${name}: AWS's total of ${timeText(extracted)} minus the rows is ${amount} ${currency}${extracted?.serviceDifferences === undefined ? '' : `; ${describeServices(extracted, currency)}`}`,
+    ),
+  ];
 }
 
 /** The same as one JSON document; amounts stay decimal texts, instants ISO 8601. */
@@ -158,7 +167,7 @@ export function statusToJson(
   slices: readonly SliceStatus[],
   staging: string,
   databaseFault: PipelineError | undefined,
-): unknown {
+): object {
   return {
     staging,
     ...(databaseFault === undefined ? {} : { databaseError: errorToJson(databaseFault) }),
@@ -168,6 +177,7 @@ export function statusToJson(
       extracted: doneJson(slice.extracted),
       unfinished: slice.unfinished ?? null,
       transformed: doneJson(slice.transformed),
+      missingExports: slice.missing,
       loaded: databaseFault === undefined ? doneJson(slice.loaded) : 'unknown',
       figures: figuresOf(slice.provisional) ?? null,
       rows: slice.extracted?.groups ?? null,
@@ -178,11 +188,6 @@ export function statusToJson(
       errors: slice.faults.map((fault) => errorToJson(fault, subjectOf(slice))),
     })),
   };
-}
-
-function extractedText({ extracted, unfinished }: SliceStatus): string {
-  if (unfinished === undefined) return doneText(extracted);
-  return extracted === undefined ? 'unfinished' : `${doneText(extracted)}, newer unfinished`;
 }
 
 /** What a stage left last. */
@@ -197,6 +202,23 @@ function finishedAt({ finished }: Done): string {
   return new Date(finished).toISOString();
 }
 
+function timeText(done: Done | undefined): string {
+  return done === undefined ? 'no' : finishedAt(done).slice(0, 16).replace('T', ' ');
+}
+
+function extractedText({ extracted, unfinished }: SliceStatus): string {
+  return extracted === undefined && unfinished !== undefined ? 'unfinished' : timeText(extracted);
+}
+
+function transformedText({ transformed, missing, stale }: SliceStatus): string {
+  if (missing.length > 0) return 'missing';
+  return stale.includes('transform') ? 'stale' : transformed === undefined ? 'no' : 'yes';
+}
+
+function loadedText({ loaded, stale }: SliceStatus): string {
+  return stale.includes('load') ? 'stale' : loaded === undefined ? 'no' : 'yes';
+}
+
 /** The detail and billing view of what is there; where the stages differ, each one's. */
 function detailText({ extracted, transformed, loaded }: SliceStatus): string {
   const texts = [extracted, transformed, loaded].flatMap((done) => {
@@ -205,11 +227,7 @@ function detailText({ extracted, transformed, loaded }: SliceStatus): string {
     const view = billingViewArn?.split('/').at(-1);
     return [view === undefined ? detail : `${detail} of ${view}`];
   });
-  return [...new Set(texts)].length > 1 ? texts.join(' → ') : (texts[0] ?? '');
-}
-
-function doneText(done: Done | undefined): string {
-  return done === undefined ? 'no' : finishedAt(done).slice(0, 16).replace('T', ' ');
+  return [...new Set(texts)].length > 1 ? texts.join(' → ') : (texts[0] ?? 'service');
 }
 
 function doneJson(done: Done | undefined): unknown {

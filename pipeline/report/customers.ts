@@ -17,7 +17,12 @@ export interface Entry {
   id: string;
   name: string;
   file: string;
+  /** Its accounts of the month and of the one before. */
   codes: readonly number[];
+  /** All its accounts, those too that left before. */
+  all: readonly number[];
+  /** What a later report knows it by: its accounts, whatever they are called. */
+  key: string;
   accounts: readonly { account: string; name: string; status: string }[];
   /** Organizations that list its accounts or have cost of them, now or in the month before. */
   organizations: ReadonlySet<string>;
@@ -39,15 +44,16 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
     !here.has(code) &&
     [...(before.get(code)?.organizations ?? [])].some((one) => isMissing.has(one));
   const groupOf = groupsByAccount(data, options, (code) => here.has(code) || before.has(code));
-  const members = new Map<string, { group: CustomerGroup | undefined; codes: number[] }>();
+  const members = new Map<
+    CustomerGroup | number,
+    { group: CustomerGroup | undefined; codes: number[] }
+  >();
   for (const code of new Set([...here.keys(), ...before.keys()])) {
-    const account = names.textOf(code);
-    const group = groupOf.get(account);
+    const group = groupOf.get(names.textOf(code));
     // An account that only the month before lists, without cost, is none of this report.
     if (!here.has(code) && (isUnknown(code) || before.get(code)?.hasCost !== true)) continue;
-    const key = group === undefined ? account : group.name;
-    const member = members.get(key) ?? { group, codes: [] };
-    members.set(key, member);
+    const member = members.get(group ?? code) ?? { group, codes: [] };
+    members.set(group ?? code, member);
     member.codes.push(code);
   }
   const text = (code: number): string => names.textOf(code);
@@ -76,6 +82,8 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
       name: group?.name ?? (first.name === '' ? first.account : first.name),
       file: group === undefined ? accountFile(first.account) : groupFile(group),
       ...{ codes, accounts, organizations, missing },
+      all: group === undefined ? codes : group.accounts.map((account) => names.codeOf(account)),
+      key: group === undefined ? first.account : group.accounts.toSorted().join(' '),
       isCompared:
         previous.slices.length > 0 &&
         missing.length === 0 &&

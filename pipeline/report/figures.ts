@@ -242,6 +242,8 @@ export interface StatementFigures {
   month: Month;
   previousMonth: Month;
   made: string;
+  /** What a later report knows the customer by: all accounts' ids. */
+  key: string;
   /** What its figures were made from, as a digest: the same until AWS was asked again. */
   source: string;
   state: State;

@@ -33,11 +33,11 @@ type Told = z.infer<typeof told>;
 const reportedMonth = z.object({
   format: z.literal(1),
   month: z.string().refine(isMonth, 'is no month'),
-  /** Customer's id, its last statement, and the one before from other extractions. */
+  /** Customer's accounts, its last statement, and the one before from other extractions. */
   customers: z.array(z.tuple([z.string(), z.object({ last: told, before: told.nullable() })])),
 });
 
-/** What the statements of a month said last: customer's id → statements. */
+/** What the statements of a month said last: customer's accounts → statements. */
 export type Reported = Map<string, { last: Told; before: Told | null }>;
 
 /**
@@ -69,16 +69,18 @@ export async function readReported(folder: string, month: Month): Promise<Report
 /** The record with a statement in it that was made now. */
 export function remember(
   reported: Reported,
-  { id, made, source, currencies }: StatementFigures,
+  { key, made, source, currencies, missingAccounts }: StatementFigures,
 ): void {
+  // What is known to be a part only is no figure that AWS could correct.
+  if (missingAccounts.length > 0) return;
   const last: Told = {
     ...{ made, source },
     totals: currencies.map(({ currency, total }) => [currency, total.amount]),
   };
-  const known = reported.get(id);
+  const known = reported.get(key);
   const before =
     known === undefined ? null : known.last.source === source ? known.before : known.last;
-  reported.set(id, { last, before });
+  reported.set(key, { last, before });
 }
 
 /** The record as it is written. */

@@ -43,6 +43,7 @@ export function statementFigures(
   const source = sourceOf(own);
   return {
     ...{ month: shown.month, previousMonth: previous.month, made: month.made, source },
+    key: entry.key,
     state: isFinal ? 'final' : 'provisional',
     finalFrom: month.finalFrom,
     fetched: fetched[0] ?? month.fetched.oldest,
@@ -60,13 +61,16 @@ export function statementFigures(
       .sort(
         (a, b) => b.services.length - a.services.length || compareTexts(a.currency, b.currency),
       ),
-    corrections: options.corrected(
-      entry.id,
-      trend.flatMap(({ month: told, totals }) =>
-        totals === null ? [] : [{ month: told, totals: textTotals(data, totals) }],
-      ),
-      source,
-    ),
+    corrections:
+      entry.missing.length > 0
+        ? []
+        : options.corrected(
+            entry.key,
+            trend.flatMap(({ month: told, totals }) =>
+              totals === null ? [] : [{ month: told, totals: textTotals(data, totals) }],
+            ),
+            source,
+          ),
   };
 }
 
@@ -123,7 +127,7 @@ function customerTotals(context: Context, index: number, month: Month): Map<numb
   const earlier = data.earlier.find((one) => one.month === month);
   for (const { totals: ofSlice } of earlier?.slices ?? []) {
     for (const [code, accounts] of ofSlice) {
-      for (const account of customers[index]?.codes ?? []) {
+      for (const account of customers[index]?.all ?? []) {
         const units = accounts.get(account);
         if (units !== undefined) add(code, units);
       }

@@ -91,7 +91,6 @@ svg { display: block; }
 .f0 { fill: var(--c0); } .f1 { fill: var(--c1); } .f2 { fill: var(--c2); } .f3 { fill: var(--c3); } .f4 { fill: var(--c4); } .f5 { fill: var(--c5); }
 .t1 { fill: var(--t1); } .t2 { fill: var(--t2); }
 .h0 { fill: url(#hatch0); } .h1 { fill: url(#hatch1); } .h2 { fill: url(#hatch2); } .h3 { fill: url(#hatch3); } .h4 { fill: url(#hatch4); } .h5 { fill: url(#hatch5); }
-.s0 { stroke: var(--c0); } .s1 { stroke: var(--c1); } .s2 { stroke: var(--c2); } .s3 { stroke: var(--c3); } .s4 { stroke: var(--c4); } .s5 { stroke: var(--c5); }
 .paper { fill: var(--bg); }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 12px; color: var(--mute); }
 .legend li { display: flex; gap: 6px; align-items: center; }
@@ -105,7 +104,7 @@ th, td { padding: 5px 0; vertical-align: baseline; overflow-wrap: break-word; }
 tbody th { overflow-wrap: anywhere; }
 td + td, th + td, th + th { padding-left: 20px; }
 .n { text-align: right; white-space: nowrap; }
-thead th, .unit { font-size: 12px; color: var(--mute); }
+thead th { font-size: 12px; color: var(--mute); }
 .id, .code { white-space: nowrap; overflow-wrap: normal; }
 .id { color: var(--mute); font-size: 12px; }
 .top .id { font-size: inherit; }
@@ -183,7 +182,7 @@ footer .own { color: var(--ink); white-space: pre-line; margin-bottom: 12px; }
 @media print {
   :root { color-scheme: light; }
   body { font-size: 11px; }
-  small, .small, thead th, .unit, .id, .legend, summary, footer, .chart text, .pill { font-size: 9.5px; }
+  small, .small, thead th, .id, .legend, summary, footer, .chart text, .pill { font-size: 9.5px; }
   .pill { line-height: 15px; padding: 0 7px; }
   .total .code { font-size: 11px; }
   .brand { min-height: 0; margin-bottom: 10px; }

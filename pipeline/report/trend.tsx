@@ -89,7 +89,7 @@ export function Trend({ section, figures, format }: TrendProps): JSX.Element | n
         format={format}
       />
       {gaps.length > 0 && (
-        <ul class="small warn gaps">
+        <ul class="small warn">
           {gaps.map(({ month, gap }) => (
             <li key={month}>
               * {monthName(month)}: {gap}

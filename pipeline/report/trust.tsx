@@ -16,7 +16,7 @@ export function Trust({ figures, format }: { figures: MonthFigures; format: Form
       <div class="trust">
         <dl>
           <div>
-            <dt class="pill-term">
+            <dt>
               <StatePill state={figures.state} />
             </dt>
             <dd class="plain-words">

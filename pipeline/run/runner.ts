@@ -3,14 +3,17 @@ import pLimit from 'p-limit';
 import { DataError, UsageError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
-import { tell } from '../shared/output.js';
+import { nearest } from '../shared/nearest.js';
 import { version } from '../shared/version.js';
+import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { leased } from '../staging/lease.js';
+import type { Absence } from './known-organizations.js';
+import { absentSlices, noAbsence } from './known-organizations.js';
 import type { Resources } from './resources.js';
 import { openResources } from './resources.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
-import { costOf, reportFailure, runTask, taskLabel } from './task.js';
+import { costOf, describeTasks, reportFailure, runTask, sliceLabel } from './task.js';
 
 export interface RunReport {
   runId: string;
@@ -20,6 +23,8 @@ export interface RunReport {
   interrupted: boolean;
   /** By month, organization and stage. */
   tasks: readonly TaskReport[];
+  /** Organizations of the months that the run left out, and that nothing is staged of. */
+  absence: Absence;
 }
 
 /**
@@ -40,32 +45,55 @@ export async function run(request: RunRequest): Promise<RunReport> {
     const { months, stages } = selection;
     log.info({ runId, months, stages, tasks: slices.length * stages.length }, 'tasks begin');
     const tasks = await runMonths(slices, { ...request, resources, runId });
+    const absence = await leftOut(resources, request);
     const seconds = (performance.now() - clock) / 1000;
-    return { runId, version, started, seconds, interrupted: signal.aborted, tasks };
+    return { runId, version, started, seconds, interrupted: signal.aborted, tasks, absence };
   } finally {
     await resources.close();
   }
+}
+
+/**
+ * Which organizations the run's months lack. A run of all organizations leaves none out: what failed is told by its
+ * tasks. One that fetches nothing does not ask Vault for them either.
+ */
+async function leftOut({ staging, secrets }: Resources, request: RunRequest): Promise<Absence> {
+  const { months, stages, organizations } = request.selection;
+  const extracts = stages.includes('extract');
+  if ((extracts && organizations === undefined) || request.signal.aborted) return noAbsence;
+  const known = extracts
+    ? { entries: await secrets.organizations(), unasked: undefined }
+    : {
+        entries: await secrets.listedOrganizations(),
+        unasked: new UsageError('a run that fetches nothing does not'),
+      };
+  const staged = await stagedSlices(staging, extracts ? months : undefined);
+  const slices = staged.map(({ slice }) => slice);
+  return { ...absentSlices(known, slices, months, undefined, request.now()), note: undefined };
 }
 
 async function runMonths(slices: readonly Slice[], context: TaskContext): Promise<TaskReport[]> {
   const { config, selection, progress } = context;
   const { months, stages } = selection;
   const limit = pLimit(config.concurrency);
-  const tasks: TaskReport[] = [];
-  const begin = (some: readonly Slice[]): Promise<TaskReport[][]> =>
-    Promise.all(some.map((slice) => limit(() => runChain(slice, context))));
+  const finished: TaskReport[][] = [];
+  const runOne = async (slice: Slice): Promise<TaskReport[]> => {
+    const tasks = await runChain(slice, context);
+    progress.end(sliceLabel(slice), describeTasks(tasks));
+    finished.push(tasks);
+    progress.whole(
+      `${finished.length} of ${slices.length} months and organizations, ${costOf(finished.flat())}`,
+      finished.length / slices.length,
+    );
+    return tasks;
+  };
+  const runAll = async (some: readonly Slice[]): Promise<TaskReport[]> =>
+    (await Promise.all(some.map((slice) => limit(() => runOne(slice))))).flat();
   // Only requests have to be spent on the oldest months first.
-  if (!stages.includes('extract')) return (await begin(slices)).flat();
-  for (const [index, month] of months.entries()) {
-    if (months.length > 1 && !context.signal.aborted) {
-      const all = slices.length * stages.length;
-      progress.end(
-        month,
-        `month ${index + 1} of ${months.length}, ${tasks.length} of ${all} tasks so far, ${costOf(tasks)}`,
-      );
-    }
-    tasks.push(...(await begin(slices.filter((slice) => slice.month === month))).flat());
-  }
+  if (!stages.includes('extract')) return runAll(slices);
+  const tasks: TaskReport[] = [];
+  for (const month of months)
+    tasks.push(...(await runAll(slices.filter((slice) => slice.month === month))));
   return tasks;
 }
 
@@ -76,7 +104,11 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
  */
 export async function slicesOf(
   resources: Pick<Resources, 'staging' | 'organizations'>,
-  { config: { tags }, selection, log }: Pick<RunRequest, 'config' | 'selection'> & { log: Log },
+  {
+    config: { tags, scope },
+    selection,
+    log,
+  }: Pick<RunRequest, 'config' | 'selection'> & { log: Log },
 ): Promise<Slice[]> {
   const known = new Map<Month, readonly string[]>();
   for (const month of selection.months)
@@ -90,14 +122,20 @@ export async function slicesOf(
   }
   const unknown = selection.organizations?.filter((name) => !all.includes(name)) ?? [];
   if (unknown.length > 0) {
+    const meant = unknown.flatMap((name) => nearest(name, all) ?? []);
+    const hint = meant.length === 0 ? '' : `did you mean ${meant.join(', ')}? `;
     throw new UsageError(`there is no organization ${unknown.join(', ')}`, {
-      next: `choose among ${all.join(', ')}`,
+      next: `${hint}choose among ${all.join(', ')}`,
     });
   }
-  const strangers = selection.stages.includes('extract') ? Object.keys(tags) : [];
-  for (const name of strangers.filter((tagged) => !all.includes(tagged))) {
-    log.warn(`"tags" in the configuration file names ${name}, which is none of ${all.join(', ')}`);
-  }
+  const { detail } = scope;
+  const mappings = { tags, detail: typeof detail === 'object' ? detail : {} };
+  for (const [setting, mapping] of Object.entries(mappings))
+    for (const name of Object.keys(mapping))
+      if (selection.stages.includes('extract') && !all.includes(name))
+        log.warn(
+          `"${setting}" in the configuration file names ${name}, which is none of ${all.join(', ')}`,
+        );
   return selection.months.flatMap((month) => {
     const ofMonth = known.get(month) ?? [];
     return (selection.organizations ?? (ofMonth.length > 0 ? ofMonth : all)).map(
@@ -111,11 +149,11 @@ export async function slicesOf(
  * could take it, and this one would fail halfway.
  */
 async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
-  const { config, selection, signal, log, resources } = context;
+  const { config, selection, signal, log, progress, resources } = context;
   const [first = 'extract', ...rest] = selection.stages;
   const clock = performance.now();
   const onWait = (holder: string): void => {
-    tell(`${taskLabel(slice, first)}  waiting for ${holder}`);
+    progress.note(sliceLabel(slice), `waiting for ${holder}`);
   };
   try {
     // Before anything is made under its name, which may be none.

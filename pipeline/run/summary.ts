@@ -1,48 +1,96 @@
 import type { Subject } from '../shared/commands.js';
-import { describeSlices, shownNext, subjectOf } from '../shared/commands.js';
+import { describeSlices, ownCommand, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
-import { amountOf, formatTable } from '../shared/table.js';
+import { amountColumn, formatTable, shortAmount } from '../shared/table.js';
+import { describeAbsence } from './known-organizations.js';
 import type { RunReport } from './runner.js';
 import type { RunRequest, TaskReport } from './task.js';
-import { costOf, price, requestsOf, resumeCommand } from './task.js';
+import { costOf, endOf, price, requestsOf, resumeCommand } from './task.js';
 
-/** The run's result as people read it: a table, its price, and each failure with the command that resumes it. */
-export function formatReport(report: RunReport, run: RunRequest): string {
-  const rows = report.tasks.map(
-    ({ month, organization, stage, state, outcome, requests, seconds }) => [
-      month,
-      organization,
-      stage,
-      state,
-      outcome === undefined ? '' : String(outcome.customers),
-      outcome === undefined ? '' : String(outcome.rows),
-      outcome === undefined ? '' : amountOf(outcome.totals),
-      outcome === undefined ? '' : outcome.provisional ? 'provisional' : 'final',
-      outcome === undefined && requests === 0 ? '' : String(requests),
-      seconds.toFixed(1),
-    ],
-  );
-  const numbers = ['customers', 'rows', 'amount', 'requests', 'seconds'];
-  const head = [
-    ...['month', 'organization', 'stage', 'state', 'customers', 'rows', 'amount'],
-    ...['figures', 'requests', 'seconds'],
-  ];
+/**
+ * The run's result as people read it: what came of its tasks and what they cost, a line for each month and
+ * organization, the news, and each failure with the command that resumes it.
+ */
+export function formatReport(report: RunReport, run: RunRequest, news: readonly News[]): string {
+  const counts = Object.entries(countsOf(report)).map(([state, count]) => `${count} ${state}`);
   return [
-    formatTable(head, rows, numbers, { names: ['organization'] }),
+    `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`,
     '',
-    summaryLine(report),
+    sliceTable(report, run),
+    ...describeAbsence(report.absence).flatMap((absent) => ['', absent]),
+    ...news.flatMap((one) => ['', describeNews(one)]),
     ...describeFailures(report.tasks, run).flatMap((failure) => ['', failure]),
   ].join('\n');
 }
 
-function summaryLine(report: RunReport): string {
-  const counts = Object.entries(countsOf(report)).map(([state, count]) => `${count} ${state}`);
-  return `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`;
+function sliceTable({ tasks }: RunReport, { selection }: RunRequest): string {
+  const slices = new Map<string, TaskReport[]>();
+  for (const task of tasks) {
+    const name = `${task.month} ${task.organization}`;
+    slices.set(name, [...(slices.get(name) ?? []), task]);
+  }
+  const outcomes = [...slices.values()].map(
+    (own) => own.findLast(({ outcome }) => outcome !== undefined)?.outcome,
+  );
+  const amount = amountColumn(
+    'amount',
+    outcomes.map((outcome) => outcome?.totals),
+  );
+  const rows = [...slices.values()].map((own, index) => {
+    const outcome = outcomes[index];
+    const requests = requestsOf(own);
+    return [
+      own[0]?.month ?? '',
+      own[0]?.organization ?? '',
+      ...own.map(endOf),
+      outcome === undefined ? '' : String(outcome.rows),
+      amount.cells[index] ?? '',
+      outcome === undefined ? '' : outcome.provisional ? 'provisional' : 'final',
+      outcome === undefined && requests === 0 ? '' : `$${price(requests)}`,
+    ];
+  });
+  return formatTable(
+    ['month', 'organization', ...selection.stages, 'rows', amount.head, 'figures', 'price'],
+    rows,
+    ['rows', amount.head, 'price'],
+    { names: ['organization'] },
+  );
+}
+
+/** What a run brought to light of a month that had been fetched before. */
+export interface News {
+  month: string;
+  organization: string;
+  /** Amounts, by account and service, that differ. */
+  amounts: number;
+  /** Whether the figures were final, and are not any more. */
+  provisionalAgain: boolean;
+  /** When the former figures were fetched: ISO 8601. */
+  since: string;
+  /** The sums before and after, by currency. */
+  before: Readonly<Record<string, string>>;
+  after: Readonly<Record<string, string>>;
+}
+
+function describeNews(news: News): string {
+  const { month, organization, amounts, provisionalAgain, since, before, after } = news;
+  const fetched = `${since.slice(0, 16).replace('T', ' ')} UTC`;
+  const sums = Object.entries(after).map(
+    ([currency, sum]) =>
+      `${shortAmount(before[currency] ?? '0')} → ${shortAmount(sum)} ${currency}`,
+  );
+  const what = [
+    ...(amounts === 0 ? [] : [`restated, ${amounts} amount${amounts === 1 ? '' : 's'} differ`]),
+    ...(provisionalAgain ? ['provisional again'] : []),
+  ].join('; ');
+  const command = ownCommand(['changes', '--month', month, '--organization', organization]);
+  return `${month} ${organization} ${what}, since it was fetched at ${fetched}: ${sums.join(', ')}\n  see what changed with: ${command}`;
 }
 
 /** How many tasks ended in which state. */
 function countsOf({ tasks }: RunReport): Record<string, number> {
-  const states = ['done', 'unchanged', 'failed', 'skipped'] as const;
+  // What has to be seen first stands first.
+  const states = ['failed', 'skipped', 'done', 'unchanged'] as const;
   const counts = states.map((state) => [
     state,
     tasks.filter((task) => task.state === state).length,
@@ -57,7 +105,7 @@ export function figuresOf(report: RunReport): Record<string, unknown> {
 }
 
 /** The run's result as one JSON document; amounts stay decimal texts. */
-export function reportToJson(report: RunReport, run: RunRequest): object {
+export function reportToJson(report: RunReport, run: RunRequest, news: readonly News[]): object {
   return {
     runId: report.runId,
     version: report.version,
@@ -66,6 +114,8 @@ export function reportToJson(report: RunReport, run: RunRequest): object {
     interrupted: report.interrupted,
     requests: requestsOf(report.tasks),
     priceUsd: price(requestsOf(report.tasks)),
+    absent: report.absence.slices,
+    restated: news,
     tasks: report.tasks.map((task) => ({
       month: task.month,
       organization: task.organization,
@@ -76,6 +126,7 @@ export function reportToJson(report: RunReport, run: RunRequest): object {
         : {
             extraction: task.outcome.extraction,
             customers: task.outcome.customers,
+            unlisted: task.outcome.unlisted,
             rows: task.outcome.rows,
             amount: task.outcome.totals,
             provisional: task.outcome.provisional,

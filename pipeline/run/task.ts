@@ -1,10 +1,12 @@
 import type { Config } from '../config/config.js';
-import { tagOf } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
 import type { Selection, Stage } from '../config/selection.js';
+import { stages } from '../config/selection.js';
 import { shownCommand, subjectOf } from '../shared/commands.js';
 import {
   InterruptedError,
   PipelineError,
+  causeOf,
   errorToJson,
   reasonOf,
   throwIfInterrupted,
@@ -52,14 +54,14 @@ export interface TaskReport {
   seconds: number;
 }
 
-/** The words by which people know a task. */
-export function taskLabel({ month, organization }: Slice, stage: Stage): string {
-  return `${month}  ${organization.padEnd(10)}  ${stage.padEnd(9)}`;
+/** The words by which people know a slice. */
+export function sliceLabel({ month, organization }: Slice): string {
+  return `${month}  ${organization.padEnd(10)}`;
 }
 
 /**
  * The command that goes on with failed tasks of one stage: that stage and the run's stages after it, for their
- * months and organizations.
+ * months and organizations. The months stand there even where the run's were the default, which moves on.
  */
 export function resumeCommand(
   {
@@ -71,8 +73,9 @@ export function resumeCommand(
   tasks: readonly TaskReport[],
 ): string {
   const from = selection.stages.findIndex((stage) => stage === tasks[0]?.stage);
+  const left = selection.stages.slice(from);
   return shownCommand({
-    stages: selection.stages.slice(from),
+    stages: left.length === stages.length ? [] : left,
     // Without --force the month's former extraction would do, and the stopped one would stay unfinished.
     flags: [
       ...(force ? ['--force'] : []),
@@ -94,30 +97,27 @@ export async function runTask(
   context: TaskContext,
 ): Promise<TaskReport> {
   const { log, progress, signal } = context;
-  const label = taskLabel(slice, stage);
+  const label = sliceLabel(slice);
   const bound = { ...context, log: log.child({ ...slice, stage }) };
   const clock = performance.now();
   let requests = 0;
   const spent = () => ({ requests, seconds: (performance.now() - clock) / 1000 });
-  progress.show(label, '…');
+  progress.show(label, stage, '…');
   try {
     throwIfInterrupted(signal);
     const outcome = await perform(stage, slice, bound, {
-      onProgress: (text) => {
-        progress.show(label, text);
+      onProgress: (text, share) => {
+        progress.show(label, stage, text, share);
       },
       onPaid: () => {
         requests++;
       },
     });
-    const { state, rows, provisional } = outcome;
+    const { state } = outcome;
     bound.log.info({ ...outcome, ...spent() }, `${stage} ${state}`);
-    const figures = provisional ? ', provisional' : '';
-    progress.end(label, `${state}, ${rows} rows${figures}, ${spent().seconds.toFixed(1)} s`);
     return { ...slice, stage, state, outcome, ...spent() };
   } catch (cause) {
     const error = signal.aborted && !isOwnFailure(cause) ? reasonOf(signal) : cause;
-    progress.end(label, error instanceof InterruptedError ? 'interrupted' : 'failed');
     return reportFailure({ ...slice, stage, state: 'failed', error, ...spent() }, context);
   }
 }
@@ -130,7 +130,11 @@ export function reportFailure(task: TaskReport, run: RunRequest): TaskReport {
   const { month, organization, stage, error } = task;
   const { message, ...details } = errorToJson(error, subjectOf(task));
   run.log.error(
-    { month, organization, stage, ...details, resume: resumeCommand(run, [task]), err: error },
+    {
+      ...{ month, organization, stage, ...details, ...causeOf(error) },
+      resume: resumeCommand(run, [task]),
+      err: error,
+    },
     `${stage} failed: ${String(message)}`,
   );
   return task;
@@ -168,7 +172,7 @@ async function perform(
         ...common,
         onPaid,
         scope: {
-          ...config.scope,
+          ...scopeOf(config.scope, slice.organization),
           ...viewOf({ access: await resources.access(slice.organization) }),
         },
         awsTotal: config.awsTotal,
@@ -191,6 +195,28 @@ async function perform(
       return load({ ...common, database, runId, tolerance, acceptEmpty: context.acceptEmpty });
     }
   }
+}
+
+/** How a task ended, in a word. */
+export function endOf({ state, error }: TaskReport): string {
+  return error instanceof InterruptedError ? 'stopped' : state;
+}
+
+/** What a slice's tasks came to, in a line. */
+export function describeTasks(tasks: readonly TaskReport[]): string {
+  const stagesOf = new Map<string, string[]>();
+  for (const task of tasks) {
+    const end = endOf(task);
+    if (end !== 'skipped') stagesOf.set(end, [...(stagesOf.get(end) ?? []), task.stage]);
+  }
+  const ends = [...stagesOf].map(([end, of]) => `${of.join(', ')} ${end}`).join('; ');
+  const outcome = tasks.findLast((task) => task.outcome !== undefined)?.outcome;
+  const figures =
+    outcome === undefined
+      ? ''
+      : `; ${outcome.rows} rows, ${outcome.provisional ? 'provisional' : 'final'}`;
+  const seconds = tasks.reduce((sum, task) => sum + task.seconds, 0);
+  return `${ends}${figures}; ${seconds.toFixed(1)} s`;
 }
 
 /** Cents that AWS charges for one answer of Cost Explorer (AWS Cost Management pricing page). */

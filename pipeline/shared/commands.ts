@@ -1,3 +1,6 @@
+import { basename, delimiter, dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
 /**
  * The `pipeline run` that people are told to type next. An error carries it as data, since a stage knows
  * neither the command line that it serves nor always its month: both are added where the advice is shown.
@@ -46,6 +49,17 @@ export function describeSlices(slices: readonly Slice[]): string {
   return [...byMonths].map(([period, names]) => `${period} ${names.join(', ')}`).join('; ');
 }
 
+/** Slices in groups, each of which is some months times some organizations, as one command names them. */
+export function products<T extends Slice>(slices: readonly T[]): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const month of subjectOf(...slices).months) {
+    const ofMonth = slices.filter((slice) => slice.month === month);
+    const names = [...subjectOf(...ofMonth).organizations].sort().join();
+    groups.set(names, [...(groups.get(names) ?? []), ...ofMonth]);
+  }
+  return [...groups.values()];
+}
+
 /** The run of some stages, for a slice where it is known. */
 export function nextRun(stages: readonly string[], slice?: Slice, ...flags: string[]): NextRun {
   return { stages, flags, ...(slice === undefined ? {} : subjectOf(slice)) };
@@ -67,23 +81,27 @@ export function advice(before: string, command: NextRun, after = ''): Advice {
 }
 
 /** A command as a shell reads it; a flag that it has itself takes the place of the run's own. */
-export function commandText(
+export function commandText(command: NextRun, runFlags: readonly string[] = []): string {
+  return quoted(['pipeline', ...commandWords(command, runFlags)]);
+}
+
+function commandWords(
   { stages = [], flags = [], months = [], organizations = [] }: NextRun,
-  runFlags: readonly string[] = [],
-): string {
-  const each = (flag: string, values: readonly string[]): string[] =>
-    values.flatMap((value) => [flag, value]);
+  runFlags: readonly string[],
+): string[] {
+  const all = (flag: string, values: readonly string[]): string[] =>
+    values.length === 0 ? [] : [flag, values.join(',')];
   let isOverruled = false;
   const added = runFlags.filter((word) => {
     if (word.startsWith('--')) isOverruled = flags.includes(word.replace('--no-', '--'));
     return !isOverruled;
   });
-  return quoted([
-    ...['pipeline', 'run', ...each('--stage', stages), ...flags],
-    ...each('--month', months),
-    ...each('--organization', organizations),
+  return [
+    ...['run', ...all('--stage', stages), ...flags],
+    ...all('--month', months),
+    ...all('--organization', organizations),
     ...added,
-  ]);
+  ];
 }
 
 let own: { flags: readonly string[] } | { instead: readonly string[] } = { flags: [] };
@@ -97,11 +115,30 @@ export function rememberOwn(runs: typeof own): void {
   own = runs;
 }
 
-/** A command as it is shown, for a process that runs as this one does. */
+/** A command as it is shown, so that it can be pasted, for a process that runs as this one does. */
 export function shownCommand(command: NextRun): string {
-  if ('flags' in own) return commandText(command, own.flags);
+  if ('flags' in own) return ownCommand(commandWords(command, own.flags));
   const force = command.flags?.includes('--force') === true;
-  return quoted([...own.instead, ...(force ? ['--force'] : [])]);
+  return ownCommand([...own.instead, ...(force ? ['--force'] : [])]);
+}
+
+/** The folder that has the package: its checkout, or the project whose `node_modules` it lies in. */
+const [home = ''] = fileURLToPath(new URL('../../..', import.meta.url)).split('/node_modules/');
+
+/**
+ * A command line of ours that can be pasted where this process runs. Where npx would not find this package, it
+ * would fetch a stranger's of that name: there the file itself is named.
+ */
+export function ownCommand(words: readonly string[]): string {
+  const script = process.argv[1] ?? 'pipeline';
+  const folder = dirname(script);
+  const isInstalled =
+    basename(script) === 'pipeline' &&
+    basename(folder) !== '.bin' &&
+    process.env['PATH']?.split(delimiter).includes(folder) === true;
+  if (isInstalled) return quoted(['pipeline', ...words]);
+  const isAtHome = `${process.cwd()}/`.startsWith(home.endsWith('/') ? home : `${home}/`);
+  return quoted([...(isAtHome ? ['npx', 'pipeline'] : ['node', script]), ...words]);
 }
 
 /** The next step as it is shown: its command names month and organization, and has this process's own flags. */

@@ -95,3 +95,9 @@ export function errorToJson(error: unknown, subject?: Subject): Record<string, u
     ...(next === undefined ? {} : { next }),
   };
 }
+
+/** What brought an error about, in words, as the log holds it beside the error's own. */
+export function causeOf(error: unknown): { cause?: string } {
+  const { cause } = error instanceof Error ? error : {};
+  return cause === undefined ? {} : { cause: describeError(cause) };
+}

@@ -119,7 +119,8 @@ const inWords = new Set([
 
 function followedLine(line: Line, withStack: boolean): string {
   const { level, time, msg, month, organization, stage, err } = line;
-  const fields = Object.entries(line).filter(([name]) => !inWords.has(name));
+  // A warning has to be whole in words.
+  const fields = level < 40 ? Object.entries(line).filter(([name]) => !inWords.has(name)) : [];
   const names = [month, organization, stage].filter((name) => name !== undefined).join(' ');
   return [
     new Date(time).toISOString().slice(11, 19),

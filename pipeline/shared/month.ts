@@ -1,4 +1,5 @@
 import { UsageError } from './errors.js';
+import { printable } from './printable.js';
 
 declare const brand: unique symbol;
 
@@ -18,11 +19,22 @@ export function isMonth(text: string): text is Month {
  */
 export function parseMonth(text: string): Month {
   if (!isMonth(text)) {
-    throw new UsageError(`"${text}" is not a month`, {
-      next: 'write it as YYYY-MM, for example 2026-10',
+    const meant = guess(text);
+    throw new UsageError(`"${printable(text.slice(0, 80))}" is not a month`, {
+      next: /^\d{4}-\d\d(\.\.|:|\/| ?- ?)\d{4}-\d\d$/.test(text)
+        ? 'a range is --from with its first month and --to with its last'
+        : `write it as YYYY-MM, for example ${meant ?? '2026-10'}`,
     });
   }
   return text;
+}
+
+/** The month that another way of writing stands for: `2026-9`, `202609`, `2026/09`, `09/2026`, a day of it. */
+function guess(text: string): Month | undefined {
+  const [, year, month = ''] = /^(\d{4})[-/.]?(\d{1,2})(?:[-/.]?\d{1,2})?$/.exec(text) ?? [];
+  const [, first = '', second] = /^(\d{1,2})[-/.](\d{4})$/.exec(text) ?? [];
+  const written = `${year ?? second ?? ''}-${(year === undefined ? first : month).padStart(2, '0')}`;
+  return isMonth(written) ? written : undefined;
 }
 
 /** The month `offset` calendar months after `month` (before it, when negative). */
@@ -40,6 +52,11 @@ export function monthOf(instant: Date): Month {
 /** The newest month that is over at the instant, in UTC: in January, December of the year before. */
 export function lastCompleteMonth(now: Date): Month {
   return shiftMonth(monthOf(now), -1);
+}
+
+/** The oldest month that Cost Explorer keeps as a rule: 13 before the current one. */
+export function historyStart(now: Date): Month {
+  return shiftMonth(monthOf(now), -13);
 }
 
 /**

@@ -42,32 +42,51 @@ export const plainScope: Scope = {
   listAccounts: true,
 };
 
-/** A scope of which an organization's own part may not be known, as where Vault cannot be asked: any will do. */
-export type WantedScope = Omit<Scope, keyof OrganizationView> & {
-  billingViewArn: string | null | undefined;
-  listAccounts: boolean | undefined;
-};
+/**
+ * A scope with open parts, for what is staged to decide: what people leave unset, and the organization's own part
+ * where Vault cannot be asked.
+ */
+export type WantedScope = { readonly [Part in keyof Scope]: Scope[Part] | undefined };
+
+/** The whole scope: what is wanted and, where that is open, what was asked for before. */
+export function completeScope(wanted: WantedScope, before: Scope = plainScope): Scope {
+  const view = wanted.billingViewArn;
+  return {
+    detail: wanted.detail ?? before.detail,
+    metrics: wanted.metrics ?? before.metrics,
+    byRecordType: wanted.byRecordType ?? before.byRecordType,
+    billingViewArn: view === undefined ? before.billingViewArn : view,
+    listAccounts: wanted.listAccounts ?? before.listAccounts,
+  };
+}
 
 /** Whether what was asked for holds all that is wanted, in the wanted detail and view. */
-export function covers(asked: Scope, wanted: WantedScope): boolean {
+export function covers(asked: Scope, { detail, metrics = [], ...wanted }: WantedScope): boolean {
   return (
-    asked.detail === wanted.detail &&
+    (detail === undefined || asked.detail === detail) &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
-    (asked.byRecordType || !wanted.byRecordType) &&
+    (asked.byRecordType || wanted.byRecordType !== true) &&
     (asked.listAccounts || wanted.listAccounts !== true) &&
-    wanted.metrics.every((metric) => asked.metrics.includes(metric))
+    metrics.every((metric) => asked.metrics.includes(metric))
   );
 }
 
 /** Whether the same questions are asked for both, so that one's pages go on where the other's end. */
-export function sameScope(asked: Scope, wanted: WantedScope): boolean {
-  return (
-    covers(asked, wanted) &&
-    covers(
-      { ...plainScope, ...wanted, billingViewArn: null, listAccounts: wanted.listAccounts ?? true },
-      { ...asked, billingViewArn: undefined },
-    )
-  );
+export function sameScope(a: Scope, b: Scope): boolean {
+  const parts = Object.keys(plainScope) as (keyof Scope)[];
+  return parts.every((part) => String(a[part]) === String(b[part]));
+}
+
+/** In words: `by usage type, with AmortizedCost, charge types`. */
+export function describeScope(scope: Scope): string {
+  const { detail, metrics, byRecordType, billingViewArn, listAccounts } = scope;
+  const further = [...metrics, ...(byRecordType ? ['charge types'] : [])].join(', ');
+  return [
+    detail === 'service' ? 'by service' : 'by usage type',
+    ...(further === '' ? [] : [`with ${further}`]),
+    ...(billingViewArn === null ? [] : [`of the billing view ${billingViewArn}`]),
+    ...(listAccounts ? [] : ['without the list of accounts']),
+  ].join(', ');
 }
 
 /**

@@ -6,7 +6,7 @@ import { printable } from './printable.js';
 export interface TableLook {
   /** Heads of the columns whose texts may be shortened where there is no room: names, never numbers. */
   names?: readonly string[];
-  /** Columns of the terminal. Without one there is room for every text. */
+  /** Columns of the terminal; 100 where there is none. */
   width?: number;
 }
 
@@ -54,9 +54,12 @@ export function formatTable(...table: Parameters<typeof tableLines>): string {
   return [...tableLines(...table)].join('\n');
 }
 
+/** What is taken for the width where no terminal tells one: mails and files are read in one of this width at least. */
+const USUAL_WIDTH = 100;
+
 function terminalWidth(): number {
   const { isTTY, columns } = process.stdout;
-  return isTTY && columns > 0 ? columns : Infinity;
+  return isTTY && columns > 0 ? columns : USUAL_WIDTH;
 }
 
 /** Takes room from the widest of the columns that may give some, until the table fits or none has any left. */

@@ -1,5 +1,4 @@
 import { DataError } from '../shared/errors.js';
-import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import type { Slice } from './layout.js';
 import {
@@ -7,6 +6,7 @@ import {
   extractionKey,
   extractionName,
   manifestPrefix,
+  parseChoiceFile,
   parseExtractionKey,
   parseTransformManifestKey,
   rawPrefix,
@@ -30,10 +30,14 @@ export interface Survey {
   extractions: readonly StagedExtraction[];
   /** The names of the finished ones, oldest first. */
   finished: readonly string[];
-  /** The current extraction: the newest that is finished. */
+  /** The current extraction: the newest that is finished, or an older one that a later run has chosen. */
   current: string | undefined;
-  /** An extraction newer than the current one that was never finished: its run was stopped. */
+  /** An extraction newer than every finished one that was never finished itself: its run was stopped. */
   unfinished: string | undefined;
+  /** Choices of an extraction, by the instants at which they were made, oldest first. */
+  choices: readonly { at: string; chosen: string }[];
+  /** The newest name in use, of an extraction or a choice. */
+  newest: string | undefined;
 }
 
 type Files = Map<string, number>;
@@ -66,48 +70,49 @@ async function surveysBelow(
   }));
 }
 
-function surveyOf(files: ReadonlyMap<string, Files>): Survey {
-  const extractions = [...files]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, own]) => ({ name, finished: own.has(MANIFEST), files: own }));
+function surveyOf(folders: ReadonlyMap<string, Files>): Survey {
+  const extractions: StagedExtraction[] = [];
+  const choices: { at: string; chosen: string }[] = [];
+  const sorted = [...folders].sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [name, files] of sorted) {
+    const [chosen] = [...files.keys()].flatMap((file) => parseChoiceFile(file) ?? []);
+    if (chosen === undefined) extractions.push({ name, finished: files.has(MANIFEST), files });
+    else choices.push({ at: name, chosen });
+  }
   const finished = extractions.filter((one) => one.finished).map(({ name }) => name);
+  const last = finished.at(-1) ?? '';
+  const choice = choices.filter(({ at, chosen }) => at > last && finished.includes(chosen)).at(-1);
   const newest = extractions.at(-1);
-  const unfinished = newest?.finished === false ? newest.name : undefined;
-  return { extractions, finished, current: finished.at(-1), unfinished };
+  return {
+    extractions,
+    finished,
+    current: choice?.chosen ?? finished.at(-1),
+    unfinished: newest?.finished === false ? newest.name : undefined,
+    choices,
+    newest: sorted.at(-1)?.[0],
+  };
 }
 
 /**
- * The current extraction's manifest, if it can be read and every page it lists is there in its full
- * length; otherwise `undefined`, and the log says why.
+ * The manifest of a finished extraction of which every page is there in its full length.
+ * @throws {DataError} when it cannot be read, or a page is not.
  */
 export async function intactManifest(
   staging: Staging,
   slice: Slice,
-  { extractions, current }: Survey,
-  log: Log,
-): Promise<ExtractionManifest | undefined> {
-  if (current === undefined) return undefined;
-  const files = extractions.find(({ name }) => name === current)?.files;
-  try {
-    const manifest = (await readExtractionManifest(staging, slice, current))?.manifest;
-    const damaged = manifest?.pages.find(({ file, bytes }) => files?.get(file) !== bytes);
-    if (damaged === undefined) return manifest;
-    throw new DataError('a page is missing or has another length', {
-      where: `${staging.location}/${extractionKey(slice, current, damaged.file)}`,
-    });
-  } catch (error) {
-    if (!(error instanceof DataError)) throw error;
-    log.warn(
-      { where: error.where },
-      `the month's extraction is damaged, so it is fetched anew: ${error.message}`,
-    );
-    return undefined;
-  }
+  { name, files }: StagedExtraction,
+): Promise<ExtractionManifest> {
+  const where = (file: string): string => `${staging.location}/${extractionKey(slice, name, file)}`;
+  const found = await readExtractionManifest(staging, slice, name);
+  if (found === undefined) throw new DataError('the manifest has gone', { where: where(MANIFEST) });
+  const { manifest } = found;
+  const damaged = manifest.pages.find(({ file, bytes }) => files.get(file) !== bytes);
+  if (damaged === undefined) return manifest;
+  throw new DataError('a page is missing or has another length', { where: where(damaged.file) });
 }
 
 /** The name of an extraction that begins now: later than every other of the slice, whatever the clock says. */
-export function nextExtraction(now: Date, { extractions }: Survey): string {
-  const newest = extractions.at(-1)?.name;
+export function nextExtraction(now: Date, { newest }: Survey): string {
   const earliest = newest === undefined ? 0 : startOf(newest).getTime() + 1000;
   return extractionName(new Date(Math.max(now.getTime(), earliest)));
 }

@@ -124,6 +124,16 @@ export function extractionManifestKey(slice: Slice, extraction: string): string 
   return extractionKey(slice, extraction, MANIFEST);
 }
 
+/** The file by which a run at some instant, named like an extraction, made an older extraction the current one. */
+export function choiceKey(slice: Slice, at: string, chosen: string): string {
+  return extractionKey(slice, at, `current-is-${chosen}.json`);
+}
+
+/** The extraction that such a file names; `undefined` for any other file. */
+export function parseChoiceFile(file: string): string | undefined {
+  return /^current-is-(\d{8}T\d{6}Z.*)\.json$/.exec(file)?.[1];
+}
+
 const keyOfExtraction = /^raw\/month=([^/]+)\/([^/]+)\/(\d{8}T\d{6}Z[^/]*)\/([^/]+)$/;
 
 /** Takes a key below `raw/` apart; `undefined` for a key that no extraction writes. */
@@ -147,10 +157,15 @@ function sliceOf(month: string | undefined, organization: string | undefined): S
     : undefined;
 }
 
+/** Folder of a table's files in one export format: of one month's; with no month, of all. */
+export function exportPrefix(format: ExportFormat, table: TableName, month?: Month): string {
+  return `${format}/${table}/${month === undefined ? '' : `month=${month}/`}`;
+}
+
 /** One table's file of a slice in one export format. */
 export function exportKey(format: ExportFormat, table: TableName, slice: Slice): string {
   const extension = format === 'csv' ? 'csv' : 'parquet';
-  return `${format}/${table}/month=${slice.month}/${slice.organization}.${extension}`;
+  return `${exportPrefix(format, table, slice.month)}${slice.organization}.${extension}`;
 }
 
 /** Folder of the transform manifests; of one month, if given. */

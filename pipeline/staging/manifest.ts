@@ -11,6 +11,8 @@ import { details, furtherMetrics } from '../shared/scope.js';
 import type { SumsText } from '../shared/sums.js';
 import type { Operation, QueryName, Slice, TableName } from './layout.js';
 import {
+  SCOPE,
+  extractionKey,
   extractionManifestKey,
   isQueryName,
   pageFile,
@@ -179,6 +181,22 @@ export function serializeScope(asked: Scope): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(staged, null, 2)}\n`);
 }
 
+/** What an extraction asked for; `undefined` when it does not say so, or cannot be read. */
+export async function readScope(
+  staging: Staging,
+  slice: Slice,
+  extraction: string,
+): Promise<Scope | undefined> {
+  const content = await staging.read(extractionKey(slice, extraction, SCOPE));
+  if (content === undefined) return undefined;
+  try {
+    return parseScope(JSON.parse(new TextDecoder().decode(await readAll(content))));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
 /** Reads what {@link serializeScope} wrote; `undefined` when it is something else. */
 export function parseScope(json: unknown): Scope | undefined {
   return stagedScope.safeParse(json).data?.scope;
@@ -274,6 +292,7 @@ export function outcomeOf(
     extraction,
     provisional: isProvisional({ ...manifest, provisionalDays }),
     customers: customers.rows,
+    unlisted: customers.unlisted,
     rows: consumption.rows,
     totals: consumption.totals,
   };

@@ -10,12 +10,12 @@ const colours: readonly (readonly [string, RegExp])[] = [
   ['dim', /^(?:\d{4}-\d\d|final)$/],
   ['good', /^(?:\d+ )?(?:done|unchanged)\b/],
   ['bad', /^(?:failed|skipped|provisional)\b/],
-  ['money', /^-?\d+\.\d{3,} [A-Z]{3}$/],
+  ['money', /^(?:-?\d+\.\d{2,}(?: [A-Z]{3})?|\$\d+\.\d\d)$/],
 ];
 
 /**
  * @param command what was typed.
- * @param output what it printed; the first line is a table's head.
+ * @param output what it printed.
  */
 export function picture(command: string, output: string): string {
   const lines = output.trimEnd().split('\n');
@@ -25,7 +25,7 @@ export function picture(command: string, output: string): string {
   const prompt = `<text y="${TOP}" xml:space="preserve"><tspan x="${LEFT}" class="dim">$ </tspan><tspan x="${LEFT + 2 * WIDTH}" class="typed">${escaped(command)}</tspan></text>`;
   const body = lines.map((line, index) => {
     const y = TOP + Math.round((index + 1.5) * LINE);
-    return `<text y="${y}" xml:space="preserve">${pieces(line, index === 0)}</text>`;
+    return `<text y="${y}" xml:space="preserve">${pieces(line, /^month /.test(line))}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="What ${escaped(command)} prints">
 <style>

@@ -122,7 +122,7 @@ test('organizations of Vault and of the file are worked on together', async (t) 
 
   const ran = await run('run', '--month', month);
   t.is(ran.code, 0, ran.stdout);
-  t.regex(ran.stdout, /internal +extract +done[^]*oab +extract +done/);
+  t.regex(ran.stdout, /internal +done +done +done[^]*oab +done +done +done/);
   const signed = cloud.requests.filter(({ operation }) => operation === 'GetCostAndUsage');
   t.true(signed.some(({ accessKeyId }) => accessKeyId === oab.accessKeyId));
 });
@@ -162,7 +162,7 @@ test('a profile that is not there stops its own organization alone', async (t) =
   const ran = await runWithoutVault('run', '--month', month);
   t.is(ran.code, 1);
   t.regex(ran.stdout, /oab extract failed: the AWS profile biling .*aws configure list-profiles/);
-  t.regex(ran.stdout, /internal +load +done/);
+  t.regex(ran.stdout, /internal +done +done +done/);
 });
 
 test('credentials without a role name what they are, and what they may not', async (t) => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { parse } from 'csv-parse/sync';
+import stringWidth from 'string-width';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import type { CloudData } from '../../fixtures/demo/data.js';
@@ -11,6 +12,7 @@ import { charge, costs, units } from '../../fixtures/demo/model.js';
 import { expectedConsumption, expectedTotal } from '../../fixtures/demo/truth.js';
 import { resolveConfig } from '../../pipeline/config/config.js';
 import { select } from '../../pipeline/config/selection.js';
+import { noProgress } from '../../pipeline/run/progress.js';
 import { run } from '../../pipeline/run/runner.js';
 import { reportToJson } from '../../pipeline/run/summary.js';
 import type { RunRequest, TaskReport } from '../../pipeline/run/task.js';
@@ -21,7 +23,6 @@ import { memoryLog, setEnvironment } from '../support/extract.js';
 import { querySqlite } from '../support/sqlite.js';
 
 const month = parseMonth('2026-10');
-const silence = (): void => undefined;
 
 interface World {
   folder: string;
@@ -78,7 +79,7 @@ async function world(
         force,
         signal: new AbortController().signal,
         log: memoryLog().log,
-        progress: { show: silence, end: silence, stop: silence },
+        progress: noProgress,
         now: () => new Date(instant),
       };
       const report = await run(request);
@@ -86,7 +87,7 @@ async function world(
       if (failure !== undefined) throw failure.error as Error;
       return {
         tasks: report.tasks,
-        json: reportToJson(report, request) as Day['json'],
+        json: reportToJson(report, request, []) as Day['json'],
         asked: aws() - before,
       };
     },
@@ -229,7 +230,10 @@ test.serial('a restated month shows exactly what changed, and the database follo
 
   const alone = await changes();
   t.is(alone.code, 0, alone.stderr);
-  t.regex(alone.stdout, /^oab is not compared: it has one extraction only, 20261102T030000Z$/m);
+  t.regex(
+    alone.stdout,
+    /^internal, oab are not compared: each has one extraction only; "node \S+ run --stage extract --force --month 2026-10 --organization internal,oab" fetches a second one, for about \$0\.\d\d$/m,
+  );
 
   const { changed, vanished, appeared } = restateMonth(data);
   await runAt('2026-11-08T03:00:00Z');
@@ -276,11 +280,50 @@ test.serial('a restated month shows exactly what changed, and the database follo
 
   const table = await changes('--organization', 'oab');
   t.is(table.code, 0, table.stderr);
-  t.regex(table.stdout, /oab +20261102T030000Z +20261108T030000Z +provisional/);
-  t.true(table.stdout.includes(String.raw`=HYPERLINK("http://x"),\u001b[2J\u000d\u000a日本`));
+  t.regex(table.stdout, /^2026-10 from one extraction to another, in USD\n/);
+  t.regex(table.stdout, /oab +2026-11-02 03:00 +2026-11-08 03:00 +[\d.]+ +[\d.]+ +98765[\d.]+\n/);
+  t.regex(table.stdout, /provisional, so AWS may still change it: oab\n/);
+  const wide = table.stdout.split('\n').filter((line) => /^(account|\d{12}) {2}/.test(line));
+  t.is(wide.length, 4);
+  for (const line of wide) t.true(stringWidth(line) <= 100, line);
+  t.regex(table.stdout, /^999999999999 {2}=HYPER/m);
   t.notRegex(table.stdout.replaceAll('\n', ''), /\p{Cc}/u);
-  t.regex(table.stdout, /3 amounts differ/);
+  t.regex(table.stdout, /\noab: 3 amounts differ\n/);
   t.notRegex(table.stdout, /internal/);
+
+  const one = await changes('--json', '--customer', appeared);
+  t.is(one.code, 0, one.stderr);
+  const narrowed = JSON.parse(one.stdout) as Document & { customer: object };
+  t.deepEqual(narrowed.customer, { account: appeared, name: hostile });
+  t.deepEqual(
+    narrowed.organizations.map(({ organization, changes: some, totals: sums }) => [
+      organization,
+      some.length,
+      sums,
+    ]),
+    [
+      [
+        'oab',
+        1,
+        [
+          {
+            currency: 'USD',
+            before: '0',
+            after: '98765432109876.0000000001',
+            difference: '98765432109876.0000000001',
+          },
+        ],
+      ],
+    ],
+  );
+  const named = data.organizations.find(({ name }) => name === 'internal')!.accounts[0]!;
+  const quiet = await changes('--customer', named.name.toUpperCase());
+  t.is(quiet.code, 0, quiet.stderr);
+  t.true(quiet.stdout.startsWith(`2026-10 of ${named.name} (${named.id}) from one`), quiet.stdout);
+  t.regex(quiet.stdout, /\nno amount differs: internal\n/);
+  const nobody = await changes('--customer', 'nobody');
+  t.is(nobody.code, 2);
+  t.regex(nobody.stderr, /no customer of what was compared is called "nobody"/);
 
   const csv = await changes('--csv');
   t.is(csv.code, 0, csv.stderr);

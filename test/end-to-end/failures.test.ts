@@ -7,7 +7,7 @@ import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import type { Finished } from '../support/cli.js';
-import { pipeline, temporaryFolder } from '../support/cli.js';
+import { cliFile, pipeline, temporaryFolder } from '../support/cli.js';
 import { querySqlite } from '../support/sqlite.js';
 
 const month = parseMonth('2026-10');
@@ -45,7 +45,7 @@ function readable(t: ExecutionContext, { stdout, stderr }: Finished, ...expected
 
 /** The failed organization's command, as the summary prints it, split into words. */
 function resumeOf({ stdout }: Finished): string[] {
-  const command = /resume with: pipeline (.*)/.exec(stdout)?.[1];
+  const command = /resume with: node \S+ (.*)/.exec(stdout)?.[1];
   if (command === undefined) throw new Error(`no resume command in ${stdout}`);
   return command.split(' ');
 }
@@ -67,24 +67,16 @@ test('one organization fails, the others go on, and the printed command resumes 
     t,
     broken,
     /2026-10 oab extract failed: /,
-    /2026-10\s+internal\s+load\s+done/,
-    /2026-10\s+oab\s+load\s+skipped/,
+    /^1 failed, 2 skipped, 3 done;/,
+    /2026-10\s+internal\s+done\s+done\s+done/,
+    /2026-10\s+oab\s+failed\s+skipped\s+skipped/,
   );
   const words = resumeOf(broken);
   t.deepEqual(words, [
     'run',
-    '--stage',
-    'extract',
-    '--stage',
-    'transform',
-    '--stage',
-    'load',
-    '--month',
-    month,
-    '--organization',
-    'oab',
-    '--staging',
-    'here',
+    ...['--month', month],
+    ...['--organization', 'oab'],
+    ...['--staging', 'here'],
   ]);
 
   const paid = cloud.requests.filter(
@@ -122,7 +114,7 @@ test('what a forced run could not finish is resumed, not taken for done', async 
   t.is(broken.code, 1);
   cloud.faults.length = 0;
   const resumed = await pipeline(resumeOf(broken), { cwd: folder, env: cloud.environment });
-  t.regex(resumed.stdout, /oab\s+extract\s+done/);
+  t.regex(resumed.stdout, /oab\s+done/);
   const extractions = await readdir(join(folder, 'staging', 'raw', `month=${month}`, 'oab'));
   t.is(extractions.length, 2);
 });
@@ -190,7 +182,12 @@ test('a missing key fails its organization by the name of the key', async (t) =>
   const { run } = await world(t, { data });
   const result = await run();
   t.is(result.code, 1);
-  readable(t, result, /oab extract failed: .*aws_oab_roleSessionName/, /internal\s+load\s+done/);
+  readable(
+    t,
+    result,
+    /oab extract failed: .*aws_oab_roleSessionName/,
+    /internal\s+done\s+done\s+done/,
+  );
 });
 
 test('an unknown organization is wrong usage', async (t) => {
@@ -198,7 +195,7 @@ test('an unknown organization is wrong usage', async (t) => {
   const result = await run('--organization', 'obb', '--json');
   t.is(result.code, 2);
   t.like(JSON.parse(result.stdout), { error: { class: 'UsageError' } });
-  readable(t, result, /no organization obb/, /internal, oab/);
+  readable(t, result, /no organization obb; did you mean oab\? choose among internal, oab/);
   t.is(cloud.requests.filter(({ service }) => service !== 'vault').length, 0);
 });
 
@@ -267,11 +264,11 @@ test("a failure's advice has this run's month, organization and flags, and mends
   const load = ['run', '--month', month, '--stage', 'load', '--force', ...own];
   const broken = await pipeline(load, { cwd: folder });
   t.is(broken.code, 1);
-  const advised = `pipeline run --stage transform --force --month ${month} --organization oab --staging 'a place' --database sqlite:other.sqlite --by-record-type`;
+  const advised = `node ${cliFile} run --stage transform --force --month ${month} --organization oab --staging 'a place' --database sqlite:other.sqlite --by-record-type`;
   t.true(broken.stdout.includes(`make it anew with "${advised}"\n`), broken.stdout);
   const { stdout } = await pipeline([...load, '--json'], { cwd: folder });
   t.true(JSON.stringify(JSON.parse(stdout)).includes(`make it anew with \\"${advised}\\"`), stdout);
-  const words = advised.replaceAll("'a place'", 'a_place').split(' ').slice(1);
+  const words = advised.replaceAll("'a place'", 'a_place').split(' ').slice(2);
   const mended = await pipeline(
     words.map((word) => word.replace('_', ' ')),
     { cwd: folder },
@@ -351,7 +348,7 @@ const usage: [string, string[], RegExp][] = [
   ['an unknown Parquet profile', ['run', '--parquet', 'best'], /--parquet/],
   ['a bound of nought', ['run', '--concurrency', '0'], /--concurrency/],
   ['an unknown log level', ['run', '--log-level', 'loud'], /log-level/],
-  ['a flag without its value', ['run', '--month'], /following: month/],
+  ['a flag without its value', ['run', '--month'], /--month is given without its value/],
   [
     'a flag given twice that takes one value',
     ['run', '--staging', 'a', '--staging', 'b'],

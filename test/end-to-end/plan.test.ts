@@ -35,8 +35,8 @@ test('a plan tells what a run then does, and what it asks for, without asking AW
   t.is(asked(), 0);
   t.deepEqual(await readdir(folder), []);
   const text = await run('plan', ...selection);
-  t.regex(text.stdout, /unknown, at least 2/);
-  t.regex(text.stdout, /total: at least 4 Cost Explorer requests, \$0\.04/);
+  t.regex(text.stdout, /oab +fetch +run +run +at least 2 /);
+  t.regex(text.stdout, /total: at least 4 Cost Explorer requests, at least \$0\.04/);
 
   t.is((await run('run', ...selection)).code, 0);
   const whole = charged();
@@ -65,6 +65,16 @@ test('of a stopped extraction only what is left is planned, and staged files sta
   t.is((await run('run', ...selection, '--force')).code, 0);
   t.is(charged() - before, plan.requests);
   t.true(plan.requests > 0);
+});
+
+test('a stopped extraction without a page is a fetch', async (t) => {
+  const { run } = await world(t);
+  const selection = ['--month', month, '--organization', 'oab'];
+  t.is((await run('run', ...selection, '--max-requests', '0')).code, 1);
+  const { stdout } = await run('plan', ...selection);
+  t.regex(stdout, /^2026-10 +oab +fetch +run +run /m);
+  const plan = parse((await run('plan', ...selection, '--json')).stdout);
+  t.deepEqual(plan.slices[0]?.stages['extract'], { action: 'fetch' });
 });
 
 test('without Vault the organizations are those of the staging area, and the plan says so', async (t) => {
@@ -101,9 +111,19 @@ test('each stage is planned alone, by what it finds', async (t) => {
   const away = await run(...load, '--database', 'mysql://nobody@127.0.0.1:9/x');
   t.is(away.code, 1);
   t.regex(away.stdout, /oab load is unknown: .*127\.0\.0\.1:9/);
+  t.is((await run('run', '--month', month)).code, 0);
   await rm(join(folder, 'staging/csv'), { recursive: true });
-  const remake = ['plan', '--month', month, '--stage', 'transform', '--json'];
-  t.deepEqual(actions(parse((await run(...remake)).stdout)), ['run']);
+  const remake = ['--month', month, '--stage', 'transform', '--stage', 'load'];
+  t.deepEqual(actions(parse((await run('plan', ...remake, '--json')).stdout)), [
+    'run',
+    'unchanged',
+  ]);
+  const { stdout } = await run('run', ...remake, '--json');
+  const { tasks } = JSON.parse(stdout) as { tasks: { stage: string; state: string }[] };
+  t.deepEqual(
+    tasks.map(({ stage, state }) => `${stage} ${state}`),
+    ['transform done', 'load unchanged', 'transform done', 'load unchanged'],
+  );
 });
 
 test('a missing key is told beforehand, by name', async (t) => {

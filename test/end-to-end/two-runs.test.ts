@@ -166,7 +166,7 @@ for (const place of ['folder', 'bucket']) {
           `2026-10 oab extract failed: another run holds 2026-10 of oab: process ${pid} on \\S+, since 20\\d\\d-\\S+Z .*--wait`,
         ),
       );
-      t.regex(refused.stdout, /2026-10\s+oab\s+load\s+skipped/);
+      t.regex(refused.stdout, /2026-10\s+oab\s+failed\s+skipped\s+skipped/);
       const briefly = await run('--month', month, '--organization', 'oab', '--wait', '1');
       t.is(briefly.code, 1);
       t.regex(briefly.stderr, new RegExp(`waiting for process ${pid} on`));
@@ -214,7 +214,7 @@ test.serial('a run that loses its lease stops, and says to whom', async (t) => {
   t.is(code, 1);
   t.regex(stdout, /oab extract failed: the lease on 2026-10 of oab was taken over by another run/);
   t.regex(stdout, /process 7 on elsewhere, since /);
-  t.regex(stdout, /oab\s+load\s+skipped/);
+  t.regex(stdout, /oab\s+failed\s+skipped\s+skipped/);
   t.is(paidPages(cloud).length, paid);
   const keys: string[] = [];
   for await (const { key } of staging.list(leasePrefix(slice))) keys.push(key);

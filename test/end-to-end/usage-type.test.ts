@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Cloud } from '../../fixtures/cloud/cloud.js';
@@ -8,7 +8,7 @@ import { demoData, monthData, restate } from '../../fixtures/demo/data.js';
 import { costMetrics } from '../../fixtures/demo/model.js';
 import { expectedSums } from '../../fixtures/demo/truth.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
-import { parseMonth } from '../../pipeline/shared/month.js';
+import { monthOf, parseMonth, shiftMonth } from '../../pipeline/shared/month.js';
 import { pipeline, root, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import type { TestServer } from '../support/mariadb.js';
@@ -169,7 +169,7 @@ test('a plan tells the requests of the detail, and a stopped run pays for nothin
   const { cloud: small, run, charged } = await world(t);
   const select = [...detail, '--organization', 'oab', '--by-record-type'];
   const first = await run('plan', ...select);
-  t.regex(first.stdout, /unknown, at least 5 +at least \$0\.05/);
+  t.regex(first.stdout, /oab +fetch +run +run +5 to 64 +\$0\.05 to \$0\.64/);
   t.regex(
     first.stdout,
     /note: usage types of several services, or of several regions, take further requests/,
@@ -193,7 +193,7 @@ test('a plan tells the requests of the detail, and a stopped run pays for nothin
   t.is((JSON.parse(planned.stdout) as { requests: number }).requests, paid.length);
 });
 
-test('a month holds one detail at a time, the other replaces it, and status shows which', async (t) => {
+test('a month keeps its detail until the other is asked for, and neither is paid for twice', async (t) => {
   const { run, folder, charged } = await world(t);
   const select = ['--month', month, '--organization', 'oab'];
   const count = (): unknown =>
@@ -203,16 +203,42 @@ test('a month holds one detail at a time, the other replaces it, and status show
     const [slice] = (JSON.parse(stdout) as { slices: { loaded: { detail: string } }[] }).slices;
     return slice?.loaded.detail;
   };
+  const planned = async (...flags: string[]): Promise<unknown[]> => {
+    const { stdout } = await run('plan', ...select, ...flags, '--json');
+    const plan = JSON.parse(stdout) as {
+      requests: number;
+      slices: { stages: Record<string, { action: string }> }[];
+    };
+    const actions = Object.values(plan.slices[0]?.stages ?? {}).map(({ action }) => action);
+    return [plan.requests, ...actions];
+  };
   t.is((await run('run', ...select)).code, 0);
   const plain = count();
   t.is(await shown(), 'service');
-  t.is((await run('run', ...select, '--detail', 'usage-type')).code, 0);
+  const finer = await run('run', ...select, '--detail', 'usage-type');
+  t.is(finer.code, 0);
+  t.regex(finer.stderr, /replaces what was fetched by service .* by what is fetched by usage type/);
   t.is(await shown(), 'usage-type');
-  t.true(Number(count()) > Number(plain));
+  const fine = count();
+  t.true(Number(fine) > Number(plain));
   t.regex((await run('status')).stdout, /usage-type +final/);
+
   const before = charged();
-  t.is((await run('run', ...select, '--detail', 'usage-type')).code, 0);
-  t.is(charged(), before, 'the same detail was fetched again');
+  for (const [flags, actions, detail, rows] of [
+    [[], ['unchanged', 'unchanged', 'unchanged'], 'usage-type', fine],
+    [['--detail', 'service'], ['reuse', 'run', 'run'], 'service', plain],
+    [[], ['unchanged', 'unchanged', 'unchanged'], 'service', plain],
+    [['--detail', 'usage-type'], ['reuse', 'run', 'run'], 'usage-type', fine],
+    [[], ['unchanged', 'unchanged', 'unchanged'], 'usage-type', fine],
+  ] as const) {
+    t.deepEqual(await planned(...flags), [0, ...actions]);
+    const ran = await run('run', ...select, ...flags);
+    t.is(ran.code, 0, ran.stdout + ran.stderr);
+    t.is(/replaces what .* without a request/.test(ran.stderr), actions[0] === 'reuse');
+    t.deepEqual([count(), await shown()], [rows, detail]);
+    t.is((await run('reconcile')).code, 0);
+  }
+  t.is(charged(), before, 'what is staged was paid for again');
   const changes = await run('changes', '--month', month, '--json');
   t.is(changes.code, 0, changes.stderr);
   t.deepEqual(
@@ -222,15 +248,62 @@ test('a month holds one detail at a time, the other replaces it, and status show
     [[]],
     'the same cost in another detail is no change',
   );
-  // The former extraction of that detail tells what going back costs.
-  const planned = JSON.parse((await run('plan', ...select, '--json')).stdout) as {
-    requests: number;
-    requestsKnown: boolean;
+  // Pruning leaves one of each detail, and both ways stay free.
+  t.regex((await run('prune', '--keep', '1')).stdout, /removed 0 extractions/);
+  t.deepEqual(await planned('--detail', 'service'), [0, 'reuse', 'run', 'run']);
+  const [requests] = await planned('--force');
+  const spent = charged();
+  t.is((await run('run', ...select, '--force')).code, 0);
+  t.is(charged() - spent, Number(requests));
+  t.is(await shown(), 'usage-type');
+});
+
+test('the file gives each organization its detail; a flag goes before it', async (t) => {
+  const { run, folder } = await world(t);
+  const file = join(folder, 'pipeline.config.yaml');
+  await writeFile(file, 'detail:\n  oab: usage-type\n  stranger: service\n');
+  const ran = await run('run', '--month', month);
+  t.is(ran.code, 0, ran.stderr);
+  t.regex(ran.stderr, /"detail" in the configuration file names stranger, which is none of/);
+  const details = async (): Promise<unknown> => {
+    const { stdout } = await run('status', '--json');
+    const { slices } = JSON.parse(stdout) as {
+      slices: { organization: string; loaded: { detail: string } }[];
+    };
+    return Object.fromEntries(slices.map((one) => [one.organization, one.loaded.detail]));
   };
-  t.true(planned.requestsKnown);
-  t.is((await run('run', ...select)).code, 0);
-  t.is(charged() - before, planned.requests);
-  t.deepEqual([count(), await shown()], [plain, 'service']);
+  t.deepEqual(await details(), { internal: 'service', oab: 'usage-type' });
+  t.is((await run('run', '--month', month, '--detail', 'service')).code, 0);
+  t.deepEqual(await details(), { internal: 'service', oab: 'service' });
+  await writeFile(file, 'detail:\n  oab: usage\n');
+  const wrong = await run('run', '--month', month);
+  t.is(wrong.code, 2);
+  t.regex(wrong.stderr, /"detail\.oab" in the configuration file: is neither "service" nor/);
+});
+
+test('a first plan of the detail goes by another organization, or tells a range', async (t) => {
+  const { run, charged } = await world(t);
+  const plan = async (...flags: string[]) => run('plan', '--month', month, ...flags);
+  const first = await plan('--detail', 'usage-type', '--organization', 'oab');
+  t.regex(first.stdout, /oab +fetch +run +run +4 to 63 +\$0\.04 to \$0\.63/);
+  t.regex(first.stdout, /note: usage types of several services.*--max-requests bounds a run/);
+  const other = ['--detail', 'usage-type', '--organization', 'internal'];
+  t.is((await run('run', '--month', month, ...other)).code, 0);
+  const took = charged();
+  const like = await plan('--detail', 'usage-type', '--organization', 'oab');
+  t.regex(like.stdout, new RegExp(`oab +fetch +run +run +about ${took} `));
+  t.regex(like.stdout, /note: "about" goes by what internal took/);
+});
+
+test('a month before the history of Cost Explorer is marked in the plan', async (t) => {
+  const { run } = await world(t);
+  const early = shiftMonth(monthOf(new Date()), -14);
+  const marked = await run('plan', '--month', early, '--organization', 'oab');
+  t.regex(marked.stdout, /oab +fetch, if still there/);
+  const first = shiftMonth(early, 1);
+  t.regex(marked.stdout, new RegExp(`note: ${early}: Cost Explorer keeps ${first} and later`));
+  const kept = await run('plan', '--month', first, '--organization', 'oab');
+  t.notRegex(kept.stdout, /if still there|note:/);
 });
 
 test('what AWS says of a pair, and its rows do not, is refused by load and found by reconcile', async (t) => {

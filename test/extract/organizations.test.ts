@@ -199,3 +199,70 @@ test('no organization, or no region, fails as a whole', (t) => {
     message: /aws_region_name names no AWS region/,
   });
 });
+
+for (const [key, meant] of [
+  ['aws_oab_roleARN', 'aws_oab_roleArn'],
+  ['aws_oab_role_session_name', 'aws_oab_roleSessionName'],
+  ['aws_oab_external_id', 'aws_oab_externalId'],
+  ['aws_oab_acces_key', 'aws_oab_access_key_id'],
+  ['aws_oab_secret_key', 'aws_oab_secret_access_key'],
+  ['aws_oab_role', 'aws_oab_roleArn'],
+  ['AWS_oab_billingViewARN', 'aws_oab_billingViewArn'],
+] as const) {
+  test(`the key ${key} is told as a slip for ${meant}, and only its organization fails`, (t) => {
+    const secret = { ...secretOf('oab', 'oa', 'spp_pm'), [key]: 'hunter2' };
+    const entries = parseOrganizations(secret, WHERE);
+    t.deepEqual(
+      entries.map((entry) => 'fault' in entry),
+      [false, true, false],
+    );
+    const fault = faultOf(entries[1]);
+    t.true(fault.startsWith(`organization oab: the secret's key ${key} is unknown [`), fault);
+    t.true(fault.endsWith(`; rename ${key} to ${meant} in the Vault secret, or take it out`));
+    t.false(fault.includes('hunter2'));
+  });
+}
+
+test('a key that is like none of its organization is told with those that it has', (t) => {
+  for (const key of ['aws_oab_region', 'aws_oab_comment', 'aws_oab_account_id', 'aws_oab_']) {
+    const [oab] = parseOrganizations({ ...secretOf('oab'), [key]: 'hunter2' }, WHERE);
+    const fault = faultOf(oab);
+    t.true(fault.startsWith(`organization oab: the secret's key ${key} is unknown [`), fault);
+    t.regex(
+      fault,
+      /; take it out of the Vault secret; an organization has aws_oab_access_key_id, /,
+    );
+  }
+});
+
+test('a slip in every key of an organization does not leave it out', (t) => {
+  const slips = { aws_new_one_acces_key_id: 'AKIA', aws_new_one_secretAccesKey: 'hidden' };
+  const entries = parseOrganizations({ ...secretOf('oab'), ...slips }, WHERE);
+  t.deepEqual(
+    entries.map(({ name }) => name),
+    ['new_one', 'oab'],
+  );
+  t.regex(
+    faultOf(entries[0]),
+    /keys aws_new_one_acces_key_id, aws_new_one_secretAccesKey are unknown .*; rename aws_new_one_acces_key_id to aws_new_one_access_key_id, aws_new_one_secretAccesKey to aws_new_one_secret_access_key in/,
+  );
+  t.regex(
+    t.throws(() => parseOrganizations({ aws_region_name: 'eu-west-3', note: 'x' }, WHERE)).message,
+    /describes no organization/,
+  );
+});
+
+test('what other programs keep in the secret is left alone', (t) => {
+  const others = {
+    aws_default_region: 'eu-west-1',
+    aws_session_token: 'x',
+    aws_access_key_id: 'x',
+    aws_secret_access_key: 'x',
+    note: 'x',
+    database_password: 'x',
+    oab_roleARN: 'x',
+  };
+  const entries = parseOrganizations({ ...secretOf('oab', 'spp_pm'), ...others }, WHERE);
+  t.true(entries.every((entry) => 'access' in entry));
+  t.is(entries.length, 2);
+});

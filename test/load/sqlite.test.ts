@@ -22,6 +22,7 @@ import {
 } from '../support/load-fixture.js';
 import { openInChild } from '../support/open-in-child.js';
 import type { SliceContent } from '../support/staged-slice.js';
+import { executeSqlite, querySqlite } from '../support/sqlite.js';
 import { october, stageSlice } from '../support/staged-slice.js';
 
 const rows = (count: number): SliceContent => ({
@@ -45,7 +46,53 @@ test('several processes may make the tables at once', async (t) => {
   const url = `sqlite:${await temporaryFolder(t)}/a.sqlite`;
   await Promise.all([1, 2, 3].map(() => openInChild(url)));
   const database = await openFor(t, url);
-  t.is(((await database.knex('pipeline_migrations')) as unknown[]).length, 4);
+  t.is(((await database.knex('pipeline_migrations')) as unknown[]).length, 5);
+});
+
+test('the view for queries has every row once, with its month, its name and numbers', async (t) => {
+  const file = join(await temporaryFolder(t), 'a.sqlite');
+  const staging = await temporaryStaging(t);
+  const database = await openFor(t, `sqlite:${file}`);
+  // 9 and 10 are the wrong way round as texts; an account without a row of customers keeps its cost.
+  const [nine, ten] = [9n * 10n ** 18n, 10n ** 19n];
+  const [known, unknown] = ['000000000012', '000000000099'];
+  await stageSlice(staging, october, {
+    customers: [{ Reference: known, TenantName: 'Acme' }],
+    consumption: [
+      { Reference: known, Amount: nine, Quantity: ten },
+      { Reference: known, Amount: ten },
+      { Reference: unknown, Amount: -nine },
+    ],
+  });
+  await loadSlice(staging, database);
+  t.deepEqual(
+    querySqlite(
+      file,
+      'SELECT month, Reference, TenantName, Amount, Quantity FROM costs ORDER BY Amount',
+    ),
+    [
+      { month: '2026-10', Reference: unknown, TenantName: null, Amount: -9, Quantity: null },
+      { month: '2026-10', Reference: known, TenantName: 'Acme', Amount: 9, Quantity: 10 },
+      { month: '2026-10', Reference: known, TenantName: 'Acme', Amount: 10, Quantity: null },
+    ],
+  );
+  const columns = querySqlite(file, "SELECT name FROM pragma_table_info('costs')");
+  t.deepEqual(
+    columns.map(({ name }) => name),
+    ['month', 'TenantName', ...tables.consumption.map(({ name }) => name)],
+  );
+});
+
+test('a view or table of that name that is not ours is left alone', async (t) => {
+  for (const made of ['TABLE costs (a)', 'VIEW costs AS SELECT 1 AS a']) {
+    const file = join(await temporaryFolder(t), 'a.sqlite');
+    executeSqlite(file, `CREATE ${made}`);
+    const opened = openDatabase(parseDatabaseUrl(`sqlite:${file}`), { log: silent });
+    await t.throwsAsync(opened, {
+      instanceOf: ConfigurationError,
+      message: /has a table costs already/,
+    });
+  }
 });
 
 test('a load waits for another writer of the file, and can be interrupted meanwhile', async (t) => {

@@ -23,7 +23,7 @@ test('without any setting there are the defaults', (t) => {
     database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
     stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
     parquet: 'standard',
-    scope: { detail: 'service', metrics: [], byRecordType: false },
+    scope: { detail: undefined, metrics: undefined, byRecordType: undefined },
     awsTotal: true,
     tolerance: 10n ** 16n,
     concurrency: 8,

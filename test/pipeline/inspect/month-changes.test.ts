@@ -21,16 +21,18 @@ async function compare(
   staging: Staging,
   request: Partial<ChangesRequest> = {},
 ): Promise<Extract<OrganizationChanges, { until: unknown }>> {
-  const [found] = await findChanges({
+  const { organizations } = await findChanges({
     staging,
     month: slice.month,
     organizations: ['oab'],
     since: undefined,
     until: undefined,
+    customer: undefined,
     provisionalDays: 10,
     signal: new AbortController().signal,
     ...request,
   });
+  const [found] = organizations;
   if (found === undefined || found.uncompared !== undefined)
     throw new Error(`not compared: ${found?.uncompared}`);
   return found;

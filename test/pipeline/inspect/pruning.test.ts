@@ -4,7 +4,9 @@ import type { PruneReport, PruneRequest } from '../../../pipeline/inspect/prunin
 import { prune } from '../../../pipeline/inspect/pruning.js';
 import { DataError, TransientError, UsageError } from '../../../pipeline/shared/errors.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
+import { plainScope } from '../../../pipeline/shared/scope.js';
 import {
+  choiceKey,
   extractionPrefix,
   pageFile,
   transformManifestKey,
@@ -200,4 +202,28 @@ test('an interrupted prune stops before the next file', async (t) => {
   const { removed, failures } = await run(staging, { signal: controller.signal });
   t.deepEqual(removed, []);
   t.is((failures[0]?.error as Error).name, 'InterruptedError');
+});
+
+test('the newest of each detail stay, and the one that a later run has chosen', async (t) => {
+  const staging = await temporaryStaging(t);
+  const scope = { ...plainScope, detail: 'usage-type' } as const;
+  for (const day of [1, 3, 5]) await makeExtraction(staging, october, { extraction: name(day) });
+  for (const day of [2, 4, 6, 7])
+    await makeExtraction(staging, october, { extraction: name(day), manifest: { scope } });
+  await staging.write(choiceKey(october, name(8), name(3)), Buffer.from('{}'));
+  const { removed, failures } = await run(staging, { keep: 2 });
+  t.deepEqual(failures, []);
+  t.deepEqual(
+    removed.map(({ extraction }) => extraction),
+    [name(1), name(2), name(4)],
+  );
+  const left = await run(staging, { keep: 1 });
+  t.deepEqual(
+    left.removed.map(({ extraction }) => extraction),
+    [name(6)],
+  );
+  t.like(await survey(staging, october), {
+    current: name(3),
+    finished: [name(3), name(5), name(7)],
+  });
 });

@@ -292,6 +292,26 @@ test('what AWS changed since the last statement stands in the next one', async (
   t.false(await isCorrected('2026-11', brill));
 });
 
+test('whose accounts are others now is no case of a correction; one that left earlier stays in the trend', async (t) => {
+  const { stage, make, read } = await place(t);
+  await stage('2026-07', 'oab', { [acme]: '1', [brill]: '20' });
+  for (const month of ['2026-08', '2026-09', '2026-10'])
+    await stage(month, 'oab', { [acme]: '1', [corto]: '5' });
+  const name = 'Acme';
+  const file = `acme-${acme}.html`;
+  await make({ groups: [{ name, accounts: [acme, brill] }] });
+  t.true((await read('2026-10', 'customers', file)).includes('21'));
+  await make({ groups: [{ name, accounts: [acme, corto] }] });
+  t.false((await read('2026-10', 'customers', file)).includes('Corrected since'));
+  // A part of it is missing, then it is all there: nothing that AWS would have changed.
+  await stage('2026-09', 'spp', { [brill]: '7' });
+  const groups = [{ name: 'All', accounts: [acme, brill, corto] }];
+  await make({ groups });
+  await stage('2026-10', 'spp', { [brill]: '7' });
+  await make({ groups });
+  t.false((await read('2026-10', 'customers', `all-${acme}.html`)).includes('Corrected since'));
+});
+
 test('a record that was altered is an error', async (t) => {
   const { stage, make, folder } = await place(t);
   await stage('2026-10', 'oab', { [acme]: '1' });

@@ -42,10 +42,10 @@ test('advice without a month gets that of the task which it is shown for, other 
   t.is(error.next, 'make it anew with "pipeline run --stage transform --force"');
   t.is(
     describeError(error, subjectOf(slice)),
-    'cut short; make it anew with "pipeline run --stage transform --force --month 2026-10 --organization oab"',
+    'cut short; make it anew with "npx pipeline run --stage transform --force --month 2026-10 --organization oab"',
   );
   const own = advice('run', nextRun(['extract'], slice), '; then again');
-  t.is(shownNext(own, { organizations: ['other'] }), own.next);
+  t.is(shownNext(own, { organizations: ['other'] }), own.next.replace('"', '"npx '));
   t.is(
     own.next,
     'run "pipeline run --stage extract --month 2026-10 --organization oab"; then again',

@@ -1,0 +1,151 @@
+import { lstat, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import type { Source } from '../../load/source.js';
+import type { TableExport } from '../../transform/table-export.js';
+import { checkWritten } from '../../transform/table-export.js';
+import { ConfigurationError, DataError, PipelineError, UsageError } from '../shared/errors.js';
+import { codeOf, isRegular, syncFolder } from '../shared/files.js';
+import type { Month } from '../shared/month.js';
+import { isProvisional } from '../shared/provisional.js';
+import type { SumsText } from '../shared/sums.js';
+import { formatSums, noSums } from '../shared/sums.js';
+import { addRows, valueAt } from '../staging/batch.js';
+import type { Choice } from './exported-rows.js';
+import { exportColumns, findRows } from './exported-rows.js';
+
+/** The kinds of file that rows are exported to, each with the end of its name. */
+export const fileFormats = ['csv', 'xlsx', 'parquet'] as const;
+export type FileFormat = (typeof fileFormats)[number];
+
+/**
+ * The kind of a file.
+ * @param format as `--format` names it; by default the end of the file's name tells it.
+ * @throws {UsageError} when neither tells it.
+ */
+export function formatOf(file: string, format: string | undefined): FileFormat {
+  const said = format ?? extname(file).slice(1).toLowerCase();
+  const found = fileFormats.find((one) => one === said);
+  if (found !== undefined) return found;
+  throw new UsageError(`"${file}" does not tell the kind of the file`, {
+    next: `end it with ${fileFormats.map((one) => `.${one}`).join(', ')}, or name one with --format`,
+  });
+}
+
+/** What was written. */
+export interface ExportedRows {
+  file: string;
+  format: FileFormat;
+  months: readonly Month[];
+  organizations: readonly string[];
+  /** Accounts with rows in the file. */
+  customers: number;
+  /** Rows and exact sums of the file's columns of money. */
+  sums: SumsText;
+  /** Months of which AWS may still change figures. */
+  provisional: readonly Month[];
+}
+
+/**
+ * Writes the chosen rows as one file, which appears whole or not at all; an older one of that name is replaced.
+ * What went into the file is compared, exactly, with what was read.
+ * @throws {DataError} when a month is not exported, there are no rows, or a staged file is missing or altered.
+ * @throws {UsageError} on an unknown customer. @throws {ConfigurationError} when the file cannot be written.
+ */
+export async function exportRows(
+  choice: Choice & { file: string; format: FileFormat; provisionalDays: number },
+): Promise<ExportedRows> {
+  const { format, provisionalDays } = choice;
+  const file = resolve(choice.file);
+  const { sources, batches } = await findRows(choice);
+  const made = noSums();
+  const customers = new Set<unknown>();
+  await writeAside(file, async (aside) => {
+    const { rows, close } = await openFile(aside, format, sources);
+    try {
+      for await (const batch of batches()) {
+        addRows(made, exportColumns, batch.length, (index) => batch.columns[index]);
+        for (let row = 0; row < batch.length; row++)
+          customers.add(valueAt(batch.columns[REFERENCE], row));
+        await rows.write(batch);
+      }
+      if (made.rows === 0) {
+        throw new DataError('there are no rows to export', {
+          where: choice.staging.location,
+          next: 'choose other months, organizations or customers',
+        });
+      }
+      checkWritten(file, await rows.finish(), made);
+    } finally {
+      await close();
+    }
+  });
+  const manifests = sources.map(({ manifest }) => manifest);
+  const provisional = manifests.filter((manifest) =>
+    isProvisional({ ...manifest, provisionalDays }),
+  );
+  return {
+    file,
+    format,
+    months: choice.months,
+    organizations: [...new Set(manifests.map(({ organization }) => organization))].sort(),
+    customers: customers.size,
+    sums: formatSums(made),
+    provisional: [...new Set(provisional.map(({ month }) => month))],
+  };
+}
+
+const REFERENCE = exportColumns.findIndex(({ name }) => name === 'Reference');
+
+/** Begins the file. */
+async function openFile(
+  path: string,
+  format: FileFormat,
+  sources: readonly Source[],
+): Promise<{ rows: TableExport; close: () => Promise<void> }> {
+  if (format === 'xlsx') {
+    const { openSpreadsheet } = await import('./spreadsheet.js');
+    const [made = ''] = sources
+      .map(({ manifest }) => manifest.finished)
+      .sort()
+      .reverse();
+    return { rows: openSpreadsheet(path, exportColumns, made), close: () => Promise.resolve() };
+  }
+  const openRows =
+    format === 'csv'
+      ? (await import('../../transform/csv.js')).openCsv
+      : (await import('../../transform/parquet.js')).openParquet;
+  const handle = await open(path, 'wx');
+  const out = { write: (chunk: Uint8Array) => handle.appendFile(chunk) };
+  return { rows: openRows(out, exportColumns), close: () => handle.close() };
+}
+
+/**
+ * Has a file written beside its place, forces it to the disk and renames it: whoever reads it sees all of the old one
+ * or all of the new one. Nothing is left of it where `write` fails.
+ */
+async function writeAside(file: string, write: (aside: string) => Promise<void>): Promise<void> {
+  const folder = dirname(file);
+  const aside = join(folder, `.${basename(file)}.${process.pid}.tmp`);
+  try {
+    const there = await lstat(file).catch((cause: unknown) => {
+      if (codeOf(cause) === 'ENOENT') return undefined;
+      throw cause;
+    });
+    if (there !== undefined && !isRegular(there, file))
+      throw new ConfigurationError('a folder has that name', { where: file, next: 'name a file' });
+    await write(aside);
+    const written = await open(aside, 'r+');
+    await written.sync().finally(() => written.close());
+    await rename(aside, file);
+    await syncFolder(folder);
+  } catch (cause) {
+    await rm(aside, { force: true }).catch(() => undefined);
+    const code = codeOf(cause);
+    if (cause instanceof PipelineError || code === undefined) throw cause;
+    throw new ConfigurationError(`the file cannot be written (${code})`, {
+      where: file,
+      next: 'check that its folder exists, that this user may write there, and that there is room',
+      cause,
+    });
+  }
+}

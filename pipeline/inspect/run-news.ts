@@ -1,0 +1,41 @@
+import type { News } from '../run/summary.js';
+import type { RunRequest, TaskReport } from '../run/task.js';
+import { DataError } from '../shared/errors.js';
+import { formatTotals } from '../shared/sums.js';
+import { openStaging } from '../staging/open.js';
+
+/**
+ * What a run brought to light: what it fetched beside what had been fetched before in the same detail, from the
+ * staged pages. Former pages that cannot be read are no news: `changes` and `reconcile` say what is wrong with them.
+ */
+export async function findNews(
+  tasks: readonly TaskReport[],
+  { config, signal }: Pick<RunRequest, 'config' | 'signal'>,
+): Promise<News[]> {
+  const fetched = tasks.filter(({ stage, state }) => stage === 'extract' && state === 'done');
+  if (fetched.length === 0) return [];
+  const { findChanges } = await import('./month-changes.js');
+  const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
+  const { provisionalDays } = config;
+  const points = { since: undefined, until: undefined, provisionalDays };
+  const news: News[] = [];
+  for (const { month, organization } of fetched) {
+    try {
+      const request = { staging, month, organizations: [organization], ...points, signal };
+      const [found] = (await findChanges(request)).organizations;
+      if (found === undefined || found.uncompared !== undefined) continue;
+      const { since, until, changes, totals } = found;
+      const provisionalAgain = until.provisional && !since.provisional;
+      if (since.detail !== until.detail || (changes.length === 0 && !provisionalAgain)) continue;
+      const sums = (side: 'before' | 'after') =>
+        formatTotals(new Map(totals.map((total) => [total.currency, total[side]])));
+      news.push({
+        ...{ month, organization, amounts: changes.length, provisionalAgain },
+        ...{ since: since.fetched, before: sums('before'), after: sums('after') },
+      });
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+    }
+  }
+  return news;
+}

@@ -1,0 +1,197 @@
+import test from 'ava';
+import { demoData } from '../../fixtures/demo/data.js';
+import type { Scope, WantedScope } from '../../pipeline/shared/scope.js';
+import { completeScope, covers, plainScope, sameScope } from '../../pipeline/shared/scope.js';
+import { TransientError } from '../../pipeline/shared/errors.js';
+import { survey } from '../../pipeline/staging/extractions.js';
+import { MONTH, beforeWrites, bench, keysOf } from '../support/extract.js';
+
+const slice = { month: MONTH, organization: 'oab' };
+/** Nothing is set: the organization's own part alone is known. */
+const open: WantedScope = {
+  ...plainScope,
+  detail: undefined,
+  metrics: undefined,
+  byRecordType: undefined,
+};
+const byService: WantedScope = { ...open, detail: 'service' };
+const byUsageType: WantedScope = { ...open, detail: 'usage-type' };
+const rich: Scope = {
+  ...plainScope,
+  detail: 'usage-type',
+  metrics: ['AmortizedCost', 'NetAmortizedCost'],
+  byRecordType: true,
+};
+/** Few accounts, and small pages: each question still has several. */
+const small = {
+  data: demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] }),
+  groupsPerPage: 60,
+};
+const on = (day: number) => () => new Date(Date.UTC(2026, 10, day, 6));
+/** The month is over for so many days before its figures count as final. */
+const provisionalDays = 20;
+
+test('what is open is left as it was asked for; what is set holds, and more of it will do', (t) => {
+  t.deepEqual(completeScope(open), plainScope);
+  t.deepEqual(completeScope(open, rich), rich);
+  t.deepEqual(completeScope({ ...open, metrics: [], byRecordType: false }, rich), {
+    ...plainScope,
+    detail: 'usage-type',
+  });
+  t.true(covers(rich, open));
+  t.true(covers(rich, { ...byUsageType, metrics: ['AmortizedCost'], byRecordType: false }));
+  t.false(covers(rich, byService));
+  t.false(covers(rich, { ...open, metrics: ['BlendedCost'] }));
+  t.true(sameScope(rich, { ...rich, metrics: [...rich.metrics] }));
+  t.false(sameScope(rich, { ...rich, metrics: ['AmortizedCost'] }));
+});
+
+test.serial('a month keeps what it was asked for, also where it is fetched again', async (t) => {
+  const { run, manifest, lines } = await bench(t, small);
+  await run({ scope: rich, now: on(2), provisionalDays });
+  t.like(await run({ scope: open, now: on(2), provisionalDays }), {
+    state: 'unchanged',
+    requests: 0,
+  });
+  const next = await run({ scope: open, now: on(3), provisionalDays });
+  t.is(next.state, 'done');
+  t.deepEqual((await manifest(next.extraction)).scope, rich);
+  const forced = await run({ scope: open, now: on(28), provisionalDays, force: true });
+  t.deepEqual((await manifest(forced.extraction)).scope, rich);
+  t.false(lines.join('').includes('replaces what'));
+  const fewer = { ...open, metrics: ['AmortizedCost'], byRecordType: false } as const;
+  const told = await run({ scope: fewer, now: on(28), provisionalDays, force: true });
+  t.deepEqual((await manifest(told.extraction)).scope, {
+    ...plainScope,
+    detail: 'usage-type',
+    metrics: ['AmortizedCost'],
+  });
+  t.regex(
+    lines.join(''),
+    /replaces what was fetched by usage type, with AmortizedCost, NetAmortizedCost, charge types \(2026-11-28\) by what is fetched by usage type, with AmortizedCost; what is replaced stays staged/,
+  );
+});
+
+test.serial('the other detail is taken from what is staged, there and back', async (t) => {
+  const { run, lines, staging } = await bench(t, small);
+  const now = on(25);
+  const service = await run({ scope: byService, now });
+  const usageType = await run({ scope: byUsageType, now });
+  t.regex(lines.join(''), /by service \(2026-11-25\) by what is fetched by usage type/);
+  for (const [scope, former] of [
+    [byService, service],
+    [open, service],
+    [byUsageType, usageType],
+    [open, usageType],
+    [byService, service],
+  ] as const) {
+    const outcome = await run({ scope, now });
+    t.like(outcome, { requests: 0, extraction: former.extraction, totals: former.totals });
+    t.is((await survey(staging, slice)).current, former.extraction);
+    t.is(outcome.state, scope === open ? 'unchanged' : 'done');
+  }
+  t.regex(
+    lines.join(''),
+    /by usage type \(2026-11-25\) by what was fetched by service \(2026-11-25\), without a request; what/,
+  );
+  // One choice stands at a time, and the next fetch does away with it.
+  const choices = async (): Promise<string[]> =>
+    (await keysOf(staging)).filter((key) => key.includes('current-is-'));
+  t.is((await choices()).length, 1);
+  const forced = await run({ scope: open, now, force: true });
+  t.is((await survey(staging, slice)).current, forced.extraction);
+  t.deepEqual(await choices(), []);
+});
+
+test.serial('what is old, damaged or without a wanted metric is not taken instead', async (t) => {
+  const { run, staging, manifest } = await bench(t, small);
+  await run({ scope: byService, now: on(2), provisionalDays });
+  await run({ scope: byUsageType, now: on(25), provisionalDays });
+  const fresh = await run({ scope: byService, now: on(25), provisionalDays });
+  t.true(fresh.requests > 0, 'provisional figures of an earlier day were taken for final ones');
+  await run({ scope: byUsageType, now: on(25), provisionalDays });
+  const wanted = { ...byService, metrics: ['AmortizedCost'] } as const;
+  const further = await run({ scope: wanted, now: on(25), provisionalDays });
+  t.true(further.requests > 0);
+  await run({ scope: byUsageType, now: on(25), provisionalDays });
+  for (const { extraction } of [fresh, further])
+    await staging.remove(`raw/month=2026-10/oab/${extraction}/cost-and-usage-00001.json`);
+  const anew = await run({ scope: byService, now: on(25), provisionalDays });
+  t.true(anew.requests > 0);
+  t.is((await manifest(anew.extraction)).scope.detail, 'service');
+});
+
+test.serial('metrics and charge types of the month are kept in the other detail too', async (t) => {
+  const { run, manifest } = await bench(t, small);
+  const now = on(25);
+  const service = await run({ scope: byService, now });
+  await run({ scope: { ...byUsageType, metrics: ['AmortizedCost'], byRecordType: true }, now });
+  // What is staged by service has neither: it would take them away without being asked to.
+  const kept = await run({ scope: byService, now });
+  t.true(kept.requests > 0);
+  t.deepEqual((await manifest(kept.extraction)).scope, {
+    ...plainScope,
+    metrics: ['AmortizedCost'],
+    byRecordType: true,
+  });
+  await run({ scope: byUsageType, now });
+  const plain = { ...byService, metrics: [], byRecordType: false };
+  const asked = await run({ scope: plain, now });
+  t.like(asked, { requests: 0, extraction: kept.extraction });
+  t.is((await run({ scope: plain, now })).state, 'unchanged');
+  t.not(kept.extraction, service.extraction);
+});
+
+test.serial(
+  'a stopped fetch decides too, while nothing is finished; it is gone on with',
+  async (t) => {
+    const { run, staging, manifest } = await bench(t, small);
+    const dying = beforeWrites(staging, (key) => {
+      if (key.endsWith('usage-type-account-00002.json')) throw new TransientError('killed');
+    });
+    await t.throwsAsync(run({ scope: byUsageType, staging: dying, now: on(25) }));
+    const { unfinished } = await survey(staging, slice);
+    const outcome = await run({ scope: open, now: on(25) });
+    t.is(unfinished, outcome.extraction);
+    const { scope, requests } = await manifest(outcome.extraction);
+    t.is(scope.detail, 'usage-type');
+    t.true(outcome.requests < requests.GetCostAndUsage);
+  },
+);
+
+test.serial('a stopped fetch that is too old to go on still tells the detail', async (t) => {
+  const { run, staging, manifest } = await bench(t, small);
+  const dying = beforeWrites(staging, (key) => {
+    if (key.endsWith('usage-type-account-00002.json')) throw new TransientError('killed');
+  });
+  await t.throwsAsync(run({ scope: byUsageType, staging: dying, now: on(25) }));
+  const outcome = await run({ scope: open, now: on(28) });
+  const { scope, requests } = await manifest(outcome.extraction);
+  t.is(scope.detail, 'usage-type');
+  t.is(outcome.requests, requests.GetCostAndUsage);
+});
+
+test.serial('a stopped fetch that is ended after a choice is the current one', async (t) => {
+  const { run, staging } = await bench(t, small);
+  const now = on(25);
+  const service = await run({ scope: byService, now });
+  await run({ scope: byUsageType, now });
+  const dying = beforeWrites(staging, (key) => {
+    if (key.endsWith('usage-type-account-00002.json')) throw new TransientError('killed');
+  });
+  await t.throwsAsync(run({ scope: byUsageType, staging: dying, now, force: true }));
+  const { unfinished } = await survey(staging, slice);
+  t.is((await run({ scope: byService, now })).extraction, service.extraction);
+  t.is((await survey(staging, slice)).unfinished, unfinished);
+  const ended = await run({ scope: byUsageType, now, force: true });
+  t.is(unfinished, ended.extraction);
+  t.is((await survey(staging, slice)).current, unfinished);
+});
+
+test.serial('a damaged month is fetched anew in the detail that it had', async (t) => {
+  const { run, staging, manifest } = await bench(t, small);
+  const { extraction } = await run({ scope: rich, now: on(25) });
+  await staging.write(`raw/month=2026-10/oab/${extraction}/manifest.json`, Buffer.from('{'));
+  const anew = await run({ scope: open, now: on(25) });
+  t.deepEqual((await manifest(anew.extraction)).scope, rich);
+});
