@@ -25,13 +25,15 @@ test('the demo needs nothing, ends with where the files lie, and what it prints 
   const [, database = '', sql = ''] = /sqlite3 (\S+) "(.*)"/.exec(stdout) ?? [];
   const answer = querySqlite(database, sql).map((row) => Object.values(row)[1] as number);
   t.true(answer.length > 5);
-  // Each service's exact sum, the largest first: what the query says it shows.
-  const exact = new Map<unknown, bigint>();
-  for (const { Service, Amount } of querySqlite(
+  // Each customer's exact sum, the largest first: what the query says it shows.
+  const exact = new Map<string, bigint>();
+  for (const { Reference, Currency, Amount } of querySqlite(
     database,
-    'SELECT Service, Amount FROM consumption',
-  ))
-    exact.set(Service, (exact.get(Service) ?? 0n) + parseAmount(String(Amount)).units);
+    'SELECT Reference, Currency, Amount FROM consumption',
+  )) {
+    const key = `${String(Reference)} ${String(Currency)}`;
+    exact.set(key, (exact.get(key) ?? 0n) + parseAmount(String(Amount)).units);
+  }
   const largest = [...exact.values()].sort((a, b) => (a > b ? -1 : 1)).slice(0, answer.length);
   const cents = (amount: number): number => Math.round(amount * 100);
   t.deepEqual(
