@@ -33,7 +33,7 @@ import {
   stagePage,
   writeOwn,
 } from './draft.js';
-import type { OrganizationSource } from './organization-source.js';
+import type { Listing, OrganizationSource } from './organization-source.js';
 
 /** One organization's month, to be fetched. */
 export interface ExtractTask {
@@ -238,22 +238,49 @@ function groupSums(sums: Sums) {
 }
 
 /**
- * Fetches the accounts, then the cost, one question after the other: where accounts may not be listed, no page of
- * cost is paid for; AWS goes on changing the month, and a stop loses one page at most.
+ * Fetches the accounts and, beside them, the cost. Cost waits for the first account: where accounts may not be
+ * listed, no page of it is paid for.
  * @returns the answers of ListAccounts that this brought.
  */
 async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
-  const { staging, slice, signal, onPaid } = task;
-  const { scope, accounts } = draft;
-  const listed = accounts.complete || !scope.listAccounts;
+  const listed = draft.accounts.complete || !draft.scope.listAccounts;
   if (listed && openQuery(draft, task) === undefined) return 0;
   const source = await task.source();
-  let listRequests = 0;
-  if (!listed) {
-    const { pages, requests } = await source.accounts(signal);
-    for (const page of pages) await stagePage(staging, slice, draft, accounts, page);
-    listRequests = requests;
+  if (listed) {
+    await fetchCost(task, draft, source);
+    return 0;
   }
+  const listing = source.accounts(task.signal);
+  await listing.begun;
+  // Both are awaited whatever becomes of one: what is written, is written under the lease.
+  const [cost, accounts] = await Promise.allSettled([
+    fetchCost(task, draft, source),
+    stageAccounts(task, draft, listing),
+  ]);
+  if (cost.status === 'rejected') throw cost.reason;
+  if (accounts.status === 'rejected') throw accounts.reason;
+  return accounts.value;
+}
+
+/** @returns the answers of ListAccounts that this brought. */
+async function stageAccounts(
+  { staging, slice }: ExtractTask,
+  draft: Draft,
+  listing: Listing,
+): Promise<number> {
+  const { pages, requests } = await listing.all();
+  for (const page of pages) await stagePage(staging, slice, draft, draft.accounts, page);
+  return requests;
+}
+
+/** One question after the other: AWS goes on changing the month, and a stop loses one page at most. */
+async function fetchCost(
+  task: ExtractTask,
+  draft: Draft,
+  source: OrganizationSource,
+): Promise<void> {
+  const { staging, slice, signal, onPaid } = task;
+  const { scope } = draft;
   for (let query = openQuery(draft, task); query !== undefined; query = openQuery(draft, task)) {
     throwIfInterrupted(signal);
     const chain = chainOf(draft, query);
@@ -265,7 +292,6 @@ async function fetchMissing(task: ExtractTask, draft: Draft): Promise<number> {
       task.onProgress(`page ${paidPages(draft)}, ${draft.costs.rows} groups`);
     }
   }
-  return listRequests;
 }
 
 function outcomeOf(

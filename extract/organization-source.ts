@@ -19,11 +19,8 @@ import { openSession } from './session.js';
 export interface OrganizationSource {
   readonly name: string;
   readonly region: string;
-  /**
-   * Every page of the organization's accounts. AWS is asked once in a run; `requests` counts the
-   * answers that this very call brought, 0 for the callers that share another's.
-   */
-  accounts(signal: AbortSignal): Promise<{ pages: readonly FetchedPage[]; requests: number }>;
+  /** Begins to list the organization's accounts. AWS is asked once in a run, and all callers share the answer. */
+  accounts(signal: AbortSignal): Listing;
   /**
    * The pages of a question's answer after those that gave `tokens`; from the first one, when there are none. A page is asked for only when its consumer wants it. `onPaid` is called for each answer.
    */
@@ -34,6 +31,17 @@ export interface OrganizationSource {
     onPaid: () => void,
   ): AsyncIterable<FetchedCost>;
   close(): void;
+}
+
+/** The organization's accounts, on their way. */
+export interface Listing {
+  /** Settles with the first account: from then on it is known that accounts may be listed. */
+  begun: Promise<void>;
+  /**
+   * Every page; `requests` counts the answers that this very call of `accounts` brought, 0 for those that share
+   * another's.
+   */
+  all: () => Promise<{ pages: readonly FetchedPage[]; requests: number }>;
 }
 
 /** A question about a month. */
@@ -49,29 +57,39 @@ export function openOrganization(
   options: SessionOptions,
 ): OrganizationSource {
   const session = openSession(access, options);
-  let listed: Promise<readonly FetchedPage[]> | undefined;
+  let listed: { begun: Promise<void>; pages: Promise<readonly FetchedPage[]> } | undefined;
 
-  async function list(signal: AbortSignal): Promise<readonly FetchedPage[]> {
+  function list(signal: AbortSignal): NonNullable<typeof listed> {
+    const coming = listAccounts(session, signal);
     const pages: FetchedPage[] = [];
-    for await (const page of listAccounts(session, signal)) pages.push(page);
-    return pages;
+    const untilAnAccount = async (): Promise<void> => {
+      for (let page = await coming.next(); page.done !== true; page = await coming.next()) {
+        pages.push(page.value);
+        if (page.value.rows > 0) return;
+      }
+    };
+    const begun = untilAnAccount();
+    const rest = async (): Promise<readonly FetchedPage[]> => {
+      await begun;
+      for await (const page of coming) pages.push(page);
+      return pages;
+    };
+    return { begun, pages: rest() };
   }
 
   return {
     name: access.name,
     region: access.region,
 
-    async accounts(signal) {
-      if (listed !== undefined) return { pages: await listed, requests: 0 };
-      const attempt = list(signal);
-      listed = attempt;
-      try {
-        const pages = await attempt;
-        return { pages, requests: pages.length };
-      } catch (error) {
-        listed = undefined;
-        throw error;
-      }
+    accounts(signal) {
+      const isShared = listed !== undefined;
+      const { begun, pages } = (listed ??= list(signal));
+      // What failed is asked for again by the next month of the run.
+      if (!isShared) pages.catch(() => (listed = undefined));
+      return {
+        begun,
+        all: async () => ({ pages: await pages, requests: isShared ? 0 : (await pages).length }),
+      };
     },
 
     costAndUsage: (question, tokens, signal, onPaid) =>

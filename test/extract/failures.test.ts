@@ -351,7 +351,11 @@ test.serial(
       describeError(error),
       /no longer honours the continuation token of the accounts \[ListAccounts, organization oab\]; run the same command again/,
     );
+    // The cost that was fetched beside the list stays.
+    const paid = requests('GetCostAndUsage').length;
+    t.true(paid > 5);
     t.like(await run(), { state: 'done', customers: 131 });
+    t.is(requests('GetCostAndUsage').length, paid);
   },
 );
 

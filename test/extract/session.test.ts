@@ -41,7 +41,7 @@ function clockFor(t: ExecutionContext): { forward: (milliseconds: number) => voi
 /** An organization whose accounts are listed already, so that none of its requests is on its way as the clock is set. */
 async function listedSource(open: () => OrganizationSource): Promise<OrganizationSource> {
   const source = open();
-  await source.accounts(new AbortController().signal);
+  await source.accounts(new AbortController().signal).all();
   return source;
 }
 
