@@ -79,7 +79,7 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
   const decision = await decideExtract(task);
   const { action, found, scope, replaces } = decision;
   if (action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
-  if (replaces !== undefined) task.log.warn(`replaces ${replaces}; what is replaced stays staged`);
+  if (replaces !== undefined) task.log.warn(replaces);
   throwIfInterrupted(task.signal);
   const finish = async (manifest: ExtractionManifest): Promise<Outcome> => {
     await makeCurrent(task, found, manifest.extraction);
@@ -108,7 +108,7 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
 export type ExtractDecision = {
   found: Survey;
   scope: Scope;
-  /** Where the month's exports come to tell something else: what is replaced by what, in words. */
+  /** Where the month's exports come to tell something else: what takes the place of what, in words. */
   replaces?: string | undefined;
 } & (
   | { action: 'fetch' }
@@ -135,21 +135,21 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
   const manifest = await currentManifest(task, found);
   const before = manifest?.scope ?? (await scopeBefore(staging, slice, found));
   const scope = completeScope(task.scope, before);
-  const replacedBy = (by: Scope, words: string): string | undefined =>
+  const replaced = (by: Scope, verb: string, end = ''): string | undefined =>
     manifest === undefined || sameScope(manifest.scope, by)
       ? undefined
-      : `what was fetched ${describeScope(manifest.scope)} (${dayOf(manifest)}) by ${words}`;
+      : `what ${verb} ${describeScope(by)} takes the place of what was fetched ${describeScope(manifest.scope)} on ${dayOf(manifest)}, which stays staged${end}`;
   if (!force && manifest !== undefined) {
     if (!covers(manifest.scope, task.scope)) {
       const older = await reusable(task, found, scope);
       if (older !== undefined) {
-        const words = `what was fetched ${describeScope(older.scope)} (${dayOf(older)}), without a request`;
-        const replaces = replacedBy(older.scope, words);
+        const verb = `was fetched on ${dayOf(older)}`;
+        const replaces = replaced(older.scope, verb, '; no request is made');
         return { found, scope: older.scope, replaces, action: 'reuse', manifest: older };
       }
     } else if (!isOutdated(task, manifest)) return { found, scope, action: 'unchanged', manifest };
   }
-  const replaces = replacedBy(scope, `what is fetched ${describeScope(scope)}`);
+  const replaces = replaced(scope, 'is fetched');
   const draft = await unfinishedDraft(task, found, scope);
   return draft === undefined
     ? { found, scope, replaces, action: 'fetch' }

@@ -80,10 +80,13 @@ export function migrations(dialect: Dialect): readonly Step[] {
 }
 
 async function createView(knex: Knex): Promise<void> {
-  const found: unknown = await knex('sqlite_master').where({ name: COSTS }).first();
-  if (found !== undefined) throw foreignTable(COSTS);
-  await knex.raw(costsView());
+  const [found] = made.parse(await knex('sqlite_master').where({ name: COSTS }).select('sql'));
+  if (found === undefined) await knex.raw(costsView());
+  else if (found.sql !== costsView()) throw foreignTable(COSTS);
 }
+
+/** SQLite keeps the statements by which tables and views were made, word for word. */
+const made = z.array(z.object({ sql: z.string() }));
 
 function tableStep(name: string, table: TableName, dialect: Dialect): Step {
   return {

@@ -1,21 +1,14 @@
-import { fstatSync, statSync } from 'node:fs';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import type { Config, Flags, Needs } from '../config/config.js';
 import { stages } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
 import type { Resources } from '../run/resources.js';
 import { ownCommand } from '../shared/commands.js';
-import {
-  InterruptedError,
-  UsageError,
-  causeOf,
-  describeError,
-  errorToJson,
-} from '../shared/errors.js';
-import type { OpenLog, RunLog } from '../shared/log.js';
-import { createLog, logLevels } from '../shared/log.js';
-import { isDocumentPrinted, printDocument, printText, tell } from '../shared/output.js';
-import { version } from '../shared/version.js';
+import { InterruptedError, UsageError } from '../shared/errors.js';
+import type { RunLog } from '../shared/log.js';
+import { logLevels } from '../shared/log.js';
+import { printDocument, printText, tell } from '../shared/output.js';
+import { EXIT, closeLog, openJournal } from './journal.js';
 
 /** A command: its name, its description, its flags and its work. The skeleton below does all else. */
 export interface Command<F extends Record<string, Options>> {
@@ -62,13 +55,13 @@ export const commandFlags = new Map<string, Readonly<Record<string, Options>>>()
 /**
  * Makes the command: flags → settings → work → answer. The answer goes to standard output, as text or with
  * `--json` as one document, all else to standard error; the process exits with 0, or 1 where the answer says
- * so; what is thrown goes to {@link fail}.
+ * so; what is thrown goes to `fail`.
  */
 export function command<F extends Record<string, Options>>(
   definition: Command<F>,
 ): CommandModule<object, InferredOptionTypes<F>> {
   const { name, describe, flags: own, epilogue, examples = [], work } = definition;
-  commandFlags.set(name, own);
+  commandFlags.set(name.replace(/ .*/, ''), own);
   return {
     command: name,
     describe,
@@ -86,7 +79,7 @@ export function command<F extends Record<string, Options>>(
       return built;
     },
     async handler(args) {
-      if (journal === undefined) throw new Error('the log is not open');
+      const journal = openJournal();
       const { log, tellWarnings } = journal;
       const interrupt = interruptible();
       const { signal } = interrupt;
@@ -126,64 +119,6 @@ export function command<F extends Record<string, Options>>(
 interface OutputFlags {
   json?: boolean;
   quiet?: boolean;
-}
-
-/** The log of this process, which knows how the process ended. */
-interface Journal extends OpenLog {
-  command: string;
-  /** When it began, as `performance.now()` tells it. */
-  began: number;
-  figures?: Answer['figures'];
-}
-
-let journal: Journal | undefined;
-
-/**
- * Opens the log that a command's flags ask for, before anything can fail: also what is wrong with the other flags
- * is to stand in it.
- * @param args the flags as they were given, right or wrong.
- * @throws {UsageError} when its file cannot be written, or is where the one document of `--json` goes.
- */
-export async function openLog(
-  args: Readonly<Record<string, unknown>> & { _: readonly (string | number)[] },
-): Promise<void> {
-  const { json, 'log-file': named, 'log-level': asked } = args;
-  const file = typeof named === 'string' && named.trim() !== '' ? named : undefined;
-  const level = logLevels.find((one) => one === asked) ?? 'warn';
-  if (json === true && file !== undefined && isStandardOutput(file)) {
-    throw new UsageError('the log would mix with the document on standard output', {
-      where: '--log-file',
-      next: 'name another file',
-    });
-  }
-  try {
-    const log = await createLog({ level, file, print: tell });
-    journal = { ...log, command: String(args._[0] ?? 'pipeline'), began: performance.now() };
-  } catch (cause) {
-    throw new UsageError(`the log file cannot be written: ${describeError(cause)}`, {
-      where: '--log-file',
-      cause,
-    });
-  }
-  journal.log.info({ version }, `${journal.command} begins`);
-}
-
-/** The log file that a command line names, whatever else it says. */
-function logFlags(words: readonly string[]): Parameters<typeof openLog>[0] {
-  const flag = '--log-file';
-  const at = words.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
-  const file = words[at] === flag ? words[at + 1] : words[at]?.slice(flag.length + 1);
-  return { '_': [], 'log-file': file };
-}
-
-/** Ends the log with how the process ends. */
-export function closeLog(): void {
-  if (journal === undefined) return;
-  const { log, command, began, figures, close } = journal;
-  const seconds = (performance.now() - began) / 1000;
-  log.info({ ...figures, seconds, exitCode: process.exitCode ?? 0 }, `${command} ends`);
-  close();
-  journal = undefined;
 }
 
 /** Every flag that more than one command has, that may be given several times, or that is a setting's. */
@@ -268,17 +203,6 @@ export async function configureAnyway(
   }
 }
 
-/** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */
-function isStandardOutput(file: string): boolean {
-  try {
-    const [named, output] = [statSync(file), fstatSync(1)];
-    const isSink = output.isCharacterDevice() && !process.stdout.isTTY;
-    return !isSink && named.dev === output.dev && named.ino === output.ino;
-  } catch {
-    return false;
-  }
-}
-
 /** Ctrl-C (or a polite kill) asks the work to stop where nothing is lost; a second one ends the process at once. */
 function interruptible(): { signal: AbortSignal; end: () => void } {
   const controller = new AbortController();
@@ -305,32 +229,4 @@ async function print({ text, json }: Answer, asDocument: boolean): Promise<void>
   const printed = text();
   if (typeof printed === 'string') await printText(printed);
   else await printed;
-}
-
-const EXIT = { failed: 1, usage: 2, interrupted: 130 };
-
-/**
- * Ends a command that could not give its answer: tells why, sets the exit code, and gives a program the failure
- * as its one document, unless it has got a result.
- * @param words the command line as it was given.
- */
-export async function fail(error: unknown, words: readonly string[]): Promise<void> {
-  process.exitCode =
-    error instanceof UsageError
-      ? EXIT.usage
-      : error instanceof InterruptedError
-        ? EXIT.interrupted
-        : EXIT.failed;
-  tell(`pipeline: ${describeError(error)}`);
-  const isJson = words.some(
-    (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
-  );
-  // What is wrong with the command line may have been found before its log was asked for.
-  if (journal === undefined)
-    await openLog({ ...logFlags(words), json: isJson }).catch(() => undefined);
-  const { message, ...details } = errorToJson(error);
-  journal?.log.error({ ...details, ...causeOf(error), err: error }, String(message));
-  if (!isJson || isDocumentPrinted()) return;
-  // Where it cannot be printed either, the first failure is the one to tell.
-  await printDocument({ error: errorToJson(error) }).catch(() => undefined);
 }

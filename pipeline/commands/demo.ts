@@ -232,6 +232,6 @@ Where it lies
 
 What to look into
   duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
-  sqlite3 ${database} "SELECT TenantName, round(sum(Amount), 2) FROM costs GROUP BY Reference ORDER BY 2 DESC LIMIT 10"
+  sqlite3 ${database} "SELECT TenantName, round(sum(Amount), 2), Currency FROM costs GROUP BY Reference, Currency ORDER BY 2 DESC LIMIT 10"
   npx pipeline changes --staging ${staging}`;
 }

@@ -60,7 +60,7 @@ export async function exportRows(
   const made = noSums();
   const customers = new Set<unknown>();
   await writeAside(file, async (aside) => {
-    const { rows, close } = await openFile(aside, format, sources);
+    const { rows, close } = await openFile(aside, format, sources, choice.signal);
     try {
       for await (const batch of batches()) {
         addRows(made, exportColumns, batch.length, (index) => batch.columns[index]);
@@ -101,6 +101,7 @@ async function openFile(
   path: string,
   format: FileFormat,
   sources: readonly Source[],
+  signal: AbortSignal,
 ): Promise<{ rows: TableExport; close: () => Promise<void> }> {
   if (format === 'xlsx') {
     const { openSpreadsheet } = await import('./spreadsheet.js');
@@ -108,7 +109,10 @@ async function openFile(
       .map(({ manifest }) => manifest.finished)
       .sort()
       .reverse();
-    return { rows: openSpreadsheet(path, exportColumns, made), close: () => Promise.resolve() };
+    return {
+      rows: openSpreadsheet(path, exportColumns, made, signal),
+      close: () => Promise.resolve(),
+    };
   }
   const openRows =
     format === 'csv'

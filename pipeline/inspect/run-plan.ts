@@ -37,7 +37,7 @@ export interface StagePlan {
   restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
-  /** What the run replaces by what, where the month comes to tell something else. */
+  /** What takes the place of what, where the month comes to tell something else. */
   replaces?: string;
   /** Whether the month to fetch lies before what Cost Explorer keeps as a rule. */
   beforeHistory?: true;
@@ -216,11 +216,7 @@ async function planLoad(
 /** What people have to know of what cannot be told beforehand. */
 function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
   const notes = plans.flatMap(({ month, organization, stages: { extract } }) =>
-    extract?.replaces === undefined
-      ? []
-      : [
-          `${month} ${organization}: a run replaces ${extract.replaces}; what is replaced stays staged`,
-        ],
+    extract?.replaces === undefined ? [] : [`${month} ${organization}: ${extract.replaces}`],
   );
   const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
   if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))

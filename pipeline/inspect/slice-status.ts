@@ -124,7 +124,7 @@ export function formatStatus(
     'amount',
     slices.map(({ extracted }) => extracted?.totals),
   );
-  const isMixed = slices.some((slice) => detailText(slice) !== 'service');
+  const isMixed = slices.some((slice) => detailOf(slice) !== 'service');
   const head = [
     ...['month', 'organization', 'extracted', 'transformed', 'loaded'],
     ...(isMixed ? ['detail'] : []),
@@ -136,20 +136,22 @@ export function formatStatus(
     extractedText(slice),
     transformedText(slice),
     databaseFault === undefined ? loadedText(slice) : 'unknown',
-    ...(isMixed ? [detailText(slice)] : []),
+    ...(isMixed ? [detailOf(slice)] : []),
     figuresOf(slice.provisional) ?? '',
     amounts.cells[index] ?? '',
   ]);
-  const table = formatTable(head, rows, [amounts.head], { names: ['organization', 'detail'] });
+  const table = formatTable(head, rows, [amounts.head], { names: ['organization'] });
   return [table, ...slices.flatMap(notesOf)].join('\n');
 }
 
-/** What the table has no room for: a stopped run, a difference, and which services make it. */
+/** What the table has no room for: billing views, a stopped run, a difference, and which services make it. */
 function notesOf(slice: SliceStatus): string[] {
   const { extracted, unfinished, difference = {} } = slice;
   const name = `${slice.month} ${slice.organization}`;
   const apart = Object.entries(difference).filter(([, amount]) => amount !== '0');
+  const told = detailText(slice);
   return [
+    ...(told === detailOf(slice) ? [] : [`${name}: tells ${told}`]),
     ...(extracted === undefined || unfinished === undefined
       ? []
       : [
@@ -219,13 +221,23 @@ function loadedText({ loaded, stale }: SliceStatus): string {
   return stale.includes('load') ? 'stale' : loaded === undefined ? 'no' : 'yes';
 }
 
+/** The detail of what is there, in a word. */
+function detailOf(slice: SliceStatus): string {
+  const found = new Set(doneOf(slice).map((done) => scopeOf(done).detail));
+  const [first = 'service'] = found;
+  return found.size > 1 ? 'mixed' : first;
+}
+
+function doneOf({ extracted, transformed, loaded }: SliceStatus): Done[] {
+  return [extracted, transformed, loaded].flatMap((done) => done ?? []);
+}
+
 /** The detail and billing view of what is there; where the stages differ, each one's. */
-function detailText({ extracted, transformed, loaded }: SliceStatus): string {
-  const texts = [extracted, transformed, loaded].flatMap((done) => {
-    if (done === undefined) return [];
+function detailText(slice: SliceStatus): string {
+  const texts = doneOf(slice).map((done) => {
     const { detail, billingViewArn } = scopeOf(done);
     const view = billingViewArn?.split('/').at(-1);
-    return [view === undefined ? detail : `${detail} of ${view}`];
+    return view === undefined ? detail : `${detail} of ${view}`;
   });
   return [...new Set(texts)].length > 1 ? texts.join(' → ') : (texts[0] ?? 'service');
 }

@@ -96,12 +96,15 @@ function peoplesLog(level: LogLevel, print: (line: string) => void) {
     },
     tellWarnings: () => {
       for (const [what, lines] of warnings) {
-        const times = lines.length === 1 ? '' : `${lines.length} times, `;
         const slices = lines.flatMap(({ month, organization }) =>
           month === undefined || organization === undefined ? [] : [{ month, organization }],
         );
-        const subject = slices.length === 0 ? '' : `${describeSlices(slices)}: `;
-        print(`warning: ${times}${subject}${what}`);
+        // Tasks run side by side, and warn in any order.
+        const name = (slice: (typeof slices)[number]) => `${slice.month} ${slice.organization}`;
+        slices.sort((a, b) => (name(a) < name(b) ? -1 : 1));
+        const times = lines.length === 1 ? '' : `(${lines.length} times)`;
+        const subject = `${describeSlices(slices)} ${times}`.trim();
+        print(['warning', subject, what].filter((part) => part !== '').join(': '));
       }
       warnings.clear();
     },

@@ -35,7 +35,7 @@ test('an organization with a billing view is reported by it, and fetched anew wh
   const asked = cloud.requests.filter(({ charged }) => charged).slice(-proForma.requests);
   for (const { input } of asked) t.like(input, { BillingViewArn: billingViewArn });
   t.is((await amountOf()).requests, 0);
-  t.regex((await run('status')).stdout, / {2}service of billing-group-oab {2}/);
+  t.regex((await run('status')).stdout, /oab: tells service of billing-group-oab\n/);
   const changes = await run('changes', '--month', month, '--json');
   t.regex(
     changes.stdout,

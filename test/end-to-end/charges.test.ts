@@ -129,7 +129,7 @@ test('without the flag the month stays as it is, also in a fresh fetch; told not
   t.is(count('*', 'charges'), 0);
   t.is(count('AmortizedCost', 'consumption'), 0);
   await t.throwsAsync(access(file), { code: 'ENOENT' });
-  const reconciled = await run('reconcile');
+  const reconciled = await run('reconcile', '--organization', 'oab');
   t.is(reconciled.code, 0, reconciled.stdout);
 
   // What is staged with that metric, and more, is taken without a request.

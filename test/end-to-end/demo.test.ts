@@ -36,16 +36,16 @@ test('the demo needs nothing, ends with the page to open, and what it prints to 
   const [, database = '', sql = ''] = /sqlite3 (\S+) "(.*)"/.exec(stdout) ?? [];
   const answer = querySqlite(database, sql).map((row) => Object.values(row)[1] as number);
   t.true(answer.length > 5);
-  // Each service's exact sum, the largest first: what the query says it shows.
-  const exact = new Map<unknown, bigint>();
+  // Each customer's exact sum, the largest first: what the query says it shows.
+  const exact = new Map<string, bigint>();
   const months = new Set<unknown>();
-  for (const row of querySqlite(
+  for (const { Reference, Currency, Amount, BillingPeriod } of querySqlite(
     database,
-    'SELECT Service, Amount, BillingPeriod FROM consumption',
+    'SELECT Reference, Currency, Amount, BillingPeriod FROM consumption',
   )) {
-    const amount = parseAmount(String(row['Amount'])).units;
-    exact.set(row['Service'], (exact.get(row['Service']) ?? 0n) + amount);
-    months.add(row['BillingPeriod']);
+    const key = `${String(Reference)} ${String(Currency)}`;
+    exact.set(key, (exact.get(key) ?? 0n) + parseAmount(String(Amount)).units);
+    months.add(BillingPeriod);
   }
   const largest = [...exact.values()].sort((a, b) => (a > b ? -1 : 1)).slice(0, answer.length);
   const cents = (amount: number): number => Math.round(amount * 100);

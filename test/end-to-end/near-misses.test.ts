@@ -29,6 +29,11 @@ const misses: [string, string[], RegExp[]][] = [
   ['another name of a command', ['diff'], [/cli\.js changes"\?/]],
   ['a stage by another name', ['run', '--stage', 'fetch'], [/did you mean extract\?/]],
   ['a range in one value', ['run', '--month', '2026-07..2026-09'], [/--from with its first month/]],
+  [
+    'a short form where a file is named',
+    ['export', '--org', 'a', 'x.csv'],
+    [/export has no --org/],
+  ],
   ['one hyphen', ['run', '-month', '2026-10'], [/-month has one hyphen; did you mean --month\?/]],
   ['a name of another command', ['status', '--since', '2026-08'], [/did you mean --from\?/]],
   ['a flag without value', ['run', '--org', '--quiet'], [/did you mean --organization\?/]],

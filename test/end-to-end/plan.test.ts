@@ -60,6 +60,10 @@ test('of a stopped extraction only what is left is planned, and staged files sta
   const files = await readdir(join(folder, 'staging'), { recursive: true });
   const plan = parse((await run('plan', ...selection, '--force', '--json')).stdout);
   t.like(plan.slices[0]?.stages['extract'], { action: 'resume', stagedPages: 2 });
+  const text = await run('plan', '--month', month, '--force', '--detail', 'usage-type');
+  const table = text.stdout.split('\n').filter((line) => /^(month|2026-10) {2}/.test(line));
+  t.is(table.length, 3);
+  for (const line of table) t.true(line.length <= 100, line);
   t.deepEqual(await readdir(join(folder, 'staging'), { recursive: true }), files);
   const before = charged();
   t.is((await run('run', ...selection, '--force')).code, 0);

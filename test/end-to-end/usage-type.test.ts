@@ -217,7 +217,10 @@ test('a month keeps its detail until the other is asked for, and neither is paid
   t.is(await shown(), 'service');
   const finer = await run('run', ...select, '--detail', 'usage-type');
   t.is(finer.code, 0);
-  t.regex(finer.stderr, /replaces what was fetched by service .* by what is fetched by usage type/);
+  t.regex(
+    finer.stderr,
+    /2026-10 oab: what is fetched by usage type takes the place of what was fetched by service/,
+  );
   t.is(await shown(), 'usage-type');
   const fine = count();
   t.true(Number(fine) > Number(plain));
@@ -234,7 +237,7 @@ test('a month keeps its detail until the other is asked for, and neither is paid
     t.deepEqual(await planned(...flags), [0, ...actions]);
     const ran = await run('run', ...select, ...flags);
     t.is(ran.code, 0, ran.stdout + ran.stderr);
-    t.is(/replaces what .* without a request/.test(ran.stderr), actions[0] === 'reuse');
+    t.is(/takes the place of .*no request is made/.test(ran.stderr), actions[0] === 'reuse');
     t.deepEqual([count(), await shown()], [rows, detail]);
     t.is((await run('reconcile')).code, 0);
   }

@@ -58,7 +58,7 @@ test.serial('a month keeps what it was asked for, also where it is fetched again
   t.deepEqual((await manifest(next.extraction)).scope, rich);
   const forced = await run({ scope: open, now: on(28), provisionalDays, force: true });
   t.deepEqual((await manifest(forced.extraction)).scope, rich);
-  t.false(lines.join('').includes('replaces what'));
+  t.false(lines.join('').includes('takes the place'));
   const fewer = { ...open, metrics: ['AmortizedCost'], byRecordType: false } as const;
   const told = await run({ scope: fewer, now: on(28), provisionalDays, force: true });
   t.deepEqual((await manifest(told.extraction)).scope, {
@@ -68,7 +68,7 @@ test.serial('a month keeps what it was asked for, also where it is fetched again
   });
   t.regex(
     lines.join(''),
-    /replaces what was fetched by usage type, with AmortizedCost, NetAmortizedCost, charge types \(2026-11-28\) by what is fetched by usage type, with AmortizedCost; what is replaced stays staged/,
+    /what is fetched by usage type, with AmortizedCost takes the place of what was fetched by usage type, with AmortizedCost, NetAmortizedCost, charge types on 2026-11-28, which stays staged/,
   );
 });
 
@@ -77,7 +77,10 @@ test.serial('the other detail is taken from what is staged, there and back', asy
   const now = on(25);
   const service = await run({ scope: byService, now });
   const usageType = await run({ scope: byUsageType, now });
-  t.regex(lines.join(''), /by service \(2026-11-25\) by what is fetched by usage type/);
+  t.regex(
+    lines.join(''),
+    /what is fetched by usage type takes the place of what was fetched by service on 2026-11-25/,
+  );
   for (const [scope, former] of [
     [byService, service],
     [open, service],
@@ -92,7 +95,7 @@ test.serial('the other detail is taken from what is staged, there and back', asy
   }
   t.regex(
     lines.join(''),
-    /by usage type \(2026-11-25\) by what was fetched by service \(2026-11-25\), without a request; what/,
+    /what was fetched on 2026-11-25 by service takes the place of what was fetched by usage type on 2026-11-25, which stays staged; no request is made/,
   );
   // One choice stands at a time, and the next fetch does away with it.
   const choices = async (): Promise<string[]> =>
