@@ -72,8 +72,8 @@ export function parseOrganizations(
 ): OrganizationEntry[] {
   const refuse = (message: string, next: string): ConfigurationError =>
     new ConfigurationError(message, { where, next });
-  const names = new Set(Object.keys(secret).flatMap((key) => groupKey.exec(key)?.[1] ?? []));
-  const misspelt = misspeltKeys(Object.keys(secret), names);
+  const { names, twins } = namesOf(secret);
+  const misspelt = [...twins, ...misspeltKeys(Object.keys(secret), names)];
   for (const { name } of misspelt) names.add(name);
   if (names.size === 0) {
     const usual = parts.slice(0, 4).map((part) => keyOf('<name>', part));
@@ -132,19 +132,63 @@ function misspeltKeys(keys: readonly string[], names: ReadonlySet<string>): Miss
     const [, rest] = /^aws_(.*)$/is.exec(key) ?? [];
     if (rest === undefined || key === REGION || groupKey.test(key)) return [];
     if (parts.some((part) => plain(part) === plain(rest))) return [];
-    const owner = longestFirst.find((name) => rest.startsWith(`${name}_`));
+    const begins = (name: string): boolean => rest.toLowerCase().startsWith(name.toLowerCase());
+    const owner = longestFirst.find((name) => begins(`${name}_`));
+    // Between a name and its part `_` may be missing, or another sign.
+    const glued = longestFirst.find(
+      (name) =>
+        begins(name) && parts.some((part) => plain(rest.slice(name.length)) === plain(part)),
+    );
+    const nearestOf = (name: string) =>
+      parts
+        .map((part) => {
+          const said = plain(rest.slice(name.length));
+          const distance = distanceOf(said, plain(part));
+          return {
+            name,
+            meant: keyOf(name, part),
+            distance,
+            isNear: distance <= said.length * 0.4,
+          };
+        })
+        .sort((a, b) => a.distance - b.distance)
+        .slice(0, 1);
+    // A longer name that makes a better key of it is an organization of its own: `spp_ecm` beside `spp`.
     const splits = [...rest.matchAll(/_/g)].map(({ index }) => rest.slice(0, index));
-    const possible = (owner === undefined ? splits : [owner]).flatMap((name) => {
-      const said = plain(rest.slice(name.length));
-      return parts.map((part) => {
-        const distance = distanceOf(said, plain(part));
-        return { name, meant: keyOf(name, part), distance, isNear: distance <= said.length * 0.4 };
-      });
-    });
-    const [nearest] = possible.sort((a, b) => a.distance - b.distance);
-    if (nearest === undefined || (owner === undefined && nearest.distance > SLIP)) return [];
+    const [nearest] = [
+      ...[owner ?? [], glued ?? []].flat().flatMap(nearestOf),
+      ...splits.flatMap(nearestOf).filter(({ distance }) => distance <= SLIP),
+    ].sort((a, b) => a.distance - b.distance);
+    if (nearest === undefined) return [];
     return [{ key, name: nearest.name, meant: nearest.isNear ? nearest.meant : undefined }];
   });
+}
+
+/**
+ * The names in the keys, each with those that differ from it in case alone and have no access key of their own:
+ * their keys are slips for its own.
+ */
+function namesOf(secret: Readonly<Record<string, unknown>>): {
+  names: Set<string>;
+  twins: MisspeltKey[];
+} {
+  const groups = Object.keys(secret).flatMap((key) => {
+    const name = groupKey.exec(key)?.[1];
+    return name === undefined ? [] : [{ key, name }];
+  });
+  const hasKey = (name: string): boolean =>
+    keyOf(name, 'access_key_id') in secret || keyOf(name, 'secret_access_key') in secret;
+  const known = [...new Set(groups.map(({ name }) => name))];
+  const twinOf = (name: string): string | undefined =>
+    hasKey(name)
+      ? undefined
+      : known.find((one) => hasKey(one) && one.toLowerCase() === name.toLowerCase());
+  const twins = groups.flatMap(({ key, name }): MisspeltKey[] => {
+    const twin = twinOf(name);
+    if (twin === undefined) return [];
+    return [{ key, name: twin, meant: keyOf(twin, key.slice(keyOf(name, '').length)) }];
+  });
+  return { names: new Set(known.filter((name) => twinOf(name) === undefined)), twins };
 }
 
 /** A part of a key without what people write this way and that: `role_ARN` is `rolearn`. */

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.js';
 import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
-import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
+import { causeOf, describeError, errorToJson } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
@@ -78,7 +78,7 @@ async function withReports(
   answer: RunAnswer,
   config: Config,
   { months, organizations }: Selection,
-  { open, signal }: Context,
+  { open, signal, log }: Context,
 ): Promise<Answer> {
   const { makeReportsOf, reportJson, reportText } = await import('./report.js');
   try {
@@ -91,8 +91,10 @@ async function withReports(
       json: () => ({ ...answer.json(), report: reportJson(written) }),
     };
   } catch (error) {
-    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
+    const { message, ...details } = errorToJson(error);
+    log.error({ ...details, ...causeOf(error), err: error }, `no report: ${String(message)}`);
     return {
+      ...answer,
       text: () => `${answer.text()}\n\nno report: ${describeError(error)}`,
       json: () => ({ ...answer.json(), report: { error: errorToJson(error) } }),
       failed: true,

@@ -113,11 +113,17 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
 });
 
 test('a run without exports says that there is no report, after all that it did', async (t) => {
-  const { run } = await world(t);
+  const { run, folder } = await world(t);
   const args = ['run', '--stage', 'extract', '--organization', 'internal', '--month', '2026-10'];
-  const { code, stdout } = await run(...args, '--report');
+  const { code, stdout } = await run(...args, '--report', '--log-file', 'run.log');
   t.is(code, 1);
   t.regex(stdout, /1 done;[^]*\nno report: there are no exports of 2026-10/);
+  const log = (await readFile(join(folder, 'run.log'), 'utf8')).trimEnd().split('\n');
+  const lines = log.map((line) => JSON.parse(line) as Record<string, unknown>);
+  t.like(lines.at(-2), { level: 50, msg: 'no report: there are no exports of 2026-10' });
+  t.regex(String(lines.at(-2)?.['next']), /run --month 2026-10/);
+  t.like(lines.at(-1), { msg: 'run ends', done: 1, exitCode: 1 });
+  t.regex(String(lines.at(-1)?.['priceUsd']), /^0\.0[1-9]$/);
   const again = await run(...args, '--report', '--json');
   t.is(again.code, 1);
   const document = JSON.parse(again.stdout) as { tasks: unknown[]; report: { error: object } };

@@ -208,6 +208,10 @@ for (const [key, meant] of [
   ['aws_oab_secret_key', 'aws_oab_secret_access_key'],
   ['aws_oab_role', 'aws_oab_roleArn'],
   ['AWS_oab_billingViewARN', 'aws_oab_billingViewArn'],
+  ['AWS_OAB_ROLE_ARN', 'aws_oab_roleArn'],
+  ['aws_OAB_externalId', 'aws_oab_externalId'],
+  ['aws_oabroleArn', 'aws_oab_roleArn'],
+  ['aws_oab-role-arn', 'aws_oab_roleArn'],
 ] as const) {
   test(`the key ${key} is told as a slip for ${meant}, and only its organization fails`, (t) => {
     const secret = { ...secretOf('oab', 'oa', 'spp_pm'), [key]: 'hunter2' };
@@ -249,6 +253,22 @@ test('a slip in every key of an organization does not leave it out', (t) => {
   t.regex(
     t.throws(() => parseOrganizations({ aws_region_name: 'eu-west-3', note: 'x' }, WHERE)).message,
     /describes no organization/,
+  );
+});
+
+test('a slip in every key of spp_ecm is not laid to spp, whose role it would take', (t) => {
+  const slips = { aws_spp_ecm_roleARN: 'x', aws_spp_ecm_accessKeyId: 'y' };
+  const entries = parseOrganizations({ ...secretOf('spp'), ...slips }, WHERE);
+  t.deepEqual(
+    entries.map((entry) => [entry.name, 'fault' in entry]),
+    [
+      ['spp', false],
+      ['spp_ecm', true],
+    ],
+  );
+  t.regex(
+    faultOf(entries[1]),
+    /rename aws_spp_ecm_roleARN to aws_spp_ecm_roleArn, aws_spp_ecm_accessKeyId to aws_spp_ecm_access_key_id in/,
   );
 });
 
