@@ -61,7 +61,7 @@ const cli = yargs(words)
   .check((args) => onlyUsable(args, words, commandFlags))
   .middleware(openLog, true)
   .middleware((args) => {
-    rememberOwn({ flags: settingWords(args) });
+    rememberOwn({ flags: settingWords(args, commandFlags.get(String(args._[0])) ?? {}) });
   })
   .version(version)
   .help()

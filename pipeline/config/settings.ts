@@ -293,9 +293,18 @@ function flagOptions({ given, meaning, default: value, unit, unset }: Setting): 
   return { type: 'string', requiresArg: true, describe };
 }
 
-/** The configuration file and the settings among a command's flags, as the words of a command that is to do the same. */
-export function settingWords(flags: Readonly<Record<string, unknown>>): string[] {
-  return ['config', ...Object.keys(settingFlags)].flatMap((flag) => {
+/**
+ * The configuration file and the settings among a command's flags, as the words of a command that is to do the same.
+ * @param declared the command's own flags: one that only has a setting's name is none.
+ */
+export function settingWords(
+  flags: Readonly<Record<string, unknown>>,
+  declared: Readonly<Record<string, unknown>>,
+): string[] {
+  const given = Object.entries(settingFlags).filter(
+    ([flag, setting]) => declared[flag] === setting,
+  );
+  return ['config', ...given.map(([flag]) => flag)].flatMap((flag) => {
     const value = flags[flag];
     if (typeof value === 'boolean') return [value ? `--${flag}` : `--no-${flag}`];
     const values: readonly unknown[] = Array.isArray(value) ? value : [value];

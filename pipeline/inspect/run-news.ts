@@ -1,16 +1,18 @@
 import type { News } from '../run/summary.js';
 import type { RunRequest, TaskReport } from '../run/task.js';
-import { DataError } from '../shared/errors.js';
+import { DataError, PipelineError, describeError } from '../shared/errors.js';
 import { formatTotals } from '../shared/sums.js';
 import { openStaging } from '../staging/open.js';
 
 /**
  * What a run brought to light: what it fetched beside what had been fetched before in the same detail, from the
  * staged pages. Former pages that cannot be read are no news: `changes` and `reconcile` say what is wrong with them.
+ * Where the staging area cannot be read any more, the rest is not known: a warning says so, since what the run has
+ * done is to be told all the same.
  */
 export async function findNews(
   tasks: readonly TaskReport[],
-  { config, signal }: Pick<RunRequest, 'config' | 'signal'>,
+  { config, signal, log }: Pick<RunRequest, 'config' | 'signal' | 'log'>,
 ): Promise<News[]> {
   const fetched = tasks.filter(({ stage, state }) => stage === 'extract' && state === 'done');
   if (fetched.length === 0) return [];
@@ -34,7 +36,13 @@ export async function findNews(
         ...{ since: since.fetched, before: sums('before'), after: sums('after') },
       });
     } catch (error) {
-      if (!(error instanceof DataError)) throw error;
+      if (error instanceof DataError) continue;
+      if (!(error instanceof PipelineError)) throw error;
+      log.warn(
+        { month, organization },
+        `whether AWS has restated the month is not known: ${describeError(error)}`,
+      );
+      break;
     }
   }
   return news;

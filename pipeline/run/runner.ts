@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import pLimit from 'p-limit';
-import { DataError, UsageError } from '../shared/errors.js';
+import { DataError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import { nearest } from '../shared/nearest.js';
@@ -61,15 +61,22 @@ async function leftOut({ staging, secrets }: Resources, request: RunRequest): Pr
   const { months, stages, organizations } = request.selection;
   const extracts = stages.includes('extract');
   if ((extracts && organizations === undefined) || request.signal.aborted) return noAbsence;
-  const known = extracts
-    ? { entries: await secrets.organizations(), unasked: undefined }
-    : {
-        entries: await secrets.listedOrganizations(),
-        unasked: new UsageError('a run that fetches nothing does not'),
-      };
-  const staged = await stagedSlices(staging, extracts ? months : undefined);
-  const slices = staged.map(({ slice }) => slice);
-  return { ...absentSlices(known, slices, months, undefined, request.now()), note: undefined };
+  try {
+    const known = extracts
+      ? { entries: await secrets.organizations(), unasked: undefined }
+      : {
+          entries: await secrets.listedOrganizations(),
+          unasked: new UsageError('a run that fetches nothing does not'),
+        };
+    const staged = await stagedSlices(staging, extracts ? months : undefined);
+    const slices = staged.map(({ slice }) => slice);
+    return { ...absentSlices(known, slices, months, undefined, request.now()), note: undefined };
+  } catch (error) {
+    // What has been done is told all the same.
+    if (!(error instanceof PipelineError)) throw error;
+    const note = `which organizations are absent is not known: ${describeError(error)}`;
+    return { ...noAbsence, note };
+  }
 }
 
 async function runMonths(slices: readonly Slice[], context: TaskContext): Promise<TaskReport[]> {

@@ -284,7 +284,7 @@ test('a resumed run keeps --accept-empty, and a month that never had cost needs 
   t.regex(broken.stdout, /resume with: .* --force --accept-empty/);
 });
 
-test('charges that are not asked for any more do not vanish from the database', async (t) => {
+test('charges that are no longer wanted do not vanish from the database unasked', async (t) => {
   const { folder, run } = await world(t);
   const first = await run('run', ...chosen, '--by-record-type');
   t.is(first.code, 0, first.stdout);
@@ -292,7 +292,9 @@ test('charges that are not asked for any more do not vanish from the database', 
   const charges = () => querySqlite(file, 'SELECT * FROM charges ORDER BY Line');
   const before = charges();
   t.true(before.length > 0);
-  const without = await run('run', '--force', ...chosen);
+  t.is((await run('run', '--force', ...chosen)).code, 0);
+  t.deepEqual(charges(), before);
+  const without = await run('run', '--force', ...chosen, '--no-by-record-type');
   t.is(without.code, 1);
   t.regex(
     without.stdout,
