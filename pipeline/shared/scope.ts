@@ -77,10 +77,10 @@ export function sameScope(a: Scope, b: Scope): boolean {
   return parts.every((part) => String(a[part]) === String(b[part]));
 }
 
-/** In words: `by usage type, with AmortizedCost, charge types`. */
+/** In words: `by usage type, with AmortizedCost and charge types`. */
 export function describeScope(scope: Scope): string {
   const { detail, metrics, byRecordType, billingViewArn, listAccounts } = scope;
-  const further = [...metrics, ...(byRecordType ? ['charge types'] : [])].join(', ');
+  const further = [...metrics, ...(byRecordType ? ['charge types'] : [])].join(' and ');
   return [
     detail === 'service' ? 'by service' : 'by usage type',
     ...(further === '' ? [] : [`with ${further}`]),

@@ -92,7 +92,7 @@ test('a warning is words, told once with all that it is about, and whole in the 
   t.is(warnings.length, 1, stderr);
   t.regex(
     warnings[0] ?? '',
-    /^warning: 2026-10 internal, oab \(2 times\): replaces what was fetched/,
+    /^warning: 2026-10 internal, oab \(2 times\): what is fetched .* takes the place of what was fetched/,
   );
   t.notRegex(stderr, /[{}]/);
   const followed = await run(...again, '--metric', 'BlendedCost', '--log-level', 'info');

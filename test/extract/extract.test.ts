@@ -99,6 +99,7 @@ test.serial('a month is staged whole: every account and every group, word for wo
     extraction: outcome.extraction,
     provisional: false,
     customers: 131,
+    unlisted: 0,
     rows: expected.length,
     totals,
     requests: costPages,
