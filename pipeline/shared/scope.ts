@@ -80,7 +80,10 @@ export function sameScope(a: Scope, b: Scope): boolean {
 /** In words: `by usage type, with AmortizedCost and charge types`. */
 export function describeScope(scope: Scope): string {
   const { detail, metrics, byRecordType, billingViewArn, listAccounts } = scope;
-  const further = [...metrics, ...(byRecordType ? ['charge types'] : [])].join(' and ');
+  const further = new Intl.ListFormat('en').format([
+    ...metrics,
+    ...(byRecordType ? ['charge types'] : []),
+  ]);
   return [
     detail === 'service' ? 'by service' : 'by usage type',
     ...(further === '' ? [] : [`with ${further}`]),

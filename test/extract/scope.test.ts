@@ -68,7 +68,7 @@ test.serial('a month keeps what it was asked for, also where it is fetched again
   });
   t.regex(
     lines.join(''),
-    /what is fetched by usage type, with AmortizedCost takes the place of what was fetched by usage type, with AmortizedCost, NetAmortizedCost, charge types on 2026-11-28, which stays staged/,
+    /what is fetched by usage type, with AmortizedCost takes the place of what was fetched by usage type, with AmortizedCost, NetAmortizedCost, and charge types on 2026-11-28, which stays staged/,
   );
 });
 
