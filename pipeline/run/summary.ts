@@ -80,7 +80,9 @@ function describeNews(news: News): string {
       `${shortAmount(before[currency] ?? '0')} → ${shortAmount(sum)} ${currency}`,
   );
   const what = [
-    ...(amounts === 0 ? [] : [`restated, ${amounts} amount${amounts === 1 ? '' : 's'} differ`]),
+    ...(amounts === 0
+      ? []
+      : [`restated, ${amounts === 1 ? '1 amount differs' : `${amounts} amounts differ`}`]),
     ...(provisionalAgain ? ['provisional again'] : []),
   ].join('; ');
   const command = ownCommand(['changes', '--month', month, '--organization', organization]);
