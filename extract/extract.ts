@@ -1,8 +1,15 @@
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
+import { parseAmount } from '../pipeline/shared/money.js';
 import type { Sums } from '../pipeline/shared/sums.js';
-import { formatSums, serviceDifferences } from '../pipeline/shared/sums.js';
+import {
+  beyond,
+  difference,
+  formatSums,
+  sameTotals,
+  serviceDifferences,
+} from '../pipeline/shared/sums.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
@@ -190,23 +197,46 @@ async function scopeBefore(
   return name === undefined ? undefined : readScope(staging, slice, name);
 }
 
-/** The newest extraction beside the current one that is whole, holds the scope, and need not be fetched again. */
+/**
+ * The newest extraction beside the current one that is whole, holds the scope, and need not be fetched again: AWS has
+ * told the same total since.
+ */
 async function reusable(
   task: DecisionTask,
   { extractions, current }: Survey,
   scope: Scope,
 ): Promise<ExtractionManifest | undefined> {
+  const newer: ExtractionManifest[] = [];
   for (const extraction of extractions.toReversed()) {
-    if (!extraction.finished || extraction.name === current) continue;
+    if (!extraction.finished) continue;
     try {
       const manifest = await intactManifest(task.staging, task.slice, extraction);
-      if (covers(manifest.scope, scope) && !isOutdated(task, manifest)) return manifest;
+      const isOther = extraction.name !== current && covers(manifest.scope, scope);
+      if (isOther && !isOutdated(task, manifest) && !isRestated(manifest, newer)) return manifest;
+      newer.push(manifest);
     } catch (error) {
       // What is damaged is not taken; it is not needed either.
       if (!(error instanceof DataError)) throw error;
     }
   }
   return undefined;
+}
+
+/** Most that the sums of rows in two details lie apart where AWS tells the same cost. */
+const ROUNDING = parseAmount('0.01').units;
+
+/**
+ * Whether the newest of the later extractions with the same view tells another total. AWS's own totals are compared
+ * exactly; where one of the two was fetched without it, the sums of the rows are, but for their rounding.
+ * @param newer the newest first.
+ */
+function isRestated(older: ExtractionManifest, newer: readonly ExtractionManifest[]): boolean {
+  const view = older.scope.billingViewArn;
+  const last = newer.find(({ scope }) => scope.billingViewArn === view);
+  if (last === undefined) return false;
+  return older.awsTotal !== null && last.awsTotal !== null
+    ? !sameTotals(older.awsTotal, last.awsTotal)
+    : beyond(difference(older.totals, last.totals), ROUNDING).length > 0;
 }
 
 /** Sees to it that a finished extraction is the current one, also where others are newer. */

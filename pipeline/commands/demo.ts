@@ -7,8 +7,9 @@ import type { WrittenMonth } from '../report/report.js';
 import type { Progress } from '../run/progress.js';
 import type { RunReport } from '../run/runner.js';
 import type { RunRequest } from '../run/task.js';
-import { rememberOwn } from '../shared/commands.js';
+import { ownCommand, rememberOwn } from '../shared/commands.js';
 import { UsageError, describeError } from '../shared/errors.js';
+import type { Month } from '../shared/month.js';
 import { lastCompleteMonth } from '../shared/month.js';
 import type { Context } from './command.js';
 import { command, off, one, pick } from './command.js';
@@ -39,7 +40,8 @@ export const demo = command({
     const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
     const { reportJson, reportText } = await import('./report.js');
     const now = new Date();
-    const shop = reseller(lastCompleteMonth(now), now);
+    const month = lastCompleteMonth(now);
+    const shop = reseller(month, now);
     const cloud = await startCloud({ data: shop.data });
     try {
       isolate(process.env, cloud.environment);
@@ -49,7 +51,9 @@ export const demo = command({
       const failed = isFailed(last.report);
       const isWhole = !failed && !context.signal.aborted;
       const before = runs.slice(0, -1).map(({ report }) => report);
-      const rest = isWhole ? [await told(before), guide(folder), '', reportText(reports)] : [];
+      const rest = isWhole
+        ? [await told(before), guide(folder, month), '', reportText(reports)]
+        : [];
       return {
         text: () => [formatReport(last.report, last.request, []), ...rest].join('\n'),
         json: () => ({
@@ -220,8 +224,8 @@ async function told(reports: readonly RunReport[]): Promise<string> {
   return `before it ${months[0]} to ${months.at(-1)}, ${reports.length} runs: ${done} done; ${costOf(tasks)}; ${seconds.toFixed(1)} s`;
 }
 
-/** Where everything lies, and commands to look into it. */
-function guide(folder: string): string {
+/** Where everything lies, and commands to look into it: what the last month tells, and what it was before. */
+function guide(folder: string, month: Month): string {
   const [staging, database] = [resolve(folder, 'staging'), resolve(folder, 'billing.sqlite')];
   return `
 Where it lies
@@ -231,7 +235,7 @@ Where it lies
   database         ${database}
 
 What to look into
-  duckdb -c "SELECT Organization, sum(Amount) FROM '${staging}/parquet/consumption/*/*.parquet' GROUP BY ALL"
-  sqlite3 ${database} "SELECT TenantName, round(sum(Amount), 2), Currency FROM costs GROUP BY Reference, Currency ORDER BY 2 DESC LIMIT 10"
-  npx pipeline changes --staging ${staging}`;
+  duckdb -c "SELECT Organization, Currency, sum(Amount) AS Amount FROM '${staging}/parquet/consumption/*/*.parquet' WHERE month = '${month}' GROUP BY ALL"
+  sqlite3 -header ${database} "SELECT TenantName, round(sum(Amount), 2) AS Amount, Currency FROM costs WHERE month = '${month}' GROUP BY Reference, Currency ORDER BY sum(Amount) DESC LIMIT 10"
+  ${ownCommand(['changes', '--staging', staging])}`;
 }

@@ -1,4 +1,12 @@
 import { select } from '../config/selection.js';
+import { settingWords } from '../config/settings.js';
+import {
+  describeSlices,
+  products,
+  rememberOwn,
+  shownCommand,
+  subjectOf,
+} from '../shared/commands.js';
 import { UsageError } from '../shared/errors.js';
 import { command, configure, one, pick } from './command.js';
 
@@ -30,18 +38,20 @@ export const exportFile = command({
     const { exportRows, formatOf } = await import('../export/export-file.js');
     // Its own format, whatever a setting of that name means elsewhere.
     const { file, customer, format: kind, ...others } = args;
+    rememberOwn({ flags: settingWords(others) });
     if (file === undefined)
       throw new UsageError('no file is named', {
         next: 'name the file to write, such as customer.xlsx',
       });
     const format = formatOf(file, kind);
-    const { months, organizations } = select(args, new Date());
+    const now = new Date();
+    const { months, organizations } = select(args, now);
     const config = await configure(others, { organizations: false, database: false });
     const { staging } = await open(config);
     const { provisionalDays } = config;
     const chosen = { staging, months, organizations, customer, signal };
-    const done = await exportRows({ ...chosen, file, format, provisionalDays });
-    const { sums, provisional } = done;
+    const done = await exportRows({ ...chosen, file, format, provisionalDays, now });
+    const { sums, provisional, stale, absent } = done;
     return {
       text: () => {
         const [first, last] = [months[0] ?? '', months.at(-1) ?? ''];
@@ -51,6 +61,14 @@ export const exportFile = command({
           ...(provisional.length === 0
             ? []
             : [`provisional, AWS may still change them: ${provisional.join(', ')}`]),
+          ...products(stale).map(
+            (some) =>
+              `${describeSlices(some)}: fetched again since its tables were made, so the file has older figures; make them anew with "${shownCommand({ stages: ['transform', 'load'], ...subjectOf(...some) })}", then export again`,
+          ),
+          ...products(absent).map(
+            (some) =>
+              `${describeSlices(some)}: absent from the file, though the months around have ${some.length === 1 ? 'it' : 'them'}; fetch with "${shownCommand(subjectOf(...some))}", then export again`,
+          ),
         ].join('\n');
       },
       json: () => {

@@ -3,6 +3,7 @@ import { basename, dirname, extname, join, resolve } from 'node:path';
 import type { Source } from '../../load/source.js';
 import type { TableExport } from '../../transform/table-export.js';
 import { checkWritten } from '../../transform/table-export.js';
+import { absentSlices } from '../run/known-organizations.js';
 import { ConfigurationError, DataError, PipelineError, UsageError } from '../shared/errors.js';
 import { codeOf, isRegular, syncFolder } from '../shared/files.js';
 import type { Month } from '../shared/month.js';
@@ -10,6 +11,8 @@ import { isProvisional } from '../shared/provisional.js';
 import type { SumsText } from '../shared/sums.js';
 import { formatSums, noSums } from '../shared/sums.js';
 import { addRows, valueAt } from '../staging/batch.js';
+import { stagedSlices } from '../staging/extractions.js';
+import type { Slice } from '../staging/layout.js';
 import type { Choice } from './exported-rows.js';
 import { exportColumns, findRows } from './exported-rows.js';
 
@@ -43,6 +46,10 @@ export interface ExportedRows {
   sums: SumsText;
   /** Months of which AWS may still change figures. */
   provisional: readonly Month[];
+  /** What the file tells of an older extraction than the current one. */
+  stale: readonly Slice[];
+  /** Of which the months around hold something, and the file and the staging area do not. */
+  absent: readonly Slice[];
 }
 
 /**
@@ -52,7 +59,7 @@ export interface ExportedRows {
  * @throws {UsageError} on an unknown customer. @throws {ConfigurationError} when the file cannot be written.
  */
 export async function exportRows(
-  choice: Choice & { file: string; format: FileFormat; provisionalDays: number },
+  choice: Choice & { file: string; format: FileFormat; provisionalDays: number; now: Date },
 ): Promise<ExportedRows> {
   const { format, provisionalDays } = choice;
   const file = resolve(choice.file);
@@ -83,6 +90,21 @@ export async function exportRows(
   const provisional = manifests.filter((manifest) =>
     isProvisional({ ...manifest, provisionalDays }),
   );
+  const staged = await stagedSlices(choice.staging);
+  const stale = manifests.filter(({ month, organization, extraction }) => {
+    const found = staged.find(
+      ({ slice }) => slice.month === month && slice.organization === organization,
+    );
+    return found?.survey.current !== undefined && found.survey.current !== extraction;
+  });
+  const unasked = new ConfigurationError('an export asks nobody');
+  const { slices: absent } = absentSlices(
+    { entries: [], unasked },
+    staged.map(({ slice }) => slice),
+    choice.months,
+    choice.organizations,
+    choice.now,
+  );
   return {
     file,
     format,
@@ -91,6 +113,8 @@ export async function exportRows(
     customers: customers.size,
     sums: formatSums(made),
     provisional: [...new Set(provisional.map(({ month }) => month))],
+    stale: stale.map(({ month, organization }) => ({ month, organization })),
+    absent,
   };
 }
 

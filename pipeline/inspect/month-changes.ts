@@ -104,6 +104,7 @@ export async function findChanges(request: ChangesRequest): Promise<MonthChanges
   const { staging, month, customer } = request;
   const organizations: OrganizationChanges[] = [];
   const chosen = new Map<string, Customer>();
+  const near = new Map<string, Customer>();
   for (const organization of request.organizations) {
     const slice = { month, organization };
     const { finished: extractions } = await survey(staging, slice);
@@ -119,23 +120,35 @@ export async function findChanges(request: ChangesRequest): Promise<MonthChanges
       continue;
     }
     const { changes, customers } = await compare(request, slice, pair);
-    for (const one of customers) chosen.set(one.account, one);
-    if (customer === undefined || customers.length > 0 || changes.uncompared !== undefined)
+    for (const one of customers)
+      (isMeant(one, customer ?? '') ? chosen : near).set(one.account, one);
+    const isThere = customers.some((one) => isMeant(one, customer ?? ''));
+    if (customer === undefined || isThere || changes.uncompared !== undefined)
       organizations.push(changes);
   }
   const isCompared = organizations.length < request.organizations.length || chosen.size > 0;
-  if (customer !== undefined && isCompared) checkOne(customer, [...chosen.values()]);
+  if (customer !== undefined && isCompared)
+    checkOne(customer, [...chosen.values()], [...near.values()]);
   return { organizations, customer: [...chosen.values()][0] };
 }
 
-function checkOne(asked: string, found: readonly Customer[]): void {
+/** Most customers that a message names. */
+const NAMED = 5;
+
+/** @param near those whose name has in it what was asked for. */
+function checkOne(asked: string, found: readonly Customer[], near: readonly Customer[]): void {
   if (found.length === 1) return;
+  const told = near.slice(0, NAMED).map(({ account, name }) => `${account} (${name})`);
+  const more = near.length > NAMED ? ` and ${near.length - NAMED} more` : '';
   if (found.length === 0)
     throw new UsageError(
       `no customer of what was compared is called ${JSON.stringify(asked)}, or has it for its id`,
       {
         where: '--customer',
-        next: 'give an account id of 12 digits, or the whole name as the table customers has it',
+        next:
+          told.length === 0
+            ? 'give an account id of 12 digits, or the whole name as the table customers has it'
+            : `give an account id: ${told.join(', ')}${more}`,
       },
     );
   throw new UsageError(`${found.length} customers are called ${JSON.stringify(asked)}`, {
@@ -188,14 +201,16 @@ async function compare(
   }
   const nameOf = (account: string): string =>
     until.names.get(account)?.name || since.names.get(account)?.name || '';
+  const { customer: asked = '' } = request;
   const customers =
     request.customer === undefined
       ? []
       : [...new Set([...since.names.keys(), ...until.names.keys()])]
           .map((account) => ({ account, name: nameOf(account) }))
-          .filter((one) => isMeant(one, request.customer ?? ''));
+          .filter((one) => isMeant(one, asked) || isNear(one, asked));
   const isChosen = ({ account }: Cost): boolean =>
-    request.customer === undefined || customers.some((one) => one.account === account);
+    request.customer === undefined ||
+    customers.some((one) => one.account === account && isMeant(one, asked));
   const chosen = [...costs.values()].filter(isChosen);
   const changes = chosen
     .filter(({ before, after }) => before !== after)
@@ -219,6 +234,10 @@ async function compare(
     },
     customers,
   };
+}
+
+function isNear({ name }: Customer, asked: string): boolean {
+  return name.toLowerCase().includes(asked.toLowerCase());
 }
 
 function isMeant({ account, name }: Customer, asked: string): boolean {

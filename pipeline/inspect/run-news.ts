@@ -21,12 +21,14 @@ export async function findNews(
   const { provisionalDays } = config;
   const points = { since: undefined, until: undefined, provisionalDays };
   const news: News[] = [];
-  for (const { month, organization } of fetched) {
+  for (const { month, organization, outcome } of fetched) {
     try {
       const request = { staging, month, organizations: [organization], ...points, signal };
       const [found] = (await findChanges(request)).organizations;
       if (found === undefined || found.uncompared !== undefined) continue;
       const { since, until, changes, totals } = found;
+      // What was taken from what is staged is no news: it was told when it was fetched.
+      if (until.extraction !== outcome?.extraction) continue;
       const provisionalAgain = until.provisional && !since.provisional;
       if (since.detail !== until.detail || (changes.length === 0 && !provisionalAgain)) continue;
       const sums = (side: 'before' | 'after') =>

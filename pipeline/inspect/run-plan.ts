@@ -14,7 +14,7 @@ import type { Resources } from '../run/resources.js';
 import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources.js';
 import { slicesOf } from '../run/runner.js';
 import { price } from '../run/task.js';
-import { subjectOf } from '../shared/commands.js';
+import { describeSlices, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import type { RunLog } from '../shared/log.js';
 import { historyStart, monthOf, shiftMonth } from '../shared/month.js';
@@ -215,13 +215,19 @@ async function planLoad(
 
 /** What people have to know of what cannot be told beforehand. */
 function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
-  const notes = plans.flatMap(({ month, organization, stages: { extract } }) =>
-    extract?.replaces === undefined ? [] : [`${month} ${organization}: ${extract.replaces}`],
-  );
+  const replaces = new Set(plans.flatMap(({ stages: { extract } }) => extract?.replaces ?? []));
+  const notes = [...replaces].map((what) => {
+    const slices = plans.filter(({ stages: { extract } }) => extract?.replaces === what);
+    return `${describeSlices(slices)}: ${what}`;
+  });
   const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
   if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))
     notes.push(
       'usage types of several services, or of several regions, take further requests, and which those are is known only from the first answers: the most is what few organizations exceed; --max-requests bounds a run, and the next plan goes by what was fetched',
+    );
+  if (open.some(({ usualMost, requests }) => usualMost === requests))
+    notes.push(
+      '"at least" is a page for each question: nothing is staged to tell how many pages the answers take; --max-requests bounds a run, and the next plan goes by what was fetched',
     );
   for (const other of new Set(open.flatMap(({ like }) => like ?? [])))
     notes.push(

@@ -81,7 +81,10 @@ export function problemsOf(
     ),
   );
   return [
-    ...group('complete', `absent, though ${by} it`, everything, absent),
+    ...products(absent).map((product): Problem => {
+      const what = `absent, though ${by} ${product.length === 1 ? 'it' : 'them'}`;
+      return { lacks: 'complete', slices: product, what, command: everything };
+    }),
     ...slices.flatMap((slice) =>
       slice.faults.map((fault): Problem => {
         const what = `cannot be read: ${describeError(fault, subjectOf(slice))}`;

@@ -1,5 +1,5 @@
 import type { Subject } from '../shared/commands.js';
-import { describeSlices, ownCommand, shownNext, subjectOf } from '../shared/commands.js';
+import { changesCommand, describeSlices, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import { amountColumn, formatTable, shortAmount } from '../shared/table.js';
 import { describeAbsence } from './known-organizations.js';
@@ -80,10 +80,12 @@ function describeNews(news: News): string {
       `${shortAmount(before[currency] ?? '0')} → ${shortAmount(sum)} ${currency}`,
   );
   const what = [
-    ...(amounts === 0 ? [] : [`restated, ${amounts} amount${amounts === 1 ? '' : 's'} differ`]),
+    ...(amounts === 0
+      ? []
+      : [`restated, ${amounts === 1 ? '1 amount differs' : `${amounts} amounts differ`}`]),
     ...(provisionalAgain ? ['provisional again'] : []),
   ].join('; ');
-  const command = ownCommand(['changes', '--month', month, '--organization', organization]);
+  const command = changesCommand({ month, organization });
   return `${month} ${organization} ${what}, since it was fetched at ${fetched}: ${sums.join(', ')}\n  see what changed with: ${command}`;
 }
 

@@ -141,6 +141,18 @@ export function ownCommand(words: readonly string[]): string {
   return quoted([...(isAtHome ? ['npx', 'pipeline'] : ['node', script]), ...words]);
 }
 
+/** Flags that tell where the staging area is, which every command has that looks into it. */
+const PLACES = ['--config', '--staging'];
+
+/** The comparison of two fetches of a slice, in the staging area that this process works on, as it can be pasted. */
+export function changesCommand({ month, organization }: Slice): string {
+  const flags = 'flags' in own ? own.flags : [];
+  const places = flags.filter(
+    (word, index) => PLACES.includes(word) || PLACES.includes(flags[index - 1] ?? ''),
+  );
+  return ownCommand(['changes', '--month', month, '--organization', organization, ...places]);
+}
+
 /** The next step as it is shown: its command names month and organization, and has this process's own flags. */
 export function shownNext(
   { next, command }: { next?: string | undefined; command?: NextRun | undefined },

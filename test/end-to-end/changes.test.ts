@@ -324,6 +324,9 @@ test.serial('a restated month shows exactly what changed, and the database follo
   const nobody = await changes('--customer', 'nobody');
   t.is(nobody.code, 2);
   t.regex(nobody.stderr, /no customer of what was compared is called "nobody"/);
+  const half = await changes('--customer', named.name.slice(0, -1));
+  t.is(half.code, 2);
+  t.true(half.stderr.includes(`${named.id} (${named.name})`), half.stderr);
 
   const csv = await changes('--csv');
   t.is(csv.code, 0, csv.stderr);

@@ -33,19 +33,21 @@ test('the demo needs nothing, ends with the page to open, and what it prints to 
     const place = new RegExp(` (/\\S*/staging/${kind})$`, 'm').exec(stdout)?.[1];
     t.true((await readdir(place ?? '', { recursive: true })).length > 28, kind);
   }
-  const [, database = '', sql = ''] = /sqlite3 (\S+) "(.*)"/.exec(stdout) ?? [];
+  const [, database = '', sql = ''] = /sqlite3 -header (\S+) "(.*)"/.exec(stdout) ?? [];
   const answer = querySqlite(database, sql).map((row) => Object.values(row)[1] as number);
   t.true(answer.length > 5);
-  // Each customer's exact sum, the largest first: what the query says it shows.
+  // Each customer's exact sum of the last month, the largest first: what the query says it shows.
   const exact = new Map<string, bigint>();
   const months = new Set<unknown>();
-  for (const { Reference, Currency, Amount, BillingPeriod } of querySqlite(
+  const rows = querySqlite(
     database,
-    'SELECT Reference, Currency, Amount, BillingPeriod FROM consumption',
-  )) {
+    'SELECT Reference, Currency, Amount, BillingPeriod FROM consumption ORDER BY BillingPeriod',
+  );
+  for (const { Reference, Currency, Amount, BillingPeriod } of rows) {
+    months.add(BillingPeriod);
+    if (BillingPeriod !== rows.at(-1)?.['BillingPeriod']) continue;
     const key = `${String(Reference)} ${String(Currency)}`;
     exact.set(key, (exact.get(key) ?? 0n) + parseAmount(String(Amount)).units);
-    months.add(BillingPeriod);
   }
   const largest = [...exact.values()].sort((a, b) => (a > b ? -1 : 1)).slice(0, answer.length);
   const cents = (amount: number): number => Math.round(amount * 100);
@@ -101,5 +103,5 @@ test('the demo needs nothing, ends with the page to open, and what it prints to 
     ['changes', '--staging', join(folder, 'demo/staging'), '--month', shiftMonth(last, -1)],
     { cwd: folder },
   );
-  t.regex(changes.stdout, /^spp_ecm: [2-9] amounts differ$/m);
+  t.regex(changes.stdout, /^spp_ecm: \d+ amounts? differs?$/m);
 });

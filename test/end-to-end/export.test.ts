@@ -149,6 +149,33 @@ test('one organization, with names that are something else to a spreadsheet', as
   );
 });
 
+test('a file that lacks an organization, or tells older figures, says so', async (t) => {
+  const { staging, exported } = await world(t);
+  const whole = await exported('--month', '2026-10', 'rows.csv');
+  t.notRegex(whole.stdout, /older figures|absent/);
+  await makeExtraction(
+    staging,
+    { month: parseMonth('2026-10'), organization: 'oab' },
+    { extraction: '20261120T020304Z' },
+  );
+  const { code, stdout } = await exported(...range, 'rows.csv');
+  t.is(code, 0);
+  t.regex(
+    stdout,
+    /^2026-10 oab: fetched again since .* older figures; .*"node .* run --stage transform,load --month 2026-10 --organization oab .*", then export again$/m,
+  );
+  t.regex(
+    stdout,
+    /^2026-09 internal: absent from the file, though the months around have it; fetch with "node .* run --month 2026-09 --organization internal .*", then export again$/m,
+  );
+  t.like(JSON.parse((await exported(...range, '--json', 'rows.csv')).stdout), {
+    stale: [{ month: '2026-10', organization: 'oab' }],
+    absent: [{ month: '2026-09', organization: 'internal' }],
+  });
+  const chosen = await exported(...range, '--organization', 'oab', 'rows.csv');
+  t.notRegex(chosen.stdout, /absent/);
+});
+
 test('a customer by name, whatever its case and whenever it had that name', async (t) => {
   const { exported } = await world(t);
   for (const name of ['acme corp', 'Acme before'])

@@ -150,7 +150,7 @@ test('--quiet tells nothing of what is as it should be, and all of what is not',
   t.is(restated.code, 0);
   t.regex(
     restated.stdout,
-    /^2026-10 oab restated, 1 amount differ.*fetched at 2026-11-04 06:00 UTC: \d+\.\d\d → \d+\.\d\d USD\n {2}see what changed with: node .*changes --month 2026-10 --organization oab$/m,
+    /^2026-10 oab restated, 1 amount differs, since it was fetched at 2026-11-04 06:00 UTC: \d+\.\d\d → \d+\.\d\d USD\n {2}see what changed with: node .*changes --month 2026-10 --organization oab$/m,
   );
   t.is(restated.stderr, '');
   t.is((await at('2026-11-16T06:00:00Z')).stdout, '');

@@ -37,6 +37,7 @@ test('a plan tells what a run then does, and what it asks for, without asking AW
   const text = await run('plan', ...selection);
   t.regex(text.stdout, /oab +fetch +run +run +at least 2 /);
   t.regex(text.stdout, /total: at least 4 Cost Explorer requests, at least \$0\.04/);
+  t.regex(text.stdout, /note: "at least" is a page for each question.*--max-requests bounds a run/);
 
   t.is((await run('run', ...selection)).code, 0);
   const whole = charged();

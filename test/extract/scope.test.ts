@@ -124,6 +124,29 @@ test.serial('what is old, damaged or without a wanted metric is not taken instea
   t.is((await manifest(anew.extraction)).scope.detail, 'service');
 });
 
+test.serial('what AWS has told other amounts of since is fetched instead of taken', async (t) => {
+  for (const awsTotal of [true, false]) {
+    const data = demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] });
+    const { run } = await bench(t, { ...small, data });
+    const now = on(25);
+    const before = await run({ scope: byService, now, awsTotal });
+    await run({ scope: byUsageType, now, awsTotal });
+    t.is((await run({ scope: byService, now, awsTotal })).extraction, before.extraction);
+    const bill = data.organizations[0]?.months.get(MONTH);
+    const [first] = bill?.items ?? [];
+    if (bill === undefined || first === undefined) throw new Error('the month has no cost');
+    const more = first.costs.UnblendedCost + 10n ** 18n;
+    const restated = { ...first, costs: { ...first.costs, UnblendedCost: more } };
+    bill.items = [restated, ...bill.items.slice(1)];
+    const after = await run({ scope: byUsageType, now, awsTotal, force: true });
+    const fetched = await run({ scope: byService, now, awsTotal });
+    t.true(fetched.requests > 0, 'older amounts took the place of newer ones');
+    t.deepEqual(fetched.totals, after.totals);
+    const back = await run({ scope: byUsageType, now, awsTotal });
+    t.like(back, { requests: 0, extraction: after.extraction });
+  }
+});
+
 test.serial('metrics and charge types of the month are kept in the other detail too', async (t) => {
   const { run, manifest } = await bench(t, small);
   const now = on(25);

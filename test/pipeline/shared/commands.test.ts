@@ -1,5 +1,7 @@
 import test from 'ava';
 import {
+  changesCommand,
+  rememberOwn,
   advice,
   commandText,
   fetchAgain,
@@ -52,3 +54,17 @@ test('advice without a month gets that of the task which it is shown for, other 
   );
   t.is(shownNext({ next: 'wait' }), 'wait');
 });
+
+test.serial(
+  'what looks into the staging area has the flags that tell where it is, and no others',
+  (t) => {
+    rememberOwn({ flags: ['--staging', 'a b', '--detail', 'service', '--config', 'c.yaml'] });
+    t.teardown(() => {
+      rememberOwn({ flags: [] });
+    });
+    t.is(
+      changesCommand(slice),
+      "npx pipeline changes --month 2026-10 --organization oab --staging 'a b' --config c.yaml",
+    );
+  },
+);
