@@ -3,19 +3,13 @@ import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
 import type { Sums } from '../pipeline/shared/sums.js';
-import {
-  beyond,
-  difference,
-  formatSums,
-  sameTotals,
-  serviceDifferences,
-} from '../pipeline/shared/sums.js';
+import { beyond, difference, formatSums, serviceDifferences } from '../pipeline/shared/sums.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
 import { completeScope, covers, describeScope, sameScope } from '../pipeline/shared/scope.js';
 import { version } from '../pipeline/shared/version.js';
-import type { Survey } from '../pipeline/staging/extractions.js';
+import type { StagedExtraction, Survey } from '../pipeline/staging/extractions.js';
 import {
   intactManifest,
   nextExtraction,
@@ -88,14 +82,19 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
   if (action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
   if (replaces !== undefined) task.log.warn(replaces);
   throwIfInterrupted(task.signal);
-  const finish = async (manifest: ExtractionManifest): Promise<Outcome> => {
-    await makeCurrent(task, found, manifest.extraction);
+  if (action === 'reuse') {
+    await choose(task, found, decision.manifest.extraction);
+    await forgetChoices(task, found);
+    return outcomeOf(task, decision.manifest, 'done');
+  }
+  const finish = async (draft: Draft): Promise<Outcome> => {
+    const manifest = await complete(task, draft, found);
+    await forgetChoices(task, found);
     return outcomeOf(task, manifest, 'done');
   };
-  if (action === 'reuse') return finish(decision.manifest);
   if (action === 'resume') {
     try {
-      return await finish(await complete(task, decision.draft));
+      return await finish(decision.draft);
     } catch (error) {
       if (!(error instanceof RefusedTokenError)) throw error;
       task.log.warn(
@@ -105,7 +104,7 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
     }
   }
   const draft = await beginDraft(task, nextExtraction(task.now(), found), scope);
-  return finish(await complete(task, draft));
+  return finish(draft);
 }
 
 /**
@@ -198,58 +197,61 @@ async function scopeBefore(
 }
 
 /**
- * The newest extraction beside the current one that is whole, holds the scope, and need not be fetched again: AWS has
- * told the same total since.
+ * The newest extraction beside the current one that is whole, holds the scope, and need not be fetched again: nor
+ * may AWS have told another total since.
  */
 async function reusable(
   task: DecisionTask,
   { extractions, current }: Survey,
   scope: Scope,
 ): Promise<ExtractionManifest | undefined> {
-  const newer: ExtractionManifest[] = [];
+  const whole: ExtractionManifest[] = [];
   for (const extraction of extractions.toReversed()) {
     if (!extraction.finished) continue;
     try {
-      const manifest = await intactManifest(task.staging, task.slice, extraction);
-      const isOther = extraction.name !== current && covers(manifest.scope, scope);
-      if (isOther && !isOutdated(task, manifest) && !isRestated(manifest, newer)) return manifest;
-      newer.push(manifest);
+      whole.push(await intactManifest(task.staging, task.slice, extraction));
     } catch (error) {
       // What is damaged is not taken; it is not needed either.
       if (!(error instanceof DataError)) throw error;
     }
   }
-  return undefined;
+  return whole.find(
+    (one) =>
+      one.extraction !== current &&
+      covers(one.scope, scope) &&
+      !isOutdated(task, one) &&
+      !whole.some((other) => restates(other, one)),
+  );
 }
 
-/** Most that the sums of rows in two details lie apart where AWS tells the same cost. */
+/** What two details' rows may lie apart where AWS's total was not asked for: the usual tolerance, 0.01. */
 const ROUNDING = parseAmount('0.01').units;
 
-/**
- * Whether the newest of the later extractions with the same view tells another total. AWS's own totals are compared
- * exactly; where one of the two was fetched without it, the sums of the rows are, but for their rounding.
- * @param newer the newest first.
- */
-function isRestated(older: ExtractionManifest, newer: readonly ExtractionManifest[]): boolean {
-  const view = older.scope.billingViewArn;
-  const last = newer.find(({ scope }) => scope.billingViewArn === view);
-  if (last === undefined) return false;
-  return older.awsTotal !== null && last.awsTotal !== null
-    ? !sameTotals(older.awsTotal, last.awsTotal)
-    : beyond(difference(older.totals, last.totals), ROUNDING).length > 0;
+/** Whether an extraction shows that AWS has changed the month since another one was fetched. */
+function restates(later: ExtractionManifest, former: ExtractionManifest): boolean {
+  if (later.finished <= former.finished) return false;
+  if (later.scope.billingViewArn !== former.scope.billingViewArn) return false;
+  const apart =
+    later.awsTotal === null || former.awsTotal === null
+      ? beyond(difference(later.totals, former.totals), ROUNDING)
+      : beyond(difference(later.awsTotal, former.awsTotal), 0n);
+  return apart.length > 0;
 }
 
-/** Sees to it that a finished extraction is the current one, also where others are newer. */
-async function makeCurrent(
+/** Sees to it that an extraction is the current one as soon as it is finished, also where others are newer. */
+async function choose(
   { staging, slice, now }: ExtractTask,
   found: Survey,
   extraction: string,
 ): Promise<void> {
-  if (found.newest !== undefined && found.newest > extraction) {
-    const key = choiceKey(slice, nextExtraction(now(), found), extraction);
-    await writeOwn(staging, key, new TextEncoder().encode(`${JSON.stringify({ extraction })}\n`));
-  }
-  for (const { at, chosen } of found.choices) await staging.remove(choiceKey(slice, at, chosen));
+  if (found.newest === undefined || found.newest <= extraction) return;
+  const key = choiceKey(slice, nextExtraction(now(), found), extraction);
+  await writeOwn(staging, key, new TextEncoder().encode(`${JSON.stringify({ extraction })}\n`));
+}
+
+/** Removes the choices of earlier runs. */
+async function forgetChoices({ staging, slice }: ExtractTask, { choices }: Survey): Promise<void> {
+  for (const { at, chosen } of choices) await staging.remove(choiceKey(slice, at, chosen));
 }
 
 /**
@@ -280,6 +282,11 @@ function isOpen(
  */
 const RESUME_WITHIN = 86_400_000;
 
+/** Whether an extraction is an unfinished one that is young enough to be gone on with. */
+export function mayGoOn({ name, finished }: StagedExtraction, now: Date): boolean {
+  return !finished && now.getTime() - startOf(name).getTime() <= RESUME_WITHIN;
+}
+
 /** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
 async function unfinishedDraft(
   task: DecisionTask,
@@ -287,10 +294,12 @@ async function unfinishedDraft(
   scope: Scope,
 ): Promise<Draft | undefined> {
   const { staging, slice, log } = task;
-  const stopped = found.extractions.find(({ name }) => name === found.unfinished);
+  const stopped =
+    (await stoppedIn(task, found, scope)) ??
+    found.extractions.find(({ name }) => name === found.unfinished);
   if (stopped === undefined) return undefined;
   const { name, files } = stopped;
-  if (task.now().getTime() - startOf(name).getTime() > RESUME_WITHIN) {
+  if (!mayGoOn(stopped, task.now())) {
     log.warn(
       { extraction: name },
       'an unfinished extraction is too old to go on with: fetching afresh',
@@ -317,6 +326,23 @@ async function unfinishedDraft(
   }
 }
 
+/**
+ * The newest stopped extraction that asked for the same, unless a newer finished one did too: what was fetched of
+ * something else in between changes nothing about the pages that were paid for.
+ */
+async function stoppedIn(
+  { staging, slice }: DecisionTask,
+  { extractions }: Survey,
+  scope: Scope,
+): Promise<StagedExtraction | undefined> {
+  for (const extraction of extractions.toReversed()) {
+    const asked = await readScope(staging, slice, extraction.name);
+    if (asked !== undefined && sameScope(asked, scope))
+      return extraction.finished ? undefined : extraction;
+  }
+  return undefined;
+}
+
 /** What is asked for is staged before the first page: only the same questions may go on with it. */
 async function beginDraft(
   { staging, slice }: ExtractTask,
@@ -328,7 +354,11 @@ async function beginDraft(
 }
 
 /** Fetches what the draft lacks, and writes its manifest. */
-async function complete(task: ExtractTask, draft: Draft): Promise<ExtractionManifest> {
+async function complete(
+  task: ExtractTask,
+  draft: Draft,
+  found: Survey,
+): Promise<ExtractionManifest> {
   const { staging, slice } = task;
   const accountPages = draft.accounts.pages.length;
   const listRequests = await fetchMissing(task, draft);
@@ -361,6 +391,8 @@ async function complete(task: ExtractTask, draft: Draft): Promise<ExtractionMani
       : {}),
     estimated: draft.estimated,
   };
+  // Before the manifest: else a crash between the two would leave what was paid for unused.
+  await choose(task, found, draft.name);
   await writeOwn(staging, extractionManifestKey(slice, draft.name), serializeManifest(manifest));
   return manifest;
 }

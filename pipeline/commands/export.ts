@@ -1,9 +1,7 @@
 import { select } from '../config/selection.js';
-import { settingWords } from '../config/settings.js';
 import {
   describeSlices,
   products,
-  rememberOwn,
   shownCommand,
   subjectOf,
 } from '../shared/commands.js';
@@ -38,7 +36,6 @@ export const exportFile = command({
     const { exportRows, formatOf } = await import('../export/export-file.js');
     // Its own format, whatever a setting of that name means elsewhere.
     const { file, customer, format: kind, ...others } = args;
-    rememberOwn({ flags: settingWords(others) });
     if (file === undefined)
       throw new UsageError('no file is named', {
         next: 'name the file to write, such as customer.xlsx',

@@ -39,6 +39,7 @@ export const prune = command({
       onWait: ({ month, organization }, holder) => {
         tell(printable(`${month}  ${organization}  waiting for ${holder}`));
       },
+      now: () => new Date(),
     });
     return {
       text: () => formatPrune(report, dryRun),

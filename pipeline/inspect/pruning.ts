@@ -1,4 +1,5 @@
 import pLimit from 'p-limit';
+import { mayGoOn } from '../../extract/extract.js';
 import type { Config } from '../config/config.js';
 import { DataError, describeError, errorToJson, throwIfInterrupted } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
@@ -27,6 +28,7 @@ export interface PruneRequest {
   signal: AbortSignal;
   log: Log;
   onWait: (slice: Slice, holder: string) => void;
+  now: () => Date;
 }
 
 /** An extraction that was removed, or would be. */
@@ -98,7 +100,7 @@ async function slicesOf(
 async function pruneSlice(
   staging: Staging,
   slice: Slice,
-  { config, keep, dryRun, signal, log, onWait }: PruneRequest,
+  { config, keep, dryRun, signal, log, onWait, now }: PruneRequest,
   onRemoved: (extraction: PrunedExtraction) => void,
 ): Promise<void> {
   const tell = ({ name, files }: StagedExtraction): void => {
@@ -106,14 +108,14 @@ async function pruneSlice(
     onRemoved({ ...slice, extraction: name, files: files.size, bytes });
   };
   throwIfInterrupted(signal);
-  const seen = await superfluous(staging, slice, keep);
+  const seen = await superfluous(staging, slice, { keep, now });
   if (dryRun) seen.forEach(tell);
   if (dryRun || seen.length === 0) return;
   const { waitSeconds } = config;
   const options = { waitSeconds, signal, log, onWait: onWait.bind(undefined, slice) };
   await leased(staging, slice, options, async (held) => {
     // Looked at once more: another run may have staged or transformed something before the lease was ours.
-    for (const extraction of await superfluous(staging, slice, keep)) {
+    for (const extraction of await superfluous(staging, slice, { keep, now })) {
       await removeExtraction(staging, slice, extraction, held);
       tell(extraction);
     }
@@ -123,13 +125,13 @@ async function pruneSlice(
 /**
  * The slice's extractions that nothing needs: older than the newest finished one, and neither current, nor among
  * the newest finished ones of their detail, nor what the tables were made from. Of each detail some stay, so that
- * going back to it costs nothing. An unfinished one that is older than a finished one is never gone on with; a
- * newer one may be.
+ * going back to it costs nothing. An unfinished one stays as long as it may be gone on with: where it is newer, or
+ * young enough, whatever else was fetched since.
  */
 async function superfluous(
   staging: Staging,
   slice: Slice,
-  keep: number,
+  { keep, now }: Pick<PruneRequest, 'keep' | 'now'>,
 ): Promise<StagedExtraction[]> {
   const { extractions, finished, current } = await survey(staging, slice);
   const [newest = ''] = finished.slice(-1);
@@ -139,7 +141,9 @@ async function superfluous(
     byDetail.set(detail, [...(byDetail.get(detail) ?? []), name]);
   }
   const stay = [current, ...[...byDetail.values()].flatMap((names) => names.slice(-keep))];
-  const old = extractions.filter(({ name }) => name < newest && !stay.includes(name));
+  const old = extractions.filter(
+    (one) => one.name < newest && !stay.includes(one.name) && !mayGoOn(one, now()),
+  );
   if (old.length === 0) return [];
   const transformed = (await readTransformManifest(staging, slice))?.manifest.extraction;
   return old.filter(({ name }) => name !== transformed);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { demoData } from '../../fixtures/demo/data.js';
+import { demoData, monthData } from '../../fixtures/demo/data.js';
 import type { Scope, WantedScope } from '../../pipeline/shared/scope.js';
 import { completeScope, covers, plainScope, sameScope } from '../../pipeline/shared/scope.js';
 import { TransientError } from '../../pipeline/shared/errors.js';
@@ -220,4 +220,60 @@ test.serial('a damaged month is fetched anew in the detail that it had', async (
   await staging.write(`raw/month=2026-10/oab/${extraction}/manifest.json`, Buffer.from('{'));
   const anew = await run({ scope: open, now: on(25) });
   t.deepEqual((await manifest(anew.extraction)).scope, rich);
+});
+
+test.serial('what AWS has changed since is not gone back to', async (t) => {
+  for (const awsTotal of [true, false]) {
+    const data = demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] });
+    const { run } = await bench(t, { ...small, data });
+    const service = await run({ scope: byService, now: on(25), awsTotal });
+    const of = monthData(data, 'oab', MONTH);
+    of.items = of.items.slice(20);
+    const later = { awsTotal, now: on(26) };
+    const usageType = await run({ scope: byUsageType, ...later });
+    t.notDeepEqual(usageType.totals, service.totals);
+    const back = await run({ scope: byService, ...later });
+    t.true(back.requests > 0, 'figures that AWS has taken back came back as final ones');
+    t.deepEqual(back.totals, usageType.totals);
+    // These two agree.
+    t.is((await run({ scope: byUsageType, ...later })).requests, 0);
+    t.is((await run({ scope: byService, ...later })).requests, 0);
+  }
+});
+
+const dyingAt = (file: string) => (key: string) => {
+  if (key.includes(file)) throw new TransientError('killed');
+};
+
+test.serial('a fetch of the other detail in between costs a stopped one no page', async (t) => {
+  const { run, staging, manifest } = await bench(t, small);
+  const dying = beforeWrites(staging, dyingAt('usage-type-account-00002.json'));
+  await t.throwsAsync(run({ scope: byUsageType, staging: dying, now: on(25) }));
+  const { unfinished } = await survey(staging, slice);
+  const service = await run({ scope: byService, now: on(25) });
+  t.is((await survey(staging, slice)).current, service.extraction);
+  const outcome = await run({ scope: byUsageType, now: on(25) });
+  t.is(unfinished, outcome.extraction);
+  t.is((await survey(staging, slice)).current, unfinished);
+  t.true(outcome.requests < (await manifest(outcome.extraction)).requests.GetCostAndUsage);
+  t.is((await run({ scope: byService, now: on(25) })).requests, 0);
+});
+
+test.serial('a kill as an older fetch becomes the current one loses nothing', async (t) => {
+  const { run, staging } = await bench(t, small);
+  const dying = (file: string) => beforeWrites(staging, dyingAt(file));
+  const now = on(25);
+  const forced = { scope: byUsageType, now, force: true };
+  const service = await run({ scope: byService, now });
+  await run({ scope: byUsageType, now });
+  await t.throwsAsync(run({ ...forced, staging: dying('usage-type-account-00002.json') }));
+  const { unfinished } = await survey(staging, slice);
+  await run({ scope: byService, now });
+  await t.throwsAsync(run({ ...forced, staging: dying('current-is-') }));
+  t.is((await survey(staging, slice)).current, service.extraction);
+  await t.throwsAsync(run({ ...forced, staging: dying('manifest.json') }));
+  t.is((await survey(staging, slice)).current, service.extraction);
+  const ended = await run(forced);
+  t.like(ended, { extraction: unfinished, requests: 0 });
+  t.is((await survey(staging, slice)).current, unfinished);
 });

@@ -41,6 +41,7 @@ function run(staging: Staging, request: Partial<PruneRequest> = {}): Promise<Pru
     signal: new AbortController().signal,
     log: silent,
     onWait: () => undefined,
+    now: () => new Date('2026-11-20T00:00:00Z'),
     ...request,
   });
 }
@@ -106,6 +107,14 @@ for (const [place, open] of Object.entries(drivers)) {
     t.deepEqual(removedDays(await run(staging)), ['03']);
   });
 }
+
+test('a stopped fetch of the last day stays, whatever was fetched since', async (t) => {
+  const staging = await temporaryStaging(t);
+  await history(staging);
+  const now = (): Date => new Date('2026-11-07T02:03:04Z');
+  t.deepEqual(removedDays(await run(staging, { now })), ['01', '02', '03', '05']);
+  t.deepEqual(removedDays(await run(staging)), ['06']);
+});
 
 test('a month that was never finished keeps everything', async (t) => {
   const staging = await temporaryStaging(t);
