@@ -1,9 +1,8 @@
 import type { JSX } from 'preact';
 import type { Format, Units } from './amounts.js';
-import type { Months } from './compared-columns.js';
-import { ComparedCells, ComparedHeads, isCompared } from './compared-columns.js';
 import type { Compared, CurrencyFigures, CustomerFigures, MonthFigures, Share } from './figures.js';
-import { Find, Percent } from './lists.js';
+import type { Months } from './lists.js';
+import { ComparedCells, ComparedHeads, Find, isCompared, Percent } from './lists.js';
 import { isLater } from './script.js';
 
 /** The tables of all customers and of all services, to look one up. */
@@ -88,7 +87,7 @@ export function Customers({ section, number, figures, format }: DirectoryProps):
       </div>
       <Find table={id} what="Find a customer by name, account, organization or status" />
       <div>
-        <table id={id} class="list sortable" aria-labelledby={`${id}-title`}>
+        <table id={id} class="list sortable names" aria-labelledby={`${id}-title`}>
           <thead>
             <tr>
               <th scope="col">Customer</th>

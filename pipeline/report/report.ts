@@ -12,7 +12,6 @@ import { codeOf, makeFolder } from '../shared/files.js';
 import type { Month } from '../shared/month.js';
 import { isGone, self } from '../staging/holder.js';
 import type { Staging } from '../staging/staging.js';
-import { monthBlock, statementBlock } from './block.js';
 import type { Look, MonthReport, OrganizationState, State } from './figures.js';
 import { monthReport } from './month-report.js';
 import type { MonthData } from './months.js';
@@ -61,6 +60,8 @@ const AT_ONCE = 16;
 /** The folder of the statements, in that of the month. */
 const CUSTOMERS = 'customers';
 const ASIDE = '.aside-';
+/** What a statement's file is called, see `file` in figures.ts; every other file is somebody else's. */
+const STATEMENT = /^(?:[a-z0-9-]+-)?\d{12}\.(?:html|pdf)$/;
 
 /**
  * Makes the months' reports, one after the other. The files of a month are written aside and take their places
@@ -176,7 +177,7 @@ async function writeFiles(
     let writing: Promise<void>[] = [];
     for (const statement of report.statements(chosen)) {
       throwIfInterrupted(signal);
-      const page = renderStatement(statement, look, statementBlock(statement));
+      const page = renderStatement(statement, look);
       writing.push(write(`${CUSTOMERS}/${statement.file}.html`, page));
       remember(reported, statement);
       if (writing.length < AT_ONCE) continue;
@@ -184,8 +185,7 @@ async function writeFiles(
       writing = [];
     }
     await Promise.all(writing);
-    if (chosen === undefined)
-      await write(PAGE, renderMonth(figures, look, monthBlock(figures), { workbook }));
+    if (chosen === undefined) await write(PAGE, renderMonth(figures, look, { workbook }));
   }
   const files: string[] = [];
   if (workbook !== null) {
@@ -235,6 +235,6 @@ async function place(
     files.filter((name) => dirname(name) === CUSTOMERS).map((name) => parse(name).ext),
   );
   for (const name of await readdir(join(target, CUSTOMERS)))
-    if (kinds.has(parse(name).ext) && !made.has(`${CUSTOMERS}/${name}`))
+    if (STATEMENT.test(name) && kinds.has(parse(name).ext) && !made.has(`${CUSTOMERS}/${name}`))
       await rm(join(target, CUSTOMERS, name));
 }

@@ -67,6 +67,7 @@ export function sketchReport(sketch: Sketch): MonthReport {
     stale: sketch.stale ?? [],
     former: sketch.former ?? [],
     leftOut: [],
+    elsewhere: new Map(),
     previous: { month: monthAt(1), slices: read(1), gaps: sketch.earlierGaps?.[1] ?? [] },
     earlier: sketch.months
       .map((_, back) => back)

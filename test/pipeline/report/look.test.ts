@@ -13,13 +13,7 @@ import { renderStatement } from '../../../pipeline/report/statement.js';
 import { openFile, startBrowser } from '../../support/browser.js';
 import { installPackages } from '../../support/debian.js';
 import type { Sketch, SketchSlice } from '../../support/report-data.js';
-import {
-  blockOf,
-  hostileNames,
-  madeSketch,
-  plainLook,
-  sketchReport,
-} from '../../support/report-data.js';
+import { hostileNames, madeSketch, plainLook, sketchReport } from '../../support/report-data.js';
 
 // One after the other: together they would want more memory and processors than a machine of two has.
 const test = (anyTest as TestFn<{ browser: Browser }>).serial;
@@ -70,9 +64,8 @@ const whole = sketchReport(
 );
 
 const pageOf = (figures: MonthFigures): string =>
-  renderMonth(figures, plainLook, blockOf(figures), { workbook: '2026-10.xlsx' });
-const statementOf = (figures: StatementFigures): string =>
-  renderStatement(figures, plainLook, blockOf(figures));
+  renderMonth(figures, plainLook, { workbook: '2026-10.xlsx' });
+const statementOf = (figures: StatementFigures): string => renderStatement(figures, plainLook);
 /** The statement that has the most to show. */
 function richest(report: typeof hostile): StatementFigures {
   const all = [...report.statements()];
@@ -323,7 +316,7 @@ test('nothing is compared in the first month of all', async (t) => {
 test('the locale decides thousands and decimals, the notation where the currency stands', (t) => {
   const { figures } = whole;
   const look = { ...plainLook, locale: 'de', currency: 'symbol', title: 'Müller & Söhne' } as const;
-  const html = renderMonth(figures, look, '{}', { workbook: null });
+  const html = renderMonth(figures, look, { workbook: null });
   const { amount } = figures.currencies[0]!.total;
   const [integer, fraction] = Number(amount).toFixed(2).split('.');
   const german = `${integer!.replace(/\B(?=(\d{3})+$)/g, '.')},${fraction!}`;
