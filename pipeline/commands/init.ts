@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import type { Origin } from '../config/starter-file.js';
 import { InterruptedError, UsageError, describeError } from '../shared/errors.js';
 import { codeOf } from '../shared/files.js';
-import { quoted } from '../shared/commands.js';
+import { ownCommand } from '../shared/commands.js';
 import { tell } from '../shared/output.js';
 import { command, each, one, pick } from './command.js';
 
@@ -36,7 +36,7 @@ export const init = command({
     resolveConfig({}, login, settingsOf(origin), { organizations: true, database: false });
     await writeNew(file, await starterFile(origin));
     const flags = file === FILE ? [] : ['--config', file];
-    const next = ['check', 'plan', 'run'].map((name) => quoted(['pipeline', name, ...flags]));
+    const next = ['check', 'plan', 'run'].map((name) => ownCommand([name, ...flags]));
     const first = origin.kind === 'vault' ? ['export VAULT_ROLE_ID=… VAULT_SECRET_ID=…'] : [];
     return {
       text: () =>

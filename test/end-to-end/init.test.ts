@@ -20,7 +20,8 @@ test('from Vault: the file is written once, and the next three commands run with
   const written = await runWith({}, 'init', ...flags);
   t.is(written.code, 0, written.stderr);
   const lines = written.stdout.trimEnd().split('\n');
-  t.deepEqual(lines.slice(-3), ['  pipeline check', '  pipeline plan', '  pipeline run']);
+  const next = ['check', 'plan', 'run'].map((name) => `  node ${cliFile} ${name}`);
+  t.deepEqual(lines.slice(-3), next);
   t.is((await stat(join(folder, FILE))).mode & 0o777, 0o600);
 
   const text = await readFile(join(folder, FILE), 'utf8');

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { demoData, monthData, restate } from '../../fixtures/demo/data.js';
@@ -92,19 +92,25 @@ test('a warning is words, told once with all that it is about, and whole in the 
   t.is(warnings.length, 1, stderr);
   t.regex(
     warnings[0] ?? '',
-    /^warning: 2026-10 internal, oab \(2 times\): the month was asked for/,
+    /^warning: 2026-10 internal, oab \(2 times\): replaces what was fetched/,
   );
   t.notRegex(stderr, /[{}]/);
-  const plan = await run('plan', '--month', month, '--metric', 'AmortizedCost');
-  t.regex(plan.stderr, /^warning: 2026-10 internal, oab \(2 times\): the month was asked for/m);
-  const followed = await run(...again, '--metric', 'AmortizedCost', '--log-level', 'info');
+  const followed = await run(...again, '--metric', 'BlendedCost', '--log-level', 'info');
   const lines = followed.stderr.split('\n').filter((line) => line.includes(' WARN '));
   t.is(lines.length, 2);
   for (const line of lines)
-    t.regex(line, /^\d\d:\d\d:\d\d WARN {2}2026-10 (oab|internal) extract: the month [^{}[\]]+$/);
+    t.regex(
+      line,
+      /^\d\d:\d\d:\d\d WARN {2}2026-10 (oab|internal) extract: replaces what was fetched [^{}[\]]+$/,
+    );
   const told = (await linesOf(join(folder, 'run.log'))).filter(({ level }) => level === 40);
   t.is(told.length, 4);
   for (const line of told) t.like(line, { month, stage: 'extract' });
+  const raw = join(folder, `staging/raw/month=${month}/oab`);
+  const [newest = ''] = (await readdir(raw)).sort().reverse();
+  await truncate(join(raw, newest, 'cost-and-usage-00001.json'), 10);
+  const plan = await run('plan', '--month', month);
+  t.regex(plan.stderr, /^warning: 2026-10 oab: the month's extraction is damaged/m);
 });
 
 test('on a pipe there is one line for each month and organization', async (t) => {

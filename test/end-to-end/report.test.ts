@@ -166,7 +166,7 @@ async function checkSettings(
   t.regex(both.stderr, /--customer goes with the formats/);
   const none = await report('', '--month', '2026-01');
   t.is(none.code, 1);
-  t.regex(none.stderr, /there are no exports of 2026-01.*pipeline run --month 2026-01/);
+  t.regex(none.stderr, /there are no exports of 2026-01.* run --month 2026-01/);
   const env = { CHROMIUM_PATH: join(folder, 'nowhere') };
   const pdf = await pipeline(['report', '--format', 'pdf'], { cwd: folder, env });
   t.is(pdf.code, 2);

@@ -239,7 +239,7 @@ test('a month keeps its detail until the other is asked for, and neither is paid
     t.is(ran.code, 0, ran.stdout + ran.stderr);
     t.is(/takes the place of .*no request is made/.test(ran.stderr), actions[0] === 'reuse');
     t.deepEqual([count(), await shown()], [rows, detail]);
-    t.is((await run('reconcile')).code, 0);
+    t.is((await run('reconcile', '--organization', 'oab')).code, 0);
   }
   t.is(charged(), before, 'what is staged was paid for again');
   const changes = await run('changes', '--month', month, '--json');
