@@ -16,8 +16,15 @@ import type { Look, MonthReport, OrganizationState, State } from './figures.js';
 import { monthReport } from './month-report.js';
 import type { MonthData } from './months.js';
 import { readMonths } from './months.js';
-import type { Reported } from './reported.js';
-import { REPORTED, correctionsOf, readReported, remember, reportedText } from './reported.js';
+import type { Reported, ToldStatement } from './reported.js';
+import {
+  REPORTED,
+  correctionsOf,
+  readReported,
+  remember,
+  reportedText,
+  toldOf,
+} from './reported.js';
 
 export interface ReportRequest {
   staging: Staging;
@@ -92,8 +99,7 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
   try {
     const aside = await openAside(target);
     try {
-      const known = reported.get(month) ?? new Map<never, never>();
-      const files = await writeFiles(request, { report, chosen, reported: known }, aside);
+      const files = await writeFiles(request, report, chosen, aside);
       await place(aside, target, files, chosen === undefined && organizations === undefined);
       return {
         month,
@@ -146,20 +152,15 @@ function chooseCustomers(
   return new Set(wanted.flatMap((name) => known.get(name) ?? []));
 }
 
-interface Writing {
-  report: MonthReport;
-  chosen: ReadonlySet<string> | undefined;
-  reported: Reported;
-}
-
 /**
  * Writes a month's files aside.
  * @returns their paths below the month's folder, in the order in which they take their places: who opens a page
  * finds what it leads to.
  */
 async function writeFiles(
-  { formats, look, signal }: ReportRequest,
-  { report, chosen, reported }: Writing,
+  { formats, look, folder, signal }: ReportRequest,
+  report: MonthReport,
+  chosen: ReadonlySet<string> | undefined,
   aside: string,
 ): Promise<string[]> {
   const { figures } = report;
@@ -167,6 +168,7 @@ async function writeFiles(
   const workbook =
     formats.includes('xlsx') && chosen === undefined ? `${figures.month}.xlsx` : null;
   const pages: string[] = [];
+  const told: ToldStatement[] = [];
   const write = (name: string, content: string): Promise<void> => {
     pages.push(name);
     return writeFile(join(aside, name), content);
@@ -179,7 +181,7 @@ async function writeFiles(
       throwIfInterrupted(signal);
       const page = renderStatement(statement, look);
       writing.push(write(`${CUSTOMERS}/${statement.file}.html`, page));
-      remember(reported, statement);
+      told.push(...toldOf(statement));
       if (writing.length < AT_ONCE) continue;
       await Promise.all(writing);
       writing = [];
@@ -199,6 +201,9 @@ async function writeFiles(
   }
   if (isHtml) files.push(...pages);
   if (pages.length > 0) {
+    // Read anew: another process may have told other customers meanwhile.
+    const reported = await readReported(folder, figures.month);
+    for (const one of told) remember(reported, one);
     await writeFile(join(aside, REPORTED), reportedText(figures.month, reported));
     files.push(REPORTED);
   }

@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -340,6 +341,27 @@ test('an account that moved between organizations: a part of its cost is never a
   );
   await make({ months: [october] });
   t.notRegex(await statement(), /Corrected since/);
+});
+
+test('what another process told meanwhile is remembered too', async (t) => {
+  const { stage, make, read, folder } = await place(t);
+  await stage('2026-10', 'oab', { [acme]: '1', [brill]: '2' });
+  await make({ customers: [brill] });
+  const record = join(folder, '2026-10', 'reported.json');
+  const theirs = await readFile(record);
+  await rm(record);
+  await make({
+    customers: [acme],
+    // Asked for when the record was read and nothing is written yet.
+    now: () => {
+      writeFileSync(record, theirs);
+      return new Date('2026-11-15T06:00:00Z');
+    },
+  });
+  const { customers } = JSON.parse(await read('2026-10', 'reported.json')) as {
+    customers: [string, unknown][];
+  };
+  t.deepEqual(customers.map(([customer]) => customer).sort(), [acme, brill]);
 });
 
 test('files of others stay where they are', async (t) => {
