@@ -79,6 +79,7 @@ const STATEMENT = /^(?:[a-z0-9-]+-)?\d{12}\.(?:html|pdf)$/;
  */
 export async function makeReports(request: ReportRequest): Promise<WrittenMonth[]> {
   const written: WrittenMonth[] = [];
+  if (request.formats.includes('pdf')) await (await import('./pdf.js')).findPrinter();
   for await (const data of readMonths(request)) written.push(await makeReport(request, data));
   return written;
 }

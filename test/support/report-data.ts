@@ -201,14 +201,6 @@ export const plainLook: Look = {
   currency: 'code',
 };
 
-/** What stands in a page's data block. */
-export function blockOf(figures: unknown): string {
-  return JSON.stringify(figures).replace(
-    /[<>&\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-}
-
 /** Names as they come, and as nobody wants them. */
 export const hostileNames = [
   '</script><script>alert(1)</script>',

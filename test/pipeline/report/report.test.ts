@@ -17,6 +17,7 @@ import { readTransformManifest } from '../../../pipeline/staging/manifest.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import { copyFiles } from '../../support/exports.js';
+import { setEnvironment } from '../../support/extract.js';
 import { temporaryFolder } from '../../support/load-fixture.js';
 import { plainLook } from '../../support/report-data.js';
 import { stageSlice } from '../../support/staged-slice.js';
@@ -362,6 +363,14 @@ test('what another process told meanwhile is remembered too', async (t) => {
     customers: [string, unknown][];
   };
   t.deepEqual(customers.map(([customer]) => customer).sort(), [acme, brill]);
+});
+
+test('a browser that is missing is said before anything is made', async (t) => {
+  const { stage, make, folder } = await place(t);
+  await stage('2026-10', 'oab', { [acme]: '1' });
+  setEnvironment(t, { CHROMIUM_PATH: join(folder, 'nowhere') });
+  await t.throwsAsync(make({ formats: ['html', 'pdf'] }), { message: /CHROMIUM_PATH/ });
+  await t.throwsAsync(readdir(folder), { code: 'ENOENT' });
 });
 
 test('files of others stay where they are', async (t) => {
