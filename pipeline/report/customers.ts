@@ -26,7 +26,7 @@ export interface Entry {
   accounts: readonly { account: string; name: string; status: string }[];
   /** Organizations that list its accounts or have cost of them, now or in the month before. */
   organizations: ReadonlySet<string>;
-  /** Accounts of it that only organizations without figures have. */
+  /** Accounts of it of which organizations without figures have all, or maybe a part. */
   missing: readonly string[];
   /** Whether nothing that its amount of the month before needs is missing. */
   isCompared: boolean;
@@ -34,7 +34,7 @@ export interface Entry {
 
 /** Every customer of the month or of the one before, by id of its (first) account. */
 export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
-  const { names, shown, previous } = data;
+  const { names, shown, previous, elsewhere } = data;
   const here = accountsOf(shown.slices);
   const before = accountsOf(previous.slices);
   const isMissing = new Set(shown.gaps.map(({ organization }) => organization));
@@ -42,6 +42,10 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
   /** Known before only, to organizations that have no figures now: whether it has left is not known. */
   const isUnknown = (code: number): boolean =>
     !here.has(code) &&
+    [...(before.get(code)?.organizations ?? [])].some((one) => isMissing.has(one));
+  /** Whether organizations without figures may have cost of it too: an account that moves has cost in two. */
+  const isPart = (code: number): boolean =>
+    elsewhere.get(shown.month)?.has(code) === true ||
     [...(before.get(code)?.organizations ?? [])].some((one) => isMissing.has(one));
   const groupOf = groupsByAccount(data, options, (code) => here.has(code) || before.has(code));
   const members = new Map<
@@ -71,12 +75,12 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
       return { account: text(code), name: known?.name ?? '', status };
     });
     const [first = { account: '', name: '' }] = accounts;
-    const missing =
-      group?.accounts.filter((account) => {
-        const code = names.codeOf(account);
-        const isAway = options.isPart || isMissing.size > 0;
-        return !codes.includes(code) && (isUnknown(code) || (isAway && !before.has(code)));
-      }) ?? [];
+    const missing = (group?.accounts ?? [first.account]).filter((account) => {
+      const code = names.codeOf(account);
+      if (codes.includes(code)) return isPart(code);
+      const isAway = options.isPart || isMissing.size > 0;
+      return isUnknown(code) || (isAway && !before.has(code));
+    });
     return {
       id: group?.name ?? first.account,
       name: group?.name ?? (first.name === '' ? first.account : first.name),
@@ -87,6 +91,7 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
       isCompared:
         previous.slices.length > 0 &&
         missing.length === 0 &&
+        !codes.some((code) => elsewhere.get(previous.month)?.has(code)) &&
         [...organizations].every((one) => !wasMissing.has(one)),
     };
   });

@@ -1,9 +1,9 @@
 import type { JSX } from 'preact';
+import { Fragment } from 'preact';
 import type { Format, Units } from './amounts.js';
-import type { Months } from './compared-columns.js';
-import { ComparedCells, ComparedHeads, isCompared } from './compared-columns.js';
 import type { Compared, CurrencyFigures, CustomerFigures, MonthFigures, Share } from './figures.js';
-import { Find, Percent } from './lists.js';
+import type { Months } from './lists.js';
+import { ComparedCells, ComparedHeads, Find, isCompared, Percent } from './lists.js';
 import { isLater } from './script.js';
 
 /** The tables of all customers and of all services, to look one up. */
@@ -33,6 +33,22 @@ const statementOf = ({ file }: { file: string }): string =>
 
 function idOf({ id, accounts }: CustomerFigures): string {
   return accounts.length > 1 ? `${accounts.length} accounts` : (accounts[0] ?? id);
+}
+
+/** AWS's words for an account's state, which may break where they are joined: names need the room. */
+function Status({ words }: { words: string }): JSX.Element {
+  const [first, ...others] = words.split('_');
+  return (
+    <>
+      {first}
+      {others.map((word, index) => (
+        <Fragment key={index}>
+          _<wbr />
+          {word}
+        </Fragment>
+      ))}
+    </>
+  );
 }
 
 /** Columns past the name's own: those compared, and the share. */
@@ -88,7 +104,7 @@ export function Customers({ section, number, figures, format }: DirectoryProps):
       </div>
       <Find table={id} what="Find a customer by name, account, organization or status" />
       <div>
-        <table id={id} class="list sortable" aria-labelledby={`${id}-title`}>
+        <table id={id} class="list sortable names" aria-labelledby={`${id}-title`}>
           <thead>
             <tr>
               <th scope="col">Customer</th>
@@ -112,7 +128,9 @@ export function Customers({ section, number, figures, format }: DirectoryProps):
                 </th>
                 <td class="id">{idOf(customer)}</td>
                 <td>{customer.organizations.join(', ')}</td>
-                <td>{customer.status}</td>
+                <td>
+                  <Status words={customer.status} />
+                </td>
                 <Cells {...units} compared={customer} />
               </tr>
             ))}

@@ -19,15 +19,15 @@ interface DocumentProps {
   /** What each printed sheet carries on top. */
   heading: { left: string; right: string };
   look: Look;
-  /** Figures as JSON that is safe inside a script element. */
-  block: string;
+  /** What the page says to machines: the figures that people see, exact. */
+  block: unknown;
   children: ComponentChildren;
 }
 
 /**
  * A whole HTML file that needs nothing but itself: style, script and figures stand in it, and its policy
  * lets a browser load nothing else, run no other script and send no form. Texts are escaped by the
- * markup; what is put in raw is our own style and script, and `block`.
+ * markup; what is put in raw is our own style and script, and `block` as JSON.
  */
 export function renderDocument(props: DocumentProps): string {
   const { title, heading, look, block, children } = props;
@@ -56,12 +56,24 @@ export function renderDocument(props: DocumentProps): string {
       <body>
         <Hatchings />
         <main>{children}</main>
-        <script id="figures" type="application/json" dangerouslySetInnerHTML={{ __html: block }} />
+        <script
+          id="figures"
+          type="application/json"
+          dangerouslySetInnerHTML={{ __html: scriptText(block) }}
+        />
         <script dangerouslySetInnerHTML={{ __html: script }} />
       </body>
     </html>,
   );
   return `<!doctype html>\n${markup}\n`;
+}
+
+/** JSON that no HTML parser takes for anything else (HTML standard, restrictions for contents of script elements). */
+function scriptText(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[<>&\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** The logo and the title of whoever reports, above all else; nothing where there is neither. */

@@ -254,7 +254,7 @@ export interface StatementFigures {
   name: string;
   file: string;
   accounts: readonly { account: string; name: string; status: string }[];
-  /** Accounts of it whose figures of the month are not there: the sum is without them. */
+  /** Accounts of it whose figures of the month are not there, or maybe not all: the sum is a part only. */
   missingAccounts: readonly string[];
   /** Why it is not compared with the month before; null when it is. Safe to hand out. */
   uncompared: string | null;

@@ -1,8 +1,9 @@
 import type { ComponentChildren, JSX } from 'preact';
+import type { Month } from '../shared/month.js';
 import type { Format, Units } from './amounts.js';
-import { Change, changeWords, counted, Money } from './amounts.js';
+import { Change, changeWords, counted, Money, monthWord, Nothing } from './amounts.js';
 import { longestOf, RowBar } from './charts.js';
-import type { Bars, Charges, Movers, Ratio } from './figures.js';
+import type { Bars, Charges, Compared, Movers, Ratio } from './figures.js';
 
 /** How a list names what it is about; a statement has no links. */
 export type Naming = (one: { name: string; file: string | null }) => ComponentChildren;
@@ -139,5 +140,84 @@ export function Find({ table, what }: { table: string; what: string }): JSX.Elem
       />
       <output class="mute small" />
     </div>
+  );
+}
+
+/** What the columns that tables of page and statement share tell: the month before, the month, the change between. */
+export interface Months {
+  month: Month;
+  previousMonth: Month;
+  /** Whether anything of the table is compared; the month stands alone where nothing is. */
+  isCompared: boolean;
+}
+
+export function isCompared(rows: readonly Compared[]): boolean {
+  return rows.some(({ previous }) => previous !== null);
+}
+
+/** @param isSorted whether the rows come with the largest of the month first. */
+export function ComparedHeads({
+  months,
+  isSorted,
+}: {
+  months: Months;
+  isSorted: boolean;
+}): JSX.Element {
+  return (
+    <>
+      {months.isCompared && (
+        <th scope="col" class="n away">
+          {monthWord(months.previousMonth)}
+        </th>
+      )}
+      <th scope="col" class="n" aria-sort={isSorted ? 'descending' : undefined}>
+        {monthWord(months.month)}
+      </th>
+      {months.isCompared && (
+        <>
+          <th scope="col" class="n">
+            Change
+          </th>
+          <th scope="col" class="n">
+            In percent
+          </th>
+        </>
+      )}
+    </>
+  );
+}
+
+export function ComparedCells({
+  months,
+  compared,
+  currency,
+  format,
+}: Units & { months: Months; compared: Compared }): JSX.Element {
+  const words = changeWords(compared, format);
+  return (
+    <>
+      {months.isCompared && (
+        <td class="n away">
+          {compared.previous === null ? (
+            <Nothing />
+          ) : (
+            <Money amount={compared.previous} currency={currency} format={format} />
+          )}
+        </td>
+      )}
+      <td class="n this">
+        <Money amount={compared.amount} currency={currency} format={format} />
+      </td>
+      {months.isCompared && (
+        <>
+          <td class="n change">
+            <Change amount={compared.change} currency={currency} format={format} />
+          </td>
+          <td class="n mute way">
+            {compared.ratio === null ? words : <data value={compared.ratio}>{words}</data>}
+          </td>
+        </>
+      )}
+    </>
   );
 }

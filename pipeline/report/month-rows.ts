@@ -138,6 +138,24 @@ export async function readSlice(
   };
 }
 
+/**
+ * The accounts that an organization's month lists, as their codes.
+ * @throws {DataError} when the exports are missing or altered.
+ */
+export async function readListed(
+  staging: Staging,
+  slice: Slice,
+  names: Names,
+): Promise<Set<number>> {
+  const source = await findSource(staging, slice);
+  const codes = new Set<number>();
+  for await (const batch of readTable(staging, source, 'customers', ['Reference'])) {
+    const [reference] = columnsOf(batch, 'customers', ['Reference']);
+    for (let row = 0; row < batch.length; row++) codes.add(names.codeOf(textAt(reference, row)));
+  }
+  return codes;
+}
+
 const customerColumns = ['Reference', 'TenantName', 'Status'] as const;
 
 interface Read {

@@ -12,8 +12,9 @@ import { manifestPrefix, parseTransformManifestKey } from '../staging/layout.js'
 import type { TransformManifest } from '../staging/manifest.js';
 import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
+import { member } from './comparisons.js';
 import type { AccountTotals, Names, SliceRows } from './month-rows.js';
-import { createNames, readAccountTotals, readSlice } from './month-rows.js';
+import { createNames, readAccountTotals, readListed, readSlice } from './month-rows.js';
 
 /** Months of the trend before the shown one. */
 const EARLIER = 12;
@@ -63,6 +64,8 @@ export interface MonthData {
   former: readonly FormerFetch[];
   /** Organizations of the shown month that were not chosen. */
   leftOut: readonly string[];
+  /** Accounts that organizations which were not chosen have, by month: what is read of those is a part only. */
+  elsewhere: ReadonlyMap<Month, ReadonlySet<number>>;
   /** The calendar month before; without slices where nothing of it is there. */
   previous: ReadMonth;
   /** Those before it from the first one that is there, oldest first. */
@@ -101,12 +104,39 @@ export async function* readMonths(
   const surveyed = { ...request, staged, names: createNames(), limit: pLimit(AT_ONCE) };
   // Of a month in the trend of several others, the accounts' totals are read once.
   const earlier = new Map<Month, EarlierMonth>();
+  const elsewhere = await readElsewhere(
+    surveyed,
+    found.filter((one) => one.transformed && !isChosen(one)),
+  );
   for (const month of chosen) {
     const leftOut = found
       .filter((one) => one.slice.month === month && !isChosen(one))
       .map(({ slice }) => slice.organization);
-    yield { ...(await readMonth(surveyed, month, earlier)), leftOut };
+    yield { ...(await readMonth(surveyed, month, earlier)), leftOut, elsewhere };
   }
+}
+
+/** An account that moves has cost in two organizations: what is left out may be the other part of it. */
+async function readElsewhere(
+  { staging, names, limit, signal }: Surveyed,
+  leftOut: readonly StagedSlice[],
+): Promise<Map<Month, Set<number>>> {
+  const elsewhere = new Map<Month, Set<number>>();
+  await Promise.all(
+    leftOut.map(({ slice }) =>
+      limit(async () => {
+        throwIfInterrupted(signal);
+        const codes = member(elsewhere, slice.month, () => new Set<number>());
+        try {
+          for (const code of await readListed(staging, slice, names)) codes.add(code);
+        } catch (error) {
+          // Whoever leaves an organization out may do so because it cannot be read.
+          if (!(error instanceof DataError)) throw error;
+        }
+      }),
+    ),
+  );
+  return elsewhere;
 }
 
 function nothingStaged({ location }: Staging, organizations: readonly string[]): UsageError {
@@ -145,7 +175,7 @@ async function readMonth(
   request: Surveyed,
   month: Month,
   known: Map<Month, EarlierMonth>,
-): Promise<Omit<MonthData, 'leftOut'>> {
+): Promise<Omit<MonthData, 'leftOut' | 'elsewhere'>> {
   const { staging, signal, names } = request;
   const { transformed, gaps } = planOf(request, month, month);
   if (transformed.length === 0)

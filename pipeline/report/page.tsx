@@ -29,14 +29,12 @@ const FEW = 5;
 /**
  * The month's page, for the billing team: can the month be trusted, how much, who and what moved, where it
  * goes, and every customer and service to look up.
- * @param block the figures as JSON, safe inside a script element.
  * @param beside files that lie beside the page, for links.
  * @returns a whole HTML file.
  */
 export function renderMonth(
   figures: MonthFigures,
   look: Look,
-  block: string,
   beside: { workbook: string | null },
 ): string {
   const format = formatOf(look);
@@ -49,7 +47,7 @@ export function renderMonth(
       right: figures.state === 'final' ? 'Final' : 'Provisional',
     },
     look,
-    block,
+    block: blockOf(figures),
     children: (
       <>
         <a class="skip" href="#customers-1">
@@ -108,6 +106,20 @@ export function renderMonth(
       </>
     ),
   });
+}
+
+/** The page's sums, for machines. */
+function blockOf({ month, state, made, currencies }: MonthFigures): unknown {
+  return {
+    ...{ month, state, made },
+    currencies: currencies.map(({ currency, total, organizations, services, customers }) => ({
+      currency,
+      total: total.amount,
+      organizations: organizations.map(({ organization, amount }) => [organization, amount]),
+      services: services.map(({ service, amount }) => [service, amount]),
+      customers: customers.map(({ id, amount }) => [id, amount]),
+    })),
+  };
 }
 
 /** `4 organizations, 287 customers, 49 services`. */

@@ -37,8 +37,7 @@ export async function printPages(
   pages: readonly string[],
   signal: AbortSignal,
 ): Promise<string[]> {
-  const { chromium } = await loadPlaywright();
-  const executablePath = await findBrowser();
+  const { chromium, executablePath } = await findPrinter();
   const failed = (cause: unknown): ConfigurationError =>
     new ConfigurationError(`the browser cannot print: ${describeError(cause)}`, {
       where: executablePath,
@@ -80,6 +79,15 @@ export async function printPages(
   } finally {
     await browser.close();
   }
+}
+
+/**
+ * What prints: asked for before the pages are made, so that nobody waits for them in vain.
+ * @throws {UsageError} when there is no playwright-core or no browser.
+ */
+export async function findPrinter(): Promise<{ chromium: BrowserType; executablePath: string }> {
+  const { chromium } = await loadPlaywright();
+  return { chromium, executablePath: await findBrowser() };
 }
 
 /** A package that nobody needs who prints no PDF, and so installs for themselves. */

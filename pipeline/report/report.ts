@@ -12,13 +12,19 @@ import { codeOf, makeFolder } from '../shared/files.js';
 import type { Month } from '../shared/month.js';
 import { isGone, self } from '../staging/holder.js';
 import type { Staging } from '../staging/staging.js';
-import { monthBlock, statementBlock } from './block.js';
 import type { Look, MonthReport, OrganizationState, State } from './figures.js';
 import { monthReport } from './month-report.js';
 import type { MonthData } from './months.js';
 import { readMonths } from './months.js';
-import type { Reported } from './reported.js';
-import { REPORTED, correctionsOf, readReported, remember, reportedText } from './reported.js';
+import type { Reported, ToldStatement } from './reported.js';
+import {
+  REPORTED,
+  correctionsOf,
+  readReported,
+  remember,
+  reportedText,
+  toldOf,
+} from './reported.js';
 
 export interface ReportRequest {
   staging: Staging;
@@ -61,6 +67,8 @@ const AT_ONCE = 16;
 /** The folder of the statements, in that of the month. */
 const CUSTOMERS = 'customers';
 const ASIDE = '.aside-';
+/** What a statement's file is called, see `file` in figures.ts; every other file is somebody else's. */
+const STATEMENT = /^(?:[a-z0-9-]+-)?\d{12}\.(?:html|pdf)$/;
 
 /**
  * Makes the months' reports, one after the other. The files of a month are written aside and take their places
@@ -71,6 +79,7 @@ const ASIDE = '.aside-';
  */
 export async function makeReports(request: ReportRequest): Promise<WrittenMonth[]> {
   const written: WrittenMonth[] = [];
+  if (request.formats.includes('pdf')) await (await import('./pdf.js')).findPrinter();
   for await (const data of readMonths(request)) written.push(await makeReport(request, data));
   return written;
 }
@@ -91,8 +100,7 @@ async function makeReport(request: ReportRequest, data: MonthData): Promise<Writ
   try {
     const aside = await openAside(target);
     try {
-      const known = reported.get(month) ?? new Map<never, never>();
-      const files = await writeFiles(request, { report, chosen, reported: known }, aside);
+      const files = await writeFiles(request, report, chosen, aside);
       await place(aside, target, files, chosen === undefined && organizations === undefined);
       return {
         month,
@@ -145,20 +153,15 @@ function chooseCustomers(
   return new Set(wanted.flatMap((name) => known.get(name) ?? []));
 }
 
-interface Writing {
-  report: MonthReport;
-  chosen: ReadonlySet<string> | undefined;
-  reported: Reported;
-}
-
 /**
  * Writes a month's files aside.
  * @returns their paths below the month's folder, in the order in which they take their places: who opens a page
  * finds what it leads to.
  */
 async function writeFiles(
-  { formats, look, signal }: ReportRequest,
-  { report, chosen, reported }: Writing,
+  { formats, look, folder, signal }: ReportRequest,
+  report: MonthReport,
+  chosen: ReadonlySet<string> | undefined,
   aside: string,
 ): Promise<string[]> {
   const { figures } = report;
@@ -166,6 +169,7 @@ async function writeFiles(
   const workbook =
     formats.includes('xlsx') && chosen === undefined ? `${figures.month}.xlsx` : null;
   const pages: string[] = [];
+  const told: ToldStatement[] = [];
   const write = (name: string, content: string): Promise<void> => {
     pages.push(name);
     return writeFile(join(aside, name), content);
@@ -176,16 +180,15 @@ async function writeFiles(
     let writing: Promise<void>[] = [];
     for (const statement of report.statements(chosen)) {
       throwIfInterrupted(signal);
-      const page = renderStatement(statement, look, statementBlock(statement));
+      const page = renderStatement(statement, look);
       writing.push(write(`${CUSTOMERS}/${statement.file}.html`, page));
-      remember(reported, statement);
+      told.push(...toldOf(statement));
       if (writing.length < AT_ONCE) continue;
       await Promise.all(writing);
       writing = [];
     }
     await Promise.all(writing);
-    if (chosen === undefined)
-      await write(PAGE, renderMonth(figures, look, monthBlock(figures), { workbook }));
+    if (chosen === undefined) await write(PAGE, renderMonth(figures, look, { workbook }));
   }
   const files: string[] = [];
   if (workbook !== null) {
@@ -199,6 +202,9 @@ async function writeFiles(
   }
   if (isHtml) files.push(...pages);
   if (pages.length > 0) {
+    // Read anew: another process may have told other customers meanwhile.
+    const reported = await readReported(folder, figures.month);
+    for (const one of told) remember(reported, one);
     await writeFile(join(aside, REPORTED), reportedText(figures.month, reported));
     files.push(REPORTED);
   }
@@ -235,6 +241,6 @@ async function place(
     files.filter((name) => dirname(name) === CUSTOMERS).map((name) => parse(name).ext),
   );
   for (const name of await readdir(join(target, CUSTOMERS)))
-    if (kinds.has(parse(name).ext) && !made.has(`${CUSTOMERS}/${name}`))
+    if (STATEMENT.test(name) && kinds.has(parse(name).ext) && !made.has(`${CUSTOMERS}/${name}`))
       await rm(join(target, CUSTOMERS, name));
 }

@@ -66,20 +66,30 @@ export async function readReported(folder: string, month: Month): Promise<Report
   }
 }
 
-/** The record with a statement in it that was made now. */
-export function remember(
-  reported: Reported,
-  { key, made, source, currencies, missingAccounts }: StatementFigures,
-): void {
-  // What is known to be a part only is no figure that AWS could correct.
-  if (missingAccounts.length > 0) return;
-  const last: Told = {
-    ...{ made, source },
-    totals: currencies.map(({ currency, total }) => [currency, total.amount]),
-  };
+/** What a statement says, to be remembered: customer's accounts, and its totals. */
+export type ToldStatement = readonly [customer: string, last: Told];
+
+/** What a statement says; nothing of one that is known to be a part, whose sum is no figure that AWS could correct. */
+export function toldOf({
+  key,
+  made,
+  source,
+  currencies,
+  missingAccounts,
+}: StatementFigures): ToldStatement[] {
+  if (missingAccounts.length > 0) return [];
+  const totals = currencies.map(({ currency, total }): [string, string] => [
+    currency,
+    total.amount,
+  ]);
+  return [[key, { made, source, totals }]];
+}
+
+/** Puts a statement that was made now into the record. */
+export function remember(reported: Reported, [key, last]: ToldStatement): void {
   const known = reported.get(key);
   const before =
-    known === undefined ? null : known.last.source === source ? known.before : known.last;
+    known === undefined ? null : known.last.source === last.source ? known.before : known.last;
   reported.set(key, { last, before });
 }
 

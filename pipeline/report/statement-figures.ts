@@ -94,20 +94,38 @@ function customerMonths(context: Context, index: number): CustomerMonth[] {
   const entry = customers[index];
   const months = trendMonths(data);
   const states = stateOfSlices(context);
+  const accounts = entry?.all ?? [];
+  /** Those too that had its accounts before they moved. */
+  const organizations = new Set([
+    ...(entry?.organizations ?? []),
+    ...data.earlier.flatMap(({ slices }) =>
+      slices
+        .filter(({ totals }) =>
+          [...totals.values()].some((amounts) => accounts.some((code) => amounts.has(code))),
+        )
+        .map(({ organization }) => organization),
+    ),
+  ]);
   return months.map(({ month, slices, gaps }): CustomerMonth => {
-    const own = slices.filter(({ organization }) => entry?.organizations.has(organization));
+    const own = slices.filter(({ organization }) => organizations.has(organization));
+    const totals = customerTotals(context, index, month);
+    const isShown = month === data.shown.month;
     const isWhole =
-      slices.length > 0 && !gaps.some(({ organization }) => entry?.organizations.has(organization));
+      slices.length > 0 &&
+      !gaps.some(({ organization }) => organizations.has(organization)) &&
+      // Nothing of it, and not all is there: it may be where nothing is known of.
+      (isShown || totals.size > 0 || gaps.length === 0) &&
+      (isShown || !accounts.some((code) => data.elsewhere.get(month)?.has(code)));
     if (!isWhole) return { month, state: 'missing', totals: null };
     const isFinal = own.every(({ organization, manifest }) =>
-      month === data.shown.month
+      isShown
         ? states.get(organization) === 'final'
         : stateOf(manifest, options.provisionalDays) === 'final',
     );
     return {
       month,
       state: isFinal ? 'final' : 'provisional',
-      totals: customerTotals(context, index, month),
+      totals,
     };
   });
 }

@@ -12,11 +12,10 @@ import {
   SinceLast,
   Sum,
 } from './amounts.js';
-import { ComparedCells, ComparedHeads, isCompared } from './compared-columns.js';
 import { longestOf, MonthsChart, RowBar } from './charts.js';
 import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.js';
 import type { Correction, Look, StatementCurrency, StatementFigures } from './figures.js';
-import { Find, MoverList, Parts } from './lists.js';
+import { ComparedCells, ComparedHeads, Find, isCompared, MoverList, Parts } from './lists.js';
 
 /** Services past which a statement has a field to search them. */
 const MANY = 20;
@@ -24,10 +23,9 @@ const MANY = 20;
 /**
  * The statement that one customer is handed. It says nothing of others, nor of where its figures lie: all
  * it can know is `figures`.
- * @param block the figures as JSON, safe inside a script element.
  * @returns a whole HTML file.
  */
-export function renderStatement(figures: StatementFigures, look: Look, block: string): string {
+export function renderStatement(figures: StatementFigures, look: Look): string {
   const format = formatOf(look);
   const month = monthName(figures.month);
   const several = figures.currencies.length > 1;
@@ -38,7 +36,7 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
       right: `Statement, ${month}`,
     },
     look,
-    block,
+    block: blockOf(figures),
     children: (
       <>
         <Brand look={look} />
@@ -77,8 +75,8 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
           <div class="problems" role="note">
             <h2 class="warn">This statement is not whole</h2>
             <p>
-              The sum is without {figures.missingAccounts.join(', ')}: there are no figures of it
-              yet.
+              Not all figures of {figures.missingAccounts.join(', ')} are there yet: the sum may be
+              without a part of them.
             </p>
           </div>
         )}
@@ -105,6 +103,19 @@ export function renderStatement(figures: StatementFigures, look: Look, block: st
       </>
     ),
   });
+}
+
+/** The customer's own sums, for machines. */
+function blockOf({ month, state, made, id, currencies }: StatementFigures): unknown {
+  return {
+    ...{ month, state, made, customer: id },
+    currencies: currencies.map(({ currency, total, accounts, services }) => ({
+      currency,
+      total: total.amount,
+      accounts: accounts.map(({ account, amount }) => [account, amount]),
+      services: services.map(({ service, amount }) => [service, amount]),
+    })),
+  };
 }
 
 /** `account 000456789012`, `3 accounts`. */

@@ -102,6 +102,7 @@ caption { text-align: left; }
 th { text-align: left; font-weight: 400; }
 th, td { padding: 5px 0; vertical-align: baseline; overflow-wrap: break-word; }
 tbody th { overflow-wrap: anywhere; }
+.names thead th:first-child { width: 28%; }
 td + td, th + td, th + th { padding-left: 20px; }
 .n { text-align: right; white-space: nowrap; }
 thead th { font-size: 12px; color: var(--mute); }

@@ -44,7 +44,12 @@ async function makeMissing(folder: string): Promise<void> {
     await mkdir(folder);
   } catch (cause) {
     if (codeOf(cause) !== 'ENOENT') {
-      if ((await stat(folder)).isDirectory()) return;
+      try {
+        if ((await stat(folder)).isDirectory()) return;
+      } catch (gone) {
+        // What was in the way is removed meanwhile; anything else that forbids a folder is told as itself.
+        if (codeOf(cause) === 'EEXIST') throw gone;
+      }
       throw cause;
     }
     if (parent === folder) throw cause;

@@ -67,6 +67,7 @@ export function sketchReport(sketch: Sketch): MonthReport {
     stale: sketch.stale ?? [],
     former: sketch.former ?? [],
     leftOut: [],
+    elsewhere: new Map(),
     previous: { month: monthAt(1), slices: read(1), gaps: sketch.earlierGaps?.[1] ?? [] },
     earlier: sketch.months
       .map((_, back) => back)
@@ -199,14 +200,6 @@ export const plainLook: Look = {
   locale: 'en',
   currency: 'code',
 };
-
-/** What stands in a page's data block. */
-export function blockOf(figures: unknown): string {
-  return JSON.stringify(figures).replace(
-    /[<>&\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-}
 
 /** Names as they come, and as nobody wants them. */
 export const hostileNames = [

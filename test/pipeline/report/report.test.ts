@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -16,6 +17,7 @@ import { readTransformManifest } from '../../../pipeline/staging/manifest.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
 import type { Staging } from '../../../pipeline/staging/staging.js';
 import { copyFiles } from '../../support/exports.js';
+import { setEnvironment } from '../../support/extract.js';
 import { temporaryFolder } from '../../support/load-fixture.js';
 import { plainLook } from '../../support/report-data.js';
 import { stageSlice } from '../../support/staged-slice.js';
@@ -312,6 +314,75 @@ test('whose accounts are others now is no case of a correction; one that left ea
   t.false((await read('2026-10', 'customers', `all-${acme}.html`)).includes('Corrected since'));
 });
 
+test('an account that moved between organizations: a part of its cost is never a whole, nor a correction', async (t) => {
+  const { stage, make, read, staging } = await place(t);
+  const statement = (month = '2026-10'): Promise<string> =>
+    read(month, 'customers', `${acme}.html`);
+  await stage('2026-08', 'oab', { [acme]: '100', [brill]: '1' });
+  await stage('2026-08', 'spp', { [corto]: '1' });
+  await stage('2026-09', 'oab', { [acme]: '40', [brill]: '1' });
+  await stage('2026-09', 'spp', { [acme]: '60', [corto]: '1' });
+  await stage('2026-10', 'oab', { [brill]: '1' });
+  await stage('2026-10', 'spp', { [acme]: '100', [corto]: '1' });
+  await make({ months: ['2026-08', '2026-09', '2026-10'].map(parseMonth) });
+  t.notRegex(await statement(), /Corrected since|not whole/);
+  // Without the former organization the months that it had are not known; the others are.
+  await make({ organizations: ['spp'] });
+  t.notRegex(await statement(), /Corrected since|not whole|>60\.00</);
+  t.regex(await statement(), />100\.00</);
+  // The month of the move: the statement says that it is a part, and is not remembered as what was told.
+  await make({ months: [parseMonth('2026-09')], organizations: ['spp'] });
+  t.regex(await statement('2026-09'), /not whole.*Not all figures of 000456789012 are there/);
+  await make({ months: [parseMonth('2026-09')] });
+  t.notRegex(await statement('2026-09'), /Corrected since|not whole/);
+  // Nor is a month known that cannot be read where it may have been.
+  await staging.write(
+    exportKey('parquet', 'consumption', { month: parseMonth('2026-08'), organization: 'oab' }),
+    new TextEncoder().encode('PAR1 nothing PAR1'),
+  );
+  await make({ months: [october] });
+  t.notRegex(await statement(), /Corrected since/);
+});
+
+test('what another process told meanwhile is remembered too', async (t) => {
+  const { stage, make, read, folder } = await place(t);
+  await stage('2026-10', 'oab', { [acme]: '1', [brill]: '2' });
+  await make({ customers: [brill] });
+  const record = join(folder, '2026-10', 'reported.json');
+  const theirs = await readFile(record);
+  await rm(record);
+  await make({
+    customers: [acme],
+    // Asked for when the record was read and nothing is written yet.
+    now: () => {
+      writeFileSync(record, theirs);
+      return new Date('2026-11-15T06:00:00Z');
+    },
+  });
+  const { customers } = JSON.parse(await read('2026-10', 'reported.json')) as {
+    customers: [string, unknown][];
+  };
+  t.deepEqual(customers.map(([customer]) => customer).sort(), [acme, brill]);
+});
+
+test('a browser that is missing is said before anything is made', async (t) => {
+  const { stage, make, folder } = await place(t);
+  await stage('2026-10', 'oab', { [acme]: '1' });
+  setEnvironment(t, { CHROMIUM_PATH: join(folder, 'nowhere') });
+  await t.throwsAsync(make({ formats: ['html', 'pdf'] }), { message: /CHROMIUM_PATH/ });
+  await t.throwsAsync(readdir(folder), { code: 'ENOENT' });
+});
+
+test('files of others stay where they are', async (t) => {
+  const { stage, make, folder } = await place(t);
+  await stage('2026-10', 'oab', { [acme]: '1' });
+  const customers = join(folder, '2026-10', 'customers');
+  await mkdir(customers, { recursive: true });
+  for (const name of ['notes.html', `${brill}.html`]) await writeFile(join(customers, name), '');
+  await make();
+  t.deepEqual((await readdir(customers)).sort(), [`${acme}.html`, 'notes.html']);
+});
+
 test('a record that was altered is an error', async (t) => {
   const { stage, make, folder } = await place(t);
   await stage('2026-10', 'oab', { [acme]: '1' });
@@ -336,5 +407,9 @@ test('what a killed report left is cleared up; a folder that cannot be written i
   await writeFile(join(folder, 'file'), '');
   await t.throwsAsync(make({ folder: join(folder, 'file') }), {
     message: /^the report cannot be written/,
+  });
+  // Linux makes no folders there for anybody, and says so otherwise than of what is not there.
+  await t.throwsAsync(make({ folder: '/sys/report' }), {
+    message: /^the report cannot be written: (?:EPERM|EACCES|EROFS)/,
   });
 });
