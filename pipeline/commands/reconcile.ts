@@ -44,7 +44,9 @@ export const reconcile = command({
       ...{ staging, database, months, organizations, known, tolerance, provisionalDays, signal },
       paid: args.paid ? (name) => resources.source(name) : undefined,
       onPlan: (requests) => {
-        tell(`asking AWS for ${requests} totals: at most $${price(requests)}`);
+        tell(
+          `asking AWS for ${requests === 1 ? '1 total' : `${requests} totals`}: at most $${price(requests)}`,
+        );
       },
       now: () => new Date(),
     });

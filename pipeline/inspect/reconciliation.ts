@@ -189,7 +189,9 @@ export function formatReconciled({ results, absence, requests }: Reconciliation)
     ...results.flatMap(differencesOf),
     '',
     summary(results, absence),
-    ...(requests === 0 ? [] : [`${requests} Cost Explorer requests, $${price(requests)}`]),
+    ...(requests === 0
+      ? []
+      : [`${plural(requests, 'Cost Explorer request')}, $${price(requests)}`]),
     ...describeAbsence(absence).flatMap((line) => ['', line]),
     ...results.flatMap((result) => (result.findings.length === 0 ? [] : ['', describe(result)])),
   ].join('\n');
@@ -268,7 +270,10 @@ function summary(results: readonly Reconciled[], absence: Absence): string {
       ? verdict
       : `${plural(absent, 'organization')} absent; ${count > 0 ? '' : 'of the others '}${verdict}`,
     `; ${results.length} checked`,
-    `, ${sum((one) => one.customersWithoutCost ?? 0)} customers without cost`,
+    `, ${plural(
+      sum((one) => one.customersWithoutCost ?? 0),
+      'customer',
+    )} without cost`,
     unlisted === 0 ? '' : `, ${unlisted} unlisted (with cost, but not in AWS's list of accounts)`,
   ].join('');
 }

@@ -155,6 +155,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       extraction: manifest.extraction,
       provisional: true,
       customers: content.customers.length,
+      unlisted: manifest.customers.unlisted,
       rows: content.consumption.length,
       totals: manifest.consumption.totals,
     });

@@ -69,6 +69,7 @@ test('makes both tables, Parquet and CSV, from the staged pages', async (t) => {
     extraction: '20261101T020304Z',
     provisional: true,
     customers: 6,
+    unlisted: 2,
     rows: 6,
     totals: { EUR: '3', USD: '33.1346085949' },
   });
