@@ -18,11 +18,14 @@ function plain(word: string): string {
   return word.toLowerCase().replaceAll(/[-_.]/g, '');
 }
 
-/** Slips from one word to the other; a beginning counts as one, if it is told apart by that. */
+/**
+ * Slips from one word to the other. A beginning counts as somewhat less than one: who types `rune` has typed `run`
+ * whole, and did not mean `prune`.
+ */
 function distance(a: string, b: string): number {
   if (a === b) return 0;
   const isBeginning = a.length > 1 && b.length > 1 && (a.startsWith(b) || b.startsWith(a));
-  return isBeginning ? 1 : slips(a, b);
+  return isBeginning ? 0.9 : slips(a, b);
 }
 
 /** Letters that are too many, too few, wrong or changed with their neighbour (optimal string alignment). */

@@ -249,6 +249,9 @@ test('the commands do what they say, and the statements read what they loaded', 
     ({ file, text }) => file !== READING && text.startsWith('SELECT '),
   );
   t.true(queries.length > 0);
+  // The last of the commands went back to the detail by service; one query is of usage types.
+  const back = ['run', '--detail', 'usage-type'];
+  t.regex((await pipeline(back, { cwd: folder, env: cloud.environment })).stdout, / done[,;]/);
   for (const { text } of queries)
     t.true(querySqlite(join(folder, 'billing.sqlite'), text).length > 1, text);
 

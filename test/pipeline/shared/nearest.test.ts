@@ -24,3 +24,8 @@ test('what is near to nothing is told as nothing', (t) => {
   for (const word of ['colour', 'x', '', 'verbose', 'year', '株式会社'])
     t.is(nearest(word, flags), undefined, word);
 });
+
+test('a word that is there whole comes before one that a slip makes of it', (t) => {
+  t.is(nearest('rune', ['prune', 'run']), 'run');
+  t.is(nearest('prun', ['run', 'prune']), 'prune');
+});
