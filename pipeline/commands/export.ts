@@ -1,10 +1,5 @@
 import { select } from '../config/selection.js';
-import {
-  describeSlices,
-  products,
-  shownCommand,
-  subjectOf,
-} from '../shared/commands.js';
+import { describeSlices, products, shownCommand, subjectOf } from '../shared/commands.js';
 import { UsageError } from '../shared/errors.js';
 import { command, configure, one, pick } from './command.js';
 

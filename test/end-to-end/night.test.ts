@@ -112,8 +112,8 @@ test('a warning is words, told once with all that it is about, and whole in the 
   const raw = join(folder, `staging/raw/month=${month}/oab`);
   const [newest = ''] = (await readdir(raw)).sort().reverse();
   await truncate(join(raw, newest, 'cost-and-usage-00001.json'), 10);
-  const plan = await run('plan', '--month', month);
-  t.regex(plan.stderr, /^warning: 2026-10 oab: the month's extraction is damaged/m);
+  const damaged = await run('plan', '--month', month);
+  t.regex(damaged.stderr, /^warning: 2026-10 oab: the month's extraction is damaged/m);
 });
 
 test('on a pipe there is one line for each month and organization', async (t) => {
