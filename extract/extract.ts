@@ -229,7 +229,8 @@ const ROUNDING = parseAmount('0.01').units;
 
 /** Whether an extraction shows that AWS has changed the month since another one was fetched. */
 function restates(later: ExtractionManifest, former: ExtractionManifest): boolean {
-  if (later.finished <= former.finished) return false;
+  const order = later.finished.localeCompare(former.finished);
+  if (order < 0 || (order === 0 && later.extraction <= former.extraction)) return false;
   if (later.scope.billingViewArn !== former.scope.billingViewArn) return false;
   const apart =
     later.awsTotal === null || former.awsTotal === null
