@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Reseller } from '../../fixtures/demo/reseller.js';
 import type { CustomerGroup } from '../config/formats.js';
 import { stages } from '../config/selection.js';
-import type { WrittenMonth } from '../report/report.js';
+import type { WrittenMonth } from '../report/report-files.js';
 import type { Progress } from '../run/progress.js';
 import type { RunReport } from '../run/runner.js';
 import type { RunRequest } from '../run/task.js';

@@ -8,7 +8,7 @@ import { readInput } from '../shared/files.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import type { Look } from '../report/figures.js';
-import type { WrittenMonth } from '../report/report.js';
+import type { WrittenMonth } from '../report/report-files.js';
 import type { Staging } from '../staging/staging.js';
 import { command, configure, flags, pick } from './command.js';
 
@@ -83,7 +83,7 @@ export async function makeReportsOf(
   config: Config,
   chosen: ChosenReports,
 ): Promise<WrittenMonth[]> {
-  const { makeReports } = await import('../report/report.js');
+  const { makeReports } = await import('../report/report-files.js');
   const { report: settings, customers: groups, organizations, provisionalDays } = config;
   return makeReports({
     now: () => new Date(),

@@ -29,7 +29,7 @@ import {
   totalOf,
   trendMonths,
 } from './context.js';
-import type { Entry } from './customers.js';
+import type { Entry } from './customer-groups.js';
 import type * as figures from './figures.js';
 import type { Gap, MonthData, ReadMonth } from './months.js';
 

@@ -1,7 +1,7 @@
 import { formatAmount } from '../shared/money.js';
 import type { Context, ReportOptions } from './context.js';
 import { contextOf } from './context.js';
-import type { Entry } from './customers.js';
+import type { Entry } from './customer-groups.js';
 import type * as figures from './figures.js';
 import { monthFigures } from './month-figures.js';
 import type { MoneyRows, SliceRows } from './month-rows.js';

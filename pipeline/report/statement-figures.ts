@@ -17,7 +17,7 @@ import {
 } from './comparisons.js';
 import type { Context, Services } from './context.js';
 import { chargeTypes, servicesOf, stateOf, stateOfSlices, trendMonths } from './context.js';
-import type { Entry } from './customers.js';
+import type { Entry } from './customer-groups.js';
 import type * as figures from './figures.js';
 import type { SliceRows } from './month-rows.js';
 import type { MonthData } from './months.js';
