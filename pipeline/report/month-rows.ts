@@ -59,10 +59,14 @@ export function unitsColumn(rows: number): UnitsColumn {
 export interface MoneyRows {
   readonly length: number;
   readonly account: Uint32Array;
-  /** The service; of charges, the charge type. */
+  /** The service; of breakdowns, the dimension's value. */
   readonly kind: Uint32Array;
   readonly currency: Uint32Array;
   readonly amount: UnitsColumn;
+}
+
+export interface BreakdownRows extends MoneyRows {
+  readonly dimension: Uint32Array;
 }
 
 /** What the detail by usage type tells of each row besides. */
@@ -87,8 +91,8 @@ export interface SliceRows {
   consumption: MoneyRows;
   /** Absent where it was not read, or the detail is that by service. */
   usage: UsageColumns | undefined;
-  /** Absent where it was not read, or charge types were not fetched. */
-  charges: MoneyRows | undefined;
+  /** Absent where it was not read, or nothing was asked for. */
+  breakdowns: BreakdownRows | undefined;
 }
 
 /**
@@ -129,11 +133,11 @@ export async function readSlice(
     organization: slice.organization,
     manifest,
     accounts,
-    consumption: await readMoney(read, 'consumption', 'Service', usage),
+    consumption: await readMoney(read, 'consumption', 'Service', moreOfUsage(usage)),
     usage,
-    charges:
-      depth === 'shown' && manifest.charges !== undefined
-        ? await readMoney(read, 'charges', 'RecordType')
+    breakdowns:
+      depth === 'shown' && manifest.breakdowns !== undefined
+        ? await readBreakdowns(read)
         : undefined,
   };
 }
@@ -164,11 +168,33 @@ interface Read {
   names: Names;
 }
 
+/** A column that is read besides, and where its values go. */
+interface FurtherColumn {
+  name: string;
+  to: Uint32Array | UnitsColumn;
+}
+
+function moreOfUsage(usage: UsageColumns | undefined): FurtherColumn[] {
+  if (usage === undefined) return [];
+  return [
+    { name: 'Category', to: usage.usageType },
+    { name: 'Region', to: usage.region },
+    { name: 'Unit', to: usage.unit },
+    { name: 'Quantity', to: usage.quantity },
+  ];
+}
+
+async function readBreakdowns(read: Read): Promise<BreakdownRows> {
+  const dimension = new Uint32Array(tableSums(read.source.manifest, 'breakdowns').rows);
+  const further = [{ name: 'Dimension', to: dimension }];
+  return { ...(await readMoney(read, 'breakdowns', 'Value', further)), dimension };
+}
+
 async function readMoney(
   { staging, source, names }: Read,
-  table: 'consumption' | 'charges',
+  table: 'consumption' | 'breakdowns',
   kind: string,
-  usage?: UsageColumns,
+  further: readonly FurtherColumn[] = [],
 ): Promise<MoneyRows> {
   const { rows: length } = tableSums(source.manifest, table);
   const rows: MoneyRows = {
@@ -178,23 +204,19 @@ async function readMoney(
     currency: new Uint32Array(length),
     amount: unitsColumn(length),
   };
-  const wanted = ['Reference', kind, 'Currency', 'Amount'];
-  if (usage !== undefined) wanted.push('Category', 'Region', 'Unit', 'Quantity');
+  const wanted = ['Reference', kind, 'Currency', 'Amount', ...further.map(({ name }) => name)];
   const sums = noSums();
   let start = 0;
   for await (const batch of readTable(staging, source, table, wanted)) {
-    const [account, kinds, currency, amount, ...further] = columnsOf(batch, table, wanted);
+    const [account, kinds, currency, amount, ...columns] = columnsOf(batch, table, wanted);
     copyCodes(names, account, rows.account, start, batch.length);
     copyCodes(names, kinds, rows.kind, start, batch.length);
     copyCodes(names, currency, rows.currency, start, batch.length);
     copyUnits(amount, rows.amount, start, batch.length);
     if (currency !== undefined) addColumn(sums, 'Amount', amount, currency, batch.length);
-    if (usage !== undefined) {
-      const [usageType, region, unit, quantity] = further;
-      copyCodes(names, usageType, usage.usageType, start, batch.length);
-      copyCodes(names, region, usage.region, start, batch.length);
-      copyCodes(names, unit, usage.unit, start, batch.length);
-      copyUnits(quantity, usage.quantity, start, batch.length);
+    for (const [index, { to }] of further.entries()) {
+      if (to instanceof Uint32Array) copyCodes(names, columns[index], to, start, batch.length);
+      else copyUnits(columns[index], to, start, batch.length);
     }
     start += batch.length;
   }
@@ -238,7 +260,7 @@ export async function readAccountTotals(
 /** @throws {DataError} when rows that were read do not add up to what their manifest says. */
 function checkTotals(
   manifest: TransformManifest,
-  table: 'consumption' | 'charges',
+  table: 'consumption' | 'breakdowns',
   totals: Totals,
 ): void {
   const [found, expected] = [formatTotals(totals), tableSums(manifest, table).totals];
