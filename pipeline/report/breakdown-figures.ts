@@ -1,3 +1,5 @@
+import type { Breakdown as Dimension } from '../shared/dimensions.js';
+import { definitionOf } from '../shared/dimensions.js';
 import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
 import type { TransformManifest } from '../staging/manifest.js';
@@ -41,7 +43,8 @@ export function monthBreakdowns(
 }
 
 /**
- * What is a customer's, by each dimension that was fetched of all of its organizations.
+ * What is a customer's, by each dimension that was fetched of all of its organizations, but cost categories: those
+ * are the payer's own words, maybe about its customers, and statements are handed out.
  * @param index of the customer.
  */
 export function customerBreakdowns(
@@ -53,7 +56,9 @@ export function customerBreakdowns(
   const { names } = data;
   const own = now.filter(({ rowsOf }) => rowsOf(index).length > 0);
   const [first, ...others] = own.map(({ slice }) => fetchedOf(slice.manifest));
-  const whole = (first ?? []).filter((one) => others.every((of) => of.includes(one)));
+  const whole = (first ?? []).filter(
+    (one) => definitionOf(one).Type !== 'COST_CATEGORY' && others.every((of) => of.includes(one)),
+  );
   const sums: Sums = new Map();
   for (const { rows, rowsOf } of broken)
     for (const row of rowsOf(index)) if (rows.currency[row] === currency) addRow(sums, rows, row);
@@ -71,13 +76,13 @@ function addRow(sums: Sums, rows: Context['broken'][number]['rows'], row: number
 }
 
 function breakdown(
-  { textOf }: Context['data']['names'],
-  dimension: string,
+  names: Context['data']['names'],
+  dimension: Dimension,
   sums: ReadonlyMap<number, Units> = new Map(),
   { total, asked }: { total: Units; asked: Units },
 ): figures.Breakdown {
   const sorted = [...sums]
-    .map(([code, units]) => ({ name: textOf(code), file: null, units }))
+    .map(([code, units]) => ({ name: names.textOf(code), file: null, units }))
     .sort((a, b) => compareUnits(b.units, a.units) || compareTexts(a.name, b.name));
   const sum = sorted.reduce((units, one) => units + one.units, 0n);
   return {
@@ -91,17 +96,16 @@ function breakdown(
 }
 
 /** Charge types first, then what people make up themselves, then what AWS knows, each by name. */
-function byRank(a: string, b: string): number {
+function byRank(a: Dimension, b: Dimension): number {
   return rankOf(a) - rankOf(b) || compareTexts(a, b);
 }
 
-function rankOf(dimension: string): number {
+function rankOf(dimension: Dimension): number {
   if (dimension === 'RECORD_TYPE') return 0;
-  if (dimension.startsWith('COST_CATEGORY:')) return 1;
-  return dimension.startsWith('TAG:') ? 2 : 3;
+  return { COST_CATEGORY: 1, TAG: 2, DIMENSION: 3 }[definitionOf(dimension).Type];
 }
 
 /** The dimensions that a slice has values of: what AWS refused was asked for only. */
-function fetchedOf({ scope, refused }: TransformManifest): string[] {
+function fetchedOf({ scope, refused }: TransformManifest): Dimension[] {
   return scope.by.filter((dimension) => !refused.some(({ part }) => part === dimension));
 }

@@ -1,5 +1,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { Fragment } from 'preact';
+import type { Breakdown as Dimension } from '../shared/dimensions.js';
+import { definitionOf } from '../shared/dimensions.js';
 import type { Units } from './amounts.js';
 import { counted, Money } from './amounts.js';
 import type { Breakdown, MonthBreakdown } from './figures.js';
@@ -93,9 +95,7 @@ export function Breakdowns<T extends Breakdown>(
   );
 }
 
-function Values<T extends Breakdown>(
-  props: Units & { breakdown: T; isWhole: boolean },
-): JSX.Element {
+function Values(props: Units & { breakdown: Breakdown; isWhole: boolean }): JSX.Element {
   const { breakdown, isWhole, ...units } = props;
   const { dimension, top, values } = breakdown;
   const others = values.slice(top.bars.length);
@@ -149,17 +149,17 @@ function Without({ breakdown, format }: Units & { breakdown: Breakdown }): JSX.E
   );
 }
 
-function Value({ dimension, value }: { dimension: string; value: string }): JSX.Element {
+function Value({ dimension, value }: { dimension: Dimension; value: string }): JSX.Element {
   return value === '' ? <span class="mute">{nothingOf(dimension)}</span> : <bdi>{value}</bdi>;
 }
 
 /** What has no value of a dimension is called. */
-function nothingOf(dimension: string): string {
-  if (dimension.startsWith('TAG:')) return 'untagged';
-  return dimension.startsWith('COST_CATEGORY:') ? 'uncategorized' : 'no value';
+function nothingOf(dimension: Dimension): string {
+  const { Type } = definitionOf(dimension);
+  return { TAG: 'untagged', COST_CATEGORY: 'uncategorized', DIMENSION: 'no value' }[Type];
 }
 
-function Title({ dimension }: { dimension: string }): JSX.Element {
+function Title({ dimension }: { dimension: Dimension }): JSX.Element {
   const { kind, key } = titleOf(dimension);
   return key === undefined ? (
     <>{kind}</>
@@ -170,7 +170,7 @@ function Title({ dimension }: { dimension: string }): JSX.Element {
   );
 }
 
-function Titles({ dimensions }: { dimensions: readonly string[] }): JSX.Element {
+function Titles({ dimensions }: { dimensions: readonly Dimension[] }): JSX.Element {
   return (
     <>
       {dimensions.map((dimension, index) => (
@@ -183,19 +183,21 @@ function Titles({ dimensions }: { dimensions: readonly string[] }): JSX.Element 
   );
 }
 
-const labelOf = (dimension: string): string => {
+const labelOf = (dimension: Dimension): string => {
   const { kind, key } = titleOf(dimension);
-  return `By ${kind.toLowerCase()}${key === undefined ? '' : ` ${key}`}`;
+  return `By ${kind.charAt(0).toLowerCase()}${kind.slice(1)}${key === undefined ? '' : ` ${key}`}`;
 };
 
 /** `Tag team`, `Cost category Segment`, `Region`, `Legal entity name`. */
-export function titleOf(dimension: string): { kind: string; key: string | undefined } {
-  const at = dimension.indexOf(':');
-  const [name, key] = at < 0 ? [dimension] : [dimension.slice(0, at), dimension.slice(at + 1)];
-  const words = name.toLowerCase().replaceAll('_', ' ');
-  const known = { AZ: 'Availability Zone', SAVINGS_PLAN_ARN: 'Savings Plan ARN' };
-  const kind = name in known ? known[name as keyof typeof known] : '';
-  return { kind: kind || words.charAt(0).toUpperCase() + words.slice(1), key };
+function titleOf(dimension: Dimension): { kind: string; key: string | undefined } {
+  const { Type, Key } = definitionOf(dimension);
+  if (Type !== 'DIMENSION') return { kind: inWords(Type), key: Key };
+  if (Key === 'AZ') return { kind: 'Availability Zone', key: undefined };
+  return { kind: inWords(Key), key: undefined };
+}
+
+function inWords(name: string): string {
+  return name.charAt(0) + name.slice(1).toLowerCase().replaceAll('_', ' ');
 }
 
 /** Why a breakdown of the month is without an organization, or has no value at all. */
@@ -212,7 +214,7 @@ export function MonthNote({ breakdown }: { breakdown: MonthBreakdown }): JSX.Ele
             </p>
           ),
       )}
-      {isUntagged && dimension.startsWith('TAG:') && (
+      {isUntagged && definitionOf(dimension).Type === 'TAG' && (
         <p class="mute small bars-title">
           No cost has a value of it. Is the key activated as a cost allocation tag in the payer’s
           account?
@@ -228,7 +230,7 @@ export function Unasked({
 }: {
   breakdowns: readonly MonthBreakdown[];
 }): JSX.Element | null {
-  const lacking = new Map<string, string[]>();
+  const lacking = new Map<string, Dimension[]>();
   for (const { dimension, without } of breakdowns)
     for (const { organization, refused } of without)
       if (refused === null)

@@ -1,3 +1,4 @@
+import type { Breakdown as Dimension } from '../shared/dimensions.js';
 import type { Month } from '../shared/month.js';
 import type { Detail } from '../shared/scope.js';
 
@@ -116,7 +117,7 @@ export interface Restatement {
 /** Cost by the values of a dimension, a tag or a cost category. */
 export interface Breakdown {
   /** As the table `breakdowns` has it: `RECORD_TYPE`, `TAG:team`. */
-  dimension: string;
+  dimension: Dimension;
   /** Every value, the largest first; '' is what has none. Hostile texts. Σ + rest = total. */
   values: readonly { value: string; amount: Amount; share: Ratio | null }[];
   top: Bars;
@@ -232,7 +233,7 @@ export interface StatementCurrency {
   movingServices: Movers | null;
   /** Up to 13 months, the shown one last; null where there are no figures, or not all of them. */
   trend: readonly { month: Month; state: State | 'missing'; amount: Amount | null }[];
-  /** What was fetched of all its accounts, charge types first. */
+  /** What was fetched of all its accounts, charge types first; no cost categories, which are the payer's. */
   breakdowns: readonly Breakdown[];
 }
 
