@@ -151,7 +151,7 @@ function settingsFile(folder: string, customers: readonly CustomerGroup[]) {
   return {
     staging: resolve(folder, 'staging'),
     database: `sqlite:${resolve(folder, 'billing.sqlite')}`,
-    by: ['RECORD_TYPE'],
+    by: ['record-type', 'tag:team', 'region'],
     report: {
       out: resolve(folder, 'report'),
       title: 'Meridian Cloud Services',
