@@ -153,7 +153,10 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
   const { staging, slice, force } = task;
   const found = await survey(staging, slice);
   const manifest = await currentManifest(task, found);
-  const before = manifest?.scope ?? (await scopeBefore(staging, slice, found));
+  const before =
+    manifest === undefined
+      ? await scopeBefore(staging, slice, found)
+      : scopeToKeep(manifest, task.scope);
   const scope = completeScope(task.scope, before);
   const replaced = (by: Scope, verb: string, end = ''): string | undefined =>
     manifest === undefined || sameScope(manifest.scope, by)
@@ -174,6 +177,12 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
   return draft === undefined
     ? { found, scope, replaces, action: 'fetch' }
     : { found, scope, replaces, action: 'resume', draft };
+}
+
+/** What a month goes on with: what AWS refused was most often a slip, and another wish takes its place. */
+function scopeToKeep({ scope, refused }: ExtractionManifest, wanted: WantedScope): Scope {
+  if (wanted.by === undefined) return scope;
+  return { ...scope, by: scope.by.filter((by) => !refused.some(({ part }) => part === by)) };
 }
 
 /** The day, in UTC, on which an extraction was fetched. */

@@ -180,9 +180,8 @@ async function lostBreakdowns(
     what: `rows of breakdowns by ${printable(dimension)}`,
     loaded: rows,
     found: breakdowns?.dimensions.find((one) => one.dimension === dimension)?.rows ?? 0,
-    flags: !isBreakdown(dimension)
-      ? []
-      : [...scope.by, dimension].flatMap((one) => ['--by', writtenAs(one)]),
+    flags:
+      isBreakdown(dimension) && !scope.by.includes(dimension) ? ['--by', writtenAs(dimension)] : [],
   }));
 }
 

@@ -134,7 +134,7 @@ export const settings = {
     flag: 'by',
     given: 'repeatedly',
     meaning:
-      "Split each account's cost in the table breakdowns too, repeatable: record-type, region … (every dimension of Cost Explorer), tag:KEY or cost-category:NAME; each is one more question ($0.01 a page); none takes them back",
+      "Split each account's cost in the table breakdowns too, repeatable: record-type, region … (every dimension of Cost Explorer), tag:KEY or cost-category:NAME; each is one more question ($0.01 a page). A month keeps those it has, until none takes them back",
     unset: 'as the month is staged, else none',
     schema: ({ breakdowns }) => breakdowns,
   },

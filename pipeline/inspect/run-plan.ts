@@ -230,7 +230,7 @@ function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
   for (const { month, organization, stages: chosen } of plans)
     for (const refusal of chosen.extract?.refused ?? [])
       notes.push(
-        `${month} ${organization}: ${describeRefusal(refusal)}; it is not asked for again without --force`,
+        `${month} ${organization}: ${describeRefusal(refusal)}; it is asked for again when the month is fetched again`,
       );
   const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
   if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))

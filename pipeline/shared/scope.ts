@@ -58,10 +58,15 @@ export function completeScope(wanted: WantedScope, before: Scope = plainScope): 
   return {
     detail: wanted.detail ?? before.detail,
     metrics: wanted.metrics ?? before.metrics,
-    by: sortedBreakdowns(wanted.by ?? before.by),
+    by: completeBreakdowns(wanted.by, before.by),
     billingViewArn: view === undefined ? before.billingViewArn : view,
     listAccounts: wanted.listAccounts ?? before.listAccounts,
   };
+}
+
+/** What is wanted comes to what the month has already: who adds one loses none. None at all takes all back. */
+function completeBreakdowns(wanted: Scope['by'] | undefined, before: Scope['by']): Breakdown[] {
+  return wanted?.length === 0 ? [] : sortedBreakdowns([...(wanted ?? []), ...before]);
 }
 
 /** Whether what was asked for holds all that is wanted, in the wanted detail and view. */

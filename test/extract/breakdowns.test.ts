@@ -1,0 +1,134 @@
+import test from 'ava';
+import { demoData } from '../../fixtures/demo/data.js';
+import { TransientError } from '../../pipeline/shared/errors.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
+import { breakdownQueryName, pageFile } from '../../pipeline/staging/layout.js';
+import { MONTH, beforeWrites, bench } from '../support/extract.js';
+
+const small = {
+  data: demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] }),
+  groupsPerPage: 40,
+};
+const now = () => new Date('2026-11-25T06:00:00Z');
+const open = { ...plainScope, by: undefined };
+const by = ['REGION', 'TAG:cost$center', 'TAG:team'] as const;
+
+test.serial(
+  'a run killed at any page of a breakdown goes on there, and pays for none twice',
+  async (t) => {
+    const scope = { ...plainScope, by };
+    const whole = await bench(t, small);
+    const { extraction, requests: total } = await whole.run({ scope, now });
+    const reference = await whole.manifest(extraction);
+    const files = reference.pages.map(({ file }) => file).filter((file) => file.startsWith('by-'));
+    t.true(files.length > by.length);
+    t.deepEqual(
+      reference.breakdowns.map(({ dimension }) => dimension),
+      [...by],
+    );
+    for (const file of files) {
+      const { run, manifest, requests, staging } = await bench(t, small);
+      const dying = beforeWrites(staging, (key) => {
+        if (key.endsWith(file)) throw new TransientError('killed');
+      });
+      await t.throwsAsync(run({ scope, now, staging: dying }), { message: 'killed' });
+      const paid = requests('GetCostAndUsage').length;
+      const outcome = await run({ scope, now });
+      // Only the page that was not staged is paid for again.
+      t.is(paid + outcome.requests, total + 1, file);
+      const found = await manifest(outcome.extraction);
+      t.deepEqual(found.breakdowns, reference.breakdowns);
+      t.deepEqual(found.pages.slice(-5), reference.pages.slice(-5));
+    }
+  },
+);
+
+test.serial(
+  'a cost category that does not exist is told by name, costs nothing, and the rest goes on',
+  async (t) => {
+    const { run, manifest, requests, lines } = await bench(t, small);
+    const wanted = ['COST_CATEGORY:Nope', 'COST_CATEGORY:Product', 'REGION'] as const;
+    const first = await run({ scope: { ...open, by: wanted }, now });
+    const found = await manifest(first.extraction);
+    t.deepEqual(found.scope.by, [...wanted]);
+    t.deepEqual(
+      found.breakdowns.map(({ dimension }) => dimension),
+      ['COST_CATEGORY:Product', 'REGION'],
+    );
+    t.is(found.refused.length, 1);
+    t.like(found.refused[0], { part: 'COST_CATEGORY:Nope', error: 'ValidationException' });
+    t.regex(
+      lines.join(''),
+      /AWS refused COST_CATEGORY:Nope: .*Nope.*\(ValidationException\); the rest goes on/,
+    );
+    t.is(requests('GetCostAndUsage').length, first.requests + 1);
+    // It is asked for again neither where nothing is set nor where it is.
+    for (const again of [open, { ...open, by: wanted }])
+      t.like(await run({ scope: again, now }), { state: 'unchanged', requests: 0 });
+    const forced = await run({ scope: open, now, force: true });
+    t.is((await manifest(forced.extraction)).refused.length, 1);
+    // Another wish takes its place, beside what the month has.
+    const other = await run({ scope: { ...open, by: ['TAG:team'] }, now });
+    const mended = await manifest(other.extraction);
+    t.deepEqual(mended.scope.by, ['COST_CATEGORY:Product', 'REGION', 'TAG:team']);
+    t.deepEqual(mended.refused, []);
+  },
+);
+
+test.serial('a cost category that goes between two pages leaves none of them behind', async (t) => {
+  const data = demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] });
+  const { run, manifest, staging } = await bench(t, { data, groupsPerPage: 5 });
+  const [oab] = data.organizations;
+  const categories = oab!.costCategories;
+  const vanishing = beforeWrites(staging, (key) => {
+    if (key.endsWith(pageFile(breakdownQueryName('COST_CATEGORY:Product'), 1)))
+      oab!.costCategories = new Map();
+  });
+  const scope = { ...plainScope, by: ['COST_CATEGORY:Product', 'REGION'] as const };
+  const { extraction } = await run({ scope, now, staging: vanishing });
+  oab!.costCategories = categories;
+  const found = await manifest(extraction);
+  t.deepEqual(
+    found.refused.map(({ part }) => part),
+    ['COST_CATEGORY:Product'],
+  );
+  t.deepEqual(
+    found.breakdowns.map(({ dimension }) => dimension),
+    ['REGION'],
+  );
+  t.false(found.pages.some(({ file }) => file.startsWith('by-cost-category')));
+});
+
+test.serial(
+  'throttling, a server in trouble and a denied right fail the stage as ever',
+  async (t) => {
+    for (const error of ['ThrottlingException', 'AccessDeniedException'] as const) {
+      const { run, cloud } = await bench(t, small);
+      cloud.faults.push({
+        service: 'cost-explorer',
+        kind: 'error',
+        code: error,
+        status: 400,
+        matches: (input: unknown) => JSON.stringify(input).includes('REGION'),
+      } as never);
+      await t.throwsAsync(run({ scope: { ...plainScope, by: ['REGION'] }, now }));
+    }
+  },
+);
+
+test.serial(
+  'a month without breakdowns stays as it is until one is asked for, which comes to the others',
+  async (t) => {
+    const { run, manifest } = await bench(t, small);
+    await run({ scope: open, now });
+    t.like(await run({ scope: open, now }), { state: 'unchanged', requests: 0 });
+    await run({ scope: { ...open, by: ['RECORD_TYPE'] }, now });
+    t.like(await run({ scope: open, now }), { state: 'unchanged', requests: 0 });
+    const added = await run({ scope: { ...open, by: ['TAG:team'] }, now });
+    t.deepEqual((await manifest(added.extraction)).scope.by, ['RECORD_TYPE', 'TAG:team']);
+    for (const some of [['TAG:team'], ['RECORD_TYPE']] as const)
+      t.like(await run({ scope: { ...open, by: some }, now }), { state: 'unchanged', requests: 0 });
+    const none = await run({ scope: { ...open, by: [] }, now, force: true });
+    t.deepEqual((await manifest(none.extraction)).breakdowns, []);
+  },
+);
