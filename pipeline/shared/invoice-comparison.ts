@@ -1,5 +1,5 @@
 import type { Units } from './money.js';
-import { formatAmount } from './money.js';
+import { formatAmount, parseAmount } from './money.js';
 import type { Month } from './month.js';
 import { timePeriod } from './month.js';
 import type { Totals } from './sums.js';
@@ -40,13 +40,17 @@ export interface CostOfMonth {
   chargeTypes: ReadonlyMap<string, Totals> | undefined;
   /** Cost of AWS Marketplace; undefined where the cost by billing entity was not asked for. */
   marketplace: Totals | undefined;
+  /** Whether it is the cost of a billing view, of which nobody knows how much of what is invoiced it is. */
+  isOfView: boolean;
 }
 
 /**
- * `not yet`: AWS issues a month's invoices on day 3 to 5 of the next one, and there is none so far; `none`: there
- * is none though it is later; `partly`: some are missing, or may be, see `reasons`.
+ * `not asked`: they were not fetched; `refused`: AWS refused them; `not yet invoiced`: AWS issues a month's invoices
+ * on day 3 to 5 of the next one, and there is none so far; `none`: there is none though it is later; `partly`: some
+ * are missing, or may be, see `reasons`.
  */
-export type InvoiceState = 'not yet' | 'none' | 'partly' | 'invoiced';
+export type InvoiceState =
+  'not asked' | 'refused' | 'not yet invoiced' | 'none' | 'partly' | 'invoiced';
 
 /** Sums of documents in one currency, as plain decimals; null where AWS leaves it out of one of them. */
 export interface DocumentSums {
@@ -70,7 +74,7 @@ export interface InvoicedCurrency {
   invoices: DocumentSums;
   /** Negative: they lower what is to be paid. */
   creditMemos: DocumentSums;
-  /** Invoices and credit memos minus the cost; null while there are none. */
+  /** Invoices and credit memos minus the cost; null while there are none, and beside the cost of a billing view. */
   difference: string | null;
   /** What charge types, and the invoices' own tax, explain of it. */
   parts: readonly DifferencePart[];
@@ -81,13 +85,13 @@ export interface InvoicedCurrency {
 /** An organization's month beside its invoices. */
 export interface InvoiceComparison {
   state: InvoiceState;
-  /** Why it is `partly` or `none`, as sentences without a point. */
+  /** Why it is so, as sentences without a point; empty where the state says all. */
   reasons: readonly string[];
   /** Whether the invoices were fetched while AWS was still issuing them: nothing can be held against them yet. */
   isPending: boolean;
   /** What is in the list and not in the sums. */
   uncounted: readonly { id: string; reason: string }[];
-  /** Every currency of the cost and of the invoices, sorted. */
+  /** Every currency of the cost and of the invoices, sorted; empty where the invoices are not known. */
   currencies: readonly InvoicedCurrency[];
 }
 
@@ -120,17 +124,71 @@ export function compareInvoices(
     marketplace: !counted.some(isMarketplace),
   };
   const { state, reasons } = stateOf(cost, counted, uncounted.length, missing, isPending);
+  const isCompared = !cost.isOfView && (counted.length > 0 || state === 'none');
   return {
-    ...{ state, reasons, isPending, uncounted },
+    ...{ state, isPending, uncounted },
+    reasons: cost.isOfView ? [...reasons, OF_VIEW] : reasons,
     currencies: [...currencies].sort().map((currency) =>
       compareCurrency(
         currency,
         cost,
         counted.filter((one) => one.currency === currency),
         missing,
-        counted.length > 0 || state === 'none',
+        isCompared,
       ),
     ),
+  };
+}
+
+const OF_VIEW =
+  'the cost is that of a billing view, and invoices are of the whole account: they are not compared';
+
+/** What is to be said where there are no invoices to compare with. */
+export function withoutInvoices(
+  state: 'not asked' | 'refused',
+  ...reasons: readonly string[]
+): InvoiceComparison {
+  return { state, reasons, isPending: false, uncounted: [], currencies: [] };
+}
+
+/** The same currency of several organizations, added up; what one of them does not know, none knows. */
+export function addComparisons(
+  currency: string,
+  several: readonly InvoicedCurrency[],
+): InvoicedCurrency {
+  const sum = <T>(of: readonly T[], amount: (one: T) => string | null): string | null =>
+    textOf(
+      of.reduce<Units | null>((units, one) => {
+        const more = amount(one);
+        return units === null || more === null ? null : units + parseAmount(more).units;
+      }, 0n),
+    );
+  const documents = (of: (one: InvoicedCurrency) => DocumentSums): DocumentSums => {
+    const all = several.map(of);
+    return {
+      count: all.reduce((count, one) => count + one.count, 0),
+      total: sum(all, ({ total }) => total) ?? '0',
+      beforeTax: sum(all, ({ beforeTax }) => beforeTax),
+      tax: sum(all, ({ tax }) => tax),
+    };
+  };
+  const difference = sum(several, (one) => one.difference);
+  const parts = difference === null ? [] : several.flatMap((one) => one.parts);
+  return {
+    currency,
+    cost: {
+      total: sum(several, ({ cost }) => cost.total) ?? '0',
+      beforeTax: sum(several, ({ cost }) => cost.beforeTax),
+      tax: sum(several, ({ cost }) => cost.tax),
+    },
+    invoices: documents(({ invoices }) => invoices),
+    creditMemos: documents(({ creditMemos }) => creditMemos),
+    difference,
+    parts: [...new Set(parts.map(({ part }) => part))].map((part) => {
+      const own = parts.filter((one) => one.part === part);
+      return { part, amount: sum(own, ({ amount }) => amount) ?? '0' };
+    }),
+    rest: difference === null ? null : sum(several, (one) => one.rest),
   };
 }
 
@@ -189,7 +247,7 @@ function stateOf(
 ): Pick<InvoiceComparison, 'state' | 'reasons'> {
   if (counted.length === 0 && uncounted === 0)
     return isPending
-      ? { state: 'not yet', reasons: [] }
+      ? { state: 'not yet invoiced', reasons: [] }
       : {
           state: 'none',
           reasons: [
@@ -239,7 +297,7 @@ function compareCurrency(
   { totals, chargeTypes, marketplace }: CostOfMonth,
   documents: readonly Counted[],
   missing: Missing,
-  isInvoiced: boolean,
+  isCompared: boolean,
 ): InvoicedCurrency {
   const ofKind = (kind: keyof typeof kinds): Units =>
     sumsOf(chargeTypes, kinds[kind]).get(currency) ?? 0n;
@@ -247,7 +305,7 @@ function compareCurrency(
   const tax = chargeTypes === undefined ? null : ofKind('tax');
   const invoices = addUp(documents.filter(({ isCredit }) => !isCredit));
   const memos = addUp(documents.filter(({ isCredit }) => isCredit));
-  const difference = isInvoiced ? invoices.total + memos.total - total : null;
+  const difference = isCompared ? invoices.total + memos.total - total : null;
   const shown = {
     currency,
     cost: {

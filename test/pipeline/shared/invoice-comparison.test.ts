@@ -5,7 +5,7 @@ import type {
   InvoiceComparison,
   InvoiceDocument,
 } from '../../../pipeline/shared/invoice-comparison.js';
-import { compareInvoices } from '../../../pipeline/shared/invoice-comparison.js';
+import { addComparisons, compareInvoices } from '../../../pipeline/shared/invoice-comparison.js';
 import type { Units } from '../../../pipeline/shared/money.js';
 import { formatAmount, parseAmount } from '../../../pipeline/shared/money.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
@@ -27,6 +27,7 @@ function cost(types: Record<string, string>, marketplace?: string): CostOfMonth 
     totals,
     chargeTypes,
     marketplace: marketplace === undefined ? undefined : new Map([['USD', units(marketplace)]]),
+    isOfView: false,
   };
 }
 
@@ -167,7 +168,7 @@ test('states: by the day of the fetch, and by what the cost has and no invoice t
   const state = (...args: Parameters<typeof compare>): string => compare(...args).state;
 
   const early = compare(usage, [], last);
-  t.deepEqual([early.state, early.isPending], ['not yet', true]);
+  t.deepEqual([early.state, early.isPending], ['not yet invoiced', true]);
   t.deepEqual([only(early).difference, only(early).rest], [null, null]);
   const late = compare(usage, []);
   t.deepEqual([late.state, late.isPending, only(late).difference], ['none', false, '-10']);
@@ -213,6 +214,33 @@ test('one amount that AWS leaves out is made of the other two; sums of what is u
       ...{ count: 2, total: '3', beforeTax: null, tax: null },
     },
   );
+});
+
+test('the cost of a billing view is shown beside the invoices, and not compared', (t) => {
+  const of = { ...cost({ Usage: '10' }), isOfView: true };
+  const found = compare(of, [invoice({ total: '25' })]);
+  t.is(found.state, 'invoiced');
+  t.regex(found.reasons.join(), /a billing view/);
+  const { cost: shown, invoices, difference, rest } = only(found);
+  t.deepEqual([shown.total, invoices.total, difference, rest], ['10', '25', null, null]);
+});
+
+test('organizations add up, and what one does not know is not known of all', (t) => {
+  const one = only(compare(cost({ Usage: '10', Tax: '1' }), [invoice({ total: '12', tax: '3' })]));
+  const other = only(compare(cost({ Usage: '5', Tax: '0' }), [invoice({ total: '4', tax: '0' })]));
+  t.deepEqual(addComparisons('USD', [one, other]), {
+    currency: 'USD',
+    cost: { total: '16', beforeTax: '15', tax: '1' },
+    invoices: { count: 2, total: '16', beforeTax: '13', tax: '3' },
+    creditMemos: { count: 0, total: '0', beforeTax: '0', tax: '0' },
+    difference: '0',
+    parts: [{ part: 'tax', amount: '2' }],
+    rest: '-2',
+  });
+  const early = only(compare(cost({ Usage: '7' }), [], '2026-11-02T00:00:00Z'));
+  const all = addComparisons('USD', [one, early]);
+  t.deepEqual([all.cost.total, all.invoices.total], ['18', '12']);
+  t.deepEqual([all.difference, all.parts, all.rest], [null, [], null]);
 });
 
 test('currencies are never added', (t) => {
@@ -284,7 +312,10 @@ test('of any bill the parts and the rest are the difference, and the sums are th
           }),
         );
         const found = compare(
-          { totals, chargeTypes: isByType ? chargeTypes : undefined, marketplace: undefined },
+          {
+            ...{ totals, chargeTypes: isByType ? chargeTypes : undefined },
+            ...{ marketplace: undefined, isOfView: false },
+          },
           documents,
         );
         for (const one of found.currencies) {
