@@ -153,6 +153,13 @@ export const settings = {
     unit: 'of the currency',
     schema: ({ amount }) => amount,
   },
+  'toleranceInvoice': {
+    flag: 'tolerance-invoice',
+    meaning:
+      'Largest difference between invoices and cost with which reconcile exits with 0; loads are never held up by it',
+    unset: 'none: the difference is only shown',
+    schema: ({ amount }) => amount,
+  },
   'maxRequests': {
     flag: 'max-requests',
     meaning:

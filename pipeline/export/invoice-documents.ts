@@ -1,9 +1,16 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import pLimit from 'p-limit';
-import { InterruptedError, PipelineError, throwIfInterrupted } from '../shared/errors.js';
+import {
+  ConfigurationError,
+  InterruptedError,
+  PipelineError,
+  describeError,
+  errorToJson,
+  throwIfInterrupted,
+} from '../shared/errors.js';
 import { codeOf, makeFolder, openRegular } from '../shared/files.js';
-import { ConfigurationError } from '../shared/errors.js';
+import { printable } from '../shared/printable.js';
 import type { Slice } from '../staging/layout.js';
 import { sha256Of } from '../staging/staging.js';
 import { writeAside } from './export-file.js';
@@ -127,4 +134,29 @@ function filesOf(folder: string, wanted: readonly WantedDocument[]) {
     const digest = sha256Of(new TextEncoder().encode(one.invoice)).slice(0, 16);
     return { one, place, name: `${isSafe ? one.invoice : `invoice-${digest}`}.pdf` };
   });
+}
+
+/** What became of the documents, for people: a line each, the file and its sha256, or why there is none. */
+export function documentLines(documents: readonly Document[]): string[] {
+  if (documents.length === 0) return [];
+  const count = (state: Document['state']): string =>
+    `${documents.filter((one) => one.state === state).length} ${state}`;
+  return [
+    '',
+    ...documents.map(({ month, organization, invoice, state, file, sha256, error }) =>
+      error === undefined
+        ? `${state}  ${file}  sha256 ${sha256 ?? ''}`
+        : `${state}  ${month} ${organization} ${printable(invoice)}: ${describeError(error, { months: [month], organizations: [organization] })}`,
+    ),
+    '',
+    (['saved', 'kept', 'failed'] as const).map(count).join(', '),
+  ];
+}
+
+/** The same as JSON. */
+export function documentsToJson(documents: readonly Document[]): unknown {
+  return documents.map(({ error, ...one }) => ({
+    ...one,
+    error: error === undefined ? null : errorToJson(error),
+  }));
 }

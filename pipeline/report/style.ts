@@ -126,6 +126,7 @@ tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 .head + .parts { margin-top: 0; }
 .parts dt { color: var(--mute); overflow-wrap: anywhere; }
 .parts dd b { font-weight: 600; }
+.invoice-notes { margin-top: 8px; overflow-wrap: anywhere; }
 .trend { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 16px 40px; align-items: start; }
 .trend table { width: auto; min-width: 230px; }
 .trend th, .trend td { padding-top: 1px; padding-bottom: 1px; }
