@@ -314,6 +314,9 @@ export interface ChargeRow {
   currency: string;
 }
 
+/** An invoice as the workbook holds it: a value for each column of the table, null where there is none. */
+export type InvoiceRow = Readonly<Record<string, string | null>>;
+
 /** The month's figures, and what is too much to hold at once. */
 export interface MonthReport {
   figures: MonthFigures;
@@ -322,6 +325,7 @@ export interface MonthReport {
   /** Every row, customer by customer. */
   consumption(): Iterable<ConsumptionRow>;
   charges(): Iterable<ChargeRow>;
+  invoices(): Iterable<InvoiceRow>;
 }
 
 /** How a report looks, as the settings say it. */

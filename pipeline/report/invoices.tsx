@@ -4,6 +4,9 @@ import type { Units } from './amounts.js';
 import { Change, Money, Nothing } from './amounts.js';
 import type { CurrencyFigures, OrganizationInvoices } from './figures.js';
 
+/** The column that a phone has no room for. */
+const WITHOUT_TAX = 'Without tax';
+
 /** Cost Explorer's total beside what AWS invoiced, by organization, and what the difference is. */
 export function Invoices({
   invoices,
@@ -32,8 +35,8 @@ export function Invoices({
             <tr>
               <th scope="col">Organization</th>
               <th scope="col">State</th>
-              {['Cost', 'Without tax', 'Invoices', 'Credit memos', 'Difference'].map((head) => (
-                <th key={head} scope="col" class="n">
+              {['Cost', WITHOUT_TAX, 'Invoices', 'Credit memos', 'Difference'].map((head) => (
+                <th key={head} scope="col" class={head === WITHOUT_TAX ? 'n away' : 'n'}>
                   {head}
                 </th>
               ))}
@@ -106,7 +109,7 @@ function Cells({ of, ...units }: Units & { of: InvoicedCurrency }): JSX.Element 
   return (
     <>
       {amounts.map((amount, index) => (
-        <td key={index} class="n">
+        <td key={index} class={index === 1 ? 'n away' : 'n'}>
           {amount === null ? <Nothing /> : <Money {...units} amount={amount} />}
         </td>
       ))}

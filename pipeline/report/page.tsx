@@ -113,13 +113,27 @@ export function renderMonth(
 function blockOf({ month, state, made, currencies }: MonthFigures): unknown {
   return {
     ...{ month, state, made },
-    currencies: currencies.map(({ currency, total, organizations, services, customers }) => ({
-      currency,
-      total: total.amount,
-      organizations: organizations.map(({ organization, amount }) => [organization, amount]),
-      services: services.map(({ service, amount }) => [service, amount]),
-      customers: customers.map(({ id, amount }) => [id, amount]),
-    })),
+    currencies: currencies.map((section) => {
+      const { currency, total, organizations, services, customers, invoices } = section;
+      return {
+        currency,
+        total: total.amount,
+        organizations: organizations.map(({ organization, amount }) => [organization, amount]),
+        services: services.map(({ service, amount }) => [service, amount]),
+        customers: customers.map(({ id, amount }) => [id, amount]),
+        ...(invoices === null
+          ? {}
+          : {
+              invoices: invoices.organizations.map(({ organization, state, compared }) => [
+                organization,
+                state,
+                compared.invoices.total,
+                compared.creditMemos.total,
+                compared.difference,
+              ]),
+            }),
+      };
+    }),
   };
 }
 

@@ -178,7 +178,7 @@ footer .own { color: var(--ink); white-space: pre-line; margin-bottom: 12px; }
   .list:not(.dense) td { order: 4; }
   .list:not(.dense) td:not(.this) { font-size: 12px; color: var(--mute); }
   .list:not(.dense) .change { margin-left: auto; order: 5; }
-  .list:not(.dense) .away { display: none; }
+  .list .away { display: none; }
 }
 @media screen { .js .later { display: none; } }
 @media print {
