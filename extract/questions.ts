@@ -49,6 +49,18 @@ export function* queriesOf(
   if (services()) yield serviceQuery;
 }
 
+/**
+ * The part that a question is by itself: where AWS refuses it, with one of these error codes, the extraction goes on
+ * without it. `undefined`: nothing is whole without its answer. A right that is denied is none of these codes for a
+ * breakdown: the same right has just given the rows.
+ */
+export function partOf({ name }: Query): { name: string; refusals: RegExp } | undefined {
+  return name === 'record-type' ? { name: 'RECORD_TYPE', refusals: UNKNOWN } : undefined;
+}
+
+/** What AWS answers to a dimension that it does not group by, and to a cost category that there is not. */
+const UNKNOWN = /^(ValidationException|ResourceNotFoundException)$/;
+
 /** The metrics that a question asks for: quantities only where rows show them, one where none is looked at. */
 export function metricsOf(scope: Scope, { name }: Pick<Query, 'name'>): Metric[] {
   if (name.startsWith('usage-type-region')) return ['UnblendedCost'];

@@ -99,6 +99,7 @@ export async function makeExtraction(
     awsTotal: null,
     awsMetrics: {},
     ...(charges === undefined ? {} : byRecordType(charges.flatMap(groupsOf))),
+    refused: [],
     estimated: false,
     ...manifest,
   };
