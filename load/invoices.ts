@@ -4,7 +4,6 @@ import { formatAmount, parseAmount } from '../pipeline/shared/money.js';
 import type { Totals, TotalsText } from '../pipeline/shared/sums.js';
 import { addTo } from '../pipeline/shared/sums.js';
 import { valueAt } from '../pipeline/staging/batch.js';
-import type { TableName } from '../pipeline/staging/layout.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import type { Column, Value } from '../pipeline/staging/tables.js';
 import { columnIndex, tables } from '../pipeline/staging/tables.js';
@@ -104,26 +103,20 @@ async function readBreakdowns(
   source: Source,
 ): Promise<Map<string, Map<string, Totals>>> {
   const sums = new Map<string, Map<string, Totals>>();
-  for (const dimension of source.manifest.scope.by)
-    if (needed.includes(dimension)) sums.set(dimension, new Map());
-  if (sums.size === 0) return sums;
-  const table: TableName = 'breakdowns';
-  const wanted = ['Dimension', 'Value', 'Currency', 'Amount'];
-  for await (const { length, columns } of readTable(staging, source, table, wanted)) {
-    const [dimension, value, currency, amount] = wanted.map(
-      (name) => columns[columnIndex(table, name)],
-    );
+  if (source.manifest.charges === undefined) return sums;
+  const types = new Map<string, Totals>();
+  sums.set('RECORD_TYPE', types);
+  const wanted = ['RecordType', 'Currency', 'Amount'];
+  for await (const { length, columns } of readTable(staging, source, 'charges', wanted)) {
+    const [type, currency, amount] = wanted.map((name) => columns[columnIndex('charges', name)]);
     for (let row = 0; row < length; row++) {
-      const ofDimension = sums.get(String(valueAt(dimension, row)));
       const units = valueAt(amount, row);
-      if (ofDimension === undefined || typeof units !== 'bigint') continue;
-      const key = String(valueAt(value, row));
-      const totals = ofDimension.get(key) ?? new Map<string, bigint>();
-      ofDimension.set(key, totals);
+      if (typeof units !== 'bigint') continue;
+      const key = String(valueAt(type, row));
+      const totals = types.get(key) ?? new Map<string, bigint>();
+      types.set(key, totals);
       addTo(totals, String(valueAt(currency, row)), units);
     }
   }
   return sums;
 }
-
-const needed = ['RECORD_TYPE', 'BILLING_ENTITY'];

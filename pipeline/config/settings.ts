@@ -138,6 +138,14 @@ export const settings = {
     unset: 'as the month is staged, else `false`',
     schema: ({ trueOrFalse }) => trueOrFalse,
   },
+  'invoices': {
+    flag: 'invoices',
+    given: 'alone',
+    meaning:
+      'Ask the Invoicing API for the invoices of the month too, for the table invoices; costs no Cost Explorer request',
+    unset: 'as the month is staged, else `false`',
+    schema: ({ trueOrFalse }) => trueOrFalse,
+  },
   'awsTotal': {
     flag: 'aws-total',
     given: 'alone',
