@@ -1,5 +1,5 @@
 import type { InvoiceComparison, InvoicedCurrency } from '../shared/invoice-comparison.js';
-import { addComparisons } from '../shared/invoice-comparison.js';
+import { addComparisons, isRounding } from '../shared/invoice-comparison.js';
 import { amountColumn, formatTable } from '../shared/table.js';
 import type { Slice } from '../staging/layout.js';
 
@@ -78,7 +78,7 @@ function notesOf({ month, organization, invoiced }: InvoicedSlice): string[] {
   const place = `${month} ${organization}`;
   return [
     ...currencies.flatMap((one) => {
-      const words = differenceWords(one);
+      const words = isRounding(one) ? undefined : differenceWords(one);
       return words === undefined ? [] : [`${place}: ${words}`];
     }),
     ...reasons.map((reason) => `${place}: ${reason}`),

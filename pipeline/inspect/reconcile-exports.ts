@@ -81,7 +81,7 @@ function compareWithPages(
   staging: Staging,
   report: Report,
   manifest: TransformManifest,
-  { extraction, source, pages, consumption, charges }: StagedFigures,
+  { extraction, source, pages, consumption, charges, invoices }: StagedFigures,
 ): void {
   const { slice } = report;
   const add = (what: string, ...flags: string[]): void => {
@@ -97,12 +97,14 @@ function compareWithPages(
   }
   const { customers: rows } = pages;
   const customers = rows === undefined ? undefined : { rows, totals: {}, columns: {} };
-  const wrong = Object.entries({ customers, consumption, charges }).flatMap(([table, found]) => {
-    const said = tableSums(manifest, table as TableName);
-    return found === undefined || sameSums(found, said)
-      ? []
-      : [`${table} has ${describeSums(said)}, the staged pages give ${describeSums(found)}`];
-  });
+  const wrong = Object.entries({ customers, consumption, charges, invoices }).flatMap(
+    ([table, found]) => {
+      const said = tableSums(manifest, table as TableName);
+      return found === undefined || sameSums(found, said)
+        ? []
+        : [`${table} has ${describeSums(said)}, the staged pages give ${describeSums(found)}`];
+    },
+  );
   if (wrong.length > 0) add(`by the manifest ${wrong.join('; ')}`, '--force');
 }
 

@@ -10,7 +10,7 @@ import { difference, formatSums } from '../shared/sums.js';
 import { extractionPrefix } from '../staging/layout.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './reconcile-findings.js';
-import { readCharges, readConsumption } from './staged-rows.js';
+import { readCharges, readConsumption, readInvoiceRows } from './staged-rows.js';
 
 /** What the staged pages of the current extraction say. */
 export interface StagedFigures {
@@ -29,6 +29,7 @@ export interface StagedFigures {
   /** What the rows add up to; undefined where a page of theirs cannot be read. */
   consumption: SumsText | undefined;
   charges: SumsText | undefined;
+  invoices: SumsText | undefined;
   aws: Layer;
   /** AWS's ungrouped total, also by every other metric; null: it was not asked for, undefined: it cannot be read. */
   awsTotal: Pick<SumsText, 'totals' | 'columns'> | null | undefined;
@@ -55,6 +56,7 @@ export async function checkPages(
   const listed = await report.examine('staged pages', () => readCustomers(extraction, signal));
   const tally = await report.examine('staged pages', () => readConsumption(extraction, signal));
   const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
+  const invoiced = await report.examine('staged pages', () => readInvoiceRows(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const consumption = tally && formatSums(tally);
   const charges = charged && formatSums(charged);
@@ -100,6 +102,7 @@ export async function checkPages(
     },
     consumption,
     charges,
+    invoices: invoiced && formatSums(invoiced),
     aws: {
       name: 'AWS total',
       totals: awsTotal?.totals,

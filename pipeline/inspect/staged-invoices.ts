@@ -79,22 +79,17 @@ export function invoicesText(found: readonly FoundInvoices[]): string[] {
         return amount == null ? undefined : { [currency]: amount };
       }),
     );
-  const columns = [
-    column('before tax', 'AmountBeforeTax'),
-    column('tax', 'Tax'),
-    column('total', 'Amount'),
-  ];
+  const columns = [column('tax', 'Tax'), column('total', 'Amount')];
   const heads = columns.map(({ head }) => head);
-  const texts = ['month', 'organization', 'invoice', 'type', 'bill', 'entity', 'issued', 'due'];
+  const texts = ['month', 'organization', 'invoice', 'type', 'bill', 'issued'];
   const invoices = formatTable(
     [...texts, ...heads],
     listed.map(({ month, organization, invoice: { id, type, billType, row } }, index) => [
-      ...[month, organization, id, type, billType, row['Entity'] ?? ''],
-      ...[day(row['Issued']), day(row['Due'])],
+      ...[month, organization, id, type, billType, day(row['Issued'])],
       ...columns.map(({ cells }) => cells[index] ?? ''),
     ]),
     heads,
-    { names: ['entity', 'organization', 'invoice'] },
+    { names: ['organization'] },
   );
   return [
     ...(listed.length === 0 ? [] : [invoices, '']),

@@ -3,6 +3,7 @@ import { checkCharges, checkTally } from '../../transform/checks.js';
 import type { RowTally, Stamp } from '../../transform/columns.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
+import { invoicesBatches } from '../../transform/invoices.js';
 import type { FinishedExtraction } from '../../transform/staged-pages.js';
 import { billingPeriod } from '../shared/month.js';
 import type { RowBatch } from '../staging/batch.js';
@@ -35,6 +36,17 @@ export async function readCharges(
   const batches = chargesBatches(extraction, stampOf(extraction), tally, signal);
   while ((await batches.next()).done !== true);
   checkCharges(extraction, tally);
+  return tally;
+}
+
+/** The same for the rows of invoices. */
+export async function readInvoiceRows(
+  extraction: FinishedExtraction,
+  signal: AbortSignal,
+): Promise<RowTally> {
+  const tally = emptyTally();
+  const batches = invoicesBatches(extraction, stampOf(extraction), tally, signal);
+  while ((await batches.next()).done !== true);
   return tally;
 }
 

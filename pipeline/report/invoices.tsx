@@ -1,5 +1,6 @@
 import type { JSX } from 'preact';
 import type { InvoicedCurrency, InvoiceState } from '../shared/invoice-comparison.js';
+import { isRounding } from '../shared/invoice-comparison.js';
 import type { Units } from './amounts.js';
 import { Change, Money, Nothing } from './amounts.js';
 import type { CurrencyFigures, OrganizationInvoices } from './figures.js';
@@ -21,7 +22,7 @@ export function Invoices({
   const units = { currency, format };
   const { organizations, total } = invoices;
   const explained = organizations.filter(
-    ({ compared: { parts, rest } }) => parts.length > 0 || !isNothing(rest),
+    ({ compared }) => compared.difference !== null && !isRounding(compared),
   );
   return (
     <section>

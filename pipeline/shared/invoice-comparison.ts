@@ -151,6 +151,11 @@ export function withoutInvoices(
   return { state, reasons, isPending: false, uncounted: [], currencies: [] };
 }
 
+/** Whether nothing but rounding is in the way of both being the same, which needs no words. */
+export function isRounding({ parts, rest }: InvoicedCurrency): boolean {
+  return rest === '0' && parts.every(({ part }) => part === 'rounding');
+}
+
 /** The same currency of several organizations, added up; what one of them does not know, none knows. */
 export function addComparisons(
   currency: string,
