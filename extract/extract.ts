@@ -3,7 +3,13 @@ import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
 import type { Sums } from '../pipeline/shared/sums.js';
-import { beyond, difference, formatSums, serviceDifferences } from '../pipeline/shared/sums.js';
+import {
+  beyond,
+  difference,
+  formatSums,
+  noSums,
+  serviceDifferences,
+} from '../pipeline/shared/sums.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
@@ -25,6 +31,7 @@ import {
 } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, Refusal } from '../pipeline/staging/manifest.js';
 import {
+  breakdownOf,
   describeRefusal,
   readScope,
   serializeManifest,
@@ -393,7 +400,11 @@ async function complete(
     pages: [draft.accounts, ...chains, draft.invoices].flatMap(({ pages }) => pages),
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
-    recordTypes: draft.scope.byRecordType ? groupSums(draft.recordTypes) : null,
+    breakdowns: chains.flatMap(({ query }) => {
+      const dimension = breakdownOf(query);
+      if (dimension === undefined) return [];
+      return [{ dimension, ...groupSums(draft.breakdowns.get(dimension) ?? noSums()) }];
+    }),
     invoices,
     awsTotal: awsTotal?.totals ?? null,
     awsMetrics: awsTotal?.metrics ?? {},

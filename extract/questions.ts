@@ -3,12 +3,14 @@ import type { Month } from '../pipeline/shared/month.js';
 import { timePeriod } from '../pipeline/shared/month.js';
 import type { Metric, Scope } from '../pipeline/shared/scope.js';
 import { costMetrics } from '../pipeline/shared/scope.js';
+import { definitionOf } from '../pipeline/shared/dimensions.js';
 import type { QueryName, RegionPart } from '../pipeline/staging/layout.js';
 import { regionQueryName, sharedQueryName } from '../pipeline/staging/layout.js';
-import type { Dimension, Query } from '../pipeline/staging/manifest.js';
+import type { FilterDimension, Query } from '../pipeline/staging/manifest.js';
 import {
+  breakdownOf,
+  breakdownQuery,
   costQuery,
-  recordTypeQuery,
   serviceQuery,
   usageTypeServices,
 } from '../pipeline/staging/manifest.js';
@@ -30,7 +32,7 @@ const usageTypeRegions = query('usage-type-region', 'USAGE_TYPE', 'REGION');
  * @param services whether the cost by service alone is wanted; asked after the total.
  */
 export function* queriesOf(
-  { detail, byRecordType }: Pick<Scope, 'detail' | 'byRecordType'>,
+  { detail, by }: Pick<Scope, 'detail' | 'by'>,
   awsTotal: boolean,
   facts: UsageTypeFacts,
   services: () => boolean,
@@ -44,7 +46,7 @@ export function* queriesOf(
     yield* regionsByServiceQueries(facts);
     yield* regionsByAccountQueries(facts);
   }
-  if (byRecordType) yield recordTypeQuery;
+  for (const dimension of by) yield breakdownQuery(dimension);
   if (awsTotal) yield totalQuery;
   if (services()) yield serviceQuery;
 }
@@ -54,8 +56,9 @@ export function* queriesOf(
  * without it. `undefined`: nothing is whole without its answer. A right that is denied is none of these codes for a
  * breakdown: the same right has just given the rows.
  */
-export function partOf({ name }: Query): { name: string; refusals: RegExp } | undefined {
-  return name === 'record-type' ? { name: 'RECORD_TYPE', refusals: UNKNOWN } : undefined;
+export function partOf(query: Query): { name: string; refusals: RegExp } | undefined {
+  const name = breakdownOf(query);
+  return name === undefined ? undefined : { name, refusals: UNKNOWN };
 }
 
 /** What AWS answers to a dimension that it does not group by, and to a cost category that there is not. */
@@ -77,16 +80,14 @@ export function requestOf(
   token: string | undefined,
 ): GetCostAndUsageCommandInput {
   const parts = Object.entries(filter ?? {}).map(([Key, Values]) => ({
-    Dimensions: { Key: Key as Dimension, Values },
+    Dimensions: { Key: Key as FilterDimension, Values },
   }));
   const [only] = parts;
   return {
     TimePeriod: timePeriod(month),
     Granularity: 'MONTHLY',
     Metrics: metricsOf(scope, { name }),
-    ...(groupBy.length === 0
-      ? {}
-      : { GroupBy: groupBy.map((Key) => ({ Type: 'DIMENSION' as const, Key })) }),
+    ...(groupBy.length === 0 ? {} : { GroupBy: groupBy.map(definitionOf) }),
     ...(only === undefined ? {} : { Filter: parts.length === 1 ? only : { And: parts } }),
     ...(scope.billingViewArn === null ? {} : { BillingViewArn: scope.billingViewArn }),
     ...(token === undefined ? {} : { NextPageToken: token }),
@@ -172,7 +173,7 @@ function countRegions(values: ReadonlySet<string>): number {
  * is smaller, and there are never more of them than regions.
  */
 function regionQueries(part: RegionPart, regions: RegionsOf): Query[] {
-  const beside: Dimension = part === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT';
+  const beside = part === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT';
   const several = [...regions]
     // Nothing tells whether Cost Explorer takes an empty value in a filter: it has no region then.
     .filter(([type, of]) => type !== '' && countRegions(of) > 1)

@@ -97,24 +97,29 @@ function textOf({ type }: Column, value: Value): string | null {
   return type === 'timestamp' ? new Date(Number(value)).toISOString() : String(value);
 }
 
-/** Sums by dimension, value and currency, of the dimensions that the comparison needs. */
+/** Sums by dimension, value and currency, of the dimensions that the comparison needs and that were fetched. */
 async function readBreakdowns(
   staging: Staging,
   source: Source,
 ): Promise<Map<string, Map<string, Totals>>> {
+  const { scope, refused } = source.manifest;
   const sums = new Map<string, Map<string, Totals>>();
-  if (source.manifest.charges === undefined) return sums;
-  const types = new Map<string, Totals>();
-  sums.set('RECORD_TYPE', types);
-  const wanted = ['RecordType', 'Currency', 'Amount'];
-  for await (const { length, columns } of readTable(staging, source, 'charges', wanted)) {
-    const [type, currency, amount] = wanted.map((name) => columns[columnIndex('charges', name)]);
+  for (const dimension of ['RECORD_TYPE', 'BILLING_ENTITY'] as const)
+    if (scope.by.includes(dimension) && !refused.some(({ part }) => part === dimension))
+      sums.set(dimension, new Map());
+  if (sums.size === 0) return sums;
+  const wanted = ['Dimension', 'Value', 'Currency', 'Amount'];
+  for await (const { length, columns } of readTable(staging, source, 'breakdowns', wanted)) {
+    const [dimension, value, currency, amount] = wanted.map(
+      (name) => columns[columnIndex('breakdowns', name)],
+    );
     for (let row = 0; row < length; row++) {
+      const ofDimension = sums.get(String(valueAt(dimension, row)));
       const units = valueAt(amount, row);
-      if (typeof units !== 'bigint') continue;
-      const key = String(valueAt(type, row));
-      const totals = types.get(key) ?? new Map<string, bigint>();
-      types.set(key, totals);
+      if (ofDimension === undefined || typeof units !== 'bigint') continue;
+      const key = String(valueAt(value, row));
+      const totals = ofDimension.get(key) ?? new Map<string, bigint>();
+      ofDimension.set(key, totals);
       addTo(totals, String(valueAt(currency, row)), units);
     }
   }

@@ -2,11 +2,12 @@ import { emptyDraft, openQuery, paidPages } from '../../extract/draft.js';
 import type { ExtractDecision } from '../../extract/extract.js';
 import { queriesOf } from '../../extract/questions.js';
 import type { Config } from '../config/config.js';
+import type { Breakdown } from '../shared/dimensions.js';
 import { DataError } from '../shared/errors.js';
 import type { Scope } from '../shared/scope.js';
 import type { StagedSlice } from '../staging/extractions.js';
-import type { Slice } from '../staging/layout.js';
-import { extractionKey, parsePageFile } from '../staging/layout.js';
+import type { Operation, Slice } from '../staging/layout.js';
+import { breakdownQueryName, extractionKey, parsePageFile } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
 import { readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
@@ -81,23 +82,27 @@ function leastRequests(scope: Scope, awsTotal: boolean): number {
   return [...queriesOf(scope, awsTotal, emptyDraft('', scope), () => false)].length;
 }
 
-function estimateBy(
-  manifest: ExtractionManifest,
-  { byRecordType }: Scope,
-  awsTotal: boolean,
-): Estimate {
-  const pages = { detail: 0, recordType: 0, service: 0 };
+function estimateBy(manifest: ExtractionManifest, { by }: Scope, awsTotal: boolean): Estimate {
+  const pages = { detail: 0, service: 0 };
+  const split = new Map<Operation, number>();
   for (const { file } of manifest.pages) {
     const operation = parsePageFile(file)?.operation;
-    if (operation === 'record-type') pages.recordType++;
+    if (operation?.startsWith('by-') === true)
+      split.set(operation, (split.get(operation) ?? 0) + 1);
     else if (operation === 'service') pages.service++;
     else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
   }
-  const recordType = byRecordType ? Math.max(1, pages.recordType) : 0;
+  // A refusal costs nothing, and AWS is expected to repeat it.
+  const isRefused = (dimension: Breakdown): boolean =>
+    manifest.refused.some(({ part }) => part === dimension);
+  const asked = by.map((dimension) =>
+    isRefused(dimension) ? 0 : split.get(breakdownQueryName(dimension)),
+  );
+  const dimensions = asked.reduce<number>((sum, found) => sum + (found ?? 1), 0);
   return {
-    requests: pages.detail + recordType + (awsTotal ? 1 : 0),
+    requests: pages.detail + dimensions + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
-    known: !byRecordType || pages.recordType > 0,
+    known: !asked.includes(undefined),
   };
 }
 

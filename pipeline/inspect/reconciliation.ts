@@ -16,6 +16,7 @@ import { amountColumn, formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { rawPrefix } from '../staging/layout.js';
+import { describeRefusal } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { checkToday } from './aws-today.js';
 import type { TodaysTotal } from './aws-today.js';
@@ -202,6 +203,9 @@ export function formatReconciled({ results, absence, requests }: Reconciliation)
   return [
     formatTable(head, rows, numbers, { names: ['organization'] }),
     ...results.flatMap(differencesOf),
+    ...results.flatMap(({ month, organization, staged }) =>
+      (staged?.refused ?? []).map((one) => `${month} ${organization}: ${describeRefusal(one)}`),
+    ),
     ...(invoices.length === 0 ? [] : ['', ...invoices]),
     '',
     summary(results, absence),
@@ -340,6 +344,7 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       difference: result.staged?.difference ?? null,
       moved: result.today?.moved ?? null,
       serviceDifferences: result.staged?.serviceDifferences ?? null,
+      refused: result.staged?.refused ?? [],
       customersWithoutCost: result.customersWithoutCost ?? null,
       customersUnlisted: result.staged?.unlisted ?? null,
       invoices: result.invoiced ?? null,

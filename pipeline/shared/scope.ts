@@ -1,3 +1,7 @@
+import type { Breakdown } from './dimensions.js';
+import { sortedBreakdowns } from './dimensions.js';
+import { printable } from './printable.js';
+
 /** How finely a month's cost is told: by service, or by service and usage type. */
 export const details = ['service', 'usage-type'] as const;
 export type Detail = (typeof details)[number];
@@ -22,8 +26,8 @@ export interface Scope {
   readonly detail: Detail;
   /** Each once, sorted. */
   readonly metrics: readonly FurtherMetric[];
-  /** Whether each account's cost is split by charge type too. */
-  readonly byRecordType: boolean;
+  /** What each account's cost is split by too: each once, sorted. */
+  readonly by: readonly Breakdown[];
   /** Whether the Invoicing API is asked for the month's invoices too. */
   readonly invoices: boolean;
   /** ARN of the billing view that is asked; null: the organization's own cost. */
@@ -39,7 +43,7 @@ export type OrganizationView = Pick<Scope, 'billingViewArn' | 'listAccounts'>;
 export const plainScope: Scope = {
   detail: 'service',
   metrics: [],
-  byRecordType: false,
+  by: [],
   invoices: false,
   billingViewArn: null,
   listAccounts: true,
@@ -57,7 +61,7 @@ export function completeScope(wanted: WantedScope, before: Scope = plainScope): 
   return {
     detail: wanted.detail ?? before.detail,
     metrics: wanted.metrics ?? before.metrics,
-    byRecordType: wanted.byRecordType ?? before.byRecordType,
+    by: sortedBreakdowns(wanted.by ?? before.by),
     invoices: wanted.invoices ?? before.invoices,
     billingViewArn: view === undefined ? before.billingViewArn : view,
     listAccounts: wanted.listAccounts ?? before.listAccounts,
@@ -65,34 +69,35 @@ export function completeScope(wanted: WantedScope, before: Scope = plainScope): 
 }
 
 /** Whether what was asked for holds all that is wanted, in the wanted detail and view. */
-export function covers(asked: Scope, { detail, metrics = [], ...wanted }: WantedScope): boolean {
+export function covers(
+  asked: Scope,
+  { detail, metrics = [], by = [], ...wanted }: WantedScope,
+): boolean {
   return (
     (detail === undefined || asked.detail === detail) &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
-    (asked.byRecordType || wanted.byRecordType !== true) &&
     (asked.invoices || wanted.invoices !== true) &&
     (asked.listAccounts || wanted.listAccounts !== true) &&
-    metrics.every((metric) => asked.metrics.includes(metric))
+    metrics.every((metric) => asked.metrics.includes(metric)) &&
+    by.every((dimension) => asked.by.includes(dimension))
   );
 }
 
 /** Whether the same questions are asked for both, so that one's pages go on where the other's end. */
 export function sameScope(a: Scope, b: Scope): boolean {
   const parts = Object.keys(plainScope) as (keyof Scope)[];
-  return parts.every((part) => String(a[part]) === String(b[part]));
+  return parts.every((part) => JSON.stringify(a[part]) === JSON.stringify(b[part]));
 }
 
-/** In words: `by usage type, with AmortizedCost and charge types`. */
+/** In words: `by usage type and RECORD_TYPE, with AmortizedCost`. */
 export function describeScope(scope: Scope): string {
-  const { detail, metrics, byRecordType, invoices, billingViewArn, listAccounts } = scope;
-  const further = new Intl.ListFormat('en').format([
-    ...metrics,
-    ...(byRecordType ? ['charge types'] : []),
-    ...(invoices ? ['invoices'] : []),
-  ]);
+  const { detail, metrics, by, invoices, billingViewArn, listAccounts } = scope;
+  const list = new Intl.ListFormat('en');
+  const dimensions = [detail === 'service' ? 'service' : 'usage type', ...by.map(printable)];
   return [
-    detail === 'service' ? 'by service' : 'by usage type',
-    ...(further === '' ? [] : [`with ${further}`]),
+    `by ${list.format(dimensions)}`,
+    ...(metrics.length === 0 ? [] : [`with ${list.format(metrics)}`]),
+    ...(invoices ? ['and invoices'] : []),
     ...(billingViewArn === null ? [] : [`of the billing view ${billingViewArn}`]),
     ...(listAccounts ? [] : ['without the list of accounts']),
   ].join(', ');

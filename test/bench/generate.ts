@@ -126,7 +126,7 @@ async function generateSlice(
     metrics: {},
     scope: plainScope,
     queries: [costQuery, { name: 'total', groupBy: [] }],
-    recordTypes: null,
+    breakdowns: [],
     invoices: null,
     awsTotal: totals,
     awsMetrics: {},

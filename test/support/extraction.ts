@@ -1,14 +1,17 @@
+import type { Breakdown } from '../../pipeline/shared/dimensions.js';
+import { definitionOf } from '../../pipeline/shared/dimensions.js';
 import { parseAmount } from '../../pipeline/shared/money.js';
 import { addTo, formatTotals } from '../../pipeline/shared/sums.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import type { Operation, Slice } from '../../pipeline/staging/layout.js';
 import {
+  breakdownQueryName,
   extractionManifestKey,
   extractionPrefix,
   pageFile,
 } from '../../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
-import { costQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
+import { breakdownQuery, costQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 
@@ -16,8 +19,8 @@ import { sha256Of } from '../../pipeline/staging/staging.js';
 export interface Answers {
   accounts?: readonly (object | string)[];
   costs?: readonly (object | string)[];
-  /** Answers to the question by charge type; without them it was not asked. */
-  charges?: readonly (object | string)[];
+  /** Answers to the questions by dimension; of one without them, it was not asked. */
+  by?: Partial<Record<Breakdown, readonly (object | string)[]>>;
   extraction?: string;
   /** Members of the manifest to replace. */
   manifest?: Partial<ExtractionManifest>;
@@ -58,7 +61,7 @@ export async function makeExtraction(
   {
     accounts = [{ Accounts: [] }],
     costs = [costAnswer([])],
-    charges,
+    by = {},
     extraction = '20261101T020304Z',
     manifest = {},
   }: Answers,
@@ -74,7 +77,8 @@ export async function makeExtraction(
   };
   await stage('accounts', accounts);
   await stage('cost-and-usage', costs);
-  await stage('record-type', charges ?? []);
+  const split = Object.entries(by).sort() as [Breakdown, readonly (object | string)[]][];
+  for (const [dimension, answers] of split) await stage(breakdownQueryName(dimension), answers);
   const groups = costs.flatMap(groupsOf);
   const written: ExtractionManifest = {
     format: 1,
@@ -86,7 +90,7 @@ export async function makeExtraction(
     finished: '2026-11-01T02:03:09.000Z',
     requests: {
       ListAccounts: accounts.length,
-      GetCostAndUsage: costs.length + (charges?.length ?? 0),
+      GetCostAndUsage: costs.length + split.reduce((sum, [, answers]) => sum + answers.length, 0),
       ListInvoiceSummaries: 0,
     },
     pages,
@@ -94,13 +98,15 @@ export async function makeExtraction(
     groups: groups.length,
     totals: sum(groups),
     metrics: {},
-    scope: plainScope,
-    queries: [costQuery],
-    recordTypes: null,
+    scope: { ...plainScope, by: split.map(([dimension]) => dimension) },
+    queries: [costQuery, ...split.map(([dimension]) => breakdownQuery(dimension))],
+    breakdowns: split.map(([dimension, answers]) => {
+      const own = answers.flatMap(groupsOf);
+      return { dimension, groups: own.length, totals: sum(own), metrics: {} };
+    }),
     invoices: null,
     awsTotal: null,
     awsMetrics: {},
-    ...(charges === undefined ? {} : byRecordType(charges.flatMap(groupsOf))),
     refused: [],
     estimated: false,
     ...manifest,
@@ -109,21 +115,10 @@ export async function makeExtraction(
   return written;
 }
 
-function byRecordType(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
-  return {
-    scope: { ...plainScope, byRecordType: true },
-    queries: [costQuery, { name: 'record-type', groupBy: ['RECORD_TYPE', 'LINKED_ACCOUNT'] }],
-    recordTypes: { groups: groups.length, totals: sum(groups), metrics: {} },
-  };
-}
-
-/** An answer of GetCostAndUsage by charge type and account. */
-export function chargesAnswer(groups: readonly object[]): object {
-  const GroupDefinitions = ['RECORD_TYPE', 'LINKED_ACCOUNT'].map((Key) => ({
-    Type: 'DIMENSION',
-    Key,
-  }));
-  return costAnswer(groups, { GroupDefinitions });
+/** An answer of GetCostAndUsage by a dimension and account. */
+export function splitAnswer(by: Breakdown, groups: readonly object[]): object {
+  const dimensions = [by, 'LINKED_ACCOUNT'] as const;
+  return costAnswer(groups, { GroupDefinitions: dimensions.map(definitionOf) });
 }
 
 interface AnyAnswer {
