@@ -50,7 +50,7 @@ async function fetched(t: ExecutionContext, data: CloudData, ...flags: string[])
   return of;
 }
 
-const asked = ['--invoices', '--by', 'record-type,billing-entity'];
+const asked = ['--invoices', '--by', 'record-type', '--by', 'billing-entity'];
 
 async function show(of: World, ...flags: string[]): Promise<Found & { code: number | null }> {
   const { code, stdout } = await of.run('invoices', '--month', month, '--json', ...flags);
