@@ -16,6 +16,8 @@ export interface Estimate {
   requests: number;
   /** Those beside them that are made only where AWS's total lies further from the rows than the tolerance. */
   further: number;
+  /** Requests to the Invoicing API beside them, of which AWS publishes no price: they are counted, not priced. */
+  invoicing: number;
   /** Whether the organization has an extraction to go by. */
   known: boolean;
   /** Else the organization whose extraction it goes by; `undefined`: there is none, and `requests` is the least. */
@@ -25,7 +27,7 @@ export interface Estimate {
 }
 
 /** What takes no request. */
-export const noRequests: Estimate = { requests: 0, further: 0, known: true };
+export const noRequests: Estimate = { requests: 0, further: 0, invoicing: 0, known: true };
 
 /**
  * Tells from earlier extractions of the same detail how many requests an extraction of a slice takes: from the
@@ -64,6 +66,7 @@ export function estimator(
     return {
       requests,
       further: awsTotal ? 1 : 0,
+      invoicing: scope.invoices ? 1 : 0,
       known: false,
       usualMost: requests + (scope.detail === 'usage-type' ? USUALLY_SHARED : 0),
     };
@@ -83,7 +86,7 @@ function leastRequests(scope: Scope, awsTotal: boolean): number {
 
 function estimateBy(
   manifest: ExtractionManifest,
-  { byRecordType }: Scope,
+  { byRecordType, invoices }: Scope,
   awsTotal: boolean,
 ): Estimate {
   const pages = { detail: 0, recordType: 0, service: 0 };
@@ -91,12 +94,14 @@ function estimateBy(
     const operation = parsePageFile(file)?.operation;
     if (operation === 'record-type') pages.recordType++;
     else if (operation === 'service') pages.service++;
-    else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
+    else if (operation !== 'accounts' && operation !== 'invoices' && operation !== 'total')
+      pages.detail++;
   }
   const recordType = byRecordType ? Math.max(1, pages.recordType) : 0;
   return {
     requests: pages.detail + recordType + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
+    invoicing: invoices ? Math.max(1, manifest.requests.ListInvoiceSummaries) : 0,
     known: !byRecordType || pages.recordType > 0,
   };
 }
@@ -129,10 +134,14 @@ export function remaining(
       return whole;
     case 'resume': {
       const { draft } = decision;
+      const { complete, pages } = draft.invoices;
+      const invoicing =
+        draft.scope.invoices && !complete ? Math.max(1, whole.invoicing - pages.length) : 0;
       const open = openQuery(draft, asked);
-      if (open === undefined) return noRequests;
-      if (open.name === 'total') return { requests: 1, further: whole.further, known: true };
-      if (open.name === 'service') return { requests: 1, further: 0, known: true };
+      if (open === undefined) return { ...noRequests, invoicing };
+      if (open.name === 'total')
+        return { requests: 1, further: whole.further, invoicing, known: true };
+      if (open.name === 'service') return { requests: 1, further: 0, invoicing, known: true };
       const least = [...queriesOf(draft.scope, asked.awsTotal, draft, () => false)].filter(
         ({ name }) => draft.chains.get(name)?.complete !== true,
       );
@@ -141,6 +150,7 @@ export function remaining(
       const { usualMost } = whole;
       return {
         ...whole,
+        invoicing,
         requests: rest(whole.requests),
         usualMost: usualMost === undefined ? undefined : rest(usualMost),
       };
