@@ -43,6 +43,10 @@ export interface Draft {
   readonly name: string;
   readonly scope: Scope;
   accounts: Chain;
+  /** The account that pays, as the listed accounts tell it. */
+  payer: string | undefined;
+  /** The invoices. They cost nothing: a stopped run's are asked for again. */
+  invoices: Chain;
   /** The questions' answers, in the order in which they are asked. */
   readonly chains: Map<QueryName, Chain & { readonly query: Query }>;
   /** Usage type → services, from the answers so far; none where AWS names a usage type without its service. */
@@ -70,6 +74,8 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     name,
     scope,
     accounts: emptyChain('accounts'),
+    payer: undefined,
+    invoices: emptyChain('invoices'),
     chains: new Map(),
     services: new Map(),
     regions: new Map(),
@@ -268,7 +274,7 @@ export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Prom
   const { slice, name, files } = stopped;
   const draft = emptyDraft(name, await readScope(stopped, wanted));
   // With total and services, whether or not it is wanted now: what is staged of them was paid for.
-  const read = new Set<Operation>(['accounts']);
+  const read = new Set<Operation>(['accounts', 'invoices']);
   for (const query of queriesOf(draft.scope, true, draft, () => true)) {
     read.add(query.name);
     const chain = chainOf(draft, query);
@@ -291,6 +297,8 @@ export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Prom
     throw new DataError('a staged page answers none of the questions', { where });
   }
   if (draft.scope.listAccounts) await readAccounts(stopped, draft);
+  for (const file of stagedFiles(stopped, 'invoices'))
+    await stopped.staging.remove(keyOf(stopped, file));
   return draft;
 }
 
@@ -309,7 +317,11 @@ async function readScope(stopped: StoppedExtraction, wanted: Scope): Promise<Sco
 
 async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<void> {
   try {
-    await readChain(stopped, draft.accounts, readAccountsPage);
+    await readChain(stopped, draft.accounts, (content, where) => {
+      const page = readAccountsPage(content, where);
+      draft.payer ??= page.payer;
+      return page;
+    });
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     draft.accounts.complete = false;

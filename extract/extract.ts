@@ -370,6 +370,7 @@ async function complete(
   const { staging, slice } = task;
   const accountPages = draft.accounts.pages.length;
   const listRequests = await fetchMissing(task, draft);
+  const invoices = draft.scope.invoices ? await fetchInvoices(task, draft) : null;
   throwIfInterrupted(task.signal);
   // A stopped run's draft also has chains of questions that are not wanted any more, without a page.
   const chains = [...draft.chains.values()].filter(({ pages }) => pages.length > 0);
@@ -385,13 +386,15 @@ async function complete(
     requests: {
       ListAccounts: accountPages + listRequests,
       GetCostAndUsage: paidPages(draft),
+      ListInvoiceSummaries: draft.invoices.pages.length,
     },
     scope: draft.scope,
     queries: chains.map(({ query }) => query),
-    pages: [draft.accounts, ...chains].flatMap(({ pages }) => pages),
+    pages: [draft.accounts, ...chains, draft.invoices].flatMap(({ pages }) => pages),
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
     recordTypes: draft.scope.byRecordType ? groupSums(draft.recordTypes) : null,
+    invoices,
     awsTotal: awsTotal?.totals ?? null,
     awsMetrics: awsTotal?.metrics ?? {},
     ...(draft.chains.get('service')?.complete === true
@@ -444,8 +447,37 @@ async function stageAccounts(
   listing: Listing,
 ): Promise<number> {
   const { pages, requests } = await listing.all();
-  for (const page of pages) await stagePage(staging, slice, draft, draft.accounts, page);
+  for (const page of pages) {
+    draft.payer ??= page.payer;
+    await stagePage(staging, slice, draft, draft.accounts, page);
+  }
   return requests;
+}
+
+/** What says that the invoices cannot be had, whatever else can: a right that is missing, or an account without them. */
+const NO_INVOICES = /^(AccessDenied(Exception)?|ValidationException|ResourceNotFoundException)$/;
+
+/** The invoices of the account that pays; null, and the draft says so, where AWS refuses them. */
+async function fetchInvoices(
+  task: ExtractTask,
+  draft: Draft,
+): Promise<ExtractionManifest['invoices']> {
+  const { staging, slice, signal } = task;
+  throwIfInterrupted(signal);
+  const source = await task.source();
+  try {
+    const payer = draft.payer ?? (await source.ownAccount(signal));
+    for await (const page of source.invoices(payer, slice.month, signal))
+      await stagePage(staging, slice, draft, draft.invoices, page);
+    return { payer, rows: rowsOf(draft.invoices) };
+  } catch (error) {
+    const refusal = refusalOf('invoices', error, NO_INVOICES);
+    if (refusal === undefined) throw error;
+    for (const { file } of draft.invoices.pages.splice(0))
+      await staging.remove(extractionKey(slice, draft.name, file));
+    refuse(task, draft, refusal);
+    return null;
+  }
 }
 
 /** One question after the other: AWS goes on changing the month, and a stop loses one page at most. */

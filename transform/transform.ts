@@ -29,6 +29,7 @@ import {
   readCustomers,
 } from './customers.js';
 import { openExports } from './exports.js';
+import { invoicesBatches } from './invoices.js';
 import type { FinishedExtraction } from './staged-pages.js';
 import { currentExtraction } from './staged-pages.js';
 
@@ -81,9 +82,11 @@ export async function decideTransform(
   const { manifest, source } = await currentExtraction(staging, slice);
   const formats: ExportFormat[] = ['parquet', 'csv'];
   if (task.parquet === 'basic') formats.push('parquet-basic');
-  const names: readonly TableName[] = manifest.scope.byRecordType
-    ? tableNames
-    : tableNames.filter((table) => table !== 'charges');
+  const names: readonly TableName[] = tableNames.filter(
+    (table) =>
+      (table !== 'charges' || manifest.scope.byRecordType) &&
+      (table !== 'invoices' || manifest.invoices !== null),
+  );
   const { extraction } = manifest;
   const recipe: Recipe = { extraction, source, tag, tables: names, formats };
   const same = task.force ? undefined : await findMadeBy(staging, slice, recipe);
@@ -135,7 +138,7 @@ async function makeTables(
   const exports = await openExports(staging, slice, recipe.tables, recipe.formats);
   try {
     const customers = await readCustomers(extraction, signal);
-    const [tally, charged] = [emptyTally(), emptyTally()];
+    const [tally, charged, invoiced] = [emptyTally(), emptyTally(), emptyTally()];
     for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
       await exports.write('consumption', batch);
       const { groups } = extraction.manifest;
@@ -145,6 +148,8 @@ async function makeTables(
     for await (const batch of chargesBatches(extraction, stamp, charged, signal))
       await exports.write('charges', batch);
     checkCharges(extraction, charged);
+    for await (const batch of invoicesBatches(extraction, stamp, invoiced, signal))
+      await exports.write('invoices', batch);
     const awsTotal = await readAwsTotal(extraction, signal);
     const services = await readServiceDifferences(extraction, tally.services, signal);
     const { totals } = formatSums(tally);
@@ -158,6 +163,7 @@ async function makeTables(
       customers: { ...noSums(), rows: customers.size },
       consumption: tally,
       charges: charged,
+      invoices: invoiced,
     });
     await removeOthers(staging, slice, recipe);
 
@@ -201,6 +207,8 @@ async function makeTables(
           }
         : {}),
     };
+    if (recipe.tables.includes('invoices'))
+      manifest.invoices = { ...formatSums(invoiced), rounded: 0, files: files.invoices };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
     report(task, manifest, found, tally.severalRegions);
     return manifest;

@@ -15,7 +15,7 @@ import type { TransformManifest } from '../staging/manifest.js';
 import { tableSums } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { digest } from '../staging/staging.js';
-import { tableNames, tables } from '../staging/tables.js';
+import { columnOf, tableNames, tables } from '../staging/tables.js';
 import type { Layer, Report } from './reconcile-findings.js';
 import { textAdder } from './reconcile-findings.js';
 import type { StagedFigures } from './reconcile-pages.js';
@@ -164,7 +164,9 @@ export async function readCsv(staging: Staging, key: string, table: TableName): 
   const content = await staging.read(key);
   const sums = noSums();
   const add = textAdder(table, sums, (text, column) =>
-    text === 'N/A' && column !== 'Amount' ? undefined : parseAmount(text).units,
+    text === 'N/A' && columnOf(table, column).nullable === true
+      ? undefined
+      : parseAmount(text).units,
   );
   if (content === undefined) throw new DataError('the file is missing', { where });
   const parser = parse({ record_delimiter: '\r\n' });

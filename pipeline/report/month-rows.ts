@@ -1,3 +1,5 @@
+import type { SliceInvoices } from '../../load/invoices.js';
+import { readInvoices } from '../../load/invoices.js';
 import { findSource, readTable } from '../../load/source.js';
 import { advice, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
@@ -89,6 +91,8 @@ export interface SliceRows {
   usage: UsageColumns | undefined;
   /** Absent where it was not read, or charge types were not fetched. */
   charges: MoneyRows | undefined;
+  /** Absent where it was not read. */
+  invoices: SliceInvoices | undefined;
 }
 
 /**
@@ -135,6 +139,7 @@ export async function readSlice(
       depth === 'shown' && manifest.charges !== undefined
         ? await readMoney(read, 'charges', 'RecordType')
         : undefined,
+    invoices: depth === 'shown' ? await readInvoices(staging, source) : undefined,
   };
 }
 

@@ -24,6 +24,8 @@ export interface Scope {
   readonly metrics: readonly FurtherMetric[];
   /** Whether each account's cost is split by charge type too. */
   readonly byRecordType: boolean;
+  /** Whether the Invoicing API is asked for the month's invoices too. */
+  readonly invoices: boolean;
   /** ARN of the billing view that is asked; null: the organization's own cost. */
   readonly billingViewArn: string | null;
   /** Whether the organization's accounts are listed; without, Cost Explorer's own names of them have to do. */
@@ -38,6 +40,7 @@ export const plainScope: Scope = {
   detail: 'service',
   metrics: [],
   byRecordType: false,
+  invoices: false,
   billingViewArn: null,
   listAccounts: true,
 };
@@ -55,6 +58,7 @@ export function completeScope(wanted: WantedScope, before: Scope = plainScope): 
     detail: wanted.detail ?? before.detail,
     metrics: wanted.metrics ?? before.metrics,
     byRecordType: wanted.byRecordType ?? before.byRecordType,
+    invoices: wanted.invoices ?? before.invoices,
     billingViewArn: view === undefined ? before.billingViewArn : view,
     listAccounts: wanted.listAccounts ?? before.listAccounts,
   };
@@ -66,6 +70,7 @@ export function covers(asked: Scope, { detail, metrics = [], ...wanted }: Wanted
     (detail === undefined || asked.detail === detail) &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
     (asked.byRecordType || wanted.byRecordType !== true) &&
+    (asked.invoices || wanted.invoices !== true) &&
     (asked.listAccounts || wanted.listAccounts !== true) &&
     metrics.every((metric) => asked.metrics.includes(metric))
   );
@@ -79,10 +84,11 @@ export function sameScope(a: Scope, b: Scope): boolean {
 
 /** In words: `by usage type, with AmortizedCost and charge types`. */
 export function describeScope(scope: Scope): string {
-  const { detail, metrics, byRecordType, billingViewArn, listAccounts } = scope;
+  const { detail, metrics, byRecordType, invoices, billingViewArn, listAccounts } = scope;
   const further = new Intl.ListFormat('en').format([
     ...metrics,
     ...(byRecordType ? ['charge types'] : []),
+    ...(invoices ? ['invoices'] : []),
   ]);
   return [
     detail === 'service' ? 'by service' : 'by usage type',

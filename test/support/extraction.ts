@@ -87,6 +87,7 @@ export async function makeExtraction(
     requests: {
       ListAccounts: accounts.length,
       GetCostAndUsage: costs.length + (charges?.length ?? 0),
+      ListInvoiceSummaries: 0,
     },
     pages,
     accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
@@ -96,6 +97,7 @@ export async function makeExtraction(
     scope: plainScope,
     queries: [costQuery],
     recordTypes: null,
+    invoices: null,
     awsTotal: null,
     awsMetrics: {},
     ...(charges === undefined ? {} : byRecordType(charges.flatMap(groupsOf))),
