@@ -320,6 +320,18 @@ const meanings: readonly Row[] = [
     ({ operation, continued }, { message }) =>
       operation === 'GetCostAndUsage' && continued === true && /token/i.test(message),
   ),
+  restart(
+    /^ValidationException$/,
+    LOST_TOKEN,
+    AGAIN,
+    // By the reasons of its API model, or its words where it gives none.
+    ({ operation, continued }, cause) =>
+      operation === 'ListInvoiceSummaries' &&
+      continued === true &&
+      (('reason' in cause &&
+        ['expiredNextToken', 'invalidNextToken'].includes(String(cause.reason))) ||
+        /token/i.test(cause.message)),
+  ),
   wrong(
     /^ValidationException$/,
     'Cost Explorer refuses the month: {words}',

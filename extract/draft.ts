@@ -26,7 +26,7 @@ import { breakdownOf, parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Amounts, FetchedCost, FetchedPage } from './pages.js';
-import { parsePageContent, readAccountsPage, readCostPage, wrongAnswer } from './pages.js';
+import { parsePageContent, readAccountsPage, readCostPage, readInvoicesPage, wrongAnswer } from './pages.js';
 import { metricsOf, queriesOf } from './questions.js';
 
 /** One answer, a chain of pages, as far as it is staged: the accounts, or what AWS says to a question. */
@@ -46,7 +46,6 @@ export interface Draft {
   accounts: Chain;
   /** The account that pays, as the listed accounts tell it. */
   payer: string | undefined;
-  /** The invoices. They cost nothing: a stopped run's are asked for again. */
   invoices: Chain;
   /** The questions' answers, in the order in which they are asked. */
   readonly chains: Map<QueryName, Chain & { readonly query: Query }>;
@@ -183,6 +182,13 @@ export async function dropAnswer(
   draft.chains.set(query.name, { query, ...emptyChain(query.name), complete: true });
 }
 
+/** Leaves out the staged invoices: they are refused, or are asked for anew. */
+export async function dropInvoices(staging: Staging, slice: Slice, draft: Draft): Promise<void> {
+  for (const { file } of draft.invoices.pages)
+    await staging.remove(extractionKey(slice, draft.name, file));
+  draft.invoices = emptyChain('invoices');
+}
+
 function addPage(chain: Chain, { content, rows, nextToken }: FetchedPage): { file: string } {
   const file = pageFile(chain.operation, chain.pages.length + 1);
   const page = { file, bytes: content.length, sha256: sha256Of(content), rows };
@@ -306,8 +312,7 @@ export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Prom
     throw new DataError('a staged page answers none of the questions', { where });
   }
   if (draft.scope.listAccounts) await readAccounts(stopped, draft);
-  for (const file of stagedFiles(stopped, 'invoices'))
-    await stopped.staging.remove(keyOf(stopped, file));
+  if (draft.scope.invoices) await readInvoices(stopped, draft);
   return draft;
 }
 
@@ -342,6 +347,20 @@ async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<v
   draft.accounts = emptyChain('accounts');
   for (const file of stagedFiles(stopped, 'accounts'))
     await stopped.staging.remove(keyOf(stopped, file));
+}
+
+/** Damaged ones are asked for anew: what was paid for does not depend on them. */
+async function readInvoices(stopped: StoppedExtraction, draft: Draft): Promise<void> {
+  const { staging, slice } = stopped;
+  try {
+    await readChain(stopped, draft.invoices, (content, where) =>
+      readInvoicesPage(content, where, slice.month),
+    );
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    for (const file of stagedFiles(stopped, 'invoices')) await staging.remove(keyOf(stopped, file));
+    draft.invoices = emptyChain('invoices');
+  }
 }
 
 /** @param read its {@link TransientError} is that of a damaged page, which waiting does not mend. */

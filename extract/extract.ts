@@ -44,6 +44,7 @@ import {
   addFigures,
   chainOf,
   dropAnswer,
+  dropInvoices,
   emptyDraft,
   openQuery,
   paidPages,
@@ -475,17 +476,30 @@ async function fetchInvoices(
 ): Promise<ExtractionManifest['invoices']> {
   const { staging, slice, signal } = task;
   throwIfInterrupted(signal);
+  if (draft.invoices.complete && draft.payer !== undefined)
+    return { payer: draft.payer, rows: rowsOf(draft.invoices) };
   const source = await task.source();
-  try {
-    const payer = draft.payer ?? (await source.ownAccount(signal));
-    for await (const page of source.invoices(payer, slice.month, signal))
+  const payer = draft.payer ?? (await source.ownAccount(signal));
+  const fetchRest = async (): Promise<void> => {
+    const { complete, tokens } = draft.invoices;
+    if (complete) return;
+    for await (const page of source.invoices(payer, slice.month, [...tokens], signal))
       await stagePage(staging, slice, draft, draft.invoices, page);
+  };
+  try {
+    try {
+      await fetchRest();
+    } catch (error) {
+      if (!(error instanceof RefusedTokenError)) throw error;
+      // They were listed up to a page that AWS no longer goes on from: the list begins anew, the cost stays.
+      await dropInvoices(staging, slice, draft);
+      await fetchRest();
+    }
     return { payer, rows: rowsOf(draft.invoices) };
   } catch (error) {
     const refusal = refusalOf('invoices', error, NO_INVOICES);
     if (refusal === undefined) throw error;
-    for (const { file } of draft.invoices.pages.splice(0))
-      await staging.remove(extractionKey(slice, draft.name, file));
+    await dropInvoices(staging, slice, draft);
     refuse(task, draft, refusal);
     return null;
   }

@@ -40,8 +40,16 @@ export interface OrganizationSource {
   ): AsyncIterable<FetchedCost>;
   /** The account whose credentials these are: what pays, where the accounts' ARNs do not tell it. */
   ownAccount(signal: AbortSignal): Promise<string>;
-  /** Every page of the invoices that AWS has issued to the account for a month. */
-  invoices(payer: string, month: Month, signal: AbortSignal): AsyncIterable<FetchedPage>;
+  /**
+   * The pages of the invoices that AWS has issued to the account for a month, after those that gave `tokens`; a page
+   * is asked for only when its consumer wants it.
+   */
+  invoices(
+    payer: string,
+    month: Month,
+    tokens: readonly string[],
+    signal: AbortSignal,
+  ): AsyncIterable<FetchedPage>;
   /** An invoice as PDF. @throws {PipelineError} that names it. */
   invoiceDocument(invoice: string, signal: AbortSignal): Promise<Uint8Array>;
   close(): void;
@@ -109,22 +117,10 @@ export function openOrganization(
     costAndUsage: (question, tokens, signal, onPaid) =>
       costAndUsage(session, question, tokens, signal, onPaid),
 
-    async ownAccount(signal) {
-      // A role's account stands in its ARN.
-      const [, account] = /^arn:[\w-]+:iam::(\d{12}):/.exec(access.role?.arn ?? '') ?? [];
-      if (account !== undefined) return account;
-      const call = { operation: 'GetCallerIdentity' } as const;
-      const { Account } = await session.call(call, signal, ({ sts }, given) =>
-        sts.send(new GetCallerIdentityCommand(), given),
-      );
-      if (Account !== undefined) return Account;
-      throw new TransientError('not an answer of GetCallerIdentity: it has no account', {
-        where: session.describe(call),
-        next: AGAIN,
-      });
-    },
+    ownAccount: (signal) => ownAccount(session, access, signal),
 
-    invoices: (payer, month, signal) => listInvoices(session, payer, month, signal),
+    invoices: (payer, month, tokens, signal) =>
+      listInvoices(session, payer, month, tokens, signal),
 
     async invoiceDocument(invoice, signal) {
       const call = { operation: 'GetInvoicePDF' } as const;
@@ -149,8 +145,14 @@ export function openOrganization(
 interface AccessProbe {
   /** Assumes the role or, where there is none, asks whose the credentials are. @returns the ARN. */
   prove(signal: AbortSignal): Promise<string>;
-  /** One page of ListAccounts, which is free. */
-  listAccounts(signal: AbortSignal): Promise<void>;
+  /** One page of ListAccounts, which is free. @returns the account that pays, where the page tells it. */
+  listAccounts(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * One page of ListInvoiceSummaries.
+   * @param payer where it is known; else the account whose credentials these are.
+   * @returns the account that was asked for.
+   */
+  listInvoices(payer: string | undefined, month: Month, signal: AbortSignal): Promise<string>;
   /** One page of GetCostAndUsage, which AWS charges $0.01 for. */
   askCost(month: Month, signal: AbortSignal): Promise<void>;
   close(): void;
@@ -174,7 +176,13 @@ export function probeAccess(access: OrganizationAccess, options: SessionOptions)
       return Arn ?? 'unknown';
     },
     async listAccounts(signal) {
-      await listAccounts(session, signal).next();
+      const { value } = await listAccounts(session, signal).next();
+      return value?.payer;
+    },
+    async listInvoices(payer, month, signal) {
+      const account = payer ?? (await ownAccount(session, access, signal));
+      await listInvoices(session, account, month, [], signal).next();
+      return account;
     },
     async askCost(month, signal) {
       const { billingViewArn = null } = access;
@@ -224,17 +232,37 @@ export async function* listAccounts(
   );
 }
 
+/** The account of the role, which its ARN tells, or of the credentials; STS needs no right to tell it. */
+async function ownAccount(
+  session: Session,
+  { role }: OrganizationAccess,
+  signal: AbortSignal,
+): Promise<string> {
+  const [, account] = /^arn:[\w-]+:iam::(\d{12}):/.exec(role?.arn ?? '') ?? [];
+  if (account !== undefined) return account;
+  const call = { operation: 'GetCallerIdentity' } as const;
+  const { Account } = await session.call(call, signal, ({ sts }, options) =>
+    sts.send(new GetCallerIdentityCommand(), options),
+  );
+  if (Account !== undefined) return Account;
+  throw new TransientError('not an answer of GetCallerIdentity: it has no account', {
+    where: session.describe(call),
+    next: AGAIN,
+  });
+}
+
 /** How long a document's server may stay silent where nobody says it, in milliseconds. */
 const DOCUMENT_TIMEOUT = 60_000;
 
 /** Most invoices that a page may hold (AWS Cost Management API reference, ListInvoiceSummaries, MaxResults). */
 const INVOICES = 100;
 
-/** Every page of an account's invoices of a month, to the last token. */
+/** The pages of an account's invoices of a month after those whose tokens are given, to the last one. */
 function listInvoices(
   session: Session,
   payer: string,
   month: Month,
+  tokens: readonly string[],
   signal: AbortSignal,
 ): AsyncGenerator<FetchedPage, void, undefined> {
   const call = { operation: 'ListInvoiceSummaries', month } as const;
@@ -248,12 +276,13 @@ function listInvoices(
         MaxResults: INVOICES,
         NextToken,
       });
-      const output = await session.call(call, signal, ({ invoicing }, options) =>
+      const continued = { ...call, continued: NextToken !== undefined };
+      const output = await session.call(continued, signal, ({ invoicing }, options) =>
         invoicing.send(command, options),
       );
       return readInvoicesPage(serializeAnswer(output), `${where}, page ${page}`, month);
     },
-    [],
+    tokens,
     where,
   );
 }

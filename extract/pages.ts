@@ -105,8 +105,9 @@ export function readInvoicesPage(content: Uint8Array, where: string, month: Mont
   for (const [index, invoice] of answer.InvoiceSummaries.entries()) {
     const fault = invoiceFault(invoice, month);
     if (fault === undefined) continue;
-    const named = JSON.stringify(invoice.InvoiceId.slice(0, 40));
-    throw wrongAnswer(`invoice ${index + 1} (${named}) ${fault}`, where);
+    const { InvoiceId } = invoice;
+    const named = InvoiceId === undefined ? '' : ` (${JSON.stringify(InvoiceId.slice(0, 40))})`;
+    throw wrongAnswer(`invoice ${index + 1}${named} ${fault}`, where);
   }
   return { content, rows: answer.InvoiceSummaries.length, nextToken: answer.NextToken };
 }

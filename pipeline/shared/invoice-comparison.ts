@@ -234,7 +234,7 @@ function whyUncounted(document: Counted, listed: ReadonlySet<string>): string | 
   if (!['BUYER', ''].includes(receiverRole))
     return `is addressed to the account as ${receiverRole}, not as buyer`;
   if (taxAuthorityStatus === 'CANCELLED') return 'was cancelled';
-  if (commercialInvoiceId !== id && listed.has(commercialInvoiceId))
+  if (commercialInvoiceId !== '' && commercialInvoiceId !== id && listed.has(commercialInvoiceId))
     return `states the invoice ${commercialInvoiceId} once more, for the tax`;
   return total === null || document.currency === '' ? 'has no amount in its answer' : undefined;
 }

@@ -303,12 +303,14 @@ const invoiceAmount = z.object({
   TotalAmountBeforeTax: text,
   CurrencyCode: text,
   AmountBreakdown: z.object({ Taxes: z.object({ TotalAmount: text }).optional() }).optional(),
+  CurrencyExchangeDetails: z.object({ Rate: text }).optional(),
 });
+type InvoiceAmount = z.infer<typeof invoiceAmount>;
 const invoiceInstant = z.string().refine(isInstant, 'is no instant').optional();
 
-/** An invoice of ListInvoiceSummaries; every member but the id is optional in AWS's model, and here. */
+/** An invoice of ListInvoiceSummaries; every member is optional in AWS's model, and here. */
 const invoice = z.object({
-  InvoiceId: z.string().min(1),
+  InvoiceId: text,
   AccountId: text,
   InvoiceType: text,
   BillType: text,
@@ -335,7 +337,7 @@ export const invoiceSummaries = z.object({
 
 /** An invoice's values by the columns of the table: texts, instants in ISO 8601, amounts as AWS writes them. */
 export function invoiceTexts(one: StagedInvoice): Readonly<Record<string, string | undefined>> {
-  const amounts = (prefix: string, of: z.infer<typeof invoiceAmount> = {}) => ({
+  const amounts = (prefix: string, of: InvoiceAmount = {}) => ({
     [`${prefix}AmountBeforeTax`]: of.TotalAmountBeforeTax,
     [`${prefix}Tax`]: of.AmountBreakdown?.Taxes?.TotalAmount,
     [`${prefix}Amount`]: of.TotalAmount,
@@ -353,8 +355,10 @@ export function invoiceTexts(one: StagedInvoice): Readonly<Record<string, string
     ...amounts('', one.BaseCurrencyAmount),
     TaxCurrency: one.TaxCurrencyAmount?.CurrencyCode,
     ...amounts('TaxCurrency', one.TaxCurrencyAmount),
+    TaxCurrencyRate: one.TaxCurrencyAmount?.CurrencyExchangeDetails?.Rate,
     PaymentCurrency: one.PaymentCurrencyAmount?.CurrencyCode,
     ...amounts('PaymentCurrency', one.PaymentCurrencyAmount),
+    PaymentCurrencyRate: one.PaymentCurrencyAmount?.CurrencyExchangeDetails?.Rate,
     OriginalInvoiceId: one.OriginalInvoiceId,
     CommercialInvoiceId: one.CommercialInvoiceId,
     TaxAuthorityStatus: one.TaxAuthorityStatus,
@@ -365,7 +369,7 @@ export function invoiceTexts(one: StagedInvoice): Readonly<Record<string, string
 
 /** What keeps an invoice from being a row of a month, as `is of 2026-09`. */
 export function invoiceFault(one: StagedInvoice, month: Month): string | undefined {
-  const { BillingPeriod, AccountId, BaseCurrencyAmount: base } = one;
+  const { BillingPeriod, AccountId } = one;
   if (BillingPeriod !== undefined) {
     const { Year, Month } = BillingPeriod;
     const of = `${Year}-${String(Month).padStart(2, '0')}`;
@@ -373,13 +377,9 @@ export function invoiceFault(one: StagedInvoice, month: Month): string | undefin
   }
   const account = AccountId === undefined ? undefined : accountIdFault(AccountId);
   if (account !== undefined) return account;
-  const hasAmount = [base?.TotalAmount, base?.TotalAmountBeforeTax].some(
-    (amount) => amount !== undefined,
-  );
-  const currency = base?.CurrencyCode;
-  if (hasAmount && currency === undefined) return 'has an amount without its currency';
-  if (currency !== undefined && currency !== '') {
-    const fault = currencyFault(currency);
+  const { BaseCurrencyAmount, TaxCurrencyAmount, PaymentCurrencyAmount } = one;
+  for (const amount of [BaseCurrencyAmount, TaxCurrencyAmount, PaymentCurrencyAmount]) {
+    const fault = amount && invoicedFault(amount);
     if (fault !== undefined) return fault;
   }
   const texts = invoiceTexts(one);
@@ -395,6 +395,16 @@ export function invoiceFault(one: StagedInvoice, month: Month): string | undefin
     if (fault !== undefined) return fault;
   }
   return undefined;
+}
+
+/** What keeps amounts from being money of a currency; without amounts there need not be one. */
+function invoicedFault(amount: InvoiceAmount): string | undefined {
+  const { TotalAmount, TotalAmountBeforeTax, AmountBreakdown, CurrencyCode = '' } = amount;
+  if (CurrencyCode !== '') return currencyFault(CurrencyCode);
+  const amounts = [TotalAmount, TotalAmountBeforeTax, AmountBreakdown?.Taxes?.TotalAmount];
+  return amounts.every((one) => one === undefined)
+    ? undefined
+    : 'has an amount without its currency';
 }
 
 function amountFault(amount: string): string | undefined {

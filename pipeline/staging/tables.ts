@@ -229,9 +229,16 @@ const invoiceAmounts = (prefix: string, of: string, money: boolean): readonly Co
     description: `${member} in the ${of} currency, exactly as AWS gives it; null where it gives none`,
   }));
 
+const exchangeRate = (currency: string): Column => ({
+  name: `${currency}Rate`,
+  type: 'decimal',
+  nullable: true,
+  description: `CurrencyExchangeDetails.Rate: what one of the base currency is in ${currency}; null where AWS gives none`,
+});
+
 /** Invoices and credit memos as ListInvoiceSummaries tells them. */
 export const invoices: readonly Column[] = [
-  { name: 'InvoiceId', type: 'string', length: 1024, description: "The document's id" },
+  optionalText('InvoiceId', 1024, "The document's id"),
   {
     name: 'Reference',
     type: 'string',
@@ -249,12 +256,15 @@ export const invoices: readonly Column[] = [
   ...invoiceAmounts('', 'base', true),
   optionalText('TaxCurrency', 16, 'The currency of the tax'),
   ...invoiceAmounts('TaxCurrency', "tax's", false),
+  exchangeRate('TaxCurrency'),
   optionalText('PaymentCurrency', 16, 'The currency of the payment'),
   ...invoiceAmounts('PaymentCurrency', "payment's", false),
+  exchangeRate('PaymentCurrency'),
   optionalText('OriginalInvoiceId', 1024, 'Of a credit memo: the invoice that it corrects'),
   optionalText('CommercialInvoiceId', 1024, 'Of a tax invoice: the one that it states once more'),
   optionalText('TaxAuthorityStatus', 64, '`ISSUED`, `CANCELLED` …'),
   optionalText('PurchaseOrderNumber', 1024, 'The purchase order'),
+  tag,
   billingPeriod,
   organization,
   optionalText('Currency', 16, 'The base currency: that of products and services, such as `USD`'),
