@@ -18,7 +18,13 @@ import type { OrganizationAccess } from './organizations.js';
 export interface Call {
   /** `credentials`: what the SDK does to find them, which may be no request at all. */
   operation:
-    'credentials' | 'AssumeRole' | 'GetCallerIdentity' | 'ListAccounts' | 'GetCostAndUsage';
+    | 'credentials'
+    | 'AssumeRole'
+    | 'GetCallerIdentity'
+    | 'ListAccounts'
+    | 'GetCostAndUsage'
+    | 'ListInvoiceSummaries'
+    | 'GetInvoicePDF';
   month?: Month;
   /** Whether it asks for a page after the first. */
   continued?: boolean;
@@ -205,7 +211,7 @@ const meanings: readonly Row[] = [
     "AWS calls the role's session expired right after it was assumed",
     `check this machine's clock, then ${AGAIN}`,
     ({ access, operation }) =>
-      access.role !== undefined && ['ListAccounts', 'GetCostAndUsage'].includes(operation),
+      access.role !== undefined && !['credentials', 'AssumeRole'].includes(operation),
   ),
   wrong(EXPIRED, '{who} has expired', '{renewal}', withKey),
   wrong(EXPIRED, 'the login of {who} has expired', '{renewal}'),
@@ -233,6 +239,24 @@ const meanings: readonly Row[] = [
     '{asker} may not list the accounts: {words}',
     "allow {grantee} organizations:ListAccounts{orRole}; it must belong to the organization's management account or to a delegated administrator; or set {listAccounts} to false, and Cost Explorer tells the accounts that have cost",
     asking('ListAccounts'),
+  ),
+  wrong(
+    DENIED,
+    '{asker} may not list the invoices: {words}',
+    'allow {grantee} invoicing:ListInvoiceSummaries{orRole}, or do without --invoices',
+    asking('ListInvoiceSummaries'),
+  ),
+  wrong(
+    DENIED,
+    '{asker} may not fetch the invoice as PDF: {words}',
+    'allow {grantee} invoicing:GetInvoicePDF{orRole}',
+    asking('GetInvoicePDF'),
+  ),
+  wrong(
+    /^ResourceNotFoundException$/,
+    'AWS has no document of the invoice: {words}',
+    'see the invoice in the Billing console',
+    asking('GetInvoicePDF'),
   ),
   wrong(
     DENIED,
@@ -295,6 +319,18 @@ const meanings: readonly Row[] = [
     // Only of a request with a token: a cost category may be called so too.
     ({ operation, continued }, { message }) =>
       operation === 'GetCostAndUsage' && continued === true && /token/i.test(message),
+  ),
+  restart(
+    /^ValidationException$/,
+    LOST_TOKEN,
+    AGAIN,
+    // By the reasons of its API model, or its words where it gives none.
+    ({ operation, continued }, cause) =>
+      operation === 'ListInvoiceSummaries' &&
+      continued === true &&
+      (('reason' in cause &&
+        ['expiredNextToken', 'invalidNextToken'].includes(String(cause.reason))) ||
+        /token/i.test(cause.message)),
   ),
   wrong(
     /^ValidationException$/,

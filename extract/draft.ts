@@ -26,7 +26,13 @@ import { breakdownOf, parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Amounts, FetchedCost, FetchedPage } from './pages.js';
-import { parsePageContent, readAccountsPage, readCostPage, wrongAnswer } from './pages.js';
+import {
+  parsePageContent,
+  readAccountsPage,
+  readCostPage,
+  readInvoicesPage,
+  wrongAnswer,
+} from './pages.js';
 import { metricsOf, queriesOf } from './questions.js';
 
 /** One answer, a chain of pages, as far as it is staged: the accounts, or what AWS says to a question. */
@@ -44,6 +50,9 @@ export interface Draft {
   readonly name: string;
   readonly scope: Scope;
   accounts: Chain;
+  /** The account that pays, as the listed accounts tell it. */
+  payer: string | undefined;
+  invoices: Chain;
   /** The questions' answers, in the order in which they are asked. */
   readonly chains: Map<QueryName, Chain & { readonly query: Query }>;
   /** Usage type → services, from the answers so far; none where AWS names a usage type without its service. */
@@ -71,6 +80,8 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     name,
     scope,
     accounts: emptyChain('accounts'),
+    payer: undefined,
+    invoices: emptyChain('invoices'),
     chains: new Map(),
     services: new Map(),
     regions: new Map(),
@@ -177,6 +188,13 @@ export async function dropAnswer(
   draft.chains.set(query.name, { query, ...emptyChain(query.name), complete: true });
 }
 
+/** Leaves out the staged invoices: they are refused, or are asked for anew. */
+export async function dropInvoices(staging: Staging, slice: Slice, draft: Draft): Promise<void> {
+  for (const { file } of draft.invoices.pages)
+    await staging.remove(extractionKey(slice, draft.name, file));
+  draft.invoices = emptyChain('invoices');
+}
+
 function addPage(chain: Chain, { content, rows, nextToken }: FetchedPage): { file: string } {
   const file = pageFile(chain.operation, chain.pages.length + 1);
   const page = { file, bytes: content.length, sha256: sha256Of(content), rows };
@@ -277,7 +295,7 @@ export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Prom
   const { slice, name, files } = stopped;
   const draft = emptyDraft(name, await readScope(stopped, wanted));
   // With total and services, whether or not it is wanted now: what is staged of them was paid for.
-  const read = new Set<Operation>(['accounts']);
+  const read = new Set<Operation>(['accounts', 'invoices']);
   for (const query of queriesOf(draft.scope, true, draft, () => true)) {
     read.add(query.name);
     const chain = chainOf(draft, query);
@@ -300,6 +318,7 @@ export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Prom
     throw new DataError('a staged page answers none of the questions', { where });
   }
   if (draft.scope.listAccounts) await readAccounts(stopped, draft);
+  if (draft.scope.invoices) await readInvoices(stopped, draft);
   return draft;
 }
 
@@ -321,7 +340,11 @@ async function readScope(stopped: StoppedExtraction, wanted: Scope): Promise<Sco
 
 async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<void> {
   try {
-    await readChain(stopped, draft.accounts, readAccountsPage);
+    await readChain(stopped, draft.accounts, (content, where) => {
+      const page = readAccountsPage(content, where);
+      draft.payer ??= page.payer;
+      return page;
+    });
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     draft.accounts.complete = false;
@@ -330,6 +353,20 @@ async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<v
   draft.accounts = emptyChain('accounts');
   for (const file of stagedFiles(stopped, 'accounts'))
     await stopped.staging.remove(keyOf(stopped, file));
+}
+
+/** Damaged ones are asked for anew: what was paid for does not depend on them. */
+async function readInvoices(stopped: StoppedExtraction, draft: Draft): Promise<void> {
+  const { staging, slice } = stopped;
+  try {
+    await readChain(stopped, draft.invoices, (content, where) =>
+      readInvoicesPage(content, where, slice.month),
+    );
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    for (const file of stagedFiles(stopped, 'invoices')) await staging.remove(keyOf(stopped, file));
+    draft.invoices = emptyChain('invoices');
+  }
 }
 
 /** @param read its {@link TransientError} is that of a damaged page, which waiting does not mend. */

@@ -44,6 +44,7 @@ import {
   addFigures,
   chainOf,
   dropAnswer,
+  dropInvoices,
   emptyDraft,
   openQuery,
   paidPages,
@@ -386,6 +387,7 @@ async function complete(
   const { staging, slice } = task;
   const accountPages = draft.accounts.pages.length;
   const listRequests = await fetchMissing(task, draft);
+  const invoices = draft.scope.invoices ? await fetchInvoices(task, draft) : null;
   throwIfInterrupted(task.signal);
   // A stopped run's draft also has chains of questions that are not wanted any more, without a page.
   const chains = [...draft.chains.values()].filter(({ pages }) => pages.length > 0);
@@ -401,10 +403,11 @@ async function complete(
     requests: {
       ListAccounts: accountPages + listRequests,
       GetCostAndUsage: paidPages(draft),
+      ListInvoiceSummaries: draft.invoices.pages.length,
     },
     scope: draft.scope,
     queries: chains.map(({ query }) => query),
-    pages: [draft.accounts, ...chains].flatMap(({ pages }) => pages),
+    pages: [draft.accounts, ...chains, draft.invoices].flatMap(({ pages }) => pages),
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
     breakdowns: chains.flatMap(({ query }) => {
@@ -412,6 +415,7 @@ async function complete(
       if (dimension === undefined) return [];
       return [{ dimension, ...groupSums(draft.breakdowns.get(dimension) ?? noSums()) }];
     }),
+    invoices,
     awsTotal: awsTotal?.totals ?? null,
     awsMetrics: awsTotal?.metrics ?? {},
     ...(draft.chains.get('service')?.complete === true
@@ -464,8 +468,50 @@ async function stageAccounts(
   listing: Listing,
 ): Promise<number> {
   const { pages, requests } = await listing.all();
-  for (const page of pages) await stagePage(staging, slice, draft, draft.accounts, page);
+  for (const page of pages) {
+    draft.payer ??= page.payer;
+    await stagePage(staging, slice, draft, draft.accounts, page);
+  }
   return requests;
+}
+
+/** What says that the invoices cannot be had, whatever else can: a right that is missing, or an account without them. */
+const NO_INVOICES = /^(AccessDenied(Exception)?|ValidationException|ResourceNotFoundException)$/;
+
+/** The invoices of the account that pays; null, and the draft says so, where AWS refuses them. */
+async function fetchInvoices(
+  task: ExtractTask,
+  draft: Draft,
+): Promise<ExtractionManifest['invoices']> {
+  const { staging, slice, signal } = task;
+  throwIfInterrupted(signal);
+  if (draft.invoices.complete && draft.payer !== undefined)
+    return { payer: draft.payer, rows: rowsOf(draft.invoices) };
+  const source = await task.source();
+  const payer = draft.payer ?? (await source.ownAccount(signal));
+  const fetchRest = async (): Promise<void> => {
+    const { complete, tokens } = draft.invoices;
+    if (complete) return;
+    for await (const page of source.invoices(payer, slice.month, [...tokens], signal))
+      await stagePage(staging, slice, draft, draft.invoices, page);
+  };
+  try {
+    try {
+      await fetchRest();
+    } catch (error) {
+      if (!(error instanceof RefusedTokenError)) throw error;
+      // They were listed up to a page that AWS no longer goes on from: the list begins anew, the cost stays.
+      await dropInvoices(staging, slice, draft);
+      await fetchRest();
+    }
+    return { payer, rows: rowsOf(draft.invoices) };
+  } catch (error) {
+    const refusal = refusalOf('invoices', error, NO_INVOICES);
+    if (refusal === undefined) throw error;
+    await dropInvoices(staging, slice, draft);
+    refuse(task, draft, refusal);
+    return null;
+  }
 }
 
 /** One question after the other: AWS goes on changing the month, and a stop loses one page at most. */

@@ -1,4 +1,5 @@
 import { GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
+import { GetInvoicePDFCommand, ListInvoiceSummariesCommand } from '@aws-sdk/client-invoicing';
 import { ListAccountsCommand } from '@aws-sdk/client-organizations';
 import { GetCallerIdentityCommand } from '@aws-sdk/client-sts';
 import { DataError, TransientError } from '../pipeline/shared/errors.js';
@@ -9,8 +10,15 @@ import type { Query } from '../pipeline/staging/manifest.js';
 import { costQuery } from '../pipeline/staging/manifest.js';
 import { AGAIN } from './aws-errors.js';
 import type { OrganizationAccess } from './organizations.js';
-import type { FetchedCost, FetchedPage } from './pages.js';
-import { readAccountsPage, readCostPage, serializeAnswer, wrongAnswer } from './pages.js';
+import { fetchDocument } from './invoice-document.js';
+import type { FetchedAccounts, FetchedCost, FetchedPage } from './pages.js';
+import {
+  readAccountsPage,
+  readCostPage,
+  readInvoicesPage,
+  serializeAnswer,
+  wrongAnswer,
+} from './pages.js';
 import { metricsOf, requestOf } from './questions.js';
 import type { Session, SessionOptions } from './session.js';
 import { openSession } from './session.js';
@@ -30,6 +38,20 @@ export interface OrganizationSource {
     signal: AbortSignal,
     onPaid: () => void,
   ): AsyncIterable<FetchedCost>;
+  /** The account whose credentials these are: what pays, where the accounts' ARNs do not tell it. */
+  ownAccount(signal: AbortSignal): Promise<string>;
+  /**
+   * The pages of the invoices that AWS has issued to the account for a month, after those that gave `tokens`; a page
+   * is asked for only when its consumer wants it.
+   */
+  invoices(
+    payer: string,
+    month: Month,
+    tokens: readonly string[],
+    signal: AbortSignal,
+  ): AsyncIterable<FetchedPage>;
+  /** An invoice as PDF. @throws {PipelineError} that names it. */
+  invoiceDocument(invoice: string, signal: AbortSignal): Promise<Uint8Array>;
   close(): void;
 }
 
@@ -41,7 +63,7 @@ export interface Listing {
    * Every page; `requests` counts the answers that this very call of `accounts` brought, 0 for those that share
    * another's.
    */
-  all: () => Promise<{ pages: readonly FetchedPage[]; requests: number }>;
+  all: () => Promise<{ pages: readonly FetchedAccounts[]; requests: number }>;
 }
 
 /** A question about a month. */
@@ -57,11 +79,11 @@ export function openOrganization(
   options: SessionOptions,
 ): OrganizationSource {
   const session = openSession(access, options);
-  let listed: { begun: Promise<void>; pages: Promise<readonly FetchedPage[]> } | undefined;
+  let listed: { begun: Promise<void>; pages: Promise<readonly FetchedAccounts[]> } | undefined;
 
   function list(signal: AbortSignal): NonNullable<typeof listed> {
     const coming = listAccounts(session, signal);
-    const pages: FetchedPage[] = [];
+    const pages: FetchedAccounts[] = [];
     const untilAnAccount = async (): Promise<void> => {
       for (let page = await coming.next(); page.done !== true; page = await coming.next()) {
         pages.push(page.value);
@@ -69,7 +91,7 @@ export function openOrganization(
       }
     };
     const begun = untilAnAccount();
-    const rest = async (): Promise<readonly FetchedPage[]> => {
+    const rest = async (): Promise<readonly FetchedAccounts[]> => {
       await begun;
       for await (const page of coming) pages.push(page);
       return pages;
@@ -95,6 +117,23 @@ export function openOrganization(
     costAndUsage: (question, tokens, signal, onPaid) =>
       costAndUsage(session, question, tokens, signal, onPaid),
 
+    ownAccount: (signal) => ownAccount(session, access, signal),
+
+    invoices: (payer, month, tokens, signal) => listInvoices(session, payer, month, tokens, signal),
+
+    async invoiceDocument(invoice, signal) {
+      const call = { operation: 'GetInvoicePDF' } as const;
+      const where = `${session.describe(call)}, ${JSON.stringify(invoice.slice(0, 80))}`;
+      const { InvoicePDF } = await session.call(call, signal, ({ invoicing }, given) =>
+        invoicing.send(new GetInvoicePDFCommand({ InvoiceId: invoice }), given),
+      );
+      const { DocumentUrl: address } = InvoicePDF ?? {};
+      if (address === undefined)
+        throw new TransientError('AWS gave no address of the document', { where, next: AGAIN });
+      const { timeoutMs = DOCUMENT_TIMEOUT } = options;
+      return fetchDocument(address, { where, timeoutMs, signal });
+    },
+
     close: () => {
       session.close();
     },
@@ -105,8 +144,14 @@ export function openOrganization(
 interface AccessProbe {
   /** Assumes the role or, where there is none, asks whose the credentials are. @returns the ARN. */
   prove(signal: AbortSignal): Promise<string>;
-  /** One page of ListAccounts, which is free. */
-  listAccounts(signal: AbortSignal): Promise<void>;
+  /** One page of ListAccounts, which is free. @returns the account that pays, where the page tells it. */
+  listAccounts(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * One page of ListInvoiceSummaries.
+   * @param payer where it is known; else the account whose credentials these are.
+   * @returns the account that was asked for.
+   */
+  listInvoices(payer: string | undefined, month: Month, signal: AbortSignal): Promise<string>;
   /** One page of GetCostAndUsage, which AWS charges $0.01 for. */
   askCost(month: Month, signal: AbortSignal): Promise<void>;
   close(): void;
@@ -130,7 +175,13 @@ export function probeAccess(access: OrganizationAccess, options: SessionOptions)
       return Arn ?? 'unknown';
     },
     async listAccounts(signal) {
-      await listAccounts(session, signal).next();
+      const { value } = await listAccounts(session, signal).next();
+      return value?.payer;
+    },
+    async listInvoices(payer, month, signal) {
+      const account = payer ?? (await ownAccount(session, access, signal));
+      await listInvoices(session, account, month, [], signal).next();
+      return account;
     },
     async askCost(month, signal) {
       const { billingViewArn = null } = access;
@@ -154,7 +205,7 @@ const PAGE_SIZE = 20;
 export async function* listAccounts(
   session: Session,
   signal: AbortSignal,
-): AsyncGenerator<FetchedPage, void, undefined> {
+): AsyncGenerator<FetchedAccounts, void, undefined> {
   const call = { operation: 'ListAccounts' } as const;
   const where = session.describe(call);
   let accounts = 0;
@@ -177,6 +228,61 @@ export async function* listAccounts(
   throw new TransientError(
     'not an answer of ListAccounts: it lists no account, and an organization has at least its management account',
     { where, next: AGAIN },
+  );
+}
+
+/** The account of the role, which its ARN tells, or of the credentials; STS needs no right to tell it. */
+async function ownAccount(
+  session: Session,
+  { role }: OrganizationAccess,
+  signal: AbortSignal,
+): Promise<string> {
+  const [, account] = /^arn:[\w-]+:iam::(\d{12}):/.exec(role?.arn ?? '') ?? [];
+  if (account !== undefined) return account;
+  const call = { operation: 'GetCallerIdentity' } as const;
+  const { Account } = await session.call(call, signal, ({ sts }, options) =>
+    sts.send(new GetCallerIdentityCommand(), options),
+  );
+  if (Account !== undefined) return Account;
+  throw new TransientError('not an answer of GetCallerIdentity: it has no account', {
+    where: session.describe(call),
+    next: AGAIN,
+  });
+}
+
+/** How long a document's server may stay silent where nobody says it, in milliseconds. */
+const DOCUMENT_TIMEOUT = 60_000;
+
+/** Most invoices that a page may hold (AWS Cost Management API reference, ListInvoiceSummaries, MaxResults). */
+const INVOICES = 100;
+
+/** The pages of an account's invoices of a month after those whose tokens are given, to the last one. */
+function listInvoices(
+  session: Session,
+  payer: string,
+  month: Month,
+  tokens: readonly string[],
+  signal: AbortSignal,
+): AsyncGenerator<FetchedPage, void, undefined> {
+  const call = { operation: 'ListInvoiceSummaries', month } as const;
+  const where = session.describe(call);
+  const [year, number] = month.split('-').map(Number);
+  return followTokens(
+    async (NextToken, page) => {
+      const command = new ListInvoiceSummariesCommand({
+        Selector: { ResourceType: 'ACCOUNT_ID', Value: payer },
+        Filter: { BillingPeriod: { Year: year, Month: number } },
+        MaxResults: INVOICES,
+        NextToken,
+      });
+      const continued = { ...call, continued: NextToken !== undefined };
+      const output = await session.call(continued, signal, ({ invoicing }, options) =>
+        invoicing.send(command, options),
+      );
+      return readInvoicesPage(serializeAnswer(output), `${where}, page ${page}`, month);
+    },
+    tokens,
+    where,
   );
 }
 

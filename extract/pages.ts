@@ -14,6 +14,8 @@ import {
   descriptionFault,
   freshAccounts,
   freshCost,
+  invoiceFault,
+  invoiceSummaries,
   keyFault,
   periodFault,
   textFault,
@@ -29,6 +31,12 @@ export interface FetchedPage {
   rows: number;
   /** The continuation token that the next page is asked for with; `undefined` on the last page. */
   nextToken: string | undefined;
+}
+
+/** One answer of ListAccounts, read. */
+export interface FetchedAccounts extends FetchedPage {
+  /** The management account, which pays, as the accounts' ARNs tell it; `undefined` where none does. */
+  payer: string | undefined;
 }
 
 /** Exact values by metric, in units of 10^-18 of the currency, or of the usage unit. */
@@ -71,7 +79,7 @@ export function serializeAnswer(answer: { $metadata: unknown }): Uint8Array {
  * Reads an answer of ListAccounts.
  * @throws {TransientError} when it is none. @throws {DataError} naming an account that is no customer.
  */
-export function readAccountsPage(content: Uint8Array, where: string): FetchedPage {
+export function readAccountsPage(content: Uint8Array, where: string): FetchedAccounts {
   const { Accounts, NextToken } = parseAnswer('ListAccounts', freshAccounts, content, where);
   for (const [index, account] of Accounts.entries()) {
     const fault = accountFault(account);
@@ -80,7 +88,28 @@ export function readAccountsPage(content: Uint8Array, where: string): FetchedPag
     const named = Id === undefined ? '' : ` (${JSON.stringify(Id.slice(0, 40))})`;
     throw wrongAnswer(`account ${index + 1}${named} ${fault}`, where);
   }
-  return { content, rows: Accounts.length, nextToken: NextToken };
+  // arn:aws:organizations::MANAGEMENT:account/o-x/ACCOUNT (AWS Organizations API reference, Account).
+  const [payer] = Accounts.flatMap(
+    ({ Arn = '' }) => /^arn:[\w-]+:organizations::(\d{12}):account\//.exec(Arn)?.[1] ?? [],
+  );
+  return { content, rows: Accounts.length, nextToken: NextToken, payer };
+}
+
+/**
+ * Reads an answer of ListInvoiceSummaries, fresh from AWS or staged.
+ * @throws {TransientError} when it is none. @throws {DataError} naming an invoice that no row can hold, or of
+ * another month.
+ */
+export function readInvoicesPage(content: Uint8Array, where: string, month: Month): FetchedPage {
+  const answer = parseAnswer('ListInvoiceSummaries', invoiceSummaries, content, where);
+  for (const [index, invoice] of answer.InvoiceSummaries.entries()) {
+    const fault = invoiceFault(invoice, month);
+    if (fault === undefined) continue;
+    const { InvoiceId } = invoice;
+    const named = InvoiceId === undefined ? '' : ` (${JSON.stringify(InvoiceId.slice(0, 40))})`;
+    throw wrongAnswer(`invoice ${index + 1}${named} ${fault}`, where);
+  }
+  return { content, rows: answer.InvoiceSummaries.length, nextToken: answer.NextToken };
 }
 
 /**

@@ -1,4 +1,5 @@
 import { CostExplorerClient } from '@aws-sdk/client-cost-explorer';
+import { InvoicingClient } from '@aws-sdk/client-invoicing';
 import { OrganizationsClient } from '@aws-sdk/client-organizations';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { z } from 'zod';
@@ -23,6 +24,7 @@ interface Clients {
   sts: STSClient;
   organizations: OrganizationsClient;
   costExplorer: CostExplorerClient;
+  invoicing: InvoicingClient;
 }
 
 /**
@@ -47,7 +49,9 @@ export interface Session {
 }
 
 /** The rules by which a client of the SDK finds its endpoint. */
-type EndpointRules = (CostExplorerClient | OrganizationsClient)['config']['endpointProvider'];
+type EndpointRules = (
+  CostExplorerClient | OrganizationsClient | InvoicingClient
+)['config']['endpointProvider'];
 
 /**
  * The region that a service with one endpoint for each partition is signed for, whatever region is asked
@@ -136,7 +140,8 @@ export function openSession(
   const costExplorer: CostExplorerClient = bound(
     new CostExplorerClient(inGlobalRegion(() => costExplorer)),
   );
-  const clients: Clients = { sts, organizations, costExplorer };
+  const invoicing: InvoicingClient = bound(new InvoicingClient(inGlobalRegion(() => invoicing)));
+  const clients: Clients = { sts, organizations, costExplorer, invoicing };
 
   const request: Session['call'] = async (call, signal, send) => {
     throwIfInterrupted(signal);
@@ -156,7 +161,7 @@ export function openSession(
       await until(signal, held.credentials(signal));
       // Each client remembers the credentials it was given, and lets go of them only when told to.
       await Promise.all(
-        [organizations, costExplorer].map((client) =>
+        [organizations, costExplorer, invoicing].map((client) =>
           client.config.credentials({ forceRefresh: true }),
         ),
       );
@@ -176,7 +181,7 @@ export function openSession(
         : request(call, signal, send),
 
     close() {
-      for (const client of [sts, organizations, costExplorer]) client.destroy();
+      for (const client of [sts, organizations, costExplorer, invoicing]) client.destroy();
     },
   };
 }

@@ -7,6 +7,7 @@ import { commandFlags } from './commands/command.js';
 import { demo } from './commands/demo.js';
 import { exportFile } from './commands/export.js';
 import { init } from './commands/init.js';
+import { invoices } from './commands/invoices.js';
 import { closeLog, fail, openLog } from './commands/journal.js';
 import { plan } from './commands/plan.js';
 import { prune } from './commands/prune.js';
@@ -48,6 +49,7 @@ const cli = yargs(words)
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(invoices)
   .command(exportFile)
   .command(plan)
   .command(status)

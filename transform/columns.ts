@@ -148,7 +148,7 @@ export function createCostColumns(
 }
 
 /** @throws {DataError} naming the file with whose rows a sum gets more digits than a database's. */
-function checkFit({ totals, columns }: RowTally, last: Place | undefined): void {
+export function checkFit({ totals, columns }: Sums, last: Place | undefined): void {
   for (const [name, sums] of [['Amount', totals] as const, ...columns]) {
     for (const [currency, sum] of sums) {
       if (fits(sum) || last === undefined) continue;

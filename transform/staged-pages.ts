@@ -10,11 +10,13 @@ import type {
   StagedAccounts,
   StagedCost,
   StagedGroup,
+  StagedInvoice,
   StagedTotal,
 } from '../pipeline/staging/answers.js';
 import {
   accountIdFault,
   answerJson,
+  invoiceSummaries,
   parseStagedCost,
   periodFault,
   stagedAccounts,
@@ -121,6 +123,30 @@ export async function* totalPages(
   };
   for await (const { where, answer } of stagedAnswers(extraction, 'total', form, signal))
     yield { where, total: answer.ResultsByTime[0]?.Total ?? {} };
+}
+
+/** A staged answer of ListInvoiceSummaries. */
+export interface InvoicesPage {
+  where: string;
+  invoices: readonly StagedInvoice[];
+}
+
+/**
+ * The staged answers of ListInvoiceSummaries, one at a time; none where they were not asked for, or refused.
+ * @throws {DataError} when a page is missing, altered, truncated or not what AWS answers.
+ */
+export async function* invoicesPages(
+  extraction: FinishedExtraction,
+  signal: AbortSignal,
+): AsyncGenerator<InvoicesPage> {
+  const form: Form<z.infer<typeof invoiceSummaries>> = {
+    parse: (json) => invoiceSummaries.safeParse(json),
+    rows: ({ InvoiceSummaries }) => InvoiceSummaries.length,
+    // Each invoice is looked at as it becomes a row.
+    fault: () => undefined,
+  };
+  for await (const { where, answer } of stagedAnswers(extraction, 'invoices', form, signal))
+    yield { where, invoices: answer.InvoiceSummaries };
 }
 
 /** What keeps a question's page from telling the month's cost. */

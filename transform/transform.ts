@@ -32,6 +32,7 @@ import {
   readCustomers,
 } from './customers.js';
 import { openExports } from './exports.js';
+import { invoicesBatches } from './invoices.js';
 import type { FinishedExtraction } from './staged-pages.js';
 import { currentExtraction } from './staged-pages.js';
 
@@ -84,10 +85,11 @@ export async function decideTransform(
   const { manifest, source } = await currentExtraction(staging, slice);
   const formats: ExportFormat[] = ['parquet', 'csv'];
   if (task.parquet === 'basic') formats.push('parquet-basic');
-  const names: readonly TableName[] =
-    manifest.scope.by.length > 0
-      ? tableNames
-      : tableNames.filter((table) => table !== 'breakdowns');
+  const names: readonly TableName[] = tableNames.filter(
+    (table) =>
+      (table !== 'breakdowns' || manifest.scope.by.length > 0) &&
+      (table !== 'invoices' || manifest.invoices !== null),
+  );
   const { extraction } = manifest;
   const recipe: Recipe = { extraction, source, tag, tables: names, formats };
   const same = task.force ? undefined : await findMadeBy(staging, slice, recipe);
@@ -141,6 +143,7 @@ async function makeTables(
     const customers = await readCustomers(extraction, signal);
     const tally = emptyTally();
     const tallies: BreakdownTallies = new Map();
+    const invoiced = emptyTally();
     for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
       await exports.write('consumption', batch);
       const { groups } = extraction.manifest;
@@ -151,6 +154,8 @@ async function makeTables(
       await exports.write('breakdowns', batch);
     checkBreakdowns(extraction, tallies);
     const split = addedUp(tallies);
+    for await (const batch of invoicesBatches(extraction, stamp, invoiced, signal))
+      await exports.write('invoices', batch);
     const awsTotal = await readAwsTotal(extraction, signal);
     const services = await readServiceDifferences(extraction, tally.services, signal);
     const { totals } = formatSums(tally);
@@ -164,6 +169,7 @@ async function makeTables(
       customers: { ...noSums(), rows: customers.size },
       consumption: tally,
       breakdowns: split,
+      invoices: invoiced,
     });
     await removeOthers(staging, slice, recipe);
 
@@ -212,6 +218,8 @@ async function makeTables(
           }
         : {}),
     };
+    if (recipe.tables.includes('invoices'))
+      manifest.invoices = { ...formatSums(invoiced), rounded: 0, files: files.invoices };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
     report(task, manifest, found, tally.severalRegions);
     return manifest;

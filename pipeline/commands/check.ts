@@ -18,7 +18,7 @@ export const check = command({
       describe: 'Ask Cost Explorer too, once for each organization ($0.01 each)',
     },
     ...pick('organization', 'staging', 's3-sse', 's3-kms-key', 'database', 'config', 'timeout'),
-    ...pick('json', 'log-level'),
+    ...pick('invoices', 'json', 'log-level'),
   },
   epilogue:
     'Writes one small file below check/ in the staging area and removes it, and makes the tables in a database server or an SQLite file that is there where they are missing, as the first load would. Exit code 1 if anything fails.',

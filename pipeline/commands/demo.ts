@@ -152,6 +152,7 @@ function settingsFile(folder: string, customers: readonly CustomerGroup[]) {
     staging: resolve(folder, 'staging'),
     database: `sqlite:${resolve(folder, 'billing.sqlite')}`,
     by: ['record-type', 'tag:team', 'region', 'cost-category:Segment'],
+    invoices: true,
     report: {
       out: resolve(folder, 'report'),
       title: 'Meridian Cloud Services',
@@ -238,5 +239,6 @@ What to look into
   duckdb -c "SELECT Organization, Currency, sum(Amount) AS Amount FROM '${staging}/parquet/consumption/*/*.parquet' WHERE month = '${month}' GROUP BY ALL"
   sqlite3 -header ${database} "SELECT TenantName, round(sum(Amount), 2) AS Amount, Currency FROM costs WHERE month = '${month}' GROUP BY Reference, Currency ORDER BY sum(Amount) DESC LIMIT 10"
   sqlite3 -header ${database} "SELECT Value AS Team, round(sum(AmountNumber), 2) AS Amount, Currency FROM breakdowns WHERE Dimension = 'TAG:team' AND BillingPeriod LIKE '${month}%' GROUP BY Team, Currency ORDER BY sum(AmountNumber) DESC"
-  ${ownCommand(['changes', '--staging', staging])}`;
+  ${ownCommand(['changes', '--staging', staging])}
+  ${ownCommand(['invoices', '--staging', staging])}`;
 }

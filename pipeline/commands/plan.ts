@@ -12,7 +12,7 @@ export const plan = command({
     ...pick('stage', 'month', 'from', 'to', 'organization'),
     force: { ...off(), describe: 'Plan a run with --force' },
     ...pick('staging', 'database', 'parquet', 'detail', 'metric', 'by', 'aws-total'),
-    ...pick('tolerance', 'config', 'timeout', 'json', 'log-level'),
+    ...pick('invoices', 'tolerance', 'config', 'timeout', 'json', 'log-level'),
   },
   epilogue:
     "The organizations come from the Vault secret and the configuration file; where Vault is needed but not set up, or does not answer, those of the staging area take the place of the secret's. Requests go by the organization's last extraction. Exit code 1 when a stage is sure to fail, or the database cannot be asked.",

@@ -12,6 +12,7 @@ export const reconcile = command({
       describe: 'Month YYYY-MM, repeatable (default: all that are staged)',
     },
     ...pick('from', 'to', 'organization', 'staging', 'database', 'tolerance'),
+    ...pick('tolerance-invoice'),
     paid: {
       ...off(),
       describe:
@@ -24,6 +25,10 @@ export const reconcile = command({
   examples: [
     ['reconcile', 'every month that is staged'],
     ['reconcile --month 2026-10 --json', 'one month, for a program'],
+    [
+      'reconcile --month 2026-10 --tolerance-invoice 1',
+      'whether the invoices, where they were fetched, are the cost but for 1 of the currency',
+    ],
     ['reconcile --month 2026-10 --paid', "whether AWS's totals are still the same today"],
   ],
   async work(args, { signal, open }) {
@@ -36,12 +41,13 @@ export const reconcile = command({
     const { knownOrganizations } = await import('../run/known-organizations.js');
     const { price } = await import('../run/task.js');
     const resources = await open(config);
-    const { tolerance, provisionalDays } = config;
+    const { tolerance, toleranceInvoice, provisionalDays } = config;
     const { staging, secrets } = resources;
     const database = await resources.reading();
     const known = await knownOrganizations(secrets, notSetUp);
     const found = await reconcile({
       ...{ staging, database, months, organizations, known, tolerance, provisionalDays, signal },
+      toleranceInvoice,
       paid: args.paid ? (name) => resources.source(name) : undefined,
       onPlan: (requests) => {
         tell(

@@ -20,7 +20,7 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   /** `secret`: the connection stands in the secret of that path in Vault. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'secret'; path: string };
   /** What extract asks for, as far as it is set, see {@link scopeOf}. */
-  scope: Pick<SettingValues, 'detail' | 'metrics' | 'by'>;
+  scope: Pick<SettingValues, 'detail' | 'metrics' | 'by' | 'invoices'>;
   waitSeconds: number;
   timeoutMs: number;
   /** Also of the organizations of the configuration file. */
@@ -29,7 +29,16 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
 
 type Interpreted = Pick<
   SettingValues,
-  'vault' | 's3' | 'database' | 'detail' | 'metrics' | 'by' | 'timeout' | 'wait' | 'tags'
+  | 'vault'
+  | 's3'
+  | 'database'
+  | 'detail'
+  | 'metrics'
+  | 'by'
+  | 'invoices'
+  | 'timeout'
+  | 'wait'
+  | 'tags'
 >;
 
 /** The settings of Vault, with what a login needs. */
@@ -56,14 +65,14 @@ export function resolveConfig(
 ): Config {
   const faults = environmentFaults(env);
   const { values, wrong } = readSettings(flags, env, file, faults);
-  const { vault, s3, detail, metrics, by, timeout, wait, ...others } = values;
+  const { vault, s3, detail, metrics, by, invoices, timeout, wait, ...others } = values;
   if (s3.kmsKeyId !== undefined && s3.sse !== 'aws:kms' && !wrong.has('s3'))
     faults.push(`${nameOf('s3.kmsKeyId')}: goes with --s3-sse aws:kms only`);
   const config: Omit<Config, 'vault'> = {
     ...others,
     stagingOptions: { sse: s3.sse, kmsKeyId: s3.kmsKeyId, timeoutMs: timeout * 1000 },
     database: databaseOf(values, flags, faults),
-    scope: { detail, metrics, by },
+    scope: { detail, metrics, by, invoices },
     waitSeconds: wait,
     timeoutMs: timeout * 1000,
     tags: tagsOf(values, faults),
@@ -339,12 +348,12 @@ export function tagOf(tags: Readonly<Record<string, string>>, organization: stri
 
 /** What is asked for of an organization, but for its own part; what nobody has set is left open. */
 export function scopeOf(
-  { detail, metrics, by }: Config['scope'],
+  { detail, metrics, by, invoices }: Config['scope'],
   organization: string,
 ): Omit<WantedScope, keyof OrganizationView> {
-  if (typeof detail !== 'object') return { detail, metrics, by };
+  if (typeof detail !== 'object') return { detail, metrics, by, invoices };
   const own = Object.hasOwn(detail, organization) ? detail[organization] : undefined;
-  return { detail: own, metrics, by };
+  return { detail: own, metrics, by, invoices };
 }
 
 /** What a reader makes of a setting's value; its refusal is a fault of the setting. */

@@ -138,6 +138,14 @@ export const settings = {
     unset: 'as the month is staged, else none',
     schema: ({ breakdowns }) => breakdowns,
   },
+  'invoices': {
+    flag: 'invoices',
+    given: 'alone',
+    meaning:
+      'Ask the Invoicing API for the invoices of the month too, for the table invoices; costs no Cost Explorer request',
+    unset: 'as the month is staged, else `false`',
+    schema: ({ trueOrFalse }) => trueOrFalse,
+  },
   'awsTotal': {
     flag: 'aws-total',
     given: 'alone',
@@ -151,6 +159,13 @@ export const settings = {
     meaning: "Largest difference from AWS's total that is loaded",
     default: '0.01',
     unit: 'of the currency',
+    schema: ({ amount }) => amount,
+  },
+  'toleranceInvoice': {
+    flag: 'tolerance-invoice',
+    meaning:
+      'Largest difference between invoices and cost with which reconcile exits with 0; loads are never held up by it',
+    unset: 'none: the difference is only shown',
     schema: ({ amount }) => amount,
   },
   'maxRequests': {

@@ -151,7 +151,10 @@ async function openFile(
  * Has a file written beside its place, forces it to the disk and renames it: whoever reads it sees all of the old one
  * or all of the new one. Nothing is left of it where `write` fails.
  */
-async function writeAside(file: string, write: (aside: string) => Promise<void>): Promise<void> {
+export async function writeAside(
+  file: string,
+  write: (aside: string) => Promise<void>,
+): Promise<void> {
   const folder = dirname(file);
   const aside = join(folder, `.${basename(file)}.${process.pid}.tmp`);
   try {

@@ -1,6 +1,6 @@
 import type { OrganizationSource } from '../../extract/organization-source.js';
 import { totalQuery } from '../../extract/questions.js';
-import { advice, changesCommand, nextRun } from '../shared/commands.js';
+import { advice, lookCommand, nextRun } from '../shared/commands.js';
 import { InterruptedError, PipelineError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import type { SumsText, TotalsText } from '../shared/sums.js';
@@ -70,7 +70,7 @@ export async function checkToday(
       ...advice(
         'fetch the month again with',
         nextRun([], slice, '--force'),
-        `, then see "${changesCommand(slice)}"`,
+        `, then see "${lookCommand('changes', slice)}"`,
       ),
     });
   return { layer, moved: difference(today.totals, former.totals) };

@@ -15,6 +15,7 @@ import {
 } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
+import { lastCompleteMonth } from '../shared/month.js';
 import { probeKey } from '../staging/layout.js';
 import { openStaging } from '../staging/open.js';
 import type { Staging } from '../staging/staging.js';
@@ -55,6 +56,7 @@ async function checkAccess(
   const probe = probeAccess(access, { log, timeoutMs: config.timeoutMs });
   const proof = `${access.name}: ${access.role === undefined ? 'credentials' : 'AssumeRole'}`;
   const accounts = `${access.name}: ListAccounts`;
+  const invoices = `${access.name}: invoices`;
   const cost = `${access.name}: Cost Explorer`;
   try {
     const proven = await list.step(proof, async () => {
@@ -69,15 +71,22 @@ async function checkAccess(
       const why =
         access.role === undefined ? 'there are no credentials' : 'the role cannot be assumed';
       list.skip(accounts, why);
+      if (config.scope.invoices === true) list.skip(invoices, why);
       list.skip(cost, why);
       return;
     }
+    let payer: string | undefined;
     if (access.listAccounts)
       await list.step(accounts, async () => {
-        await probe.listAccounts(signal);
+        payer = await probe.listAccounts(signal);
         return { found: true, text: 'allowed' };
       });
     else list.skip(accounts, "listAccounts is false: Cost Explorer's own names have to do");
+    if (config.scope.invoices === true)
+      await list.step(invoices, async () => {
+        const asked = await probe.listInvoices(payer, lastCompleteMonth(new Date()), signal);
+        return { found: true, text: `allowed, for account ${asked}` };
+      });
     if (paidMonth === undefined) {
       list.skip(cost, 'costs $0.01; --paid asks');
       return;

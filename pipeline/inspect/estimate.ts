@@ -17,6 +17,8 @@ export interface Estimate {
   requests: number;
   /** Those beside them that are made only where AWS's total lies further from the rows than the tolerance. */
   further: number;
+  /** Requests to the Invoicing API beside them, of which AWS publishes no price: they are counted, not priced. */
+  invoicing: number;
   /** Whether the organization has an extraction to go by. */
   known: boolean;
   /** Else the organization whose extraction it goes by; `undefined`: there is none, and `requests` is the least. */
@@ -26,7 +28,7 @@ export interface Estimate {
 }
 
 /** What takes no request. */
-export const noRequests: Estimate = { requests: 0, further: 0, known: true };
+export const noRequests: Estimate = { requests: 0, further: 0, invoicing: 0, known: true };
 
 /**
  * Tells from earlier extractions of the same detail how many requests an extraction of a slice takes: from the
@@ -65,6 +67,7 @@ export function estimator(
     return {
       requests,
       further: awsTotal ? 1 : 0,
+      invoicing: scope.invoices ? 1 : 0,
       known: false,
       usualMost: requests + (scope.detail === 'usage-type' ? USUALLY_SHARED : 0),
     };
@@ -82,7 +85,11 @@ function leastRequests(scope: Scope, awsTotal: boolean): number {
   return [...queriesOf(scope, awsTotal, emptyDraft('', scope), () => false)].length;
 }
 
-function estimateBy(manifest: ExtractionManifest, { by }: Scope, awsTotal: boolean): Estimate {
+function estimateBy(
+  manifest: ExtractionManifest,
+  { by, invoices }: Scope,
+  awsTotal: boolean,
+): Estimate {
   const pages = { detail: 0, service: 0 };
   const split = new Map<Operation, number>();
   for (const { file } of manifest.pages) {
@@ -90,7 +97,8 @@ function estimateBy(manifest: ExtractionManifest, { by }: Scope, awsTotal: boole
     if (operation?.startsWith('by-') === true)
       split.set(operation, (split.get(operation) ?? 0) + 1);
     else if (operation === 'service') pages.service++;
-    else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
+    else if (operation !== 'accounts' && operation !== 'invoices' && operation !== 'total')
+      pages.detail++;
   }
   // A refusal costs nothing, and AWS is expected to repeat it.
   const isRefused = (dimension: Breakdown): boolean =>
@@ -102,6 +110,7 @@ function estimateBy(manifest: ExtractionManifest, { by }: Scope, awsTotal: boole
   return {
     requests: pages.detail + dimensions + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
+    invoicing: invoices ? Math.max(1, manifest.requests.ListInvoiceSummaries) : 0,
     known: !asked.includes(undefined),
   };
 }
@@ -134,10 +143,14 @@ export function remaining(
       return whole;
     case 'resume': {
       const { draft } = decision;
+      const { complete, pages } = draft.invoices;
+      const invoicing =
+        draft.scope.invoices && !complete ? Math.max(1, whole.invoicing - pages.length) : 0;
       const open = openQuery(draft, asked);
-      if (open === undefined) return noRequests;
-      if (open.name === 'total') return { requests: 1, further: whole.further, known: true };
-      if (open.name === 'service') return { requests: 1, further: 0, known: true };
+      if (open === undefined) return { ...noRequests, invoicing };
+      if (open.name === 'total')
+        return { requests: 1, further: whole.further, invoicing, known: true };
+      if (open.name === 'service') return { requests: 1, further: 0, invoicing, known: true };
       const least = [...queriesOf(draft.scope, asked.awsTotal, draft, () => false)].filter(
         ({ name }) => draft.chains.get(name)?.complete !== true,
       );
@@ -146,6 +159,7 @@ export function remaining(
       const { usualMost } = whole;
       return {
         ...whole,
+        invoicing,
         requests: rest(whole.requests),
         usualMost: usualMost === undefined ? undefined : rest(usualMost),
       };

@@ -285,6 +285,7 @@ function quote(text: string | undefined): string {
 const subjects: Partial<Record<TableName, readonly string[]>> = {
   consumption: ['Service', 'Category'],
   breakdowns: ['Dimension', 'Value'],
+  invoices: ['InvoiceId'],
 };
 
 function describe(table: TableName, { line, texts }: StoredRow): string {

@@ -15,7 +15,7 @@ import type { TransformManifest } from '../staging/manifest.js';
 import { tableSums } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { digest } from '../staging/staging.js';
-import { tableNames, tables } from '../staging/tables.js';
+import { columnOf, tableNames, tables } from '../staging/tables.js';
 import type { Layer, Report } from './reconcile-findings.js';
 import { textAdder } from './reconcile-findings.js';
 import type { StagedFigures } from './reconcile-pages.js';
@@ -81,7 +81,7 @@ function compareWithPages(
   staging: Staging,
   report: Report,
   manifest: TransformManifest,
-  { extraction, source, pages, consumption, breakdowns }: StagedFigures,
+  { extraction, source, pages, consumption, breakdowns, invoices }: StagedFigures,
 ): void {
   const { slice } = report;
   const add = (what: string, ...flags: string[]): void => {
@@ -97,12 +97,14 @@ function compareWithPages(
   }
   const { customers: rows } = pages;
   const customers = rows === undefined ? undefined : { rows, totals: {}, columns: {} };
-  const wrong = Object.entries({ customers, consumption, breakdowns }).flatMap(([table, found]) => {
-    const said = tableSums(manifest, table as TableName);
-    return found === undefined || sameSums(found, said)
-      ? []
-      : [`${table} has ${describeSums(said)}, the staged pages give ${describeSums(found)}`];
-  });
+  const wrong = Object.entries({ customers, consumption, breakdowns, invoices }).flatMap(
+    ([table, found]) => {
+      const said = tableSums(manifest, table as TableName);
+      return found === undefined || sameSums(found, said)
+        ? []
+        : [`${table} has ${describeSums(said)}, the staged pages give ${describeSums(found)}`];
+    },
+  );
   if (wrong.length > 0) add(`by the manifest ${wrong.join('; ')}`, '--force');
 }
 
@@ -164,7 +166,9 @@ export async function readCsv(staging: Staging, key: string, table: TableName): 
   const content = await staging.read(key);
   const sums = noSums();
   const add = textAdder(table, sums, (text, column) =>
-    text === 'N/A' && column !== 'Amount' ? undefined : parseAmount(text).units,
+    text === 'N/A' && columnOf(table, column).nullable === true
+      ? undefined
+      : parseAmount(text).units,
   );
   if (content === undefined) throw new DataError('the file is missing', { where });
   const parser = parse({ record_delimiter: '\r\n' });

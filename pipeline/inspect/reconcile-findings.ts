@@ -8,7 +8,7 @@ import { addMoney } from '../shared/sums.js';
 import type { Slice, TableName } from '../staging/layout.js';
 import { tables } from '../staging/tables.js';
 
-/** The forms that a month's cost takes on its way, in order. */
+/** The forms that a month's cost takes on its way, in order, and what AWS invoiced of it. */
 export const layerNames = [
   'AWS total',
   'AWS today',
@@ -16,6 +16,7 @@ export const layerNames = [
   'Parquet',
   'CSV',
   'database',
+  'invoices',
 ] as const;
 export type LayerName = (typeof layerNames)[number];
 

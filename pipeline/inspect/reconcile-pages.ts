@@ -12,7 +12,7 @@ import { extractionPrefix } from '../staging/layout.js';
 import type { Refusal } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './reconcile-findings.js';
-import { readBreakdowns, readConsumption } from './staged-rows.js';
+import { readBreakdowns, readConsumption, readInvoiceRows } from './staged-rows.js';
 
 /** What the staged pages of the current extraction say. */
 export interface StagedFigures {
@@ -30,6 +30,7 @@ export interface StagedFigures {
   unlisted: number;
   /** What the rows add up to; undefined where a page of theirs cannot be read. */
   consumption: SumsText | undefined;
+  invoices: SumsText | undefined;
   breakdowns: SumsText | undefined;
   /** Parts that AWS refused. */
   refused: readonly Refusal[];
@@ -59,6 +60,7 @@ export async function checkPages(
   const listed = await report.examine('staged pages', () => readCustomers(extraction, signal));
   const tally = await report.examine('staged pages', () => readConsumption(extraction, signal));
   const tallies = await report.examine('staged pages', () => readBreakdowns(extraction, signal));
+  const invoiced = await report.examine('staged pages', () => readInvoiceRows(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const consumption = tally && formatSums(tally);
   const split = tallies && addedUp(tallies);
@@ -105,6 +107,7 @@ export async function checkPages(
       totals: consumption?.totals,
     },
     consumption,
+    invoices: invoiced && formatSums(invoiced),
     breakdowns: split && formatSums(split),
     refused: manifest.refused,
     aws: {

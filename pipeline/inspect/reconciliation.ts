@@ -7,6 +7,7 @@ import { advice, nextRun, shownCommand, shownNext, subjectOf } from '../shared/c
 import { throwIfInterrupted } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import { parseAmount } from '../shared/money.js';
+import type { InvoiceComparison } from '../shared/invoice-comparison.js';
 import type { Month } from '../shared/month.js';
 import { figuresOf, isProvisional } from '../shared/provisional.js';
 import type { Totals } from '../shared/sums.js';
@@ -20,10 +21,12 @@ import type { Staging } from '../staging/staging.js';
 import { checkToday } from './aws-today.js';
 import type { TodaysTotal } from './aws-today.js';
 import { checkMonths, checkOrganizations } from './chosen.js';
+import { invoiceLines } from './invoice-lines.js';
 import { checkDatabase, loadedSlices } from './reconcile-database.js';
 import { checkExports } from './reconcile-exports.js';
 import type { Finding, Layer } from './reconcile-findings.js';
 import { createReport, layerNames, remedy } from './reconcile-findings.js';
+import { checkInvoices } from './reconcile-invoices.js';
 import type { StagedFigures } from './reconcile-pages.js';
 import { checkPages } from './reconcile-pages.js';
 
@@ -38,6 +41,8 @@ export interface ReconcileRequest {
   known: KnownOrganizations;
   /** The difference from AWS's total that is taken, in units of 10^-18 of the currency. */
   tolerance: Units;
+  /** The same from the invoices, where any is held against them. */
+  toleranceInvoice: Units | undefined;
   /** Days after a month's end in which its figures are provisional. */
   provisionalDays: number;
   /** Where AWS's totals of today come from, at $0.01 each; `undefined`: AWS is not asked. */
@@ -59,6 +64,8 @@ export interface Reconciled extends Slice {
   /** None where nothing is staged. */
   layers: readonly Layer[];
   customersWithoutCost?: number;
+  /** The invoices beside the cost, where the exports can be read. */
+  invoiced?: InvoiceComparison | undefined;
   findings: readonly Finding[];
 }
 
@@ -136,11 +143,12 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
 }
 
 async function reconcileSlice(
-  { staging, database, tolerance, provisionalDays, paid, signal }: ReconcileRequest,
+  request: ReconcileRequest,
   slice: Slice,
   holdsTables: boolean,
   onPaid: () => void,
 ): Promise<Reconciled> {
+  const { staging, database, tolerance, provisionalDays, paid, signal } = request;
   const report = createReport(slice);
   const staged = await checkPages(staging, report, tolerance, signal);
   const today =
@@ -149,6 +157,7 @@ async function reconcileSlice(
     (await checkToday(() => paid(slice.organization), report, staged, tolerance, signal, onPaid));
   const exported = await checkExports(staging, report, staged);
   const stored = await checkDatabase(staging, database, holdsTables, report, exported);
+  const invoiced = await checkInvoices(staging, report, exported, request.toleranceInvoice);
   return {
     ...slice,
     ...{ staged, today },
@@ -162,6 +171,7 @@ async function reconcileSlice(
       stored.layer,
     ],
     customersWithoutCost: stored.withoutCost,
+    invoiced,
     findings: report.findings,
   };
 }
@@ -185,12 +195,18 @@ export function formatReconciled({ results, absence, requests }: Reconciliation)
     ...[layer.customers, layer.rows].map((count) => (count === undefined ? '' : String(count))),
     ...[amounts.cells[index] ?? '', check],
   ]);
+  const invoices = invoiceLines(
+    results.flatMap(({ invoiced, ...slice }) =>
+      invoiced === undefined ? [] : [{ ...slice, invoiced }],
+    ),
+  );
   return [
     formatTable(head, rows, numbers, { names: ['organization'] }),
     ...results.flatMap(differencesOf),
     ...results.flatMap(({ month, organization, staged }) =>
       (staged?.refused ?? []).map((one) => `${month} ${organization}: ${describeRefusal(one)}`),
     ),
+    ...(invoices.length === 0 ? [] : ['', ...invoices]),
     '',
     summary(results, absence),
     ...(requests === 0
@@ -331,6 +347,7 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       refused: result.staged?.refused ?? [],
       customersWithoutCost: result.customersWithoutCost ?? null,
       customersUnlisted: result.staged?.unlisted ?? null,
+      invoices: result.invoiced ?? null,
       findings: result.findings.map((finding) => ({
         layer: finding.layer,
         what: finding.what,

@@ -263,6 +263,7 @@ function totalOf(slices: readonly SlicePlan[]): Estimate {
   return {
     requests: sum(({ requests }) => requests),
     further: sum(({ further }) => further),
+    invoicing: sum(({ invoicing }) => invoicing),
     known: open.length === 0,
     like: open.find(({ like }) => like !== undefined)?.like,
     usualMost: open.some(({ usualMost }) => usualMost !== undefined)
@@ -339,6 +340,13 @@ function boundsText(estimate: Estimate, text: (of: number) => string): string {
 }
 
 function totalText(total: Estimate): string {
+  const { invoicing } = total;
+  if (invoicing === 0) return costText(total);
+  const requests = `${invoicing} Invoicing request${invoicing === 1 ? '' : 's'}`;
+  return `${costText(total)}; beside them ${requests}, of which AWS publishes no price`;
+}
+
+function costText(total: Estimate): string {
   const { requests, further, known } = total;
   const prices = (of: number): string => `$${price(of)}`;
   if (!known)
@@ -350,7 +358,7 @@ function totalText(total: Estimate): string {
 }
 
 function estimateJson(estimate: Estimate): Record<string, unknown> {
-  const { requests, further, known, like, usualMost } = estimate;
+  const { requests, further, invoicing, known, like, usualMost } = estimate;
   return {
     requests,
     requestsAtMost: known ? requests + further : null,
@@ -358,6 +366,7 @@ function estimateJson(estimate: Estimate): Record<string, unknown> {
     ...(like === undefined ? {} : { requestsLike: like }),
     ...(usualMost === undefined ? {} : { requestsUsuallyAtMost: usualMost }),
     priceUsd: price(requests),
+    invoicingRequests: invoicing,
   };
 }
 

@@ -1,9 +1,10 @@
 import type { BreakdownTallies } from '../../transform/breakdowns.js';
 import { breakdownBatches } from '../../transform/breakdowns.js';
 import { checkBreakdowns, checkTally } from '../../transform/checks.js';
-import type { Stamp } from '../../transform/columns.js';
+import type { RowTally, Stamp } from '../../transform/columns.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
+import { invoicesBatches } from '../../transform/invoices.js';
 import type { FinishedExtraction } from '../../transform/staged-pages.js';
 import { billingPeriod } from '../shared/month.js';
 import type { RowBatch } from '../staging/batch.js';
@@ -37,6 +38,17 @@ export async function readBreakdowns(
   while ((await batches.next()).done !== true);
   checkBreakdowns(extraction, tallies);
   return tallies;
+}
+
+/** The same for the rows of invoices. */
+export async function readInvoiceRows(
+  extraction: FinishedExtraction,
+  signal: AbortSignal,
+): Promise<RowTally> {
+  const tally = emptyTally();
+  const batches = invoicesBatches(extraction, stampOf(extraction), tally, signal);
+  while ((await batches.next()).done !== true);
+  return tally;
 }
 
 function stampOf({ slice: { month, organization } }: FinishedExtraction): Stamp {

@@ -1,4 +1,5 @@
 import type { Breakdown as Dimension } from '../shared/dimensions.js';
+import type { InvoiceState, InvoicedCurrency } from '../shared/invoice-comparison.js';
 import type { Month } from '../shared/month.js';
 import type { Detail } from '../shared/scope.js';
 
@@ -131,6 +132,16 @@ export interface MonthBreakdown extends Breakdown {
   without: readonly { organization: string; refused: string | null }[];
 }
 
+/** What is to be said of an organization's invoices, whatever the currency. */
+export interface OrganizationInvoices {
+  organization: string;
+  state: InvoiceState;
+  /** Sentences without a point. */
+  reasons: readonly string[];
+  /** What is in AWS's list and not in the sums, and why. Hostile texts. */
+  uncounted: readonly { id: string; reason: string }[];
+}
+
 /** A month of the trend, oldest first; a month in which nothing is there is `missing`. */
 export interface TrendMonth {
   month: Month;
@@ -180,6 +191,16 @@ export interface CurrencyFigures {
   restated: readonly Restatement[];
   /** What was fetched of any organization, charge types first. */
   breakdowns: readonly MonthBreakdown[];
+  /** Null where no organization has invoices beside its cost of this currency. */
+  invoices: {
+    organizations: readonly {
+      organization: string;
+      state: InvoiceState;
+      compared: InvoicedCurrency;
+    }[];
+    /** All of them together; null where there is but one. */
+    total: InvoicedCurrency | null;
+  } | null;
 }
 
 /** The month's page. */
@@ -198,6 +219,8 @@ export interface MonthFigures {
   organizations: readonly OrganizationState[];
   /** Why totals are not compared with the month before, as a sentence; null when they are. */
   uncompared: string | null;
+  /** The organizations that were asked for invoices, by name. */
+  invoices: readonly OrganizationInvoices[];
   /** Most customers first; almost always one. Never empty. */
   currencies: readonly CurrencyFigures[];
 }
@@ -304,6 +327,9 @@ export interface BreakdownRow {
   currency: string;
 }
 
+/** An invoice as the workbook holds it: a value for each column of the table, null where there is none. */
+export type InvoiceRow = Readonly<Record<string, string | null>>;
+
 /** The month's figures, and what is too much to hold at once. */
 export interface MonthReport {
   figures: MonthFigures;
@@ -312,6 +338,7 @@ export interface MonthReport {
   /** Every row, customer by customer. */
   consumption(): Iterable<ConsumptionRow>;
   breakdowns(): Iterable<BreakdownRow>;
+  invoices(): Iterable<InvoiceRow>;
 }
 
 /** How a report looks, as the settings say it. */

@@ -1,4 +1,5 @@
 import { DataError } from '../shared/errors.js';
+import { addComparisons } from '../shared/invoice-comparison.js';
 import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
@@ -70,6 +71,12 @@ export function monthFigures(context: Context): figures.MonthFigures {
       })),
     ].sort((a, b) => compareTexts(a.organization, b.organization)),
     uncompared,
+    invoices: invoicedSlices(shown).map(({ organization, invoiced }) => ({
+      organization,
+      state: invoiced.state,
+      reasons: invoiced.reasons,
+      uncounted: invoiced.uncounted,
+    })),
     currencies: sectionsOf(context).map((section) => currencyFigures(context, section, uncompared)),
   };
 }
@@ -110,6 +117,8 @@ function sectionsOf(context: Context): Section[] {
   for (const { manifest } of [...data.shown.slices, ...data.previous.slices])
     for (const currency of Object.keys(manifest.consumption.totals))
       sectionAt(names.codeOf(currency));
+  for (const { invoiced } of invoicedSlices(data.shown))
+    for (const { currency } of invoiced.currencies) sectionAt(names.codeOf(currency));
   const idle: Entry[] = [];
   for (const [index, entry] of customers.entries()) {
     const currencies = servicesOf(context, index);
@@ -194,6 +203,7 @@ function currencyFigures(
     ),
     restated: restatedOf(data, currency),
     breakdowns: monthBreakdowns(context, section.code, total),
+    invoices: invoicesOf(shown, currency),
   };
 }
 
@@ -335,4 +345,26 @@ function restatedOf({ shown, former }: MonthData, currency: string): figures.Res
       },
     ];
   });
+}
+
+/** The organizations that were asked for invoices, by name. */
+function invoicedSlices({ slices }: ReadMonth) {
+  return slices
+    .flatMap(({ organization, invoices }) =>
+      invoices === undefined || invoices.comparison.state === 'not asked'
+        ? []
+        : [{ organization, invoiced: invoices.comparison }],
+    )
+    .sort((a, b) => compareTexts(a.organization, b.organization));
+}
+
+function invoicesOf(shown: ReadMonth, currency: string): figures.CurrencyFigures['invoices'] {
+  const organizations = invoicedSlices(shown).flatMap(({ organization, invoiced }) =>
+    invoiced.currencies
+      .filter((one) => one.currency === currency)
+      .map((compared) => ({ organization, state: invoiced.state, compared })),
+  );
+  if (organizations.length === 0) return null;
+  const several = organizations.map(({ compared }) => compared);
+  return { organizations, total: several.length < 2 ? null : addComparisons(currency, several) };
 }

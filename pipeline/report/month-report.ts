@@ -43,6 +43,10 @@ export function monthReport(data: MonthData, options: ReportOptions): figures.Mo
         }
       }
     },
+    *invoices() {
+      for (const { invoices } of data.shown.slices)
+        for (const { row } of invoices?.listed ?? []) yield row;
+    },
   };
 }
 

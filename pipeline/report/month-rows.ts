@@ -1,3 +1,5 @@
+import type { SliceInvoices } from '../../load/invoices.js';
+import { readInvoices } from '../../load/invoices.js';
 import { findSource, readTable } from '../../load/source.js';
 import { advice, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';
@@ -93,6 +95,8 @@ export interface SliceRows {
   usage: UsageColumns | undefined;
   /** Absent where it was not read, or nothing was asked for. */
   breakdowns: BreakdownRows | undefined;
+  /** Absent where it was not read. */
+  invoices: SliceInvoices | undefined;
 }
 
 /**
@@ -139,6 +143,7 @@ export async function readSlice(
       depth === 'shown' && manifest.breakdowns !== undefined
         ? await readBreakdowns(read)
         : undefined,
+    invoices: depth === 'shown' ? await readInvoices(staging, source) : undefined,
   };
 }
 

@@ -26,6 +26,7 @@ import type { DirectoryProps } from './directory.js';
 import { CustomerName, Customers, Services } from './directory.js';
 import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.js';
 import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
+import { Invoices } from './invoices.js';
 import type { Naming } from './lists.js';
 import { BarList, MoverList } from './lists.js';
 import { stepsOf, Trend } from './trend.js';
@@ -120,16 +121,28 @@ export function renderMonth(
 function blockOf({ month, state, made, currencies }: MonthFigures): unknown {
   return {
     ...{ month, state, made },
-    currencies: currencies.map(
-      ({ currency, total, organizations, services, customers, breakdowns }) => ({
+    currencies: currencies.map((section) => {
+      const { currency, total, organizations, services, customers, breakdowns, invoices } = section;
+      return {
         currency,
         total: total.amount,
         organizations: organizations.map(({ organization, amount }) => [organization, amount]),
         services: services.map(({ service, amount }) => [service, amount]),
         customers: customers.map(({ id, amount }) => [id, amount]),
         breakdowns: breakdownSums(breakdowns),
-      }),
-    ),
+        ...(invoices === null
+          ? {}
+          : {
+              invoices: invoices.organizations.map(({ organization, state, compared }) => [
+                organization,
+                state,
+                compared.invoices.total,
+                compared.creditMemos.total,
+                compared.difference,
+              ]),
+            }),
+      };
+    }),
   };
 }
 
@@ -251,6 +264,13 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
         )}
       </section>
       {section.restated.length > 0 && <Restated section={section} format={format} />}
+      {section.invoices !== null && (
+        <Invoices
+          {...units}
+          invoices={section.invoices}
+          notes={number === 1 ? figures.invoices : []}
+        />
+      )}
       <section>
         <div class="head">
           <h2>Where it went</h2>

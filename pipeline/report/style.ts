@@ -132,6 +132,7 @@ tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 .head + .parts { margin-top: 0; }
 .parts dt { color: var(--mute); overflow-wrap: anywhere; }
 .parts dd b { font-weight: 600; }
+.invoice-notes { margin-top: 8px; overflow-wrap: anywhere; }
 .trend { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 16px 40px; align-items: start; }
 .trend table { width: auto; min-width: 230px; }
 .trend th, .trend td { padding-top: 1px; padding-bottom: 1px; }
@@ -183,7 +184,7 @@ footer .own { color: var(--ink); white-space: pre-line; margin-bottom: 12px; }
   .list:not(.dense) td { order: 4; }
   .list:not(.dense) td:not(.this) { font-size: 12px; color: var(--mute); }
   .list:not(.dense) .change { margin-left: auto; order: 5; }
-  .list:not(.dense) .away { display: none; }
+  .list .away { display: none; }
 }
 @media screen { .js .later { display: none; } }
 @media print {

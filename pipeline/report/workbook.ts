@@ -1,5 +1,14 @@
 import { billingPeriod } from '../shared/month.js';
-import type { Amount, Compared, Look, MonthFigures, MonthReport } from './figures.js';
+import { tables } from '../staging/tables.js';
+import type {
+  Amount,
+  Compared,
+  CurrencyFigures,
+  InvoiceRow,
+  Look,
+  MonthFigures,
+  MonthReport,
+} from './figures.js';
 import type { CellKind, CellValue, Sheet, SheetColumn } from './xlsx.js';
 import { writeXlsx } from './xlsx.js';
 
@@ -22,6 +31,7 @@ export async function writeWorkbook(
     sheet('Services', serviceColumns, serviceRows(figures)),
     sheet('Consumption', consumptionColumns(month), report.consumption()),
     sheet('Breakdowns', breakdownColumns(month), report.breakdowns()),
+    sheet('Invoices', invoiceColumns, report.invoices()),
   ]);
 }
 
@@ -70,8 +80,15 @@ interface SummaryRow extends MaybeCompared {
   currency: string;
   aws: Amount | null;
   difference: Amount | null;
+  invoices: Invoiced | null;
   note: string | null;
 }
+
+/** What was invoiced, and how far. */
+type Invoiced = Pick<
+  NonNullable<CurrencyFigures['invoices']>['organizations'][number],
+  'compared'
+> & { state: string };
 
 const summaryColumns: readonly Column<SummaryRow>[] = [
   column('Month', 10, ({ month }) => month),
@@ -82,13 +99,24 @@ const summaryColumns: readonly Column<SummaryRow>[] = [
   ...comparison,
   ...money<SummaryRow>("AWS's total", ({ aws }) => aws),
   ...money<SummaryRow>("AWS's total less the rows", ({ difference }) => difference),
+  ...money<SummaryRow>('Invoices', ({ invoices }) => invoices?.compared.invoices.total ?? null),
+  ...money<SummaryRow>(
+    'Credit memos',
+    ({ invoices }) => invoices?.compared.creditMemos.total ?? null,
+  ),
+  ...money<SummaryRow>(
+    "Invoices less AWS's total",
+    ({ invoices }) => invoices?.compared.difference ?? null,
+  ),
+  column('Invoices are', 18, ({ invoices }) => invoices?.state ?? null),
   column('Note', 60, ({ note }) => note),
 ];
 
 /** The month, and each of its organizations, by currency. */
 function* summaryRows(figures: MonthFigures): Generator<SummaryRow> {
   const { month, state, fetched, uncompared } = figures;
-  for (const { currency, total, aws, organizations, breakdowns } of figures.currencies) {
+  for (const { currency, total, aws, organizations, breakdowns, invoices } of figures.currencies) {
+    const all = invoices?.total ?? null;
     const unasked = aws.unasked.join(', ');
     const notes = [
       uncompared,
@@ -104,6 +132,7 @@ function* summaryRows(figures: MonthFigures): Generator<SummaryRow> {
       ...total,
       ...{ month, organization: 'all organizations', state, fetched: fetched.newest, currency },
       ...{ aws: aws.total, difference: aws.difference },
+      invoices: all === null ? null : { compared: all, state: '' },
       note: notes.filter((note) => note !== null).join(' '),
     };
     for (const one of organizations) {
@@ -111,6 +140,8 @@ function* summaryRows(figures: MonthFigures): Generator<SummaryRow> {
       yield {
         ...one,
         ...{ month, currency, aws: null, difference: null },
+        invoices:
+          invoices?.organizations.find((each) => each.organization === one.organization) ?? null,
         state: known?.state ?? '',
         fetched: known?.fetched ?? null,
         note: known?.reason ?? null,
@@ -201,3 +232,11 @@ const breakdownColumns = (month: MonthFigures['month']): Column<BreakdownRow>[] 
   column('Value', 30, ({ value }) => value),
   ...amountColumns,
 ];
+
+const kindOf = { timestamp: 'instant', date: 'date', string: 'text', boolean: 'text' } as const;
+
+/** Those of the table. */
+const invoiceColumns: readonly Column<InvoiceRow>[] = tables.invoices.flatMap(({ name, type }) => {
+  const of = (row: InvoiceRow): string | null => row[name] ?? null;
+  return type === 'decimal' ? money(name, of) : [column(name, 20, of, kindOf[type])];
+});

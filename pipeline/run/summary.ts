@@ -1,5 +1,5 @@
 import type { Subject } from '../shared/commands.js';
-import { changesCommand, describeSlices, shownNext, subjectOf } from '../shared/commands.js';
+import { lookCommand, describeSlices, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import { amountColumn, formatTable, shortAmount } from '../shared/table.js';
 import { describeAbsence } from './known-organizations.js';
@@ -85,7 +85,7 @@ function describeNews(news: News): string {
       : [`restated, ${amounts === 1 ? '1 amount differs' : `${amounts} amounts differ`}`]),
     ...(provisionalAgain ? ['provisional again'] : []),
   ].join('; ');
-  const command = changesCommand({ month, organization });
+  const command = lookCommand('changes', { month, organization });
   return `${month} ${organization} ${what}, since it was fetched at ${fetched}: ${sums.join(', ')}\n  see what changed with: ${command}`;
 }
 

@@ -144,13 +144,16 @@ export function ownCommand(words: readonly string[]): string {
 /** Flags that tell where the staging area is, which every command has that looks into it. */
 const PLACES = ['--config', '--staging'];
 
-/** The comparison of two fetches of a slice, in the staging area that this process works on, as it can be pasted. */
-export function changesCommand({ month, organization }: Slice): string {
+/**
+ * A command that looks at a slice in the staging area that this process works on, as it can be pasted: the
+ * comparison of two fetches, or the invoices.
+ */
+export function lookCommand(name: 'changes' | 'invoices', { month, organization }: Slice): string {
   const flags = 'flags' in own ? own.flags : [];
   const places = flags.filter(
     (word, index) => PLACES.includes(word) || PLACES.includes(flags[index - 1] ?? ''),
   );
-  return ownCommand(['changes', '--month', month, '--organization', organization, ...places]);
+  return ownCommand([name, '--month', month, '--organization', organization, ...places]);
 }
 
 /** The next step as it is shown: its command names month and organization, and has this process's own flags. */

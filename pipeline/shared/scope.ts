@@ -28,6 +28,8 @@ export interface Scope {
   readonly metrics: readonly FurtherMetric[];
   /** What each account's cost is split by too: each once, sorted. */
   readonly by: readonly Breakdown[];
+  /** Whether the Invoicing API is asked for the month's invoices too. */
+  readonly invoices: boolean;
   /** ARN of the billing view that is asked; null: the organization's own cost. */
   readonly billingViewArn: string | null;
   /** Whether the organization's accounts are listed; without, Cost Explorer's own names of them have to do. */
@@ -42,6 +44,7 @@ export const plainScope: Scope = {
   detail: 'service',
   metrics: [],
   by: [],
+  invoices: false,
   billingViewArn: null,
   listAccounts: true,
 };
@@ -59,6 +62,7 @@ export function completeScope(wanted: WantedScope, before: Scope = plainScope): 
     detail: wanted.detail ?? before.detail,
     metrics: wanted.metrics ?? before.metrics,
     by: completeBreakdowns(wanted.by, before.by),
+    invoices: wanted.invoices ?? before.invoices,
     billingViewArn: view === undefined ? before.billingViewArn : view,
     listAccounts: wanted.listAccounts ?? before.listAccounts,
   };
@@ -77,6 +81,7 @@ export function covers(
   return (
     (detail === undefined || asked.detail === detail) &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
+    (asked.invoices || wanted.invoices !== true) &&
     (asked.listAccounts || wanted.listAccounts !== true) &&
     metrics.every((metric) => asked.metrics.includes(metric)) &&
     by.every((dimension) => asked.by.includes(dimension))
@@ -91,12 +96,13 @@ export function sameScope(a: Scope, b: Scope): boolean {
 
 /** In words: `by usage type and RECORD_TYPE, with AmortizedCost`. */
 export function describeScope(scope: Scope): string {
-  const { detail, metrics, by, billingViewArn, listAccounts } = scope;
+  const { detail, metrics, by, invoices, billingViewArn, listAccounts } = scope;
   const list = new Intl.ListFormat('en');
   const dimensions = [detail === 'service' ? 'service' : 'usage type', ...by.map(printable)];
   return [
     `by ${list.format(dimensions)}`,
     ...(metrics.length === 0 ? [] : [`with ${list.format(metrics)}`]),
+    ...(invoices ? ['and invoices'] : []),
     ...(billingViewArn === null ? [] : [`of the billing view ${billingViewArn}`]),
     ...(listAccounts ? [] : ['without the list of accounts']),
   ].join(', ');

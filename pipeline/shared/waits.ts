@@ -154,6 +154,7 @@ export function boundAnswers<C extends { middlewareStack: unknown }>(
   return client;
 }
 
+/** How long nothing may come of an answer, how long and how much in all. */
 interface Bounds {
   silenceMs: number;
   wholeMs: number;
@@ -162,6 +163,21 @@ interface Bounds {
 
 function boundedBody(body: Readable, bounds: Bounds): Readable {
   return Readable.from(boundedChunks(body, bounds), { objectMode: false });
+}
+
+/**
+ * Reads an answer that no SDK reads, within the same bounds as {@link boundAnswers} has.
+ * @throws {Error} named TimeoutError after silence. @throws {EndlessAnswerError} on too much time or too many bytes.
+ */
+export async function readAnswer(body: Readable, timeoutMs: number): Promise<Buffer> {
+  const bounds = {
+    silenceMs: timeoutMs,
+    wholeMs: ANSWER * timeoutMs + LONGEST_ANSWER / SLOWEST,
+    mostBytes: LONGEST_ANSWER,
+  };
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of boundedChunks(body, bounds)) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 /** Only the time counts in which a chunk is waited for: whoever reads may take its time. */

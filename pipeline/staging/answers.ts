@@ -6,7 +6,9 @@ import type { Month } from '../shared/month.js';
 import { timePeriod } from '../shared/month.js';
 import type { Metric } from '../shared/scope.js';
 import type { Column } from './tables.js';
-import { columnOf } from './tables.js';
+import { columnOf, tables } from './tables.js';
+import { parseAmount } from '../shared/money.js';
+import { DataError } from '../shared/errors.js';
 
 /**
  * What an answer of AWS looks like, and what it must be to be believed. The extract stage asks it of every answer
@@ -20,6 +22,7 @@ const nextToken = text.transform((token) => (token === '' ? undefined : token));
 
 /** Every member is optional in AWS's model; the SDK makes null of a JoinedTimestamp that is no instant. */
 const account = z.object({
+  Arn: text,
   Id: text,
   Name: text,
   Email: text,
@@ -293,4 +296,124 @@ export function periodFault(
   if (results.length === 0 && !isSinglePage)
     return `lacks the period ${wanted}, though it is one of several pages`;
   return undefined;
+}
+
+const invoiceAmount = z.object({
+  TotalAmount: text,
+  TotalAmountBeforeTax: text,
+  CurrencyCode: text,
+  AmountBreakdown: z.object({ Taxes: z.object({ TotalAmount: text }).optional() }).optional(),
+  CurrencyExchangeDetails: z.object({ Rate: text }).optional(),
+});
+type InvoiceAmount = z.infer<typeof invoiceAmount>;
+const invoiceInstant = z.string().refine(isInstant, 'is no instant').optional();
+
+/** An invoice of ListInvoiceSummaries; every member is optional in AWS's model, and here. */
+const invoice = z.object({
+  InvoiceId: text,
+  AccountId: text,
+  InvoiceType: text,
+  BillType: text,
+  ReceiverRole: text,
+  Entity: z.object({ InvoicingEntity: text, BillingEntity: text }).optional(),
+  IssuedDate: invoiceInstant,
+  DueDate: invoiceInstant,
+  BillingPeriod: z.object({ Month: z.int(), Year: z.int() }).optional(),
+  OriginalInvoiceId: text,
+  CommercialInvoiceId: text,
+  TaxAuthorityStatus: text,
+  PurchaseOrderNumber: text,
+  BaseCurrencyAmount: invoiceAmount.optional(),
+  TaxCurrencyAmount: invoiceAmount.optional(),
+  PaymentCurrencyAmount: invoiceAmount.optional(),
+});
+export type StagedInvoice = z.infer<typeof invoice>;
+
+/** An answer of ListInvoiceSummaries, as it comes and as it is staged. */
+export const invoiceSummaries = z.object({
+  InvoiceSummaries: z.array(invoice),
+  NextToken: nextToken,
+});
+
+/** An invoice's values by the columns of the table: texts, instants in ISO 8601, amounts as AWS writes them. */
+export function invoiceTexts(one: StagedInvoice): Readonly<Record<string, string | undefined>> {
+  const amounts = (prefix: string, of: InvoiceAmount = {}) => ({
+    [`${prefix}AmountBeforeTax`]: of.TotalAmountBeforeTax,
+    [`${prefix}Tax`]: of.AmountBreakdown?.Taxes?.TotalAmount,
+    [`${prefix}Amount`]: of.TotalAmount,
+  });
+  return {
+    InvoiceId: one.InvoiceId,
+    Reference: one.AccountId,
+    InvoiceType: one.InvoiceType,
+    BillType: one.BillType,
+    ReceiverRole: one.ReceiverRole,
+    Entity: one.Entity?.InvoicingEntity,
+    BillingEntity: one.Entity?.BillingEntity,
+    Issued: one.IssuedDate,
+    Due: one.DueDate,
+    ...amounts('', one.BaseCurrencyAmount),
+    TaxCurrency: one.TaxCurrencyAmount?.CurrencyCode,
+    ...amounts('TaxCurrency', one.TaxCurrencyAmount),
+    TaxCurrencyRate: one.TaxCurrencyAmount?.CurrencyExchangeDetails?.Rate,
+    PaymentCurrency: one.PaymentCurrencyAmount?.CurrencyCode,
+    ...amounts('PaymentCurrency', one.PaymentCurrencyAmount),
+    PaymentCurrencyRate: one.PaymentCurrencyAmount?.CurrencyExchangeDetails?.Rate,
+    OriginalInvoiceId: one.OriginalInvoiceId,
+    CommercialInvoiceId: one.CommercialInvoiceId,
+    TaxAuthorityStatus: one.TaxAuthorityStatus,
+    PurchaseOrderNumber: one.PurchaseOrderNumber,
+    Currency: one.BaseCurrencyAmount?.CurrencyCode,
+  };
+}
+
+/** What keeps an invoice from being a row of a month, as `is of 2026-09`. */
+export function invoiceFault(one: StagedInvoice, month: Month): string | undefined {
+  const { BillingPeriod, AccountId } = one;
+  if (BillingPeriod !== undefined) {
+    const { Year, Month } = BillingPeriod;
+    const of = `${Year}-${String(Month).padStart(2, '0')}`;
+    if (of !== month) return `is of ${of.slice(0, 20)}, where ${month} was asked for`;
+  }
+  const account = AccountId === undefined ? undefined : accountIdFault(AccountId);
+  if (account !== undefined) return account;
+  const { BaseCurrencyAmount, TaxCurrencyAmount, PaymentCurrencyAmount } = one;
+  for (const amount of [BaseCurrencyAmount, TaxCurrencyAmount, PaymentCurrencyAmount]) {
+    const fault = amount && invoicedFault(amount);
+    if (fault !== undefined) return fault;
+  }
+  const texts = invoiceTexts(one);
+  for (const column of tables.invoices) {
+    const value = texts[column.name];
+    if (value === undefined) continue;
+    const fault =
+      column.type === 'string'
+        ? textFault(column, value)
+        : column.type === 'decimal'
+          ? amountFault(value)
+          : undefined;
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
+}
+
+/** What keeps amounts from being money of a currency; without amounts there need not be one. */
+function invoicedFault(amount: InvoiceAmount): string | undefined {
+  const { TotalAmount, TotalAmountBeforeTax, AmountBreakdown, CurrencyCode = '' } = amount;
+  if (CurrencyCode !== '') return currencyFault(CurrencyCode);
+  const amounts = [TotalAmount, TotalAmountBeforeTax, AmountBreakdown?.Taxes?.TotalAmount];
+  return amounts.every((one) => one === undefined)
+    ? undefined
+    : 'has an amount without its currency';
+}
+
+function amountFault(amount: string): string | undefined {
+  try {
+    return parseAmount(amount).rounded
+      ? `has an amount of too many digits, ${amount.slice(0, 60)}`
+      : undefined;
+  } catch (error) {
+    if (error instanceof DataError) return `has a wrong amount: ${error.message}`;
+    throw error;
+  }
 }

@@ -64,8 +64,8 @@ export function extractionKey(slice: Slice, extraction: string, file: string): s
   return extractionPrefix(slice, extraction) + file;
 }
 
-/** What an answer belongs to, by the stem of its files: the accounts, or a question to Cost Explorer. */
-export type Operation = 'accounts' | QueryName;
+/** What an answer belongs to, by the stem of its files: the accounts, the invoices, or a question to Cost Explorer. */
+export type Operation = 'accounts' | 'invoices' | QueryName;
 
 /**
  * The questions to Cost Explorer by name: cost by service and account; in the detail by usage type, usage
@@ -95,7 +95,7 @@ export function pageFile(operation: Operation, page: number): string {
 const queryNames =
   'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|by-(?:tag|cost-category)-[0-9a-f]{16}|by-[a-z]+(?:-[a-z]+)*|total|service';
 const queryName = new RegExp(`^(?:${queryNames})$`);
-const pageName = new RegExp(`^(accounts|${queryNames})-(\\d{5,})\\.json$`);
+const pageName = new RegExp(`^(accounts|invoices|${queryNames})-(\\d{5,})\\.json$`);
 
 /** Whether a text names a question, as it stands in a manifest. */
 export function isQueryName(text: unknown): text is QueryName {

@@ -51,6 +51,7 @@ const scope: z.ZodType<Scope> = z.object({
   detail: z.enum(details),
   metrics: z.array(z.enum(furtherMetrics)),
   by: z.array(breakdown),
+  invoices: z.boolean(),
   billingViewArn: z.string().nullable(),
   listAccounts: z.boolean(),
 });
@@ -128,7 +129,7 @@ const extractionFields = z.object({
   started: instant,
   finished: instant,
   /** Answers that AWS gave, by operation. Cost Explorer charges $0.01 for each of its own. */
-  requests: z.object({ ListAccounts: count, GetCostAndUsage: count }),
+  requests: z.object({ ListAccounts: count, GetCostAndUsage: count, ListInvoiceSummaries: count }),
   /** Every page, operation by operation; `rows` counts its accounts or groups, 0 for the ungrouped total. */
   pages: z.array(z.object({ file: z.string(), bytes: count, sha256, rows: count })),
   accounts: count,
@@ -144,6 +145,8 @@ const extractionFields = z.object({
   breakdowns: z.array(
     z.object({ dimension: breakdown, groups: count, totals, metrics: namedTotals }),
   ),
+  /** The invoices, and the account that they are of; null when they were not asked for, or refused. */
+  invoices: z.object({ payer: z.string(), rows: count }).nullable(),
   /** The month's ungrouped cost as AWS gives it; null when it was not asked for. */
   awsTotal: totals.nullable(),
   /** The same by every other metric; empty when it was not asked for. */
@@ -164,7 +167,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   const fault = (message: string): void => {
     context.addIssue({ code: 'custom', message });
   };
-  const { pages, queries, accounts, groups, breakdowns, refused } = manifest;
+  const { pages, queries, accounts, groups, breakdowns, invoices, refused } = manifest;
   if (new Set(refused.map(({ part }) => part)).size < refused.length)
     fault('a part is refused more than once');
   const rows = new Map<Operation, { pages: number; rows: number }>();
@@ -183,7 +186,11 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
       fault(`${said} stands where ${expected} belongs`);
       return;
     }
-    if (operation !== 'accounts' && !queries.some(({ name }) => name === operation))
+    if (
+      operation !== 'accounts' &&
+      operation !== 'invoices' &&
+      !queries.some(({ name }) => name === operation)
+    )
       fault(`${said} answers none of the questions`);
   }
   const rowsOf = (operation: Operation): number => rows.get(operation)?.rows ?? 0;
@@ -193,6 +200,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
     if (said !== found) fault(`the pages hold ${found} ${what}, the manifest says ${said}`);
   };
   compare('accounts', accounts, rowsOf('accounts'));
+  compare('invoices', invoices?.rows ?? 0, rowsOf('invoices'));
   if (queries.some(({ name }) => name === costQuery.name))
     compare('groups', groups, rowsOf('cost-and-usage'));
   const told = breakdowns.map(({ dimension }) => dimension);
@@ -325,6 +333,8 @@ const transformManifest = z.object({
   }),
   /** Absent where the extraction was asked for no breakdown. */
   breakdowns: breakdownTable.optional(),
+  /** Absent where the extraction has none, see its manifest. */
+  invoices: z.object(moneyTable).optional(),
 });
 
 /** What the transform stage made of one slice; written last. */

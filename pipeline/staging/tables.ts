@@ -209,8 +209,72 @@ export const breakdowns: readonly Column[] = [
   ...metrics,
 ];
 
-/** Every table by name; `breakdowns` is made only of months that were asked for by some. */
-export const tables = { customers, consumption, breakdowns };
+const optionalText = (name: string, length: number, description: string): Column => ({
+  name,
+  type: 'string',
+  length,
+  description: `${description}; '' where AWS gives none`,
+});
+/** The amounts of an invoice in one currency; only those in the base currency are summed up. */
+const invoiceAmounts = (prefix: string, of: string, money: boolean): readonly Column[] =>
+  [
+    ['AmountBeforeTax', 'TotalAmountBeforeTax'],
+    ['Tax', 'AmountBreakdown.Taxes.TotalAmount'],
+    ['Amount', 'TotalAmount'],
+  ].map(([name, member]) => ({
+    name: `${prefix}${name}`,
+    type: 'decimal',
+    nullable: true,
+    ...(money ? { money } : {}),
+    description: `${member} in the ${of} currency, exactly as AWS gives it; null where it gives none`,
+  }));
+
+const exchangeRate = (currency: string): Column => ({
+  name: `${currency}Rate`,
+  type: 'decimal',
+  nullable: true,
+  description: `CurrencyExchangeDetails.Rate: what one of the base currency is in ${currency}; null where AWS gives none`,
+});
+
+/** Invoices and credit memos as ListInvoiceSummaries tells them. */
+export const invoices: readonly Column[] = [
+  optionalText('InvoiceId', 1024, "The document's id"),
+  {
+    name: 'Reference',
+    type: 'string',
+    length: 12,
+    description:
+      "AccountId: the 12-digit id of the account that it is sent to; '' where AWS gives none",
+  },
+  optionalText('InvoiceType', 64, '`INVOICE`, `CREDIT_MEMO`, `PAYMENT_RECEIPT` …'),
+  optionalText('BillType', 64, '`ANNIVERSARY`: the usage of the month, `PURCHASE`, `REFUND` …'),
+  optionalText('ReceiverRole', 64, '`BUYER`, `SELLER`, `RESELLER` …'),
+  optionalText('Entity', 512, 'InvoicingEntity: who issues it'),
+  optionalText('BillingEntity', 64, '`AWS`, `AWS_MARKETPLACE` …'),
+  { name: 'Issued', type: 'timestamp', nullable: true, description: 'IssuedDate, UTC' },
+  { name: 'Due', type: 'timestamp', nullable: true, description: 'DueDate, UTC' },
+  ...invoiceAmounts('', 'base', true),
+  optionalText('TaxCurrency', 16, 'The currency of the tax'),
+  ...invoiceAmounts('TaxCurrency', "tax's", false),
+  exchangeRate('TaxCurrency'),
+  optionalText('PaymentCurrency', 16, 'The currency of the payment'),
+  ...invoiceAmounts('PaymentCurrency', "payment's", false),
+  exchangeRate('PaymentCurrency'),
+  optionalText('OriginalInvoiceId', 1024, 'Of a credit memo: the invoice that it corrects'),
+  optionalText('CommercialInvoiceId', 1024, 'Of a tax invoice: the one that it states once more'),
+  optionalText('TaxAuthorityStatus', 64, '`ISSUED`, `CANCELLED` …'),
+  optionalText('PurchaseOrderNumber', 1024, 'The purchase order'),
+  tag,
+  billingPeriod,
+  organization,
+  optionalText('Currency', 16, 'The base currency: that of products and services, such as `USD`'),
+];
+
+/**
+ * Every table by name; `breakdowns` is made only of months that were asked for by some, `invoices` of those that were
+ * asked for invoices.
+ */
+export const tables = { customers, consumption, breakdowns, invoices };
 export type TableName = keyof typeof tables;
 export const tableNames = Object.keys(tables) as readonly TableName[];
 

@@ -117,6 +117,7 @@ async function generateSlice(
     requests: {
       ListAccounts: count.accounts,
       GetCostAndUsage: count['cost-and-usage'] + count.total,
+      ListInvoiceSummaries: 0,
     },
     pages,
     accounts: listed.length,
@@ -126,6 +127,7 @@ async function generateSlice(
     scope: plainScope,
     queries: [costQuery, { name: 'total', groupBy: [] }],
     breakdowns: [],
+    invoices: null,
     awsTotal: totals,
     awsMetrics: {},
     refused: [],

@@ -44,6 +44,8 @@ export async function startStandIn(
     accountsPerPage: 20,
     groupsPerPage: 250,
     globalRegion: 'us-east-1',
+    invoicesPerPage: 100,
+    documents: { url: '', addresses: new Map() },
   };
 
   const answer = async (request: HttpRequest): Promise<HttpAnswer> => {

@@ -4,6 +4,7 @@ import type {
   Group,
 } from '@aws-sdk/client-cost-explorer';
 import { CostExplorerClient, GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
+import { InvoicingClient } from '@aws-sdk/client-invoicing';
 import { OrganizationsClient } from '@aws-sdk/client-organizations';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import type { ExecutionContext } from 'ava';
@@ -62,6 +63,9 @@ export const organizationsClient = (
 
 export const costClient = (cloud: Cloud, keys: Keys, region = 'us-east-1', maxAttempts = 1) =>
   new CostExplorerClient(settings(cloud, keys, region, maxAttempts));
+
+export const invoicingClient = (cloud: Cloud, keys: Keys, region = 'us-east-1', maxAttempts = 1) =>
+  new InvoicingClient(settings(cloud, keys, region, maxAttempts));
 
 /** The organization's long-term keys. */
 export const longTermKeys = ({ accessKeyId, secretAccessKey }: DemoOrganization): Keys => ({

@@ -91,6 +91,7 @@ export async function makeExtraction(
     requests: {
       ListAccounts: accounts.length,
       GetCostAndUsage: costs.length + split.reduce((sum, [, answers]) => sum + answers.length, 0),
+      ListInvoiceSummaries: 0,
     },
     pages,
     accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
@@ -103,6 +104,7 @@ export async function makeExtraction(
       const own = answers.flatMap(groupsOf);
       return { dimension, groups: own.length, totals: sum(own), metrics: {} };
     }),
+    invoices: null,
     awsTotal: null,
     awsMetrics: {},
     refused: [],

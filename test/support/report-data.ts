@@ -6,12 +6,16 @@ import type { Look, MonthReport } from '../../pipeline/report/figures.js';
 import type { MoneyRows, Names, SliceRows } from '../../pipeline/report/month-rows.js';
 import { createNames, unitsColumn } from '../../pipeline/report/month-rows.js';
 import type { FormerFetch, Gap, MonthData } from '../../pipeline/report/months.js';
-import { parseAmount } from '../../pipeline/shared/money.js';
+import type { SliceInvoices } from '../../load/invoices.js';
+import type { InvoiceDocument } from '../../pipeline/shared/invoice-comparison.js';
+import { compareInvoices } from '../../pipeline/shared/invoice-comparison.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import type { Month } from '../../pipeline/shared/month.js';
 import { parseMonth, shiftMonth } from '../../pipeline/shared/month.js';
 import { addTo, formatTotals } from '../../pipeline/shared/sums.js';
 import type { Totals } from '../../pipeline/shared/sums.js';
 import type { TransformManifest } from '../../pipeline/staging/manifest.js';
+import { tables } from '../../pipeline/staging/tables.js';
 
 /** Months for reports as tests want them, without a staging area: what the exports would hold, computed for real. */
 
@@ -47,6 +51,8 @@ export interface SketchSlice {
   /** Dimensions that were asked for (default: those of the rows). */
   by?: readonly string[];
   refused?: TransformManifest['refused'];
+  /** The invoices; absent where they were not asked for. */
+  invoices?: readonly InvoiceDocument[];
   /** ISO 8601; by default the 15th of the next month. */
   fetched?: string;
   /** AWS's own total by currency; by default what the rows add up to, `null` where it was not asked for. */
@@ -140,6 +146,53 @@ function sliceRows(names: Names, month: Month, slice: SketchSlice): SliceRows {
             ),
             dimension: Uint32Array.from(breakdowns, ({ dimension }) => names.codeOf(dimension)),
           },
+    invoices: invoicesOf(month, slice),
+  };
+}
+
+/** What is read of the exports' invoices. */
+function invoicesOf(month: Month, slice: SketchSlice): SliceInvoices | undefined {
+  const { invoices: listed, breakdowns } = slice;
+  if (listed === undefined) return undefined;
+  const { fetched, awsTotal, consumption } = manifestOf(month, slice, false);
+  const chargeTypes = new Map<string, Totals>();
+  const charges = breakdowns?.filter(({ dimension }) => dimension === 'RECORD_TYPE');
+  for (const { value, amount, currency = 'USD' } of charges ?? []) {
+    const totals = chargeTypes.get(value) ?? new Map<string, bigint>();
+    chargeTypes.set(value, totals);
+    addTo(totals, currency, parseAmount(amount).units);
+  }
+  const totals: Totals = new Map(
+    Object.entries(awsTotal ?? consumption.totals).map(([currency, amount]) => [
+      currency,
+      parseAmount(amount).units,
+    ]),
+  );
+  const cost = {
+    ...{ totals, marketplace: undefined, isOfView: false },
+    chargeTypes: charges === undefined ? undefined : chargeTypes,
+  };
+  return {
+    comparison: compareInvoices({ month, fetched }, cost, listed),
+    listed: listed.map((one) => ({
+      ...one,
+      row: Object.fromEntries(
+        tables.invoices.map(({ name, type }) => [
+          name,
+          type === 'decimal' ? formatAmount(one.total ?? 0n) : name === 'InvoiceId' ? one.id : null,
+        ]),
+      ),
+    })),
+  };
+}
+
+/** An invoice of the month that is right but for what is told. */
+export function sketchInvoice(total: string, more: Partial<InvoiceDocument> = {}): InvoiceDocument {
+  return {
+    ...{ id: 'EUINFR26-1', type: 'INVOICE', billType: 'ANNIVERSARY', receiverRole: 'BUYER' },
+    ...{ billingEntity: 'AWS', commercialInvoiceId: '', taxAuthorityStatus: '', currency: 'USD' },
+    ...{ beforeTax: null, tax: null, total: parseAmount(total).units },
+    ...more,
   };
 }
 

@@ -489,6 +489,7 @@ test('files that hold other rows than were made are refused, and none becomes vi
         customers: noSums(),
         consumption: { ...made, ...change },
         breakdowns: noSums(),
+        invoices: noSums(),
       });
       if (change === undefined) {
         t.deepEqual(

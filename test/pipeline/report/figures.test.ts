@@ -10,7 +10,7 @@ import type {
   SketchRow,
   SketchSlice,
 } from '../../support/report-data.js';
-import { sketchReport } from '../../support/report-data.js';
+import { sketchInvoice, sketchReport } from '../../support/report-data.js';
 
 const month = parseMonth('2026-10');
 
@@ -432,4 +432,56 @@ test('usage types of several accounts add up, and their price is what the table 
       ...{ quantity: '4', amount: '-2', price: null },
     },
   ]);
+});
+
+test('invoices stand beside the cost of their currency and add up; who was not asked is not among them', (t) => {
+  const { figures } = sketchReport({
+    month,
+    months: [
+      [
+        {
+          ...{ organization: 'oab', accounts: named(a), rows: [row(a, '120')] },
+          breakdowns: [
+            { account: a, dimension: 'RECORD_TYPE', value: 'Usage', amount: '100' },
+            { account: a, dimension: 'RECORD_TYPE', value: 'Tax', amount: '20' },
+          ],
+          invoices: [
+            sketchInvoice('125', { tax: parseAmount('25').units }),
+            sketchInvoice('7', { id: 'CNY', currency: 'CNY' }),
+            sketchInvoice('1', { id: 'R', type: 'PAYMENT_RECEIPT' }),
+          ],
+        },
+        {
+          ...{ organization: 'spp', accounts: named(b), rows: [row(b, '10')], invoices: [] },
+          fetched: '2026-11-02T06:00:00.000Z',
+        },
+        { organization: 'internal', accounts: named(c), rows: [row(c, '1')] },
+      ],
+    ],
+  });
+  t.deepEqual(
+    figures.invoices.map(({ organization, state, uncounted }) => [
+      organization,
+      state,
+      uncounted.map(({ id }) => id),
+    ]),
+    [
+      ['oab', 'invoiced', ['R']],
+      ['spp', 'not yet invoiced', []],
+    ],
+  );
+  const [usd, cny] = figures.currencies;
+  const oab = usd?.invoices?.organizations[0]?.compared;
+  t.deepEqual(
+    [oab?.cost.total, oab?.cost.beforeTax, oab?.invoices.total, oab?.difference, oab?.parts],
+    ['120', '100', '125', '5', [{ part: 'tax', amount: '5' }]],
+  );
+  t.deepEqual(
+    [usd?.total.amount, usd?.invoices?.total?.cost.total, usd?.invoices?.total?.difference],
+    ['131', '130', null],
+  );
+  // A currency that is on an invoice alone has its place too.
+  t.is(cny?.currency, 'CNY');
+  t.is(cny?.invoices?.organizations[0]?.compared.difference, '7');
+  t.is(cny?.invoices?.total, null);
 });

@@ -14,7 +14,13 @@ import { parseMonth } from '../../../pipeline/shared/month.js';
 import { openFile, startBrowser } from '../../support/browser.js';
 import { installPackages } from '../../support/debian.js';
 import type { Sketch, SketchSlice } from '../../support/report-data.js';
-import { hostileNames, madeSketch, plainLook, sketchReport } from '../../support/report-data.js';
+import {
+  hostileNames,
+  madeSketch,
+  plainLook,
+  sketchInvoice,
+  sketchReport,
+} from '../../support/report-data.js';
 
 // One after the other: together they would want more memory and processors than a machine of two has.
 const test = (anyTest as TestFn<{ browser: Browser }>).serial;
@@ -44,18 +50,31 @@ function withoutSome(sketch: Sketch): Sketch {
   return { ...sketch, months: [shown.map(change), ...before] };
 }
 
+/** Each organization of the shown month with invoices: some more than the cost, a credit memo, one that does not count. */
+function invoiced(sketch: Sketch): Sketch {
+  const [shown = [], ...before] = sketch.months;
+  const invoices = [
+    sketchInvoice('123456.78', { tax: 1n }),
+    sketchInvoice('99.5', { id: 'CM-1', type: 'CREDIT_MEMO' }),
+    sketchInvoice('1', { id: hostileNames[1], type: 'PAYMENT_RECEIPT' }),
+  ];
+  return { ...sketch, months: [shown.map((slice) => ({ ...slice, invoices })), ...before] };
+}
+
 /** Names nobody wants, a missing and a stale organization, a provisional month, credits. */
 const hostile = sketchReport({
   ...withoutSome(
-    madeSketch({
-      customers: { oab: 12, spp_ecm: 5, internal: 2 },
-      months: 13,
-      names: hostileNames,
-      breakdowns: true,
-      teams: hostileNames,
-      tags: 16,
-      fetched: '2026-11-02T06:01:12.000Z',
-    }),
+    invoiced(
+      madeSketch({
+        customers: { oab: 12, spp_ecm: 5, internal: 2 },
+        months: 13,
+        names: hostileNames,
+        breakdowns: true,
+        teams: hostileNames,
+        tags: 16,
+        fetched: '2026-11-02T06:01:12.000Z',
+      }),
+    ),
   ),
   gaps: [
     {
@@ -83,7 +102,7 @@ const hostile = sketchReport({
   ],
 });
 const whole = sketchReport(
-  madeSketch({ customers: { oab: 16, spp_ecm: 9 }, months: 13, breakdowns: true }),
+  invoiced(madeSketch({ customers: { oab: 16, spp_ecm: 9 }, months: 13, breakdowns: true })),
 );
 
 const pageOf = (figures: MonthFigures): string =>
@@ -118,7 +137,7 @@ function oddSketch(): Sketch {
   const accounts = made.months[0]![0]!.accounts.slice(0, 3).map(({ id }) => id);
   return { ...made, months, groups: [{ name: 'Acme Holding', accounts }] };
 }
-const odd = sketchReport(oddSketch());
+const odd = sketchReport(invoiced(oddSketch()));
 const first = sketchReport(madeSketch({ customers: { oab: 9 }, months: 1 }));
 
 const documents: Record<string, string> = {

@@ -80,7 +80,7 @@ const asKept = (text: string): string =>
   text.replaceAll(/\p{Surrogate}/gu, '\ufffd').replaceAll('\r\n', '\n');
 
 const total = amounts.reduce((sum, amount) => sum + parseAmount(amount).units, 0n);
-const sheets = ['Summary', 'Customers', 'Services', 'Consumption', 'Breakdowns'];
+const sheets = ['Summary', 'Customers', 'Services', 'Consumption', 'Breakdowns', 'Invoices'];
 
 test('LibreOffice shows an English reader texts as texts, and numbers that add up to the cent', async (t) => {
   const folder = await temporaryFolder(t);

@@ -1,6 +1,6 @@
 import test from 'ava';
 import {
-  changesCommand,
+  lookCommand,
   rememberOwn,
   advice,
   commandText,
@@ -63,7 +63,7 @@ test.serial(
       rememberOwn({ flags: [] });
     });
     t.is(
-      changesCommand(slice),
+      lookCommand('changes', slice),
       "npx pipeline changes --month 2026-10 --organization oab --staging 'a b' --config c.yaml",
     );
   },

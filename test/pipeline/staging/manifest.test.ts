@@ -35,7 +35,7 @@ const extracted: ExtractionManifest = {
   extraction,
   started: '2026-11-01T02:03:04.000Z',
   finished: '2026-11-01T02:03:09.500Z',
-  requests: { ListAccounts: 2, GetCostAndUsage: 1 },
+  requests: { ListAccounts: 2, GetCostAndUsage: 1, ListInvoiceSummaries: 0 },
   pages: [
     { file: 'accounts-00001.json', bytes: 10, sha256, rows: 3 },
     { file: 'cost-and-usage-00001.json', bytes: 10, sha256, rows: 4 },
@@ -48,6 +48,7 @@ const extracted: ExtractionManifest = {
   scope: plainScope,
   queries: [costQuery],
   breakdowns: [],
+  invoices: null,
   awsTotal: null,
   awsMetrics: {},
   refused: [],

@@ -1,0 +1,162 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import pLimit from 'p-limit';
+import {
+  ConfigurationError,
+  InterruptedError,
+  PipelineError,
+  describeError,
+  errorToJson,
+  throwIfInterrupted,
+} from '../shared/errors.js';
+import { codeOf, makeFolder, openRegular } from '../shared/files.js';
+import { printable } from '../shared/printable.js';
+import type { Slice } from '../staging/layout.js';
+import { sha256Of } from '../staging/staging.js';
+import { writeAside } from './export-file.js';
+
+/** An invoice whose document is wanted. */
+export interface WantedDocument extends Slice {
+  /** Hostile text: AWS allows any. */
+  invoice: string;
+}
+
+/** What became of it: `saved` anew, `kept` as it was there before, or `failed`. */
+export interface Document extends WantedDocument {
+  state: 'saved' | 'kept' | 'failed';
+  /** Where it lies, or would. */
+  file: string;
+  bytes: number | null;
+  sha256: string | null;
+  error?: PipelineError;
+}
+
+/** Documents that are fetched at once. */
+const AT_ONCE = 4;
+
+/**
+ * Saves the invoices' documents below a folder, as MONTH/ORGANIZATION/INVOICE.pdf. A file that is there is kept as it
+ * is, and not asked for again. One that cannot be had is told by name, and the others go on.
+ * @param fetchDocument asks AWS for one, which must be a whole PDF.
+ * @throws {InterruptedError}; {ConfigurationError} when a folder cannot be made.
+ */
+export async function saveDocuments(
+  folder: string,
+  wanted: readonly WantedDocument[],
+  fetchDocument: (wanted: WantedDocument) => Promise<Uint8Array>,
+  signal: AbortSignal,
+): Promise<Document[]> {
+  const limit = pLimit(AT_ONCE);
+  const files = filesOf(resolve(folder), wanted);
+  for (const place of new Set(files.map(({ place: one }) => one))) await makePlace(place);
+  return Promise.all(
+    files.map(({ one, place, name }) =>
+      limit(() => saveDocument(one, join(place, name), fetchDocument, signal)),
+    ),
+  );
+}
+
+async function saveDocument(
+  wanted: WantedDocument,
+  file: string,
+  fetchDocument: (wanted: WantedDocument) => Promise<Uint8Array>,
+  signal: AbortSignal,
+): Promise<Document> {
+  throwIfInterrupted(signal);
+  try {
+    const there = await readThere(file);
+    if (there !== undefined) return { ...wanted, ...{ state: 'kept', file }, ...digestOf(there) };
+    const bytes = await fetchDocument(wanted);
+    await writeAside(file, (aside) => writeFile(aside, bytes, { flag: 'wx' }));
+    return { ...wanted, ...{ state: 'saved', file }, ...digestOf(bytes) };
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
+    return { ...wanted, ...{ state: 'failed', file, bytes: null, sha256: null, error } };
+  }
+}
+
+function digestOf(bytes: Uint8Array): Pick<Document, 'bytes' | 'sha256'> {
+  return { bytes: bytes.length, sha256: sha256Of(bytes) };
+}
+
+/** A file that is there; `undefined` where nothing is. */
+async function readThere(path: string): Promise<Uint8Array | undefined> {
+  try {
+    const file = await openRegular(path);
+    if (file === undefined)
+      throw new ConfigurationError('a folder has the name of the file', {
+        where: path,
+        next: 'remove it, or name another folder',
+      });
+    try {
+      return await readFile(file);
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    if (codeOf(cause) === 'ENOENT') return undefined;
+    if (cause instanceof PipelineError || codeOf(cause) === undefined) throw cause;
+    throw unwritable(path, cause);
+  }
+}
+
+async function makePlace(place: string): Promise<void> {
+  try {
+    await makeFolder(place);
+  } catch (cause) {
+    if (codeOf(cause) === undefined) throw cause;
+    throw unwritable(place, cause);
+  }
+}
+
+function unwritable(where: string, cause: unknown): ConfigurationError {
+  return new ConfigurationError(`the folder cannot be used (${codeOf(cause) ?? ''})`, {
+    where,
+    next: 'name a folder that this user may write to',
+    cause,
+  });
+}
+
+/** Names of AWS's own kind, which mean the same in every file system. */
+const SAFE = /^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$/;
+
+/**
+ * Where each document lies. An id that is no safe name, or is another's but for upper and lower case, becomes a
+ * digest of itself.
+ */
+function filesOf(folder: string, wanted: readonly WantedDocument[]) {
+  const taken = new Set<string>();
+  return wanted.map((one) => {
+    const place = join(folder, one.month, one.organization);
+    const key = `${one.month}/${one.organization}/${one.invoice.toLowerCase()}`;
+    const isSafe = SAFE.test(one.invoice) && !taken.has(key);
+    taken.add(key);
+    const digest = sha256Of(new TextEncoder().encode(one.invoice)).slice(0, 16);
+    return { one, place, name: `${isSafe ? one.invoice : `invoice-${digest}`}.pdf` };
+  });
+}
+
+/** What became of the documents, for people: a line each, the file and its sha256, or why there is none. */
+export function documentLines(documents: readonly Document[]): string[] {
+  if (documents.length === 0) return [];
+  const count = (state: Document['state']): string =>
+    `${documents.filter((one) => one.state === state).length} ${state}`;
+  return [
+    '',
+    ...documents.map(({ month, organization, invoice, state, file, sha256, error }) =>
+      error === undefined
+        ? `${state}  ${file}  sha256 ${sha256 ?? ''}`
+        : `${state}  ${month} ${organization} ${printable(invoice)}: ${describeError(error, { months: [month], organizations: [organization] })}`,
+    ),
+    '',
+    (['saved', 'kept', 'failed'] as const).map(count).join(', '),
+  ];
+}
+
+/** The same as JSON. */
+export function documentsToJson(documents: readonly Document[]): unknown {
+  return documents.map(({ error, ...one }) => ({
+    ...one,
+    error: error === undefined ? null : errorToJson(error),
+  }));
+}
