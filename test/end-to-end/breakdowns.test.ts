@@ -301,7 +301,8 @@ test('hostile tags, of values that differ in case only, are exact in every layer
         `SELECT * FROM read_csv(${files('csv')}, all_varchar = true, header = true, force_not_null = ['Value'])`,
       )) as Row[],
     ),
-    expected,
+    // A spreadsheet takes such a text for a formula: CSV writes an apostrophe before it.
+    expected.map((line) => line.replace('\t=1+1\t', "\t'=1+1\t")).sort(),
   );
   t.deepEqual(linesOf(await server.query(address, 'SELECT * FROM breakdowns')), expected);
   t.deepEqual(
