@@ -4,6 +4,7 @@ import test from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import type { CostMetric } from '../../fixtures/demo/data.js';
 import { demoData, restate } from '../../fixtures/demo/data.js';
+import type { LineItem } from '../../fixtures/demo/model.js';
 import { expectedSums } from '../../fixtures/demo/truth.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
@@ -240,4 +241,102 @@ test('wrong details and metrics are wrong usage', async (t) => {
     t.regex(result.stderr, message);
   }
   t.is(asked(), 0);
+});
+
+/** What a line item is, by the dimensions that are asked for below. */
+const told: Record<string, (item: LineItem) => string> = {
+  'RECORD_TYPE': ({ recordType }) => recordType,
+  'REGION': ({ region }) => region,
+  'TAG:cost$center': ({ tags }) => tags?.get('cost$center') ?? '',
+  'TAG:nobody': () => '',
+  'TAG:team': ({ tags }) => tags?.get('team') ?? '',
+};
+
+test('hostile tags, of values that differ in case only, are exact in every layer', async (t) => {
+  const { folder, run, runWith, charged } = await world(t, { data });
+  const server = await openServer();
+  t.teardown(() => server.stop());
+  const address = await server.createDatabase();
+  const by = ['record-type', 'region', 'tag:team', 'tag:cost$center', 'tag:nobody', 'tag:team'];
+  const select = ['--month', month, ...by.flatMap((one) => ['--by', one])];
+  const ran = await runWith({ PIPELINE_DATABASE: address }, 'run', ...select);
+  t.is(ran.code, 0, ran.stdout + ran.stderr);
+  // A key that is not activated is told; the others are not.
+  t.regex(
+    ran.stderr,
+    /AWS gives no cost a value of TAG:nobody: is the tag key "nobody" spelled so/,
+  );
+  t.notRegex(ran.stderr, /value of TAG:team/);
+  t.is((await run('run', '--month', month, '--stage', 'load')).code, 0);
+
+  const place = ['Organization', 'Dimension', 'Value', 'Reference'] as const;
+  const expected = data.organizations
+    .flatMap(({ name }) =>
+      Object.entries(told).flatMap(([dimension, of]) =>
+        [...expectedSums(data, name, month, [of, 'account'])].map(([group, sum]) =>
+          [name, dimension, group, formatAmount(sum)].join('\t'),
+        ),
+      ),
+    )
+    .sort();
+  t.true(
+    ['backend', 'Backend', 'a$b', '$'].every((value) => expected.join().includes(`\t${value}\t`)),
+  );
+  const linesOf = (rows: readonly Row[]): string[] =>
+    rows
+      .map((row) =>
+        [
+          ...place.map((name) => String(row[name])),
+          formatAmount(parseAmount(String(row['Amount'])).units),
+        ].join('\t'),
+      )
+      .sort();
+  const files = (format: string): string =>
+    literal(join(folder, `staging/${format}/breakdowns/*/*.${format}`));
+  const columns = '* REPLACE (CAST(Amount AS VARCHAR) AS Amount)';
+  t.deepEqual(linesOf(await query(`SELECT ${columns} FROM ${files('parquet')}`)), expected);
+  t.deepEqual(
+    linesOf(
+      (await query(
+        `SELECT * FROM read_csv(${files('csv')}, all_varchar = true, header = true, force_not_null = ['Value'])`,
+      )) as Row[],
+    ),
+    // A spreadsheet takes such a text for a formula: CSV writes an apostrophe before it.
+    expected.map((line) => line.replace('\t=1+1\t', "\t'=1+1\t")).sort(),
+  );
+  t.deepEqual(linesOf(await server.query(address, 'SELECT * FROM breakdowns')), expected);
+  t.deepEqual(
+    linesOf(querySqlite(join(folder, 'billing.sqlite'), 'SELECT * FROM breakdowns')),
+    expected,
+  );
+  for (const database of [address, '']) {
+    const reconciled = await runWith({ PIPELINE_DATABASE: database }, 'reconcile');
+    t.is(reconciled.code, 0, reconciled.stdout);
+  }
+
+  // What the plan counts is what the run then asks.
+  const paid = charged();
+  const planned = JSON.parse((await run('plan', ...select, '--force', '--json')).stdout) as {
+    requests: number;
+    requestsKnown: boolean;
+  };
+  t.deepEqual(planned.requestsKnown, true);
+  t.is((await run('run', ...select, '--force')).code, 0);
+  t.is(charged() - paid, planned.requests);
+});
+
+test('what AWS refuses is named by run, status, plan and reconcile, and all else is loaded', async (t) => {
+  const { run } = await world(t);
+  const select = ['--month', month, '--organization', 'oab'];
+  const refusal = /AWS refused COST_CATEGORY:Nope: .*Nope.*\(ValidationException\)/;
+  const ran = await run('run', ...select, '--by', 'cost-category:Nope', '--by', 'region');
+  t.is(ran.code, 0, ran.stdout + ran.stderr);
+  t.regex(ran.stderr, refusal);
+  for (const words of [['status'], ['plan', ...select], ['reconcile', '--organization', 'oab']]) {
+    const { code, stdout } = await run(...words);
+    t.is(code, 0, stdout);
+    t.regex(stdout, refusal, words[0]);
+  }
+  const again = await run('run', ...select);
+  t.regex(again.stdout, /3 unchanged; 0 Cost Explorer requests/);
 });

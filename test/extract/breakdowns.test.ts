@@ -1,9 +1,9 @@
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
-import { TransientError } from '../../pipeline/shared/errors.js';
+import { ConfigurationError, TransientError } from '../../pipeline/shared/errors.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { breakdownQueryName, pageFile } from '../../pipeline/staging/layout.js';
-import { MONTH, beforeWrites, bench } from '../support/extract.js';
+import { MONTH, beforeWrites, bench, keysOf } from '../support/extract.js';
 
 const small = {
   data: demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] }),
@@ -102,16 +102,21 @@ test.serial('a cost category that goes between two pages leaves none of them beh
 test.serial(
   'throttling, a server in trouble and a denied right fail the stage as ever',
   async (t) => {
-    for (const error of ['ThrottlingException', 'AccessDeniedException'] as const) {
-      const { run, cloud } = await bench(t, small);
+    const faults = [
+      [{ kind: 'throttle' }, TransientError],
+      [{ kind: 'status', status: 503 }, TransientError],
+      [{ kind: 'error', code: 'AccessDeniedException' }, ConfigurationError],
+    ] as const;
+    for (const [fault, instanceOf] of faults) {
+      const { run, cloud, staging } = await bench(t, small);
       cloud.faults.push({
+        ...fault,
         service: 'cost-explorer',
-        kind: 'error',
-        code: error,
-        status: 400,
-        matches: (input: unknown) => JSON.stringify(input).includes('REGION'),
-      } as never);
-      await t.throwsAsync(run({ scope: { ...plainScope, by: ['REGION'] }, now }));
+        times: Infinity,
+        matches: (input) => JSON.stringify(input).includes('REGION'),
+      });
+      await t.throwsAsync(run({ scope: { ...plainScope, by: ['REGION'] }, now }), { instanceOf });
+      t.false((await keysOf(staging)).some((key) => key.endsWith('manifest.json')));
     }
   },
 );
