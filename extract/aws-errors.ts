@@ -21,6 +21,8 @@ export interface Call {
   month?: Month;
   /** Whether it asks for a page after the first. */
   continued?: boolean;
+  /** Which of the organization's two billing views is asked; without, that of the bill. */
+  view?: 'costViewArn' | undefined;
 }
 
 /** The request that failed. */
@@ -105,7 +107,9 @@ const asking =
   (call) =>
     call.operation === operation;
 const withKey: Row['when'] = ({ access }) => access.credentials.kind === 'keys';
-const withView: Row['when'] = ({ access }) => access.billingViewArn !== undefined;
+const viewOf = ({ access, view }: Pick<FailedCall, 'access' | 'view'>): string | undefined =>
+  access[view ?? 'billingViewArn'];
+const withView: Row['when'] = (call) => viewOf(call) !== undefined;
 
 /** What the SDK's credential providers throw, before AWS was asked for anything else: the message tells all. */
 const PROVIDER = /^(CredentialsProvider|TokenProvider|Provider)Error$/;
@@ -246,7 +250,7 @@ const meanings: readonly Row[] = [
   // more is not, so that people have to look at it.
   passing(
     /^BillingViewHealthStatusException$/,
-    'the billing view {view} is not healthy, so Cost Explorer does not serve it',
+    'the billing view {view} ({viewSetting}) is not healthy, so Cost Explorer does not serve it',
     `see its status and reason with "aws billing get-billing-view --arn {view}"; once it is HEALTHY, ${AGAIN}`,
     withView,
   ),
@@ -258,7 +262,7 @@ const meanings: readonly Row[] = [
   wrong(
     /^ResourceNotFoundException$/,
     'Cost Explorer does not serve the billing view {view}: {words}',
-    'check {billingViewArn}',
+    'check {viewSetting}',
     withView,
   ),
   // Between two pages it is the answer begun that has gone, not yet the month.
@@ -323,8 +327,10 @@ const meanings: readonly Row[] = [
 ];
 
 /** What the rows' texts name: of the failure, and of the organization's access. */
-function factsOf(cause: Error, { access, timeout }: FailedCall) {
-  const { name: organization, region, credentials, role, billingViewArn: view } = access;
+function factsOf(cause: Error, call: FailedCall) {
+  const { access, timeout } = call;
+  const { name: organization, region, credentials, role } = access;
+  const view = viewOf(call);
   const { httpStatusCode: status, attempts = 0 } = metadataOf(cause);
   const [text, name] = [said(cause.message), said(cause.name)];
   const isKey = credentials.kind === 'keys';
@@ -377,7 +383,7 @@ function factsOf(cause: Error, { access, timeout }: FailedCall) {
     regionSetting,
     roleArn: setting('roleArn'),
     listAccounts: setting('listAccounts'),
-    billingViewArn: setting('billingViewArn'),
+    viewSetting: setting(call.view ?? 'billingViewArn'),
   };
 }
 

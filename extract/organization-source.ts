@@ -6,7 +6,7 @@ import type { Month } from '../pipeline/shared/month.js';
 import type { Scope } from '../pipeline/shared/scope.js';
 import { plainScope } from '../pipeline/shared/scope.js';
 import type { Query } from '../pipeline/staging/manifest.js';
-import { costQuery } from '../pipeline/staging/manifest.js';
+import { costQuery, costViewQuery } from '../pipeline/staging/manifest.js';
 import { AGAIN } from './aws-errors.js';
 import type { OrganizationAccess } from './organizations.js';
 import type { FetchedCost, FetchedPage } from './pages.js';
@@ -109,12 +109,19 @@ interface AccessProbe {
   listAccounts(signal: AbortSignal): Promise<void>;
   /** One page of GetCostAndUsage, which AWS charges $0.01 for. */
   askCost(month: Month, signal: AbortSignal): Promise<void>;
+  /** The same of the cost view. */
+  askCostView(month: Month, signal: AbortSignal): Promise<void>;
   close(): void;
 }
 
 /** Prepares the probe; nothing is contacted before the first call. */
 export function probeAccess(access: OrganizationAccess, options: SessionOptions): AccessProbe {
   const session = openSession(access, options);
+  const { billingViewArn = null, costViewArn = null } = access;
+  const scope = { ...plainScope, billingViewArn, costViewArn };
+  const ask = async (month: Month, query: Query, signal: AbortSignal): Promise<void> => {
+    await costAndUsage(session, { month, scope, query }, [], signal, () => undefined).next();
+  };
   return {
     async prove(signal) {
       const { role } = access;
@@ -132,12 +139,8 @@ export function probeAccess(access: OrganizationAccess, options: SessionOptions)
     async listAccounts(signal) {
       await listAccounts(session, signal).next();
     },
-    async askCost(month, signal) {
-      const { billingViewArn = null } = access;
-      const scope = { ...plainScope, billingViewArn };
-      const question = { month, scope, query: costQuery };
-      await costAndUsage(session, question, [], signal, () => undefined).next();
-    },
+    askCost: (month, signal) => ask(month, costQuery, signal),
+    askCostView: (month, signal) => ask(month, costViewQuery, signal),
     close: () => {
       session.close();
     },
@@ -193,7 +196,8 @@ export function costAndUsage(
   signal: AbortSignal,
   onPaid: () => void,
 ): AsyncGenerator<FetchedCost, void, undefined> {
-  const call = { operation: 'GetCostAndUsage', month } as const;
+  const view = query.name === costViewQuery.name ? 'costViewArn' : undefined;
+  const call = { operation: 'GetCostAndUsage', month, view } as const;
   const where = session.describe(call);
   const metrics = metricsOf(scope, query);
   return followTokens(

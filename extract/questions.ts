@@ -8,6 +8,7 @@ import { regionQueryName, sharedQueryName } from '../pipeline/staging/layout.js'
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
 import {
   costQuery,
+  costViewQuery,
   recordTypeQuery,
   serviceQuery,
   usageTypeServices,
@@ -30,7 +31,7 @@ const usageTypeRegions = query('usage-type-region', 'USAGE_TYPE', 'REGION');
  * @param services whether the cost by service alone is wanted; asked after the total.
  */
 export function* queriesOf(
-  { detail, byRecordType }: Pick<Scope, 'detail' | 'byRecordType'>,
+  { detail, byRecordType, costViewArn }: Pick<Scope, 'detail' | 'byRecordType' | 'costViewArn'>,
   awsTotal: boolean,
   facts: UsageTypeFacts,
   services: () => boolean,
@@ -44,6 +45,7 @@ export function* queriesOf(
     yield* regionsByServiceQueries(facts);
     yield* regionsByAccountQueries(facts);
   }
+  if (costViewArn !== null) yield costViewQuery;
   if (byRecordType) yield recordTypeQuery;
   if (awsTotal) yield totalQuery;
   if (services()) yield serviceQuery;
@@ -51,10 +53,15 @@ export function* queriesOf(
 
 /** The metrics that a question asks for: quantities only where rows show them, one where none is looked at. */
 export function metricsOf(scope: Scope, { name }: Pick<Query, 'name'>): Metric[] {
-  if (name.startsWith('usage-type-region')) return ['UnblendedCost'];
+  if (name.startsWith('usage-type-region') || name === costViewQuery.name) return ['UnblendedCost'];
   return name.startsWith('usage-type-')
     ? [...costMetrics(scope), 'UsageQuantity']
     : costMetrics(scope);
+}
+
+/** The billing view that a question is put to; null: the organization's own. */
+export function viewOf(scope: Scope, { name }: Pick<Query, 'name'>): string | null {
+  return name === costViewQuery.name ? scope.costViewArn : scope.billingViewArn;
 }
 
 /** The request for a page of a question's answer; a token belongs to exactly this request. */
@@ -68,6 +75,7 @@ export function requestOf(
     Dimensions: { Key: Key as Dimension, Values },
   }));
   const [only] = parts;
+  const view = viewOf(scope, { name });
   return {
     TimePeriod: timePeriod(month),
     Granularity: 'MONTHLY',
@@ -76,7 +84,7 @@ export function requestOf(
       ? {}
       : { GroupBy: groupBy.map((Key) => ({ Type: 'DIMENSION' as const, Key })) }),
     ...(only === undefined ? {} : { Filter: parts.length === 1 ? only : { And: parts } }),
-    ...(scope.billingViewArn === null ? {} : { BillingViewArn: scope.billingViewArn }),
+    ...(view === null ? {} : { BillingViewArn: view }),
     ...(token === undefined ? {} : { NextPageToken: token }),
   };
 }

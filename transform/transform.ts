@@ -188,6 +188,7 @@ async function makeTables(
         ...formatSums(tally),
         rounded: tally.rounded,
         pairs: tally.pairs,
+        ...(tally.costView === undefined ? {} : { costView: tally.costView }),
         files: files.consumption,
       },
       ...(recipe.tables.includes('charges')

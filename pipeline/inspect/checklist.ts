@@ -56,6 +56,7 @@ async function checkAccess(
   const proof = `${access.name}: ${access.role === undefined ? 'credentials' : 'AssumeRole'}`;
   const accounts = `${access.name}: ListAccounts`;
   const cost = `${access.name}: Cost Explorer`;
+  const costView = access.costViewArn === undefined ? undefined : `${access.name}: cost view`;
   try {
     const proven = await list.step(proof, async () => {
       const arn = await probe.prove(signal);
@@ -70,6 +71,7 @@ async function checkAccess(
         access.role === undefined ? 'there are no credentials' : 'the role cannot be assumed';
       list.skip(accounts, why);
       list.skip(cost, why);
+      if (costView !== undefined) list.skip(costView, why);
       return;
     }
     if (access.listAccounts)
@@ -80,10 +82,16 @@ async function checkAccess(
     else list.skip(accounts, "listAccounts is false: Cost Explorer's own names have to do");
     if (paidMonth === undefined) {
       list.skip(cost, 'costs $0.01; --paid asks');
+      if (costView !== undefined) list.skip(costView, 'costs $0.01; --paid asks');
       return;
     }
     await list.step(cost, async () => {
       await probe.askCost(paidMonth, signal);
+      return { found: true, text: `answers for ${paidMonth} ($0.01)` };
+    });
+    if (costView === undefined) return;
+    await list.step(costView, async () => {
+      await probe.askCostView(paidMonth, signal);
       return { found: true, text: `answers for ${paidMonth} ($0.01)` };
     });
   } finally {

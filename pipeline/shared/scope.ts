@@ -1,3 +1,5 @@
+import { UsageError } from './errors.js';
+
 /** How finely a month's cost is told: by service, or by service and usage type. */
 export const details = ['service', 'usage-type'] as const;
 export type Detail = (typeof details)[number];
@@ -26,12 +28,14 @@ export interface Scope {
   readonly byRecordType: boolean;
   /** ARN of the billing view that is asked; null: the organization's own cost. */
   readonly billingViewArn: string | null;
+  /** ARN of the billing view that tells what the same costs the reseller; null: none is asked. */
+  readonly costViewArn: string | null;
   /** Whether the organization's accounts are listed; without, Cost Explorer's own names of them have to do. */
   readonly listAccounts: boolean;
 }
 
 /** The part of a scope that is each organization's own. */
-export type OrganizationView = Pick<Scope, 'billingViewArn' | 'listAccounts'>;
+export type OrganizationView = Pick<Scope, 'billingViewArn' | 'costViewArn' | 'listAccounts'>;
 
 /** The least that can be asked for: the detail by service alone, of the organization itself. */
 export const plainScope: Scope = {
@@ -39,6 +43,7 @@ export const plainScope: Scope = {
   metrics: [],
   byRecordType: false,
   billingViewArn: null,
+  costViewArn: null,
   listAccounts: true,
 };
 
@@ -50,12 +55,16 @@ export type WantedScope = { readonly [Part in keyof Scope]: Scope[Part] | undefi
 
 /** The whole scope: what is wanted and, where that is open, what was asked for before. */
 export function completeScope(wanted: WantedScope, before: Scope = plainScope): Scope {
-  const view = wanted.billingViewArn;
+  const view = (part: 'billingViewArn' | 'costViewArn'): string | null => {
+    const own = wanted[part];
+    return own === undefined ? before[part] : own;
+  };
   return {
     detail: wanted.detail ?? before.detail,
     metrics: wanted.metrics ?? before.metrics,
     byRecordType: wanted.byRecordType ?? before.byRecordType,
-    billingViewArn: view === undefined ? before.billingViewArn : view,
+    billingViewArn: view('billingViewArn'),
+    costViewArn: view('costViewArn'),
     listAccounts: wanted.listAccounts ?? before.listAccounts,
   };
 }
@@ -65,6 +74,8 @@ export function covers(asked: Scope, { detail, metrics = [], ...wanted }: Wanted
   return (
     (detail === undefined || asked.detail === detail) &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
+    // More than is wanted will do; but what another view says is nothing of the kind.
+    (wanted.costViewArn == null || asked.costViewArn === wanted.costViewArn) &&
     (asked.byRecordType || wanted.byRecordType !== true) &&
     (asked.listAccounts || wanted.listAccounts !== true) &&
     metrics.every((metric) => asked.metrics.includes(metric))
@@ -77,9 +88,28 @@ export function sameScope(a: Scope, b: Scope): boolean {
   return parts.every((part) => String(a[part]) === String(b[part]));
 }
 
+/**
+ * Refuses a cost view beside the detail by usage type: what services cost is asked by service and account, and would
+ * stand beside no one row.
+ * @throws {UsageError} naming the organization and both settings.
+ */
+export function checkCostView(
+  organization: string,
+  { detail, costViewArn }: Pick<WantedScope, 'detail' | 'costViewArn'>,
+): void {
+  if (detail !== 'usage-type' || costViewArn == null) return;
+  throw new UsageError(
+    `${organization} has a costViewArn, which tells cost by service, and the detail usage-type`,
+    {
+      where: `"detail" and costViewArn of ${organization}`,
+      next: 'choose --detail service for it, or take its costViewArn away',
+    },
+  );
+}
+
 /** In words: `by usage type, with AmortizedCost and charge types`. */
 export function describeScope(scope: Scope): string {
-  const { detail, metrics, byRecordType, billingViewArn, listAccounts } = scope;
+  const { detail, metrics, byRecordType, billingViewArn, costViewArn, listAccounts } = scope;
   const further = new Intl.ListFormat('en').format([
     ...metrics,
     ...(byRecordType ? ['charge types'] : []),
@@ -88,6 +118,7 @@ export function describeScope(scope: Scope): string {
     detail === 'service' ? 'by service' : 'by usage type',
     ...(further === '' ? [] : [`with ${further}`]),
     ...(billingViewArn === null ? [] : [`of the billing view ${billingViewArn}`]),
+    ...(costViewArn === null ? [] : [`with what it costs by the billing view ${costViewArn}`]),
     ...(listAccounts ? [] : ['without the list of accounts']),
   ].join(', ');
 }

@@ -68,7 +68,7 @@ export type Operation = 'accounts' | QueryName;
  * The questions to Cost Explorer by name: cost by service and account; in the detail by usage type, usage
  * type by service, usage type by account, one for each further question about usage types that several
  * services share, usage type by region, and one for each further question about those of several regions;
- * cost by charge type and account; the month's ungrouped total; cost by service alone.
+ * what the same costs the reseller, by service and account; cost by charge type and account; the month's ungrouped total; cost by service alone.
  */
 export type QueryName =
   | 'cost-and-usage'
@@ -77,6 +77,7 @@ export type QueryName =
   | `usage-type-shared-${string}`
   | 'usage-type-region'
   | `usage-type-region-${RegionPart}-${string}`
+  | 'cost-view'
   | 'record-type'
   | 'total'
   | 'service';
@@ -90,7 +91,7 @@ export function pageFile(operation: Operation, page: number): string {
 }
 
 const queryNames =
-  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|record-type|total|service';
+  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|cost-view|record-type|total|service';
 const queryName = new RegExp(`^(?:${queryNames})$`);
 const pageName = new RegExp(`^(accounts|${queryNames})-(\\d{5,})\\.json$`);
 

@@ -46,6 +46,7 @@ const scope: z.ZodType<Scope> = z.object({
   metrics: z.array(z.enum(furtherMetrics)),
   byRecordType: z.boolean(),
   billingViewArn: z.string().nullable(),
+  costViewArn: z.string().nullable(),
   listAccounts: z.boolean(),
 });
 
@@ -66,6 +67,11 @@ export type Query = z.infer<typeof query>;
 
 /** The only question of the detail by service. */
 export const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
+/** The same question to the organization's other billing view: what its cost is for the reseller. */
+export const costViewQuery: Query = {
+  name: 'cost-view',
+  groupBy: ['SERVICE', 'LINKED_ACCOUNT'],
+};
 /** The first one of the detail by usage type; those of the cost by charge type, and by service alone. */
 export const usageTypeServices: Query = {
   name: 'usage-type-service',
@@ -112,6 +118,8 @@ const extractionFields = z.object({
   scope,
   /** Every question to Cost Explorer. */
   queries: z.array(query),
+  /** The groups of the cost view and their sums; absent where it was not asked, or not had. */
+  costView: z.object({ groups: count, totals }).optional(),
   /** The groups by charge type and their sums; null when they were not asked for. */
   recordTypes: z.object({ groups: count, totals, metrics: namedTotals }).nullable(),
   /** The month's ungrouped cost as AWS gives it; null when it was not asked for. */
@@ -132,7 +140,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   const fault = (message: string): void => {
     context.addIssue({ code: 'custom', message });
   };
-  const { pages, queries, accounts, groups, recordTypes } = manifest;
+  const { pages, queries, accounts, groups, costView, recordTypes } = manifest;
   const rows = new Map<Operation, { pages: number; rows: number }>();
   for (const { file, rows: more } of pages) {
     const operation = parsePageFile(file)?.operation;
@@ -161,6 +169,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   compare('accounts', accounts, rowsOf('accounts'));
   if (queries.some(({ name }) => name === costQuery.name))
     compare('groups', groups, rowsOf('cost-and-usage'));
+  compare('groups of the cost view', costView?.groups ?? 0, rowsOf('cost-view'));
   compare('groups by charge type', recordTypes?.groups ?? 0, rowsOf('record-type'));
 });
 
@@ -248,6 +257,8 @@ const transformManifest = z.object({
   }),
   consumption: z.object({
     ...moneyTable,
+    /** Where the cost view was had: how many rows stand in it alone. They are the last ones, with Amount 0. */
+    costView: z.object({ onlyCost: count }).optional(),
     /** The rows by usage type beside AWS's own figures of pairs; null in the detail by service. */
     pairs: z
       .object({
