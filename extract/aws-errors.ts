@@ -246,6 +246,13 @@ const meanings: readonly Row[] = [
     'Cost Explorer has no data for the month yet',
     'try again later; after Cost Explorer is first switched on it takes about a day',
   ),
+  // What it costs stands beside the bill, which does not wait for it.
+  wrong(
+    /^BillingViewHealthStatusException$/,
+    'the billing view {view} ({viewSetting}) is not healthy, so Cost Explorer does not serve it: {words}',
+    'see its status and reason with "aws billing get-billing-view --arn {view}"',
+    ({ view }) => view === 'costViewArn',
+  ),
   // A view that is made or changed now is healthy again by itself; one whose source has gone or is shared no
   // more is not, so that people have to look at it.
   passing(

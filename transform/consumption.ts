@@ -3,7 +3,7 @@ import type { ColumnValues, RowBatch } from '../pipeline/staging/batch.js';
 import type { ServiceTotals } from '../pipeline/shared/sums.js';
 import { addToService, noSums } from '../pipeline/shared/sums.js';
 import type { Scope } from '../pipeline/shared/scope.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import { costQuery } from '../pipeline/staging/manifest.js';
 import { consumption } from '../pipeline/staging/tables.js';
 import { hasServices } from './checks.js';
@@ -26,8 +26,8 @@ export interface ConsumptionTally extends RowTally {
   severalRegions: Regions['several'];
   /** The rows by service, where AWS was asked by service alone. */
   services: ServiceTotals | undefined;
-  /** How many rows stand in the cost view alone, the last ones; undefined where it was not had. */
-  costView: { onlyCost: number } | undefined;
+  /** Rows of the bill without a cost, and those of the cost view alone; undefined where it was not had. */
+  costView: TransformManifest['consumption']['costView'];
 }
 
 /** A tally of no rows. */
@@ -59,9 +59,9 @@ export async function* consumptionBatches(
   const source = rowSource(manifest, usageTypes, tally, costView);
   yield* rowBatches(extraction, source, stamp, tally, signal);
   if (costView !== undefined) {
-    const onlyCost = costView.rest(source.further, stamp);
-    tally.costView = { onlyCost: onlyCost.length };
-    if (onlyCost.length > 0) yield onlyCost;
+    const rest = costView.rest(source.further, stamp);
+    tally.costView = { onlyBill: costView.onlyBill(), onlyCost: rest.length };
+    if (rest.length > 0) yield rest;
   }
   if (usageTypes === undefined) return;
   tally.pairs = comparePairs(usageTypes.pairs());

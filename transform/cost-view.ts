@@ -17,6 +17,8 @@ import { noUsage } from './usage-types.js';
 export interface CostView {
   /** Begins the column CostAmount of a page of the bill. @param capacity Rows of the page to make room for. */
   openColumn(capacity: number): CostColumn;
+  /** Rows so far that have no cost. */
+  onlyBill(): number;
   /**
    * The rows of what stands in this view alone, in AWS's order, after all rows of the bill: their Amount, and every
    * further metric that is asked for, is 0.
@@ -75,7 +77,9 @@ export async function readCostView(
       costs.set(key, { account, service, currency, amount, estimated: page.estimated, place });
     }
   }
+  let onlyBill = 0;
   return {
+    onlyBill: () => onlyBill,
     openColumn(capacity) {
       const values = createDecimals(capacity);
       let rows = 0;
@@ -86,8 +90,10 @@ export async function readCostView(
           const cost = costs.get(key);
           costs.delete(key);
           rows++;
-          if (cost === undefined) values.addUnits(null);
-          else if (addAmount(values, cost.amount, cost.place)) tally.rounded++;
+          if (cost === undefined) {
+            onlyBill++;
+            values.addUnits(null);
+          } else if (addAmount(values, cost.amount, cost.place)) tally.rounded++;
         },
         take(currencies) {
           const column = values.take();

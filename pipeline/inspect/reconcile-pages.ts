@@ -2,6 +2,7 @@ import type { BesideAws } from '../../load/aws-difference.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import { readAwsTotal, readServiceDifferences } from '../../transform/checks.js';
 import { addUnlisted, readCustomers } from '../../transform/customers.js';
+import type { ConsumptionTally } from '../../transform/consumption.js';
 import { currentExtraction } from '../../transform/staged-pages.js';
 import type { Units } from '../shared/money.js';
 import type { Scope } from '../shared/scope.js';
@@ -28,6 +29,8 @@ export interface StagedFigures {
   unlisted: number;
   /** What the rows add up to; undefined where a page of theirs cannot be read. */
   consumption: SumsText | undefined;
+  /** What the organization earns; undefined where no cost view was had, or a page cannot be read. */
+  margin: OrganizationMargin | undefined;
   charges: SumsText | undefined;
   aws: Layer;
   /** AWS's ungrouped total, also by every other metric; null: it was not asked for, undefined: it cannot be read. */
@@ -35,6 +38,23 @@ export interface StagedFigures {
   /** AWS's ungrouped total minus the rows' sums; undefined where either is not known. */
   difference: Readonly<Record<string, string>> | undefined;
   serviceDifferences: readonly ServiceDifference[] | undefined;
+}
+
+/** The bill, what it costs the reseller by the cost view, and the one less the other: currency → exact sum. */
+export interface OrganizationMargin {
+  amount: SumsText['totals'];
+  cost: SumsText['totals'];
+  margin: SumsText['totals'];
+  /** Rows of the bill without a cost, and of the cost view without a bill. */
+  onlyBill: number;
+  onlyCost: number;
+}
+
+function marginOf(consumption: SumsText, costView: ConsumptionTally['costView']) {
+  if (costView === undefined) return undefined;
+  const { totals: amount, columns } = consumption;
+  const cost = columns['CostAmount'] ?? {};
+  return { amount, cost, margin: difference(amount, cost), ...costView };
 }
 
 /**
@@ -99,6 +119,7 @@ export async function checkPages(
       totals: consumption?.totals,
     },
     consumption,
+    margin: consumption && tally && marginOf(consumption, tally.costView),
     charges,
     aws: {
       name: 'AWS total',

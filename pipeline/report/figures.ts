@@ -120,6 +120,39 @@ export interface Charges {
   types: readonly { type: string; amount: Amount; share: Ratio | null }[];
 }
 
+/** What was billed, what that costs the reseller, and the one less the other. */
+export interface Margin {
+  amount: Amount;
+  cost: Amount;
+  margin: Amount;
+  /** `margin` ÷ `amount`; null where the amount is not above 0. */
+  ratio: Ratio | null;
+}
+
+/** Services of a customer that stand on one side only: their margin is all of the bill, or all of the cost. */
+export interface MarginGap {
+  name: string;
+  /** The customer's statement, see {@link Customer}. */
+  file: string;
+  service: string;
+  /** Where it stands: in the bill alone, or in the cost view alone. */
+  side: 'bill' | 'cost';
+  amount: Amount;
+}
+
+/** What the month earns; never on a statement. */
+export interface Margins {
+  /** Organizations without a cost view, or whose cost view was not had: their bill is in none of these. */
+  without: readonly string[];
+  total: Margin;
+  /** By name. Σ = total. */
+  organizations: readonly (Margin & { organization: string })[];
+  /** The largest bill first. Σ = total. */
+  customers: readonly (Margin & Pick<Customer, 'id' | 'name' | 'file'>)[];
+  /** The largest first. */
+  gaps: readonly MarginGap[];
+}
+
 /** A month of the trend, oldest first; a month in which nothing is there is `missing`. */
 export interface TrendMonth {
   month: Month;
@@ -169,6 +202,8 @@ export interface CurrencyFigures {
   restated: readonly Restatement[];
   /** Null where no organization was asked for charge types. */
   charges: Charges | null;
+  /** Null where no organization has a cost view. */
+  margins: Margins | null;
 }
 
 /** The month's page. */
@@ -187,6 +222,8 @@ export interface MonthFigures {
   organizations: readonly OrganizationState[];
   /** Why totals are not compared with the month before, as a sentence; null when they are. */
   uncompared: string | null;
+  /** Which months tell the cost of another billing view than this one, as sentences. */
+  otherViews: readonly string[];
   /** Most customers first; almost always one. Never empty. */
   currencies: readonly CurrencyFigures[];
 }

@@ -9,7 +9,7 @@ import { addColumn, codedAt, valueAt } from '../staging/batch.js';
 import { WIDTH, setInt128, toBigint } from '../staging/decimals.js';
 import type { Slice, TableName } from '../staging/layout.js';
 import type { TransformManifest } from '../staging/manifest.js';
-import { tableSums } from '../staging/manifest.js';
+import { billedRows, tableSums } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { columnIndex } from '../staging/tables.js';
 
@@ -65,6 +65,15 @@ export interface MoneyRows {
   readonly amount: UnitsColumn;
 }
 
+/**
+ * What the rows of consumption cost the reseller. The first ones are those of the bill, in its order; those behind
+ * them stand in the cost view alone.
+ */
+export interface CostRows extends MoneyRows {
+  /** Null: the cost view has no such cost. */
+  readonly cost: UnitsColumn;
+}
+
 /** What the detail by usage type tells of each row besides. */
 export interface UsageColumns {
   readonly usageType: Uint32Array;
@@ -84,7 +93,10 @@ export interface SliceRows {
   manifest: TransformManifest;
   /** Every account that the table of customers lists, by its code. */
   accounts: ReadonlyMap<number, Account>;
+  /** Rows of the bill: those of the cost view alone are none of them. */
   consumption: MoneyRows;
+  /** Absent where it was not read, or there is no cost view. */
+  costs?: CostRows | undefined;
   /** Absent where it was not read, or the detail is that by service. */
   usage: UsageColumns | undefined;
   /** Absent where it was not read, or charge types were not fetched. */
@@ -124,18 +136,31 @@ export async function readSlice(
         quantity: unitsColumn(rows),
       }
     : undefined;
+  const cost =
+    depth === 'shown' && manifest.consumption.costView !== undefined
+      ? unitsColumn(rows)
+      : undefined;
   const read = { staging, source, names };
+  const all = await readMoney(read, 'consumption', 'Service', usage, cost);
   return {
     organization: slice.organization,
     manifest,
     accounts,
-    consumption: await readMoney(read, 'consumption', 'Service', usage),
+    consumption: firstRows(all, billedRows(manifest)),
+    costs: cost && { ...all, cost },
     usage,
     charges:
       depth === 'shown' && manifest.charges !== undefined
         ? await readMoney(read, 'charges', 'RecordType')
         : undefined,
   };
+}
+
+function firstRows(rows: MoneyRows, length: number): MoneyRows {
+  if (rows.length === length) return rows;
+  const { account, kind, currency, amount } = rows;
+  const first = (codes: Uint32Array): Uint32Array => codes.subarray(0, length);
+  return { length, account: first(account), kind: first(kind), currency: first(currency), amount };
 }
 
 /**
@@ -169,6 +194,7 @@ async function readMoney(
   table: 'consumption' | 'charges',
   kind: string,
   usage?: UsageColumns,
+  cost?: UnitsColumn,
 ): Promise<MoneyRows> {
   const { rows: length } = tableSums(source.manifest, table);
   const rows: MoneyRows = {
@@ -180,6 +206,7 @@ async function readMoney(
   };
   const wanted = ['Reference', kind, 'Currency', 'Amount'];
   if (usage !== undefined) wanted.push('Category', 'Region', 'Unit', 'Quantity');
+  if (cost !== undefined) wanted.push('CostAmount');
   const sums = noSums();
   let start = 0;
   for await (const batch of readTable(staging, source, table, wanted)) {
@@ -189,6 +216,11 @@ async function readMoney(
     copyCodes(names, currency, rows.currency, start, batch.length);
     copyUnits(amount, rows.amount, start, batch.length);
     if (currency !== undefined) addColumn(sums, 'Amount', amount, currency, batch.length);
+    if (cost !== undefined) {
+      const column = batch.columns[columnIndex('consumption', 'CostAmount')];
+      copyUnits(column, cost, start, batch.length);
+      if (currency !== undefined) addColumn(sums, 'CostAmount', column, currency, batch.length);
+    }
     if (usage !== undefined) {
       const [usageType, region, unit, quantity] = further;
       copyCodes(names, usageType, usage.usageType, start, batch.length);
@@ -199,6 +231,8 @@ async function readMoney(
     start += batch.length;
   }
   checkTotals(source.manifest, table, sums.totals);
+  if (cost !== undefined)
+    checkTotals(source.manifest, table, sums.columns.get('CostAmount') ?? new Map(), 'CostAmount');
   return rows;
 }
 
@@ -218,11 +252,13 @@ export async function readAccountTotals(
   const totals = new Map<number, Map<number, Units>>();
   const sums = noSums();
   const wanted = ['Reference', 'Currency', 'Amount'];
+  const own = billedRows(source.manifest);
+  let line = 0;
   for await (const batch of readTable(staging, source, 'consumption', wanted)) {
     const [account, currency, amount] = columnsOf(batch, 'consumption', wanted);
     for (let row = 0; row < batch.length; row++) {
       const units = valueAt(amount, row);
-      if (typeof units !== 'bigint') continue;
+      if (line++ >= own || typeof units !== 'bigint') continue;
       const code = names.codeOf(textAt(currency, row));
       const ofCurrency = totals.get(code) ?? new Map<number, Units>();
       totals.set(code, ofCurrency);
@@ -240,8 +276,11 @@ function checkTotals(
   manifest: TransformManifest,
   table: 'consumption' | 'charges',
   totals: Totals,
+  column?: string,
 ): void {
-  const [found, expected] = [formatTotals(totals), tableSums(manifest, table).totals];
+  const said = tableSums(manifest, table);
+  const found = formatTotals(totals);
+  const expected = column === undefined ? said.totals : (said.columns[column] ?? {});
   if (sameTotals(found, expected)) return;
   const { month, organization } = manifest;
   throw new DataError(

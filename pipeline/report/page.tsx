@@ -17,6 +17,7 @@ import { Swatch } from './charts.js';
 import type { DirectoryProps } from './directory.js';
 import { CustomerName, Customers, Services } from './directory.js';
 import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.js';
+import { Earnings } from './earnings.js';
 import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
 import type { Naming } from './lists.js';
 import { BarList, MoverList, Parts } from './lists.js';
@@ -112,13 +113,22 @@ export function renderMonth(
 function blockOf({ month, state, made, currencies }: MonthFigures): unknown {
   return {
     ...{ month, state, made },
-    currencies: currencies.map(({ currency, total, organizations, services, customers }) => ({
-      currency,
-      total: total.amount,
-      organizations: organizations.map(({ organization, amount }) => [organization, amount]),
-      services: services.map(({ service, amount }) => [service, amount]),
-      customers: customers.map(({ id, amount }) => [id, amount]),
-    })),
+    currencies: currencies.map(
+      ({ currency, total, organizations, services, customers, margins }) => ({
+        currency,
+        total: total.amount,
+        organizations: organizations.map(({ organization, amount }) => [organization, amount]),
+        services: services.map(({ service, amount }) => [service, amount]),
+        customers: customers.map(({ id, amount }) => [id, amount]),
+        ...(margins === null
+          ? {}
+          : {
+              cost: margins.total.cost,
+              margin: margins.total.margin,
+              margins: margins.customers.map(({ id, margin }) => [id, margin]),
+            }),
+      }),
+    ),
   };
 }
 
@@ -276,6 +286,15 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
           </>
         )}
       </section>
+      {section.margins !== null && (
+        <Earnings
+          section={section}
+          margins={section.margins}
+          number={number}
+          figures={figures}
+          format={format}
+        />
+      )}
       <Customers section={section} number={number} figures={figures} format={format} />
       <Services section={section} number={number} figures={figures} format={format} />
     </>

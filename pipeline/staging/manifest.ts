@@ -257,8 +257,11 @@ const transformManifest = z.object({
   }),
   consumption: z.object({
     ...moneyTable,
-    /** Where the cost view was had: how many rows stand in it alone. They are the last ones, with Amount 0. */
-    costView: z.object({ onlyCost: count }).optional(),
+    /**
+     * Where the cost view was had: how many rows of the bill have no cost in it, and how many stand in it alone. These
+     * are the last ones, with Amount 0.
+     */
+    costView: z.object({ onlyBill: count, onlyCost: count }).optional(),
     /** The rows by usage type beside AWS's own figures of pairs; null in the detail by service. */
     pairs: z
       .object({
@@ -289,6 +292,11 @@ export function tableSums(manifest: TransformManifest, table: TableName): SumsTe
   if (table === 'customers') return { rows: manifest.customers.rows, totals: {}, columns: {} };
   const { rows = 0, totals = {}, columns = {} } = manifest[table] ?? {};
   return { rows, totals, columns };
+}
+
+/** How many rows of consumption are the bill's: those behind them stand in the cost view alone. */
+export function billedRows({ consumption }: Pick<TransformManifest, 'consumption'>): number {
+  return consumption.rows - (consumption.costView?.onlyCost ?? 0);
 }
 
 /** What a stage did with the tables of a slice. @param provisionalDays see `isProvisional`. */

@@ -1,0 +1,152 @@
+import type { JSX } from 'preact';
+import type { Units } from './amounts.js';
+import { counted, Money } from './amounts.js';
+import type { DirectoryProps } from './directory.js';
+import type { Margin, MarginGap, Margins } from './figures.js';
+import { Find, Percent } from './lists.js';
+import { isLater } from './script.js';
+
+/** What the month earns, customer by customer, and what stands on one side only. Never on a statement. */
+export function Earnings({
+  section,
+  margins,
+  number,
+  format,
+}: DirectoryProps & { margins: Margins }): JSX.Element {
+  const { currency } = section;
+  const units = { currency, format };
+  const id = `margins-${number}`;
+  const { customers, organizations, total, without, gaps } = margins;
+  return (
+    <section aria-labelledby={`${id}-title`}>
+      <div class="head">
+        <h2 id={`${id}-title`}>Margin</h2>
+        <span class="mute small">
+          {currency}; what was billed less what it costs by the organization’s cost view
+        </span>
+      </div>
+      {without.length > 0 && (
+        <p class="mute small">
+          {without.join(', ')} {without.length === 1 ? 'has' : 'have'} no cost view in this month:
+          nothing of {without.length === 1 ? 'it' : 'them'} is in these sums.
+        </p>
+      )}
+      <Find table={id} what="Find a margin by customer" />
+      <div>
+        <table id={id} class="list sortable names" aria-labelledby={`${id}-title`}>
+          <thead>
+            <tr>
+              <th scope="col">Customer</th>
+              <th scope="col" class="n" aria-sort="descending">
+                Billed
+              </th>
+              <th scope="col" class="n">
+                Cost
+              </th>
+              <th scope="col" class="n">
+                Margin
+              </th>
+              <th scope="col" class="n">
+                In percent
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {customers.map((customer, row) => (
+              <tr
+                key={customer.file}
+                class={isLater(row, customers.length) ? 'later' : undefined}
+              >
+                <th scope="row">
+                  <bdi>{customer.name}</bdi>
+                </th>
+                <MarginCells {...units} margin={customer} />
+              </tr>
+            ))}
+          </tbody>
+          <tfoot>
+            {organizations.length > 1 &&
+              organizations.map((one) => (
+                <tr key={one.organization}>
+                  <th scope="row">{one.organization}</th>
+                  <MarginCells {...units} margin={one} />
+                </tr>
+              ))}
+            <tr>
+              <th scope="row">Total</th>
+              <MarginCells {...units} margin={total} />
+            </tr>
+          </tfoot>
+        </table>
+      </div>
+      {gaps.length > 0 && <Gaps {...units} id={id} gaps={gaps} />}
+    </section>
+  );
+}
+
+function MarginCells({
+  margin: { amount, cost, margin, ratio },
+  currency,
+  format,
+}: Units & { margin: Margin }): JSX.Element {
+  return (
+    <>
+      {[amount, cost, margin].map((one, index) => (
+        <td key={index} class="n">
+          <Money amount={one} currency={currency} format={format} />
+        </td>
+      ))}
+      <td class="n mute">
+        <Percent ratio={ratio} format={format} />
+      </td>
+    </>
+  );
+}
+
+function Gaps({
+  id,
+  gaps,
+  currency,
+  format,
+}: Units & { id: string; gaps: readonly MarginGap[] }): JSX.Element {
+  return (
+    <>
+      <h3 class="bars-title" id={`${id}-gaps-title`}>
+        On one side only: {counted(gaps.length, 'service', format)} of a customer
+      </h3>
+      <div>
+        <table id={`${id}-gaps`} class="list sortable names" aria-labelledby={`${id}-gaps-title`}>
+          <thead>
+            <tr>
+              <th scope="col">Customer</th>
+              <th scope="col">Service</th>
+              <th scope="col">What is there</th>
+              <th scope="col" class="n" aria-sort="descending">
+                Amount
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {gaps.map(({ name, file, service, side, amount }, row) => (
+              <tr
+                key={`${file} ${side} ${service}`}
+                class={isLater(row, gaps.length) ? 'later' : undefined}
+              >
+                <th scope="row">
+                  <bdi>{name}</bdi>
+                </th>
+                <td>
+                  <bdi>{service}</bdi>
+                </td>
+                <td>{side === 'bill' ? 'billed, without a cost' : 'cost, not billed'}</td>
+                <td class="n">
+                  <Money amount={amount} currency={currency} format={format} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,295 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import type { CloudData, LineItem } from '../../fixtures/demo/data.js';
+import { demoData, monthData, organizationData } from '../../fixtures/demo/data.js';
+import type { DemoView } from '../../fixtures/demo/model.js';
+import { costs, units } from '../../fixtures/demo/model.js';
+import { expectedSums, expectedTotal } from '../../fixtures/demo/truth.js';
+import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
+import type { Month } from '../../pipeline/shared/month.js';
+import { parseMonth } from '../../pipeline/shared/month.js';
+import { pipeline } from '../support/cli.js';
+import { literal, query } from '../support/duckdb.js';
+import { openServer } from '../support/mariadb.js';
+import { querySqlite } from '../support/sqlite.js';
+import { month, world } from '../support/world.js';
+
+const before = parseMonth('2026-09');
+const COST_VIEW = 'arn:aws:billing::999900009999:billingview/what-we-pay';
+const OTHER_VIEW = 'arn:aws:billing::999900009999:billingview/transfer';
+/** Stands in the bill alone, and in the cost view alone. */
+const [ONLY_BILL, ONLY_COST] = ['Amazon Braket', 'AWS <b>Ground Station</b>'];
+
+/** Data of one organization that names two views: the bill's, and that of what it costs, 10 % less. */
+function resold(months = [month]): CloudData {
+  const data = demoData({ months, organizations: [{ name: 'oab', accounts: 9 }] });
+  const oab = organizationData(data, 'oab');
+  const [, first, second] = oab.accounts;
+  for (const one of months) {
+    const { items } = monthData(data, 'oab', one);
+    const like = items.find(({ account }) => account === first!.id)!;
+    monthData(data, 'oab', one).items = [
+      ...items,
+      { ...like, service: ONLY_BILL, costs: costs(units('12.0000000001'), 0) },
+    ];
+  }
+  const own = new Map(
+    [...oab.months].map(([one, { items, ...rest }]) => {
+      const paid = items
+        .filter(({ service }) => service !== ONLY_BILL)
+        .map((item): LineItem => {
+          const unblended = (item.costs.UnblendedCost * 9n) / 10n / 10n ** 8n;
+          return { ...item, costs: costs(unblended * 10n ** 8n, 0) };
+        });
+      const like = paid.find(({ account }) => account === second!.id)!;
+      const extra = { ...like, service: ONLY_COST, costs: costs(units('-3.0000000007'), 0) };
+      return [one, { ...rest, items: [...paid, extra] }];
+    }),
+  );
+  oab.views = new Map<string, DemoView>([[COST_VIEW, { accounts: oab.accounts, months: own }]]);
+  data.secret['aws_oab_costViewArn'] = COST_VIEW;
+  return data;
+}
+
+/** The cost view's cost by account and service. */
+function paidBy(data: CloudData, view = COST_VIEW): Map<string, bigint> {
+  const sums = new Map<string, bigint>();
+  const { items } = organizationData(data, 'oab').views!.get(view)!.months.get(month)!;
+  for (const { account, service, costs: of } of items) {
+    if (account === '') continue;
+    const key = `${account}\t${service}`;
+    sums.set(key, (sums.get(key) ?? 0n) + of.UnblendedCost);
+  }
+  return sums;
+}
+
+const total = (sums: Iterable<bigint>): bigint => [...sums].reduce((sum, one) => sum + one, 0n);
+
+/** `account, service, Amount, CostAmount` of rows, as text. */
+function lines(rows: readonly Record<string, unknown>[]): string[] {
+  const amount = (value: unknown): string =>
+    value === null || value === 'N/A' ? '-' : formatAmount(parseAmount(String(value)).units);
+  return rows
+    .map((row) =>
+      [
+        ...[row['Reference'], row['Service']],
+        ...[amount(row['Amount']), amount(row['CostAmount'])],
+      ].join('\t'),
+    )
+    .sort();
+}
+
+function truth(data: CloudData): string[] {
+  const billed = expectedSums(data, 'oab', month, ['account', 'service'], 'UnblendedCost');
+  const paid = paidBy(data);
+  return [...new Set([...billed.keys(), ...paid.keys()])]
+    .map((key) => {
+      const cost = paid.get(key);
+      return [
+        key,
+        formatAmount(billed.get(key) ?? 0n),
+        cost === undefined ? '-' : formatAmount(cost),
+      ].join('\t');
+    })
+    .sort();
+}
+
+test('what it costs the reseller stands beside the bill to the last digit in every layer', async (t) => {
+  const data = resold();
+  const { run, runWith, folder, charged } = await world(t, { data });
+  const server = await openServer();
+  t.teardown(() => server.stop());
+  const address = await server.createDatabase();
+  const plan = JSON.parse((await run('plan', '--month', month, '--json')).stdout) as {
+    requestsUsuallyAtMost?: number;
+  };
+  t.truthy(plan);
+  const ran = await run('run', '--month', month);
+  t.is(ran.code, 0, ran.stdout + ran.stderr);
+  const first = charged();
+  // The next plan counts the question's pages.
+  const again = JSON.parse((await run('plan', '--month', month, '--force', '--json')).stdout) as {
+    requests: number;
+  };
+  t.is(again.requests, first);
+  t.is((await runWith({ PIPELINE_DATABASE: address }, 'run', '--stage', 'load')).code, 0);
+
+  const expected = truth(data);
+  t.true(expected.some((line) => line.endsWith('\t12.0000000001\t-')));
+  t.true(expected.some((line) => line.endsWith(`${ONLY_COST}\t0\t-3.0000000007`)));
+  const texts = 'CAST(Amount AS VARCHAR) AS Amount, CAST(CostAmount AS VARCHAR) AS CostAmount';
+  const parquet = literal(join(folder, 'staging/parquet/consumption/*/*.parquet'));
+  t.deepEqual(lines(await query(`SELECT * REPLACE (${texts}) FROM ${parquet}`)), expected);
+  const csv = literal(join(folder, 'staging/csv/consumption/*/*.csv'));
+  t.deepEqual(
+    lines(await query(`SELECT * FROM read_csv(${csv}, all_varchar = true, header = true)`)),
+    expected,
+  );
+  const file = join(folder, 'billing.sqlite');
+  t.deepEqual(lines(querySqlite(file, 'SELECT * FROM consumption')), expected);
+  t.deepEqual(lines(await server.query(address, 'SELECT * FROM consumption')), expected);
+  const [{ earned } = {}] = querySqlite(
+    file,
+    'SELECT sum(Amount) - sum(CostAmount) AS earned FROM costs',
+  );
+  const amount = expectedTotal(data, 'oab', month);
+  const cost = total(paidBy(data).values());
+  t.true(Math.abs(Number(earned) - Number(formatAmount(amount - cost))) < 1e-6);
+
+  const reconciled = await run('reconcile', '--json');
+  t.is(reconciled.code, 0, reconciled.stdout);
+  t.like(JSON.parse(reconciled.stdout), {
+    slices: [
+      {
+        margin: {
+          amount: { USD: formatAmount(amount) },
+          cost: { USD: formatAmount(cost) },
+          margin: { USD: formatAmount(amount - cost) },
+          onlyBill: 1,
+          onlyCost: 1,
+        },
+      },
+    ],
+  });
+  t.regex(
+    (await run('reconcile')).stdout,
+    /is a margin of [\d.]+; 1 row billed without a cost, 1 of cost not billed/,
+  );
+  const tampered = await pipeline(['reconcile'], { cwd: folder });
+  t.is(tampered.code, 0);
+});
+
+test('a customer sees nothing of it: not in a statement, nor in an export of its own', async (t) => {
+  const data = resold();
+  const { run, folder } = await world(t, { data });
+  t.is((await run('run', '--month', month)).code, 0);
+  t.is((await run('report', '--month', month)).code, 0);
+  const reports = join(folder, 'report', month);
+  const page = await readFile(join(reports, 'index.html'), 'utf8');
+  t.true(page.includes('<h2 id="margins-1-title">Margin</h2>'));
+  t.true(page.includes('cost, not billed') && page.includes('billed, without a cost'));
+  t.false(page.includes(ONLY_COST), 'names of others are escaped');
+  const statements = await readdir(join(reports, 'customers'));
+  t.true(statements.length >= 9);
+  for (const name of statements) {
+    const text = await readFile(join(reports, 'customers', name), 'utf8');
+    t.false(/Ground Station|margins|>Margin|CostAmount|3\.0000000007|what-we-pay/.test(text), name);
+  }
+
+  const [, , second] = organizationData(data, 'oab').accounts;
+  const handed = await run('export', '--month', month, '--customer', second!.id, 'own.csv');
+  t.is(handed.code, 0, handed.stderr);
+  const own = await readFile(join(folder, 'own.csv'), 'utf8');
+  t.notRegex(own, /CostAmount|Ground Station/);
+  t.true(own.split('\r\n').length > 2);
+  t.is((await run('export', '--month', month, 'all.csv')).code, 0);
+  t.regex(await readFile(join(folder, 'all.csv'), 'utf8'), /CostAmount[^]*Ground Station/);
+});
+
+test('both views beside the detail by usage type are refused at the door', async (t) => {
+  const { run, charged } = await world(t, { data: resold() });
+  for (const command of ['run', 'plan']) {
+    const { code, stderr } = await run(command, '--month', month, '--detail', 'usage-type');
+    t.is(code, 2, stderr);
+    t.regex(stderr, /oab has a costViewArn.*detail usage-type/s);
+  }
+  t.is(charged(), 0);
+});
+
+/** A view of another payer's accounts, whose names Cost Explorer tells. */
+function transferred(months: readonly Month[], seed: string): DemoView {
+  const data = demoData({ seed, months, organizations: [{ name: 'acme', accounts: 5 }] });
+  const { accounts, months: of } = organizationData(data, 'acme');
+  return { accounts: accounts.map((one) => ({ ...one, named: true })), months: of };
+}
+
+const customersOf = (folder: string): Record<string, unknown>[] =>
+  querySqlite(
+    join(folder, 'billing.sqlite'),
+    'SELECT DISTINCT c.Reference AS id, a.TenantName AS name, a.Status AS status FROM consumption c JOIN customers a USING (Reference, BillingPeriod, Organization) ORDER BY 1',
+  );
+
+test("a billing transfer's view tells another payer's accounts, by the names that Cost Explorer has", async (t) => {
+  const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 4 }] });
+  const view = transferred([month], 'other payer');
+  organizationData(data, 'oab').views = new Map([[OTHER_VIEW, view]]);
+  data.secret['aws_oab_billingViewArn'] = OTHER_VIEW;
+  const { run, folder } = await world(t, { data });
+  const ran = await run('run', '--month', month);
+  t.is(ran.code, 0, ran.stderr);
+  t.regex(ran.stderr, /no account of the billing view \S+transfer is in the organization's list/);
+  const items = view.months.get(month)!.items;
+  const billed = new Set(items.flatMap(({ account }) => (account === '' ? [] : [account])));
+  const names = new Map(view.accounts.map(({ id, name }) => [id, name]));
+  t.deepEqual(
+    customersOf(folder),
+    [...billed].sort().map((id) => ({ id, name: names.get(id), status: 'unlisted' })),
+  );
+  t.is((await run('reconcile')).code, 0);
+
+  // Without the list, there are no other customers; the view is as it was.
+  data.secret['aws_oab_listAccounts'] = 'false';
+  const alone = await run('run', '--month', month, '--force');
+  t.is(alone.code, 0, alone.stderr);
+  t.notRegex(alone.stderr, /is in the organization's list/);
+  const all = querySqlite(join(folder, 'billing.sqlite'), 'SELECT count(*) AS n FROM customers');
+  t.deepEqual(all, [{ n: billed.size }]);
+});
+
+test('a view that is another one than in the month before is told by every command, and compared by none', async (t) => {
+  const data = demoData({ months: [before, month], organizations: [{ name: 'oab', accounts: 4 }] });
+  const oab = organizationData(data, 'oab');
+  const { billingViewArn } = oab.proForma;
+  oab.views = new Map([[OTHER_VIEW, { accounts: oab.accounts, months: oab.months }]]);
+  data.secret['aws_oab_billingViewArn'] = billingViewArn;
+  const { run, folder } = await world(t, { data });
+  t.is((await run('run', '--month', before)).code, 0);
+
+  data.secret['aws_oab_billingViewArn'] = OTHER_VIEW;
+  const told =
+    /billingViewArn is \S+transfer, and 2026-09 tells \S+billing-group-oab: what the two months tell is not of one kind/;
+  t.regex((await run('plan', '--month', month)).stdout, told);
+  const ran = await run('run', '--month', month, '--report');
+  t.is(ran.code, 0, ran.stderr);
+  t.regex(ran.stderr, told);
+  const page = await readFile(join(folder, 'report/2026-10/index.html'), 'utf8');
+  t.regex(page, /oab tells \S+transfer in 2026-10, and \S+billing-group-oab in 2026-09\./);
+  t.regex(page, /Not compared\. oab tells the cost of another billing view than in 2026-09\./);
+  for (const name of await readdir(join(folder, 'report/2026-10/customers'))) {
+    const text = await readFile(join(folder, 'report/2026-10/customers', name), 'utf8');
+    t.true(
+      text.includes('The figures of 2026-09 are of another kind than those of 2026-10.'),
+      name,
+    );
+    t.false(/billingview|billing-group|transfer/.test(text), name);
+  }
+  t.regex((await run('status')).stdout, /2026-10 oab: tells service of transfer/);
+
+  // The view of the shown month again: its accounts are others now, and changes name each that came and went.
+  const former = oab.accounts.map(({ id }) => id);
+  oab.views = new Map([[OTHER_VIEW, transferred([month], 'other payer')]]);
+  t.is((await run('run', '--month', month, '--force')).code, 0);
+  const { organizations } = JSON.parse(
+    (await run('changes', '--month', month, '--json')).stdout,
+  ) as { organizations: { changes: { account: string; change: string }[] }[] };
+  const changes = organizations[0]?.changes ?? [];
+  t.true(changes.length > 0);
+  for (const { account, change } of changes)
+    t.is(change, former.includes(account) ? 'vanished' : 'appeared');
+});
+
+test("the bill's own view that is not healthy fails the month by the name of view and setting", async (t) => {
+  const data = resold();
+  const { proForma } = organizationData(data, 'oab');
+  proForma.health = 'UPDATING';
+  data.secret['aws_oab_billingViewArn'] = proForma.billingViewArn;
+  const { run, charged } = await world(t, { data });
+  const { code, stdout } = await run('run', '--month', month);
+  t.is(code, 1);
+  t.regex(
+    stdout,
+    /the billing view arn:aws:billing::\d+:billingview\/billing-group-oab \(aws_oab_billingViewArn in the Vault secret\) is not healthy/,
+  );
+  t.is(charged(), 0);
+});
