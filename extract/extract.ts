@@ -3,12 +3,24 @@ import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
 import type { Sums } from '../pipeline/shared/sums.js';
-import { beyond, difference, formatSums, sameTotals, serviceDifferences } from '../pipeline/shared/sums.js';
+import {
+  beyond,
+  difference,
+  formatSums,
+  sameTotals,
+  serviceDifferences,
+} from '../pipeline/shared/sums.js';
 import { shiftMonth } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
-import { checkCostView, completeScope, covers, describeScope, sameScope } from '../pipeline/shared/scope.js';
+import {
+  checkCostView,
+  completeScope,
+  covers,
+  describeScope,
+  sameScope,
+} from '../pipeline/shared/scope.js';
 import { version } from '../pipeline/shared/version.js';
 import type { StagedExtraction, Survey } from '../pipeline/staging/extractions.js';
 import {

@@ -16,9 +16,8 @@ import {
 } from '../pipeline/shared/sums.js';
 import { currencyFault } from '../pipeline/staging/answers.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import { serviceQuery } from '../pipeline/staging/manifest.js';
-import type { ConsumptionTally } from './consumption.js';
 import type { FinishedExtraction } from './staged-pages.js';
 import { costPages, metricAmount, totalPages } from './staged-pages.js';
 
@@ -28,7 +27,7 @@ import { costPages, metricAmount, totalPages } from './staged-pages.js';
  */
 export function checkTally(
   extraction: FinishedExtraction,
-  { costView, ...made }: Pick<ConsumptionTally, 'costView' | keyof Sums>,
+  { costView, ...made }: Sums & Pick<Partial<TransformManifest['consumption']>, 'costView'>,
 ): void {
   // Rows of the cost view alone are no groups of the bill.
   const rows = made.rows - (costView?.onlyCost ?? 0);

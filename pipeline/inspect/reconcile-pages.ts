@@ -119,7 +119,7 @@ export async function checkPages(
       totals: consumption?.totals,
     },
     consumption,
-    margin: consumption && tally && marginOf(consumption, tally.costView),
+    margin: tally && marginOf(formatSums(tally), tally.costView),
     charges,
     aws: {
       name: 'AWS total',

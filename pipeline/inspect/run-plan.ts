@@ -106,9 +106,7 @@ export async function makePlan(
     const limit = pLimit(config.concurrency);
     const planned = await slicesOf({ staging, organizations }, request);
     checkCostViews(planned, config.scope, entries);
-    const plans = planned.map((slice) =>
-      limit(() => planSlice(slice, context)),
-    );
+    const plans = planned.map((slice) => limit(() => planSlice(slice, context)));
     const slices = await Promise.all(plans);
     const listed = entries.length > 0 ? 'those of the configuration file and ' : '';
     const notes =

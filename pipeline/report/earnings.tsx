@@ -53,10 +53,7 @@ export function Earnings({
           </thead>
           <tbody>
             {customers.map((customer, row) => (
-              <tr
-                key={customer.file}
-                class={isLater(row, customers.length) ? 'later' : undefined}
-              >
+              <tr key={customer.file} class={isLater(row, customers.length) ? 'later' : undefined}>
                 <th scope="row">
                   <bdi>{customer.name}</bdi>
                 </th>

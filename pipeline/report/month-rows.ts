@@ -189,6 +189,8 @@ interface Read {
   names: Names;
 }
 
+const noTotals: Totals = new Map();
+
 async function readMoney(
   { staging, source, names }: Read,
   table: 'consumption' | 'charges',
@@ -232,7 +234,7 @@ async function readMoney(
   }
   checkTotals(source.manifest, table, sums.totals);
   if (cost !== undefined)
-    checkTotals(source.manifest, table, sums.columns.get('CostAmount') ?? new Map(), 'CostAmount');
+    checkTotals(source.manifest, table, sums.columns.get('CostAmount') ?? noTotals, 'CostAmount');
   return rows;
 }
 

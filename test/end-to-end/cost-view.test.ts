@@ -1,6 +1,7 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
+import { z } from 'zod';
 import type { CloudData, LineItem } from '../../fixtures/demo/data.js';
 import { demoData, monthData, organizationData } from '../../fixtures/demo/data.js';
 import type { DemoView } from '../../fixtures/demo/model.js';
@@ -68,8 +69,10 @@ const total = (sums: Iterable<bigint>): bigint => [...sums].reduce((sum, one) =>
 
 /** `account, service, Amount, CostAmount` of rows, as text. */
 function lines(rows: readonly Record<string, unknown>[]): string[] {
-  const amount = (value: unknown): string =>
-    value === null || value === 'N/A' ? '-' : formatAmount(parseAmount(String(value)).units);
+  const amount = (value: unknown): string => {
+    const text = value === null ? 'N/A' : z.string().parse(value);
+    return text === 'N/A' ? '-' : formatAmount(parseAmount(text).units);
+  };
   return rows
     .map((row) =>
       [

@@ -8,7 +8,7 @@ import {
   pageFile,
 } from '../../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
-import { costQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
+import { costQuery, costViewQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 
@@ -18,6 +18,8 @@ export interface Answers {
   costs?: readonly (object | string)[];
   /** Answers to the question by charge type; without them it was not asked. */
   charges?: readonly (object | string)[];
+  /** Answers of the cost view; without them it was not asked. */
+  costView?: readonly (object | string)[];
   extraction?: string;
   /** Members of the manifest to replace. */
   manifest?: Partial<ExtractionManifest>;
@@ -59,6 +61,7 @@ export async function makeExtraction(
     accounts = [{ Accounts: [] }],
     costs = [costAnswer([])],
     charges,
+    costView,
     extraction = '20261101T020304Z',
     manifest = {},
   }: Answers,
@@ -74,6 +77,7 @@ export async function makeExtraction(
   };
   await stage('accounts', accounts);
   await stage('cost-and-usage', costs);
+  await stage('cost-view', costView ?? []);
   await stage('record-type', charges ?? []);
   const groups = costs.flatMap(groupsOf);
   const written: ExtractionManifest = {
@@ -99,11 +103,23 @@ export async function makeExtraction(
     awsTotal: null,
     awsMetrics: {},
     ...(charges === undefined ? {} : byRecordType(charges.flatMap(groupsOf))),
+    ...(costView === undefined ? {} : ofCostView(costView.flatMap(groupsOf))),
     estimated: false,
     ...manifest,
   };
   await staging.write(extractionManifestKey(slice, extraction), serializeManifest(written));
   return written;
+}
+
+/** The ARN of the cost view of what {@link makeExtraction} stages. */
+export const COST_VIEW = 'arn:aws:billing::000000000001:billingview/cost';
+
+function ofCostView(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
+  return {
+    scope: { ...plainScope, costViewArn: COST_VIEW },
+    queries: [costQuery, costViewQuery],
+    costView: { groups: groups.length, totals: sum(groups) },
+  };
 }
 
 function byRecordType(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
