@@ -2,9 +2,13 @@ import type { JSX } from 'preact';
 import type { Units } from './amounts.js';
 import { counted, Money } from './amounts.js';
 import type { DirectoryProps } from './directory.js';
-import type { Margin, MarginGap, Margins } from './figures.js';
+import { CustomerName } from './directory.js';
+import type { CustomerFigures, Margin, MarginGap, Margins } from './figures.js';
 import { Find, Percent } from './lists.js';
 import { isLater } from './script.js';
+
+/** The page's customers by their statements. */
+type Known = ReadonlyMap<string, CustomerFigures>;
 
 /** What the month earns, customer by customer, and what stands on one side only. Never on a statement. */
 export function Earnings({
@@ -16,6 +20,7 @@ export function Earnings({
   const { currency } = section;
   const units = { currency, format };
   const id = `margins-${number}`;
+  const known: Known = new Map(section.customers.map((one) => [one.file, one]));
   const { customers, organizations, total, without, gaps } = margins;
   return (
     <section aria-labelledby={`${id}-title`}>
@@ -55,7 +60,7 @@ export function Earnings({
             {customers.map((customer, row) => (
               <tr key={customer.file} class={isLater(row, customers.length) ? 'later' : undefined}>
                 <th scope="row">
-                  <bdi>{customer.name}</bdi>
+                  <Whose one={customer} known={known} />
                 </th>
                 <MarginCells {...units} margin={customer} />
               </tr>
@@ -76,8 +81,25 @@ export function Earnings({
           </tfoot>
         </table>
       </div>
-      {gaps.length > 0 && <Gaps {...units} id={id} gaps={gaps} />}
+      {gaps.length > 0 && <Gaps {...units} known={known} id={id} gaps={gaps} />}
     </section>
+  );
+}
+
+/** A customer by name and id, since several may have one name; with the way to its statement. */
+function Whose({
+  one: { id, name, file },
+  known,
+}: {
+  one: Pick<MarginGap, 'id' | 'name' | 'file'>;
+  known: Known;
+}): JSX.Element {
+  const customer = known.get(file);
+  if (customer !== undefined) return <CustomerName customer={customer} />;
+  return (
+    <>
+      <bdi>{name}</bdi> <span class="id">{id}</span>
+    </>
   );
 }
 
@@ -101,15 +123,20 @@ function MarginCells({
 }
 
 function Gaps({
+  known,
   id,
   gaps,
   currency,
   format,
-}: Units & { id: string; gaps: readonly MarginGap[] }): JSX.Element {
+}: Units & {
+  known: Known;
+  id: string;
+  gaps: readonly MarginGap[];
+}): JSX.Element {
   return (
     <>
       <h3 class="bars-title" id={`${id}-gaps-title`}>
-        On one side only: {counted(gaps.length, 'service', format)} of a customer
+        On one side only: {counted(gaps.length, 'service', format)}
       </h3>
       <div>
         <table id={`${id}-gaps`} class="list sortable names" aria-labelledby={`${id}-gaps-title`}>
@@ -124,13 +151,13 @@ function Gaps({
             </tr>
           </thead>
           <tbody>
-            {gaps.map(({ name, file, service, side, amount }, row) => (
+            {gaps.map(({ service, side, amount, ...one }, row) => (
               <tr
-                key={`${file} ${side} ${service}`}
+                key={`${one.file} ${side} ${service}`}
                 class={isLater(row, gaps.length) ? 'later' : undefined}
               >
                 <th scope="row">
-                  <bdi>{name}</bdi>
+                  <Whose one={one} known={known} />
                 </th>
                 <td>
                   <bdi>{service}</bdi>

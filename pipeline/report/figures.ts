@@ -130,10 +130,7 @@ export interface Margin {
 }
 
 /** Services of a customer that stand on one side only: their margin is all of the bill, or all of the cost. */
-export interface MarginGap {
-  name: string;
-  /** The customer's statement, see {@link Customer}. */
-  file: string;
+export interface MarginGap extends Pick<Customer, 'id' | 'name' | 'file'> {
   service: string;
   /** Where it stands: in the bill alone, or in the cost view alone. */
   side: 'bill' | 'cost';

@@ -107,8 +107,8 @@ export function marginFigures(context: Context, code: number): figures.Margins |
           compareTexts(a.entry.file, b.entry.file) ||
           compareTexts(a.service, b.service),
       )
-      .map(({ side, units, service, entry: { name, file } }) => ({
-        ...{ name, file, service, side },
+      .map(({ side, units, service, entry }) => ({
+        ...{ ...entry, service, side },
         amount: formatAmount(units),
       })),
   };

@@ -184,6 +184,7 @@ const marginRows = (figures: MonthFigures): Iterable<MarginSheetRow> =>
 
 const gapColumns: readonly Column<GapSheetRow>[] = [
   column('Customer', 36, ({ name }) => name),
+  column('Id', 16, ({ id }) => id),
   column('Service', 44, ({ service }) => service),
   column('What is there', 24, ({ side }) =>
     side === 'bill' ? 'billed, without a cost' : 'cost, not billed',
