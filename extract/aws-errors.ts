@@ -249,16 +249,16 @@ const meanings: readonly Row[] = [
   // What it costs stands beside the bill, which does not wait for it.
   wrong(
     /^BillingViewHealthStatusException$/,
-    'the billing view {view} ({viewSetting}) is not healthy, so Cost Explorer does not serve it: {words}',
-    'see its status and reason with "aws billing get-billing-view --arn {view}"',
+    'the cost view {view} is not healthy, so Cost Explorer does not serve it',
+    'see its status and reason with "aws billing get-billing-view --arn {view}", and check {viewSetting}',
     ({ view }) => view === 'costViewArn',
   ),
   // A view that is made or changed now is healthy again by itself; one whose source has gone or is shared no
   // more is not, so that people have to look at it.
   passing(
     /^BillingViewHealthStatusException$/,
-    'the billing view {view} ({viewSetting}) is not healthy, so Cost Explorer does not serve it',
-    `see its status and reason with "aws billing get-billing-view --arn {view}"; once it is HEALTHY, ${AGAIN}`,
+    'the billing view {view} is not healthy, so Cost Explorer does not serve it',
+    `see its status and reason with "aws billing get-billing-view --arn {view}" ({viewSetting}); once it is HEALTHY, ${AGAIN}`,
     withView,
   ),
   passing(
