@@ -2,10 +2,9 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { z } from 'zod';
-import type { CloudData, LineItem } from '../../fixtures/demo/data.js';
-import { demoData, monthData, organizationData } from '../../fixtures/demo/data.js';
+import type { CloudData } from '../../fixtures/demo/data.js';
+import { demoData, organizationData } from '../../fixtures/demo/data.js';
 import type { DemoView } from '../../fixtures/demo/model.js';
-import { costs, units } from '../../fixtures/demo/model.js';
 import { expectedSums, expectedTotal } from '../../fixtures/demo/truth.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import type { Month } from '../../pipeline/shared/month.js';
@@ -13,57 +12,12 @@ import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import { openServer } from '../support/mariadb.js';
+import { ONLY_COST, paidBy, resold } from '../support/resold.js';
 import { querySqlite } from '../support/sqlite.js';
 import { month, world } from '../support/world.js';
 
 const before = parseMonth('2026-09');
-const COST_VIEW = 'arn:aws:billing::999900009999:billingview/what-we-pay';
 const OTHER_VIEW = 'arn:aws:billing::999900009999:billingview/transfer';
-/** Stands in the bill alone, and in the cost view alone. */
-const [ONLY_BILL, ONLY_COST] = ['Amazon Braket', 'AWS <b>Ground Station</b>'];
-
-/** Data of one organization that names two views: the bill's, and that of what it costs, 10 % less. */
-function resold(months = [month]): CloudData {
-  const data = demoData({ months, organizations: [{ name: 'oab', accounts: 9 }] });
-  const oab = organizationData(data, 'oab');
-  const [, first, second] = oab.accounts;
-  for (const one of months) {
-    const { items } = monthData(data, 'oab', one);
-    const like = items.find(({ account }) => account === first!.id)!;
-    monthData(data, 'oab', one).items = [
-      ...items,
-      { ...like, service: ONLY_BILL, costs: costs(units('12.0000000001'), 0) },
-    ];
-  }
-  const own = new Map(
-    [...oab.months].map(([one, { items, ...rest }]) => {
-      const paid = items
-        .filter(({ service }) => service !== ONLY_BILL)
-        .map((item): LineItem => {
-          const unblended = (item.costs.UnblendedCost * 9n) / 10n / 10n ** 8n;
-          return { ...item, costs: costs(unblended * 10n ** 8n, 0) };
-        });
-      const like = paid.find(({ account }) => account === second!.id)!;
-      const extra = { ...like, service: ONLY_COST, costs: costs(units('-3.0000000007'), 0) };
-      return [one, { ...rest, items: [...paid, extra] }];
-    }),
-  );
-  oab.views = new Map<string, DemoView>([[COST_VIEW, { accounts: oab.accounts, months: own }]]);
-  data.secret['aws_oab_costViewArn'] = COST_VIEW;
-  return data;
-}
-
-/** The cost view's cost by account and service. */
-function paidBy(data: CloudData, view = COST_VIEW): Map<string, bigint> {
-  const sums = new Map<string, bigint>();
-  const { items } = organizationData(data, 'oab').views!.get(view)!.months.get(month)!;
-  for (const { account, service, costs: of } of items) {
-    if (account === '') continue;
-    const key = `${account}\t${service}`;
-    sums.set(key, (sums.get(key) ?? 0n) + of.UnblendedCost);
-  }
-  return sums;
-}
 
 const total = (sums: Iterable<bigint>): bigint => [...sums].reduce((sum, one) => sum + one, 0n);
 
@@ -85,7 +39,7 @@ function lines(rows: readonly Record<string, unknown>[]): string[] {
 
 function truth(data: CloudData): string[] {
   const billed = expectedSums(data, 'oab', month, ['account', 'service'], 'UnblendedCost');
-  const paid = paidBy(data);
+  const paid = paidBy(data, month);
   return [...new Set([...billed.keys(), ...paid.keys()])]
     .map((key) => {
       const cost = paid.get(key);
@@ -99,7 +53,7 @@ function truth(data: CloudData): string[] {
 }
 
 test('what it costs the reseller stands beside the bill to the last digit in every layer', async (t) => {
-  const data = resold();
+  const data = resold([month]);
   const { run, runWith, folder, charged } = await world(t, { data });
   const server = await openServer();
   t.teardown(() => server.stop());
@@ -137,7 +91,7 @@ test('what it costs the reseller stands beside the bill to the last digit in eve
     'SELECT sum(Amount) - sum(CostAmount) AS earned FROM costs',
   );
   const amount = expectedTotal(data, 'oab', month);
-  const cost = total(paidBy(data).values());
+  const cost = total(paidBy(data, month).values());
   t.true(Math.abs(Number(earned) - Number(formatAmount(amount - cost))) < 1e-6);
 
   const reconciled = await run('reconcile', '--json');
@@ -164,7 +118,7 @@ test('what it costs the reseller stands beside the bill to the last digit in eve
 });
 
 test('a customer sees nothing of it: not in a statement, nor in an export of its own', async (t) => {
-  const data = resold();
+  const data = resold([month]);
   const { run, folder } = await world(t, { data });
   t.is((await run('run', '--month', month)).code, 0);
   t.is((await run('report', '--month', month)).code, 0);
@@ -191,7 +145,7 @@ test('a customer sees nothing of it: not in a statement, nor in an export of its
 });
 
 test('both views beside the detail by usage type are refused at the door', async (t) => {
-  const { run, charged } = await world(t, { data: resold() });
+  const { run, charged } = await world(t, { data: resold([month]) });
   for (const command of ['run', 'plan']) {
     const { code, stderr } = await run(command, '--month', month, '--detail', 'usage-type');
     t.is(code, 2, stderr);
@@ -283,7 +237,7 @@ test('a view that is another one than in the month before is told by every comma
 });
 
 test("the bill's own view that is not healthy fails the month by the name of view and setting", async (t) => {
-  const data = resold();
+  const data = resold([month]);
   const { proForma } = organizationData(data, 'oab');
   proForma.health = 'UPDATING';
   data.secret['aws_oab_billingViewArn'] = proForma.billingViewArn;
