@@ -11,6 +11,7 @@ import type { Month } from '../pipeline/shared/month.js';
 import { PROXY_LOGIN, proxyLogin } from '../pipeline/shared/network.js';
 import { said } from '../pipeline/shared/printable.js';
 import { EndlessAnswerError } from '../pipeline/shared/waits.js';
+import type { Refusal } from '../pipeline/staging/manifest.js';
 import type { OrganizationAccess } from './organizations.js';
 
 /** A request to AWS, as errors name it. */
@@ -65,6 +66,19 @@ export function awsError(cause: unknown, call: FailedCall, signal?: AbortSignal)
 /** Whether AWS refused the request because the credentials that signed it have run out. */
 export function isExpiredSession(cause: unknown): boolean {
   return cause instanceof Error && EXPIRED.test(cause.name);
+}
+
+/**
+ * What AWS's refusal of a part means for the extraction, which goes on without it; `undefined` where the failure is
+ * another one, and fails the stage. Trouble that passes never is a refusal, nor are AWS's words of a signature.
+ * @param part the dimension or the like, as the manifest names it.
+ * @param error of {@link awsError}.
+ * @param codes AWS's error codes that say that this part cannot be had.
+ */
+export function refusalOf(part: string, error: unknown, codes: RegExp): Refusal | undefined {
+  if (!(error instanceof ConfigurationError) || !(error.cause instanceof Error)) return undefined;
+  const { name, message } = error.cause;
+  return codes.test(name) ? { part, error: said(name), message: said(message) } : undefined;
 }
 
 /** The credentials that an organization begins with, as people know them. Nothing here repeats a secret. */
@@ -289,7 +303,9 @@ const meanings: readonly Row[] = [
     /^ValidationException$/,
     LOST_TOKEN,
     AGAIN,
-    ({ operation }, { message }) => operation === 'GetCostAndUsage' && /token/i.test(message),
+    // Only of a request with a token: a cost category may be called so too.
+    ({ operation, continued }, { message }) =>
+      operation === 'GetCostAndUsage' && continued === true && /token/i.test(message),
   ),
   wrong(
     /^ValidationException$/,

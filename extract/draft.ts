@@ -15,7 +15,12 @@ import {
 import type { StagedExtraction } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import { SCOPE, extractionKey, pageFile, parsePageFile } from '../pipeline/staging/layout.js';
-import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
+import type {
+  Dimension,
+  ExtractionManifest,
+  Query,
+  Refusal,
+} from '../pipeline/staging/manifest.js';
 import { parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
@@ -56,6 +61,8 @@ export interface Draft {
   readonly recordTypes: Sums;
   /** What the ungrouped total's page says, once it is staged. */
   awsTotal: Sums | undefined;
+  /** Parts that AWS refused in this run: a stopped run's are asked for again, since a refusal costs nothing. */
+  readonly refused: Refusal[];
   estimated: boolean;
 }
 
@@ -75,6 +82,7 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     costView: noSums(),
     recordTypes: noSums(),
     awsTotal: undefined,
+    refused: [],
     estimated: false,
   };
 }
@@ -152,6 +160,21 @@ export async function writeOwn(staging: Staging, key: string, content: Uint8Arra
     where: `${staging.location}/${key}`,
     next: 'let it finish, then run the same command again',
   });
+}
+
+/**
+ * Leaves out the answer to a question that AWS refuses: what is staged of it belongs to nothing, and is removed.
+ * The draft takes it for answered.
+ */
+export async function dropAnswer(
+  staging: Staging,
+  slice: Slice,
+  draft: Draft,
+  query: Query,
+): Promise<void> {
+  const { pages } = chainOf(draft, query);
+  for (const { file } of pages) await staging.remove(extractionKey(slice, draft.name, file));
+  draft.chains.set(query.name, { query, ...emptyChain(query.name), complete: true });
 }
 
 function addPage(chain: Chain, { content, rows, nextToken }: FetchedPage): { file: string } {

@@ -36,19 +36,21 @@ import {
   extractionKey,
   extractionManifestKey,
 } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, Refusal } from '../pipeline/staging/manifest.js';
 import {
   costViewQuery,
+  describeRefusal,
   readScope,
   serializeManifest,
   serializeScope,
 } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { RefusedTokenError } from './aws-errors.js';
+import { RefusedTokenError, refusalOf } from './aws-errors.js';
 import type { Draft } from './draft.js';
 import {
   addFigures,
   chainOf,
+  dropAnswer,
   emptyDraft,
   openQuery,
   paidPages,
@@ -58,6 +60,7 @@ import {
   writeOwn,
 } from './draft.js';
 import type { Listing, OrganizationSource } from './organization-source.js';
+import { partOf } from './questions.js';
 
 /** One organization's month, to be fetched. */
 export interface ExtractTask {
@@ -448,6 +451,7 @@ async function complete(
     ...(draft.chains.get('service')?.complete === true
       ? { serviceDifferences: serviceDifferences(draft.awsByService, draft.rowsByService) }
       : {}),
+    refused: draft.refused,
     estimated: draft.estimated,
   };
   // Before the manifest: else a crash between the two would leave what was paid for unused.
@@ -458,7 +462,8 @@ async function complete(
 
 /** The cost view's groups and sums, where it was had. */
 function costViewSums({ chains, costView }: Draft): Pick<ExtractionManifest, 'costView'> {
-  if (chains.get(costViewQuery.name)?.complete !== true) return {};
+  // Of an answer that was refused after its first pages, the draft has sums and no page.
+  if ((chains.get(costViewQuery.name)?.pages.length ?? 0) === 0) return {};
   const { groups, totals } = groupSums(costView);
   return { costView: { groups, totals } };
 }
@@ -517,13 +522,27 @@ async function fetchCost(
     throwIfInterrupted(signal);
     const chain = chainOf(draft, query);
     const question = { month: slice.month, scope, query };
-    for await (const page of source.costAndUsage(question, [...chain.tokens], signal, onPaid)) {
-      // First, since it refuses a page that does not fit those before.
-      addFigures(draft, query, page);
-      await stagePage(staging, slice, draft, chain, page);
-      task.onProgress(`page ${paidPages(draft)}, ${draft.costs.rows} groups`);
+    try {
+      for await (const page of source.costAndUsage(question, [...chain.tokens], signal, onPaid)) {
+        // First, since it refuses a page that does not fit those before.
+        addFigures(draft, query, page);
+        await stagePage(staging, slice, draft, chain, page);
+        task.onProgress(`page ${paidPages(draft)}, ${draft.costs.rows} groups`);
+      }
+    } catch (error) {
+      const part = partOf(query, scope);
+      const refusal = part && refusalOf(part.name, error, part.refusals);
+      if (refusal === undefined) throw error;
+      await dropAnswer(staging, slice, draft, query);
+      refuse(task, draft, refusal);
     }
   }
+}
+
+/** Goes on without a part that cannot be had: it is told by name, and the manifest holds it. */
+function refuse({ log }: ExtractTask, draft: Draft, refusal: Refusal): void {
+  draft.refused.push(refusal);
+  log.warn({ part: refusal.part }, `${describeRefusal(refusal)}; the rest goes on without it`);
 }
 
 function outcomeOf(

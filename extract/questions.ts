@@ -8,6 +8,7 @@ import { regionQueryName, sharedQueryName } from '../pipeline/staging/layout.js'
 import type { Dimension, Query } from '../pipeline/staging/manifest.js';
 import {
   costQuery,
+  costViewPart,
   costViewQuery,
   recordTypeQuery,
   serviceQuery,
@@ -50,6 +51,26 @@ export function* queriesOf(
   if (awsTotal) yield totalQuery;
   if (services()) yield serviceQuery;
 }
+
+/**
+ * The part that a question is by itself: where AWS refuses it, with one of these error codes, the extraction goes on
+ * without it. `undefined`: nothing is whole without its answer. A right that is denied is none of these codes for a
+ * breakdown: the same right has just given the rows.
+ */
+export function partOf(
+  { name }: Query,
+  { costViewArn }: Pick<Scope, 'costViewArn'>,
+): { name: string; refusals: RegExp } | undefined {
+  if (name === costViewQuery.name) return { name: costViewPart(costViewArn), refusals: NO_VIEW };
+  return name === 'record-type' ? { name: 'RECORD_TYPE', refusals: UNKNOWN } : undefined;
+}
+
+/** What AWS answers to a dimension that it does not group by, and to a cost category that there is not. */
+const UNKNOWN = /^(ValidationException|ResourceNotFoundException)$/;
+
+/** What AWS answers of a billing view that is not healthy, is not there, or may not be read. */
+const NO_VIEW =
+  /^(BillingViewHealthStatusException|ResourceNotFoundException|ValidationException|AccessDenied(Exception)?)$/;
 
 /** The metrics that a question asks for: quantities only where rows show them, one where none is looked at. */
 export function metricsOf(scope: Scope, { name }: Pick<Query, 'name'>): Metric[] {

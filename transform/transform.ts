@@ -174,6 +174,7 @@ async function makeTables(
       estimated: extraction.manifest.estimated,
       columns: tableColumns(),
       scope: extraction.manifest.scope,
+      refused: extraction.manifest.refused,
       awsTotal: awsTotal?.totals ?? null,
       difference: awsTotal === null ? null : difference(awsTotal.totals, totals),
       awsMetrics: awsTotal?.metrics ?? {},

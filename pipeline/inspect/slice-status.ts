@@ -15,7 +15,7 @@ import type { StagedSlice } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { exportFormats, exportPrefix } from '../staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../staging/manifest.js';
-import { readExtractionManifest } from '../staging/manifest.js';
+import { describeRefusal, readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { tableNames } from '../staging/tables.js';
 import type { Loads } from './loads.js';
@@ -144,7 +144,7 @@ export function formatStatus(
   return [table, ...slices.flatMap(notesOf)].join('\n');
 }
 
-/** What the table has no room for: billing views, a stopped run, a difference, and which services make it. */
+/** What the table has no room for: billing views, a stopped run, what AWS refused, a difference, and which services make it. */
 function notesOf(slice: SliceStatus): string[] {
   const { extracted, unfinished, difference = {} } = slice;
   const name = `${slice.month} ${slice.organization}`;
@@ -157,6 +157,7 @@ function notesOf(slice: SliceStatus): string[] {
       : [
           `${name}: a newer unfinished extraction, ${unfinished}, was left by a run that was stopped`,
         ]),
+    ...(extracted?.refused ?? []).map((refusal) => `${name}: ${describeRefusal(refusal)}`),
     ...apart.map(
       ([currency, amount]) =>
         `${name}: AWS's total of ${timeText(extracted)} minus the rows is ${amount} ${currency}${extracted?.serviceDifferences === undefined ? '' : `; ${describeServices(extracted, currency)}`}`,
@@ -186,6 +187,7 @@ export function statusToJson(
       amount: slice.extracted?.totals ?? null,
       difference: slice.difference ?? null,
       serviceDifferences: slice.extracted?.serviceDifferences ?? null,
+      refused: slice.extracted?.refused ?? [],
       stale: slice.stale,
       errors: slice.faults.map((fault) => errorToJson(fault, subjectOf(slice))),
     })),

@@ -30,12 +30,12 @@ export function Earnings({
           {currency}; what was billed less what it costs by the organization’s cost view
         </span>
       </div>
-      {without.length > 0 && (
-        <p class="mute small">
-          {without.join(', ')} {without.length === 1 ? 'has' : 'have'} no cost view in this month:
-          nothing of {without.length === 1 ? 'it' : 'them'} is in these sums.
+      {without.map(({ organization, refused }) => (
+        <p key={organization} class="mute small">
+          Nothing of {organization} is in these sums:{' '}
+          {refused === null ? 'it has no cost view in this month.' : `${refused}.`}
         </p>
-      )}
+      ))}
       <Find table={id} what="Find a margin by customer" />
       <div>
         <table id={id} class="list sortable names" aria-labelledby={`${id}-title`}>

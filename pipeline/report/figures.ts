@@ -139,8 +139,8 @@ export interface MarginGap extends Pick<Customer, 'id' | 'name' | 'file'> {
 
 /** What the month earns; never on a statement. */
 export interface Margins {
-  /** Organizations without a cost view, or whose cost view was not had: their bill is in none of these. */
-  without: readonly string[];
+  /** Organizations without a cost view, or whose cost view AWS refused: their bill is in none of these. */
+  without: readonly { organization: string; refused: string | null }[];
   total: Margin;
   /** By name. Σ = total. */
   organizations: readonly (Margin & { organization: string })[];

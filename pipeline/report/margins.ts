@@ -1,6 +1,8 @@
 import { DataError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
+import type { TransformManifest } from '../staging/manifest.js';
+import { costViewPart, describeRefusal } from '../staging/manifest.js';
 import { compareTexts, compareUnits, magnitude, member, shareOf } from './comparisons.js';
 import type { Context } from './context.js';
 import { amountIn, totalOf } from './context.js';
@@ -70,20 +72,23 @@ export function addMargins(rows: Iterable<MarginRow>): AddedMargins {
   return { total, organizations, customers, gaps: [...gaps.values()] };
 }
 
-/** The margins of a month in one currency; null where no organization has a cost view. @param code of the currency. */
+/** The margins of a month in one currency; null where no organization has asked a cost view. @param code of the currency. */
 export function marginFigures(context: Context, code: number): figures.Margins | null {
   const { data, customers, now } = context;
   const without = now.filter(({ slice }) => slice.costs === undefined);
-  if (without.length === now.length) return null;
+  if (now.every(({ slice }) => slice.manifest.scope.costViewArn === null)) return null;
   const { total, organizations, customers: ofCustomers, gaps } = addMargins(rowsOf(context, code));
-  if (ofCustomers.size === 0) return null;
+  if (ofCustomers.size === 0 && without.length < now.length) return null;
   checkMargins(context, code, total);
   const entryOf = (customer: number) => {
     const { id, name, file } = customers[customer] ?? { id: '', name: '', file: '' };
     return { id, name, file };
   };
   return {
-    without: without.map(({ slice }) => slice.organization),
+    without: without.map(({ slice: { organization, manifest } }) => ({
+      organization,
+      refused: refusalOf(manifest),
+    })),
     total: marginOf(total),
     organizations: [...organizations]
       .sort(([a], [b]) => compareTexts(a, b))
@@ -149,6 +154,12 @@ function* rowsOf({ customers, now }: Context, code: number): Generator<MarginRow
       };
     }
   }
+}
+
+/** Why AWS did not tell the organization's cost. */
+function refusalOf({ scope, refused }: TransformManifest): string | null {
+  const refusal = refused.find(({ part }) => part === costViewPart(scope.costViewArn));
+  return refusal === undefined ? null : describeRefusal(refusal);
 }
 
 function marginOf({ amount, cost }: Sums): figures.Margin {

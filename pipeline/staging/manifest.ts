@@ -5,6 +5,7 @@ import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
 import type { Outcome } from '../shared/outcome.js';
+import { printable } from '../shared/printable.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { Scope } from '../shared/scope.js';
 import { details, furtherMetrics } from '../shared/scope.js';
@@ -96,6 +97,26 @@ const serviceDifferences = z
   )
   .optional();
 
+/** A part of what was asked for that AWS refused by itself, so that the extraction does without it. */
+const refusal = z.object({
+  /** A dimension as `breakdowns` shows it (`COST_CATEGORY:Product`), or another part that stands by itself. */
+  part: z.string().min(1),
+  /** AWS's error code, and its words. */
+  error: z.string().min(1),
+  message: z.string(),
+});
+export type Refusal = z.infer<typeof refusal>;
+
+/** The part that is the cost view, by its name. */
+export function costViewPart(costViewArn: string | null): string {
+  return `cost-view:${costViewArn ?? ''}`;
+}
+
+/** A refusal as people read it. */
+export function describeRefusal({ part, error, message }: Refusal): string {
+  return printable(`AWS refused ${part}: ${message} (${error})`);
+}
+
 const extractionFields = z.object({
   format: z.literal(1),
   /** Version of the package that wrote it. */
@@ -128,6 +149,8 @@ const extractionFields = z.object({
   awsMetrics: namedTotals,
   /** Present where AWS was asked by service alone, since its total lay too far from the rows. */
   serviceDifferences,
+  /** What was asked for and is not here; each part once. It is asked for again when the month is fetched again. */
+  refused: z.array(refusal),
   /** Whether AWS called any part of the answer estimated. */
   estimated: z.boolean(),
 });
@@ -140,7 +163,9 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   const fault = (message: string): void => {
     context.addIssue({ code: 'custom', message });
   };
-  const { pages, queries, accounts, groups, costView, recordTypes } = manifest;
+  const { pages, queries, accounts, groups, costView, recordTypes, refused } = manifest;
+  if (new Set(refused.map(({ part }) => part)).size < refused.length)
+    fault('a part is refused more than once');
   const rows = new Map<Operation, { pages: number; rows: number }>();
   for (const { file, rows: more } of pages) {
     const operation = parsePageFile(file)?.operation;
@@ -244,8 +269,9 @@ const transformManifest = z.object({
   fetched: instant,
   /** The tables' columns, see `tableColumns`. */
   columns: z.string(),
-  /** What the extraction asked for. */
+  /** What the extraction asked for, and what of it AWS refused. */
   scope,
+  refused: z.array(refusal),
   customers: z.object({
     rows: count,
     unlisted: count,

@@ -128,6 +128,7 @@ async function generateSlice(
     recordTypes: null,
     awsTotal: totals,
     awsMetrics: {},
+    refused: [],
     estimated: false,
   };
   await staging.write(extractionManifestKey(slice, extraction), serializeManifest(manifest));

@@ -236,6 +236,32 @@ test('a view that is another one than in the month before is told by every comma
     t.is(change, former.includes(account) ? 'vanished' : 'appeared');
 });
 
+test('a cost view that is not healthy fails that part alone, by name, until it is asked again', async (t) => {
+  const data = resold([month]);
+  const [view] = organizationData(data, 'oab').views!.values();
+  view!.health = 'UNHEALTHY';
+  const { run, folder, charged } = await world(t, { data });
+  const ran = await run('run', '--month', month, '--report');
+  t.is(ran.code, 0, ran.stderr);
+  const told =
+    /AWS refused cost-view:arn:aws:billing::999900009999:billingview\/what-we-pay: The billing view status must be HEALTHY.*\(BillingViewHealthStatusException\)/;
+  t.regex(ran.stderr, told);
+  t.regex((await run('status')).stdout, told);
+  t.regex(await readFile(join(folder, 'report/2026-10/index.html'), 'utf8'), told);
+  t.is((await run('reconcile')).code, 0);
+  const costs = 'SELECT count(*) AS n, count(CostAmount) AS costs FROM consumption';
+  const [{ n, costs: had } = {}] = querySqlite(join(folder, 'billing.sqlite'), costs);
+  t.true(Number(n) > 20);
+  t.is(had, 0);
+
+  view!.health = 'HEALTHY';
+  const before = charged();
+  t.is((await run('run', '--month', month)).code, 0);
+  t.is(charged(), before);
+  t.is((await run('run', '--month', month, '--force')).code, 0);
+  t.true(Number(querySqlite(join(folder, 'billing.sqlite'), costs)[0]?.['costs']) > 20);
+});
+
 test("the bill's own view that is not healthy fails the month by the name of view and setting", async (t) => {
   const data = resold([month]);
   const { proForma } = organizationData(data, 'oab');

@@ -104,6 +104,7 @@ export async function makeExtraction(
     awsMetrics: {},
     ...(charges === undefined ? {} : byRecordType(charges.flatMap(groupsOf))),
     ...(costView === undefined ? {} : ofCostView(costView.flatMap(groupsOf))),
+    refused: [],
     estimated: false,
     ...manifest,
   };

@@ -171,6 +171,7 @@ function manifestOf(month: Month, slice: SketchSlice, isByUsageType: boolean): T
     source: none,
     finished: '2026-11-15T06:02:00.000Z',
     tag: '',
+    refused: [],
     estimated: false,
     awsTotal: slice.awsTotal === undefined ? totals : slice.awsTotal,
     difference: null,

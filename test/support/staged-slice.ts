@@ -149,6 +149,7 @@ export async function stageSlice(
     source: sha256Of(new Uint8Array()),
     finished: '2026-11-01T02:04:00.000Z',
     tag: 'aws',
+    refused: [],
     estimated: false,
     columns: tableColumns(),
     scope: plainScope,

@@ -50,6 +50,7 @@ const extracted: ExtractionManifest = {
   recordTypes: null,
   awsTotal: null,
   awsMetrics: {},
+  refused: [],
   estimated: false,
 };
 
@@ -62,6 +63,7 @@ const transformed: TransformManifest = {
   source: sha256,
   finished: '2026-11-01T02:04:00.000Z',
   tag: 'aws-oab',
+  refused: [],
   estimated: true,
   columns: tableColumns(),
   scope: plainScope,
