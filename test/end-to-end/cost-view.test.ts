@@ -9,11 +9,10 @@ import { expectedSums, expectedTotal } from '../../fixtures/demo/truth.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import type { Month } from '../../pipeline/shared/month.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
-import { pipeline } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import { openServer } from '../support/mariadb.js';
-import { ONLY_COST, paidBy, resold } from '../support/resold.js';
-import { querySqlite } from '../support/sqlite.js';
+import { COST_VIEW, ONLY_COST, paidBy, resold } from '../support/resold.js';
+import { executeSqlite, querySqlite } from '../support/sqlite.js';
 import { month, world } from '../support/world.js';
 
 const before = parseMonth('2026-09');
@@ -113,8 +112,17 @@ test('what it costs the reseller stands beside the bill to the last digit in eve
     (await run('reconcile')).stdout,
     /is a margin of [\d.]+; 1 row billed without a cost, 1 of cost not billed/,
   );
-  const tampered = await pipeline(['reconcile'], { cwd: folder });
-  t.is(tampered.code, 0);
+  // One digit of one cost, in the database alone.
+  executeSqlite(
+    file,
+    `UPDATE consumption SET CostAmount = '-3.0000000008' WHERE Service = '${ONLY_COST}'`,
+  );
+  const tampered = await run('reconcile');
+  t.is(tampered.code, 1);
+  t.regex(
+    tampered.stdout,
+    /consumption: 1 row other values in the database than staged, .*: CostAmount is "-3\.0000000008" instead of "-3\.0000000007"/,
+  );
 });
 
 test('a customer sees nothing of it: not in a statement, nor in an export of its own', async (t) => {
@@ -142,6 +150,39 @@ test('a customer sees nothing of it: not in a statement, nor in an export of its
   t.true(own.split('\r\n').length > 2);
   t.is((await run('export', '--month', month, 'all.csv')).code, 0);
   t.regex(await readFile(join(folder, 'all.csv'), 'utf8'), /CostAmount[^]*Ground Station/);
+});
+
+test('a cost that moved, and a cost view that is another one, are told by changes', async (t) => {
+  const data = resold([before, month]);
+  const oab = organizationData(data, 'oab');
+  const { run } = await world(t, { data });
+  t.is((await run('run', '--from', before, '--to', month)).code, 0);
+  const view = oab.views!.get(COST_VIEW)!;
+  const paid = view.months.get(month)!;
+  view.months.set(month, {
+    ...paid,
+    items: paid.items.filter(({ service }) => service !== ONLY_COST),
+  });
+  t.is((await run('run', '--month', month, '--force')).code, 0);
+  const moved = await run('changes', '--month', month);
+  t.regex(moved.stdout, /oab: CostAmount was [\d.]+ USD, and is [\d.]+: 3\.0000000007\n/);
+  t.regex(moved.stdout, /no amount differs: oab/);
+  // Nothing of it where one customer is asked for.
+  const [, , second] = oab.accounts;
+  const one = await run('changes', '--month', month, '--customer', second!.id);
+  t.notRegex(one.stdout, /CostAmount/);
+
+  oab.views = new Map([...oab.views!, [OTHER_VIEW, view]]);
+  data.secret['aws_oab_costViewArn'] = OTHER_VIEW;
+  const told = /costViewArn is \S+transfer, and 2026-09 tells \S+what-we-pay: what the two/;
+  t.regex((await run('plan', '--month', month)).stdout, told);
+  const ran = await run('run', '--month', month);
+  t.is(ran.code, 0, ran.stderr);
+  t.regex(ran.stderr, told);
+  t.regex(
+    (await run('changes', '--month', month)).stdout,
+    /oab: CostAmount is not compared: \S+what-we-pay before, \S+transfer after/,
+  );
 });
 
 test('both views beside the detail by usage type are refused at the door', async (t) => {
