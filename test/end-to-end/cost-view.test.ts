@@ -11,6 +11,7 @@ import type { Month } from '../../pipeline/shared/month.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { literal, query } from '../support/duckdb.js';
 import { openServer } from '../support/mariadb.js';
+import { zippedText } from '../support/office.js';
 import { COST_VIEW, ONLY_COST, paidBy, resold } from '../support/resold.js';
 import { executeSqlite, querySqlite } from '../support/sqlite.js';
 import { month, world } from '../support/world.js';
@@ -135,6 +136,13 @@ test('a customer sees nothing of it: not in a statement, nor in an export of its
   t.true(page.includes('<h2 id="margins-1-title">Margin</h2>'));
   t.true(page.includes('cost, not billed') && page.includes('billed, without a cost'));
   t.false(page.includes(ONLY_COST), 'names of others are escaped');
+  // The page and its workbook are for the reseller alone.
+  const workbook = await readFile(join(reports, `${month}.xlsx`));
+  t.regex(zippedText(workbook, 'xl/workbook.xml'), /"Margins".*"Margin gaps"/);
+  t.regex(
+    zippedText(workbook, 'xl/worksheets/sheet7.xml'),
+    /Ground Station.*cost, not billed.*-3\.0000000007/s,
+  );
   const statements = await readdir(join(reports, 'customers'));
   t.true(statements.length >= 9);
   for (const name of statements) {
@@ -148,6 +156,15 @@ test('a customer sees nothing of it: not in a statement, nor in an export of its
   const own = await readFile(join(folder, 'own.csv'), 'utf8');
   t.notRegex(own, /CostAmount|Ground Station/);
   t.true(own.split('\r\n').length > 2);
+  const sheet = ['--month', month, '--customer', second!.id, 'own.xlsx'];
+  t.is((await run('export', ...sheet)).code, 0);
+  const cells = zippedText(await readFile(join(folder, 'own.xlsx')), 'xl/worksheets/sheet1.xml');
+  t.true(cells.includes('Amount, exact'));
+  t.false(/CostAmount|Ground Station/.test(cells));
+  const parquet = ['--month', month, '--customer', second!.id, 'own.parquet'];
+  t.is((await run('export', ...parquet)).code, 0);
+  const [row = {}] = await query(`SELECT * FROM ${literal(join(folder, 'own.parquet'))} LIMIT 1`);
+  t.true('NetUnblendedCost' in row && !('CostAmount' in row));
   t.is((await run('export', '--month', month, 'all.csv')).code, 0);
   t.regex(await readFile(join(folder, 'all.csv'), 'utf8'), /CostAmount[^]*Ground Station/);
 });
