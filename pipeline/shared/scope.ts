@@ -89,15 +89,25 @@ export function sameScope(a: Scope, b: Scope): boolean {
 }
 
 /**
- * Refuses a cost view beside the detail by usage type: what services cost is asked by service and account, and would
- * stand beside no one row.
+ * Refuses a cost view that is the bill's own, and one beside the detail by usage type: what services cost is asked by
+ * service and account, and would stand beside no one row.
  * @throws {UsageError} naming the organization and both settings.
  */
 export function checkCostView(
   organization: string,
-  { detail, costViewArn }: Pick<WantedScope, 'detail' | 'costViewArn'>,
+  {
+    detail,
+    billingViewArn,
+    costViewArn,
+  }: Pick<WantedScope, 'detail' | 'billingViewArn' | 'costViewArn'>,
 ): void {
-  if (detail !== 'usage-type' || costViewArn == null) return;
+  if (costViewArn == null) return;
+  if (costViewArn === billingViewArn)
+    throw new UsageError(`${organization} has one view for billingViewArn and costViewArn`, {
+      where: costViewArn,
+      next: 'name what is billed, and what that costs: two views, or take costViewArn away',
+    });
+  if (detail !== 'usage-type') return;
   throw new UsageError(
     `${organization} has a costViewArn, which tells cost by service, and the detail usage-type`,
     {

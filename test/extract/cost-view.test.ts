@@ -3,7 +3,7 @@ import { organizationData } from '../../fixtures/demo/data.js';
 import { TransientError, UsageError } from '../../pipeline/shared/errors.js';
 import { formatAmount } from '../../pipeline/shared/money.js';
 import type { Scope, WantedScope } from '../../pipeline/shared/scope.js';
-import { completeScope, covers, plainScope } from '../../pipeline/shared/scope.js';
+import { checkCostView, completeScope, covers, plainScope } from '../../pipeline/shared/scope.js';
 import { MONTH, beforeWrites, bench, keysOf } from '../support/extract.js';
 import { COST_VIEW, paidBy, resold } from '../support/resold.js';
 
@@ -111,3 +111,15 @@ test.serial(
     t.is(requests('GetCostAndUsage').length, before);
   },
 );
+
+test('a view that is both what is billed and what it costs is refused', (t) => {
+  const error = t.throws(
+    () => {
+      checkCostView('oab', { ...scope, billingViewArn: COST_VIEW });
+    },
+    {
+      instanceOf: UsageError,
+    },
+  );
+  t.is(error.message, 'oab has one view for billingViewArn and costViewArn');
+});

@@ -4,7 +4,7 @@ import { DataError } from '../../pipeline/shared/errors.js';
 import { readTransformManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { literal, query } from '../support/duckdb.js';
-import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { COST_VIEW, costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { temporaryStaging } from '../support/staging.js';
 import { pathOf, run, slice } from '../support/transform.js';
 
@@ -107,6 +107,19 @@ test('without a cost view the column is empty, and without a bill every row is o
   const empty = await temporaryStaging(t);
   await makeExtraction(empty, slice, { costView: [costAnswer([])] });
   t.like(await run(empty), { rows: 0 });
+});
+
+test('a cost view of other accounts than are billed is warned of: its margins tell nothing', async (t) => {
+  const staging = await temporaryStaging(t);
+  const others = [costAnswer([group('EC2', '999999999999', '3')])];
+  await makeExtraction(staging, slice, { costs: bill, costView: others });
+  const warnings: string[] = [];
+  const silence = (): void => undefined;
+  const warn = (...args: unknown[]): void => void warnings.push(String(args.at(-1)));
+  await run(staging, { log: { debug: silence, info: silence, warn, error: silence } });
+  t.deepEqual(warnings, [
+    `nothing in the cost view ${COST_VIEW} is of an account and service that is billed: margins tell nothing, check costViewArn`,
+  ]);
 });
 
 const faults: Record<string, [Parameters<typeof makeExtraction>[2], RegExp]> = {
