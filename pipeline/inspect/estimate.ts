@@ -8,7 +8,7 @@ import type { StagedSlice } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { extractionKey, parsePageFile } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { readExtractionManifest } from '../staging/manifest.js';
+import { costViewPart, readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
 /** Requests to Cost Explorer that a stage is going to make, as far as can be told beforehand. */
@@ -83,21 +83,26 @@ function leastRequests(scope: Scope, awsTotal: boolean): number {
 
 function estimateBy(
   manifest: ExtractionManifest,
-  { byRecordType }: Scope,
+  { byRecordType, costViewArn }: Scope,
   awsTotal: boolean,
 ): Estimate {
-  const pages = { detail: 0, recordType: 0, service: 0 };
+  const pages = { detail: 0, costView: 0, recordType: 0, service: 0 };
   for (const { file } of manifest.pages) {
     const operation = parsePageFile(file)?.operation;
     if (operation === 'record-type') pages.recordType++;
     else if (operation === 'service') pages.service++;
+    else if (operation === 'cost-view') pages.costView++;
     else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
   }
   const recordType = byRecordType ? Math.max(1, pages.recordType) : 0;
+  // A refusal costs nothing, and AWS is expected to repeat it.
+  const isNoView =
+    costViewArn === null || manifest.refused.some(({ part }) => part === costViewPart(costViewArn));
+  const costView = isNoView ? 0 : Math.max(1, pages.costView);
   return {
-    requests: pages.detail + recordType + (awsTotal ? 1 : 0),
+    requests: pages.detail + costView + recordType + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
-    known: !byRecordType || pages.recordType > 0,
+    known: (!byRecordType || pages.recordType > 0) && (isNoView || pages.costView > 0),
   };
 }
 

@@ -298,12 +298,22 @@ test('a cost view that is not healthy fails that part alone, by name, until it i
   const data = resold([month]);
   const [view] = organizationData(data, 'oab').views!.values();
   view!.health = 'UNHEALTHY';
+  delete data.secret['aws_oab_costViewArn'];
   const { run, folder, charged } = await world(t, { data });
+  const planned = async (): Promise<unknown> =>
+    JSON.parse((await run('plan', '--month', month, '--force', '--json')).stdout);
+  t.is((await run('run', '--month', month)).code, 0);
+  const bill = charged();
+  // Its pages are not known yet, at least one; and none where AWS has refused it.
+  data.secret['aws_oab_costViewArn'] = COST_VIEW;
+  t.like(await planned(), { requests: bill + 1, requestsKnown: false });
   const ran = await run('run', '--month', month, '--report');
   t.is(ran.code, 0, ran.stderr);
   const told =
     /AWS refused cost-view:arn:aws:billing::999900009999:billingview\/what-we-pay: The billing view status must be HEALTHY.*\(BillingViewHealthStatusException\)/;
   t.regex(ran.stderr, told);
+  t.is(charged(), 2 * bill);
+  t.like(await planned(), { requests: bill, requestsKnown: true });
   t.regex((await run('status')).stdout, told);
   t.regex(await readFile(join(folder, 'report/2026-10/index.html'), 'utf8'), told);
   t.is((await run('reconcile')).code, 0);
