@@ -1,3 +1,4 @@
+import type { Breakdown } from '../pipeline/shared/dimensions.js';
 import { DataError, TransientError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { PRECISION, SCALE, fits } from '../pipeline/shared/money.js';
@@ -16,12 +17,12 @@ import type { StagedExtraction } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import { SCOPE, extractionKey, pageFile, parsePageFile } from '../pipeline/staging/layout.js';
 import type {
-  Dimension,
   ExtractionManifest,
+  FilterDimension,
   Query,
   Refusal,
 } from '../pipeline/staging/manifest.js';
-import { parseScope } from '../pipeline/staging/manifest.js';
+import { breakdownOf, parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Amounts, FetchedCost, FetchedPage } from './pages.js';
@@ -57,8 +58,8 @@ export interface Draft {
   readonly awsByService: ServiceTotals;
   /** The groups of the cost view. */
   readonly costView: Sums;
-  /** The groups by charge type. */
-  readonly recordTypes: Sums;
+  /** The groups of each breakdown. */
+  readonly breakdowns: Map<Breakdown, Sums>;
   /** What the ungrouped total's page says, once it is staged. */
   awsTotal: Sums | undefined;
   /** Parts that AWS refused in this run: a stopped run's are asked for again, since a refusal costs nothing. */
@@ -80,7 +81,7 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     rowsByService: new Map(),
     awsByService: new Map(),
     costView: noSums(),
-    recordTypes: noSums(),
+    breakdowns: new Map(),
     awsTotal: undefined,
     refused: [],
     estimated: false,
@@ -174,6 +175,8 @@ export async function dropAnswer(
 ): Promise<void> {
   const { pages } = chainOf(draft, query);
   for (const { file } of pages) await staging.remove(extractionKey(slice, draft.name, file));
+  const by = breakdownOf(query);
+  if (by !== undefined) draft.breakdowns.delete(by);
   draft.chains.set(query.name, { query, ...emptyChain(query.name), complete: true });
 }
 
@@ -208,9 +211,16 @@ export function addFigures(draft: Draft, query: Query, page: FetchedCost): void 
 }
 
 function addGroup(draft: Draft, query: Query, keys: readonly string[], amounts: Amounts): void {
+  const by = breakdownOf(query);
+  if (by !== undefined) {
+    const sums = draft.breakdowns.get(by) ?? noSums();
+    draft.breakdowns.set(by, sums);
+    addAmounts(sums, amounts);
+    return;
+  }
   const { name, groupBy, filter } = query;
   /** A dimension's value: one of the group's keys, or the only one of the question's filter. */
-  const valueOf = (dimension: Dimension): string => {
+  const valueOf = (dimension: FilterDimension): string => {
     const position = groupBy.indexOf(dimension);
     const value = position < 0 ? filter?.[dimension]?.[0] : keys[position];
     if (value === undefined)
@@ -222,7 +232,6 @@ function addGroup(draft: Draft, query: Query, keys: readonly string[], amounts: 
     addByService(draft.rowsByService, service, amounts);
   };
   if (name === 'cost-view') addAmounts(draft.costView, amounts);
-  else if (name === 'record-type') addAmounts(draft.recordTypes, amounts);
   else if (name === 'service') addByService(draft.awsByService, valueOf('SERVICE'), amounts);
   else if (name === 'usage-type-service')
     addPair(draft.services, valueOf('USAGE_TYPE'), valueOf('SERVICE'));
@@ -305,9 +314,12 @@ async function readScope(stopped: StoppedExtraction, wanted: Scope): Promise<Sco
     : undefined;
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
   if (!sameScope(scope, wanted))
-    throw new DataError('it asked for another detail, metric, billing view or list of accounts', {
-      where,
-    });
+    throw new DataError(
+      'it asked for another detail, metric, breakdown, billing view or list of accounts',
+      {
+        where,
+      },
+    );
   return scope;
 }
 

@@ -7,6 +7,7 @@ import {
   beyond,
   difference,
   formatSums,
+  noSums,
   sameTotals,
   serviceDifferences,
 } from '../pipeline/shared/sums.js';
@@ -38,6 +39,7 @@ import {
 } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, Refusal } from '../pipeline/staging/manifest.js';
 import {
+  breakdownOf,
   costViewQuery,
   describeRefusal,
   readScope,
@@ -445,7 +447,11 @@ async function complete(
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
     ...costViewSums(draft),
-    recordTypes: draft.scope.byRecordType ? groupSums(draft.recordTypes) : null,
+    breakdowns: chains.flatMap(({ query }) => {
+      const dimension = breakdownOf(query);
+      if (dimension === undefined) return [];
+      return [{ dimension, ...groupSums(draft.breakdowns.get(dimension) ?? noSums()) }];
+    }),
     awsTotal: awsTotal?.totals ?? null,
     awsMetrics: awsTotal?.metrics ?? {},
     ...(draft.chains.get('service')?.complete === true

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import type { Dimension } from '../pipeline/shared/dimensions.js';
+import { keyPositions, valueIn } from '../pipeline/shared/dimensions.js';
 import { DataError, TransientError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
@@ -16,7 +18,6 @@ import {
   periodFault,
   textFault,
 } from '../pipeline/staging/answers.js';
-import type { Dimension } from '../pipeline/staging/manifest.js';
 import { columnOf } from '../pipeline/staging/tables.js';
 import { AGAIN } from './aws-errors.js';
 
@@ -105,7 +106,7 @@ export function readCostPage(content: Uint8Array, where: string, asked: Asked): 
       const key = Keys[order[position] ?? position] ?? '';
       const wrong = keyFault(dimension, key);
       if (wrong !== undefined) throw wrongAnswer(`${place} ${wrong}`, where);
-      return key;
+      return valueIn(dimension, key) ?? key;
     });
     return { keys, amounts: amountsOf(Metrics, place, where) };
   });
@@ -143,10 +144,9 @@ function keyOrder(
   groupBy: readonly Dimension[],
   where: string,
 ): number[] {
+  const order = keyPositions(GroupDefinitions, groupBy);
+  if (order !== undefined) return order;
   const given = GroupDefinitions.map(({ Key }) => Key);
-  if (given.length === 0) return [...groupBy.keys()];
-  const order = groupBy.map((dimension) => given.indexOf(dimension));
-  if (given.length === groupBy.length && !order.includes(-1)) return order;
   const list = (names: readonly string[]): string => names.join(' and ') || 'nothing';
   throw wrongAnswer(
     `the answer groups by ${list(given).slice(0, 200)}, where ${list(groupBy)} was asked for`,

@@ -3,14 +3,16 @@ import type { Month } from '../pipeline/shared/month.js';
 import { timePeriod } from '../pipeline/shared/month.js';
 import type { Metric, Scope } from '../pipeline/shared/scope.js';
 import { costMetrics } from '../pipeline/shared/scope.js';
+import { definitionOf } from '../pipeline/shared/dimensions.js';
 import type { QueryName, RegionPart } from '../pipeline/staging/layout.js';
 import { regionQueryName, sharedQueryName } from '../pipeline/staging/layout.js';
-import type { Dimension, Query } from '../pipeline/staging/manifest.js';
+import type { FilterDimension, Query } from '../pipeline/staging/manifest.js';
 import {
+  breakdownOf,
+  breakdownQuery,
   costQuery,
   costViewPart,
   costViewQuery,
-  recordTypeQuery,
   serviceQuery,
   usageTypeServices,
 } from '../pipeline/staging/manifest.js';
@@ -32,7 +34,7 @@ const usageTypeRegions = query('usage-type-region', 'USAGE_TYPE', 'REGION');
  * @param services whether the cost by service alone is wanted; asked after the total.
  */
 export function* queriesOf(
-  { detail, byRecordType, costViewArn }: Pick<Scope, 'detail' | 'byRecordType' | 'costViewArn'>,
+  { detail, by, costViewArn }: Pick<Scope, 'detail' | 'by' | 'costViewArn'>,
   awsTotal: boolean,
   facts: UsageTypeFacts,
   services: () => boolean,
@@ -47,7 +49,7 @@ export function* queriesOf(
     yield* regionsByAccountQueries(facts);
   }
   if (costViewArn !== null) yield costViewQuery;
-  if (byRecordType) yield recordTypeQuery;
+  for (const dimension of by) yield breakdownQuery(dimension);
   if (awsTotal) yield totalQuery;
   if (services()) yield serviceQuery;
 }
@@ -58,11 +60,13 @@ export function* queriesOf(
  * breakdown: the same right has just given the rows.
  */
 export function partOf(
-  { name }: Query,
+  query: Query,
   { costViewArn }: Pick<Scope, 'costViewArn'>,
 ): { name: string; refusals: RegExp } | undefined {
-  if (name === costViewQuery.name) return { name: costViewPart(costViewArn), refusals: NO_VIEW };
-  return name === 'record-type' ? { name: 'RECORD_TYPE', refusals: UNKNOWN } : undefined;
+  if (query.name === costViewQuery.name)
+    return { name: costViewPart(costViewArn), refusals: NO_VIEW };
+  const name = breakdownOf(query);
+  return name === undefined ? undefined : { name, refusals: UNKNOWN };
 }
 
 /** What AWS answers to a dimension that it does not group by, and to a cost category that there is not. */
@@ -93,7 +97,7 @@ export function requestOf(
   token: string | undefined,
 ): GetCostAndUsageCommandInput {
   const parts = Object.entries(filter ?? {}).map(([Key, Values]) => ({
-    Dimensions: { Key: Key as Dimension, Values },
+    Dimensions: { Key: Key as FilterDimension, Values },
   }));
   const [only] = parts;
   const view = viewOf(scope, { name });
@@ -101,9 +105,7 @@ export function requestOf(
     TimePeriod: timePeriod(month),
     Granularity: 'MONTHLY',
     Metrics: metricsOf(scope, { name }),
-    ...(groupBy.length === 0
-      ? {}
-      : { GroupBy: groupBy.map((Key) => ({ Type: 'DIMENSION' as const, Key })) }),
+    ...(groupBy.length === 0 ? {} : { GroupBy: groupBy.map(definitionOf) }),
     ...(only === undefined ? {} : { Filter: parts.length === 1 ? only : { And: parts } }),
     ...(view === null ? {} : { BillingViewArn: view }),
     ...(token === undefined ? {} : { NextPageToken: token }),
@@ -189,7 +191,7 @@ function countRegions(values: ReadonlySet<string>): number {
  * is smaller, and there are never more of them than regions.
  */
 function regionQueries(part: RegionPart, regions: RegionsOf): Query[] {
-  const beside: Dimension = part === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT';
+  const beside = part === 'service' ? 'SERVICE' : 'LINKED_ACCOUNT';
   const several = [...regions]
     // Nothing tells whether Cost Explorer takes an empty value in a filter: it has no region then.
     .filter(([type, of]) => type !== '' && countRegions(of) > 1)

@@ -12,13 +12,20 @@ export type BesideAws = Pick<
   'month' | 'organization' | 'scope' | 'awsTotal' | 'awsMetrics' | 'serviceDifferences'
 > & {
   consumption: Pick<TransformManifest['consumption'], 'totals' | 'columns' | 'pairs'>;
-  charges?: Pick<NonNullable<TransformManifest['charges']>, 'totals' | 'columns'> | undefined;
+  breakdowns?:
+    | {
+        dimensions: readonly Pick<
+          NonNullable<TransformManifest['breakdowns']>['dimensions'][number],
+          'dimension' | 'totals' | 'columns'
+        >[];
+      }
+    | undefined;
 };
 
 /**
  * Refuses a slice that lies further from one of AWS's own totals than the tolerance: of the month, by each
  * metric; or, by usage type, of a usage type in a service or an account. Where AWS's total was not asked
- * for, the charges are held against the rows.
+ * for, the breakdowns are held against the rows.
  * @param tolerance units of 10^-18 of the currency.
  * @throws {DataError} naming organization, total, sum and difference.
  */
@@ -64,22 +71,23 @@ interface Comparison {
   /** Who says the total. */
   by: 'by AWS' | 'by its rows';
   said: TotalsText;
-  rows: 'its rows' | 'its charges';
+  /** `its rows`, or those of a breakdown. */
+  rows: string;
   sums: TotalsText;
 }
 
 function* comparisons(slice: BesideAws): Generator<Comparison> {
-  const { awsTotal, awsMetrics, consumption, charges } = slice;
-  // Without AWS's own total, the two tables are still to tell the same cost.
+  const { awsTotal, awsMetrics, consumption, breakdowns } = slice;
+  // Without AWS's own total, the tables are still to tell the same cost.
   const isAsked = awsTotal !== null;
   const by = isAsked ? 'by AWS' : 'by its rows';
   const total = isAsked ? awsTotal : consumption.totals;
   const metrics = Object.entries(isAsked ? awsMetrics : consumption.columns);
-  for (const [rows, table] of [
-    ['its rows', isAsked ? consumption : undefined],
-    ['its charges', charges],
-  ] as const) {
-    if (table === undefined) continue;
+  const split = (breakdowns?.dimensions ?? []).map(
+    (table) => [`its rows by ${table.dimension}`, table] as const,
+  );
+  const tables = [...(isAsked ? [['its rows', consumption] as const] : []), ...split];
+  for (const [rows, table] of tables) {
     yield { what: 'total', by, said: total, rows, sums: table.totals };
     const { columns } = table;
     const isByUsageType = table === consumption && slice.scope.detail === 'usage-type';

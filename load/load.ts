@@ -1,11 +1,13 @@
 import type { Knex } from 'knex';
 import { advice, nextRun } from '../pipeline/shared/commands.js';
+import { isBreakdown, writtenAs } from '../pipeline/shared/dimensions.js';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import type { Sums } from '../pipeline/shared/sums.js';
 import { difference, noSums } from '../pipeline/shared/sums.js';
+import { printable } from '../pipeline/shared/printable.js';
 import { version } from '../pipeline/shared/version.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import { addRows, sliceRows } from '../pipeline/staging/batch.js';
@@ -18,7 +20,7 @@ import { checkDifference } from './aws-difference.js';
 import type { Database, LoadTransaction } from './driver.js';
 import { instantText } from './driver.js';
 import { newestLoad, recordLoad, singleAmount } from './history.js';
-import { countListed, countSlice, deleteSlice } from './schema.js';
+import { countDimensions, countListed, countSlice, deleteSlice } from './schema.js';
 import type { Source } from './source.js';
 import { checkSums, findSource, readTable } from './source.js';
 
@@ -130,7 +132,7 @@ async function checkCollapse(
   slice: Slice,
   manifest: TransformManifest,
 ): Promise<void> {
-  const { extraction, customers, consumption, charges } = manifest;
+  const { extraction, customers, consumption } = manifest;
   const figures = [
     {
       what: 'rows of consumption',
@@ -143,19 +145,14 @@ async function checkCollapse(
       // Who no longer asks for the list has given it up by name.
       found: manifest.scope.listAccounts ? customers.rows - customers.unlisted : Infinity,
     },
-    {
-      what: 'rows of charges',
-      loaded: await countSlice(trx, 'charges', slice),
-      found: charges?.rows ?? 0,
-      asked: charges !== undefined,
-    },
+    ...(await lostBreakdowns(trx, slice, manifest)),
   ];
   const gone = figures.filter(({ loaded, found }) => loaded > 0 && found <= 0);
   if (gone.length === 0) return;
   const list = (of: 'loaded' | 'found'): string =>
     gone.map((figure) => `${figure[of]} ${figure.what}`).join(' and ');
   const { month, organization } = slice;
-  const missing = gone.some(({ asked }) => asked === false) ? ['--by-record-type'] : [];
+  const missing = gone.flatMap((figure) => ('flags' in figure ? figure.flags : []));
   throw new DataError(
     `${organization}'s ${month} is loaded with ${list('loaded')}, and extraction ${extraction} has ${list('found')}: nothing was changed`,
     {
@@ -167,6 +164,27 @@ async function checkCollapse(
       ),
     },
   );
+}
+
+/**
+ * The breakdowns that are loaded, with what the month has of them now, and the flags that ask for them again. One
+ * that AWS refuses is told as that, and holds nothing up.
+ */
+async function lostBreakdowns(
+  trx: Knex,
+  slice: Slice,
+  { breakdowns, scope, refused }: TransformManifest,
+) {
+  const isRefused = (dimension: string): boolean => refused.some(({ part }) => part === dimension);
+  const loaded = [...(await countDimensions(trx, slice))].filter(([one]) => !isRefused(one));
+  return loaded.map(([dimension, rows]) => ({
+    what: `rows of breakdowns by ${printable(dimension)}`,
+    loaded: rows,
+    found: breakdowns?.dimensions.find((one) => one.dimension === dimension)?.rows ?? 0,
+    flags: !isBreakdown(dimension)
+      ? []
+      : [...scope.by, dimension].flatMap((one) => ['--by', writtenAs(one)]),
+  }));
 }
 
 async function replaceSlice(

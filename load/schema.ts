@@ -22,6 +22,7 @@ const joinKey = ['Reference', 'BillingPeriod', 'Organization'];
 /** What tables are looked into by beside that. */
 const indexes: Partial<Record<TableName, readonly (readonly string[])[]>> = {
   consumption: [['Service', 'BillingPeriod']],
+  breakdowns: [['Dimension', 'BillingPeriod']],
 };
 
 /**
@@ -300,6 +301,19 @@ export async function countListed(knex: Knex, slice: Slice): Promise<number> {
     .whereNot({ Status: 'unlisted' })
     .count({ rows: '*' });
   return counted.parse(answer)[0].rows;
+}
+
+const dimensions = z.array(z.object({ Dimension: z.string(), rows: z.coerce.number() }));
+
+/** Rows of the slice in the table of breakdowns, by dimension. */
+export async function countDimensions(knex: Knex, slice: Slice): Promise<Map<string, number>> {
+  const answer: unknown = await knex('breakdowns')
+    .where(sliceKey(slice))
+    .groupBy('Dimension')
+    .orderBy('Dimension')
+    .select('Dimension')
+    .count({ rows: '*' });
+  return new Map(dimensions.parse(answer).map(({ Dimension, rows }) => [Dimension, rows]));
 }
 
 /** Rows of the slice in a table. */

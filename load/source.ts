@@ -16,7 +16,7 @@ import { readParquet } from './read-parquet.js';
 /** What is to be loaded: the slice's manifest and its files of the standard profile. */
 export interface Source {
   manifest: TransformManifest;
-  /** Those of the tables that were made: `charges` only where the month was asked for by charge type. */
+  /** Those of the tables that were made: `breakdowns` only where the month was asked for by some. */
   files: Partial<Record<TableName, ExportedFile>>;
   /** SHA-256 over the files' SHA-256: changes exactly when the content to load does. */
   sha256: string;

@@ -61,37 +61,37 @@ const additions: Record<string, readonly Edit[]> = {
   'a table': [
     {
       file: 'pipeline/staging/tables.ts',
-      find: /^export const tables = \{.*charges/m,
-      to: '$&, ledger: charges',
+      find: /^export const tables = \{.*breakdowns/m,
+      to: '$&, ledger: breakdowns',
     },
     {
       file: 'pipeline/staging/manifest.ts',
-      find: /^( *)charges: (z\..*)$/m,
+      find: /^( *)breakdowns: (breakdownTable\..*)$/m,
       to: '$&\n$1ledger: $2',
     },
     {
       file: 'transform/transform.ts',
-      find: /tableNames\.filter\(\(table\) => table !== 'charges'\)/,
-      to: "tableNames.filter((table) => table !== 'charges' && table !== 'ledger')",
+      find: /tableNames\.filter\(\(table\) => table !== 'breakdowns'\)/,
+      to: "tableNames.filter((table) => table !== 'breakdowns' && table !== 'ledger')",
     },
     {
       file: 'transform/transform.ts',
-      find: /^( *)charges: charged,$/m,
-      to: '$&\n$1ledger: charged,',
+      find: /^( *)breakdowns: split,$/m,
+      to: '$&\n$1ledger: split,',
     },
     {
       file: 'transform/transform.ts',
-      find: /^( *)(for await .*\n *)(await exports\.write\('charges', batch\);)$/m,
+      find: /^( *)(for await .*\n *)(await exports\.write\('breakdowns', batch\);)$/m,
       to: "$1$2{\n$3\nawait exports.write('ledger', batch);\n}",
     },
     {
       file: 'transform/transform.ts',
-      find: /^ *\.\.\.\(recipe\.tables\.includes\('charges'\)[^]*?files\.charges[^]*?: \{\}\),\n/m,
-      to: (found) => found + found.replaceAll('charges', 'ledger'),
+      find: /^ *\.\.\.\(recipe\.tables\.includes\('breakdowns'\)[^]*?files\.breakdowns[^]*?: \{\}\),\n/m,
+      to: (found) => found + found.replaceAll('breakdowns', 'ledger'),
     },
     {
       file: 'test/transform/exports.test.ts',
-      find: /^( *)charges: (\w+\(\)),$/m,
+      find: /^( *)breakdowns: (\w+\(\)),$/m,
       to: '$&\n$1ledger: $2,',
     },
     {
@@ -232,7 +232,7 @@ test('what contributing.md names is all that one of each needs', async (t) => {
 
   const pipeline = 'dist/pipeline/cli.js';
   const flags = ['--month', '2026-10', '--staging', 'shelf://area'];
-  await inCopy(pipeline, 'run', ...flags, '--by-record-type');
+  await inCopy(pipeline, 'run', ...flags, '--by', 'record-type');
   await inCopy(pipeline, 'reconcile', ...flags);
   const csv = await readFile(join(copy, 'area/csv/customers/month=2026-10/oab.csv'), 'utf8');
   t.regex(csv, /^[^\r]*CostCenter/);
@@ -241,8 +241,8 @@ test('what contributing.md names is all that one of each needs', async (t) => {
     { CostCenter: 'none' },
   ]);
   const rowsOf = (table: string): unknown =>
-    querySqlite(database, `SELECT RecordType, Amount FROM ${table} ORDER BY Line`);
-  t.deepEqual(rowsOf('ledger'), rowsOf('charges'));
+    querySqlite(database, `SELECT Value, Amount FROM ${table} ORDER BY Line`);
+  t.deepEqual(rowsOf('ledger'), rowsOf('breakdowns'));
   t.not((rowsOf('ledger') as unknown[]).length, 0);
 
   t.regex(await inCopy(pipeline, '--help'), /^ {2}pipeline greet +Say hello$/m);
@@ -254,7 +254,7 @@ test('what contributing.md names is all that one of each needs', async (t) => {
     JSON.parse(await inCopy('--input-type=module', '-e', script)) as [string, string][],
   );
   t.regex(parts.get('customers') ?? '', /^\| CostCenter \| string\(32\) \| Who bears it \|$/m);
-  t.regex(parts.get('ledger') ?? '', /^\| RecordType /m);
+  t.regex(parts.get('ledger') ?? '', /^\| Dimension /m);
   t.regex(await inCopy(pipeline, 'run', '--help'), /^ +--greeting +What to say/m);
   t.regex(
     parts.get('settings') ?? '',

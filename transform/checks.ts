@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Breakdown } from '../pipeline/shared/dimensions.js';
 import { advice, fetchAgain } from '../pipeline/shared/commands.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
@@ -33,31 +34,34 @@ export function checkTally(
   const rows = made.rows - (costView?.onlyCost ?? 0);
   const { costView: counted } = extraction.manifest;
   const further = counted === undefined ? {} : { CostAmount: counted.totals };
-  check(extraction, extraction.manifest, { ...made, rows }, further);
+  check(extraction, extraction.manifest, { ...made, rows }, { further });
 }
 
-/** The same for the rows of charges; there are none where they were not asked for. */
-export function checkCharges(extraction: FinishedExtraction, made: Sums): void {
-  check(
-    extraction,
-    extraction.manifest.recordTypes ?? { groups: 0, totals: {}, metrics: {} },
-    made,
-  );
+/** The same for each breakdown's rows. */
+export function checkBreakdowns(
+  extraction: FinishedExtraction,
+  made: ReadonlyMap<Breakdown, Sums>,
+): void {
+  for (const { dimension, ...counted } of extraction.manifest.breakdowns)
+    check(extraction, counted, made.get(dimension) ?? noSums(), { by: ` by ${dimension}` });
 }
 
 /** What the extract stage counted of the groups that are rows of one table. */
 type Counted = Pick<ExtractionManifest, 'groups' | 'totals' | 'metrics'>;
 
-/** @param further columns that show no metric of the bill, as they were counted. */
+/**
+ * @param options `by`: which pages, in words; `further`: columns that show no metric of the bill, as they were
+ * counted.
+ */
 function check(
   extraction: FinishedExtraction,
   counted: Counted,
   made: Sums,
-  further: SumsText['columns'] = {},
+  { by = '', further = {} }: { by?: string; further?: SumsText['columns'] } = {},
 ): void {
   const { rows, totals, columns } = formatSums(made);
   const fault = (held: string, said: string): DataError =>
-    restorable(extraction, `the staged pages ${held}, their manifest says ${said}`);
+    restorable(extraction, `the staged pages${by} ${held}, their manifest says ${said}`);
   if (rows !== counted.groups) throw fault(`hold ${rows} groups`, String(counted.groups));
   if (!sameTotals(totals, counted.totals))
     throw fault(`add up to ${JSON.stringify(totals)}`, JSON.stringify(counted.totals));

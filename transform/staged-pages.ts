@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { advice, fetchAgain, nextRun } from '../pipeline/shared/commands.js';
+import type { Dimension } from '../pipeline/shared/dimensions.js';
+import { keyPositions, valueIn } from '../pipeline/shared/dimensions.js';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { ParsedAmount } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
@@ -22,7 +24,7 @@ import {
 import { survey } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import { extractionKey, extractionManifestKey, parsePageFile } from '../pipeline/staging/layout.js';
-import type { Dimension, ExtractionManifest, Query } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, FilterDimension, Query } from '../pipeline/staging/manifest.js';
 import { readExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
@@ -239,11 +241,10 @@ function notStaged({ location }: Staging, slice: Slice): DataError {
   });
 }
 
-const missing: Readonly<Record<Dimension, string>> = {
+const missing: Readonly<Partial<Record<Dimension, string>>> = {
   SERVICE: 'has no service',
   LINKED_ACCOUNT: 'has no account id',
   USAGE_TYPE: 'has no usage type',
-  RECORD_TYPE: 'has no charge type',
   REGION: 'has no region',
 };
 
@@ -255,16 +256,17 @@ function keyReader(
   definitions: NonNullable<StagedCost['GroupDefinitions']>,
   { groupBy, filter }: Query,
 ): CostPage['keyOf'] {
-  const order: readonly (string | undefined)[] =
-    definitions.length === 0 ? groupBy : definitions.map(({ Key }) => Key);
+  const positions = keyPositions(definitions, groupBy) ?? [];
   return (dimension) => {
-    const only = filter?.[dimension]?.[0];
+    const only = filter?.[dimension as FilterDimension]?.[0];
     if (only !== undefined && !groupBy.includes(dimension)) return () => only;
-    const position = order.indexOf(dimension);
+    const position = positions[groupBy.indexOf(dimension)] ?? -1;
     return ({ Keys = [] }, place) => {
       const key = Keys[position];
-      if (key === undefined) throw rowFault(place, missing[dimension]);
-      return key;
+      const value = key === undefined ? undefined : valueIn(dimension, key);
+      if (value === undefined)
+        throw rowFault(place, missing[dimension] ?? `has no value of ${dimension}`);
+      return value;
     };
   };
 }

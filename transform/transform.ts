@@ -1,9 +1,11 @@
 import pLimit from 'p-limit';
+import { definitionOf } from '../pipeline/shared/dimensions.js';
 import { ConfigurationError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import { difference, formatSums, noSums } from '../pipeline/shared/sums.js';
 import { billingPeriod } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
+import { printable } from '../pipeline/shared/printable.js';
 import { version } from '../pipeline/shared/version.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
@@ -16,8 +18,9 @@ import {
 } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { columnOf, tableColumns, tableNames } from '../pipeline/staging/tables.js';
-import { chargesBatches } from './charges.js';
-import { checkCharges, checkTally, readAwsTotal, readServiceDifferences } from './checks.js';
+import type { BreakdownTallies } from './breakdowns.js';
+import { addedUp, breakdownBatches } from './breakdowns.js';
+import { checkBreakdowns, checkTally, readAwsTotal, readServiceDifferences } from './checks.js';
 import type { Stamp } from './columns.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
@@ -82,9 +85,10 @@ export async function decideTransform(
   const { manifest, source } = await currentExtraction(staging, slice);
   const formats: ExportFormat[] = ['parquet', 'csv'];
   if (task.parquet === 'basic') formats.push('parquet-basic');
-  const names: readonly TableName[] = manifest.scope.byRecordType
-    ? tableNames
-    : tableNames.filter((table) => table !== 'charges');
+  const names: readonly TableName[] =
+    manifest.scope.by.length > 0
+      ? tableNames
+      : tableNames.filter((table) => table !== 'breakdowns');
   const { extraction } = manifest;
   const recipe: Recipe = { extraction, source, tag, tables: names, formats };
   const same = task.force ? undefined : await findMadeBy(staging, slice, recipe);
@@ -136,20 +140,22 @@ async function makeTables(
   const exports = await openExports(staging, slice, recipe.tables, recipe.formats);
   try {
     const customers = await readCustomers(extraction, signal);
-    const [tally, charged] = [emptyTally(), emptyTally()];
+    const tally = emptyTally();
+    const tallies: BreakdownTallies = new Map();
     for await (const batch of consumptionBatches(extraction, stamp, tally, signal)) {
       await exports.write('consumption', batch);
       const { groups } = extraction.manifest;
       task.onProgress(`${tally.rows} of ${groups} rows`, tally.rows / groups);
     }
     checkTally(extraction, tally);
-    for await (const batch of chargesBatches(extraction, stamp, charged, signal))
-      await exports.write('charges', batch);
-    checkCharges(extraction, charged);
+    for await (const batch of breakdownBatches(extraction, stamp, tallies, signal))
+      await exports.write('breakdowns', batch);
+    checkBreakdowns(extraction, tallies);
+    const split = addedUp(tallies);
     const awsTotal = await readAwsTotal(extraction, signal);
     const services = await readServiceDifferences(extraction, tally.services, signal);
     const { totals } = formatSums(tally);
-    const named = new Map([...charged.accounts, ...tally.accounts]);
+    const named = new Map([...split.accounts, ...tally.accounts]);
     const unlisted = [...named.keys()].filter((id) => !customers.has(id)).sort();
     const { found, look } = await lookElsewhere(task, unlisted);
     addUnlisted(customers, named, found);
@@ -158,7 +164,7 @@ async function makeTables(
     const files = await exports.close({
       customers: { ...noSums(), rows: customers.size },
       consumption: tally,
-      charges: charged,
+      breakdowns: split,
     });
     await removeOthers(staging, slice, recipe);
 
@@ -193,12 +199,17 @@ async function makeTables(
         ...(tally.costView === undefined ? {} : { costView: tally.costView }),
         files: files.consumption,
       },
-      ...(recipe.tables.includes('charges')
+      ...(recipe.tables.includes('breakdowns')
         ? {
-            charges: {
-              ...formatSums(charged),
-              rounded: charged.rounded,
-              files: files.charges,
+            breakdowns: {
+              ...formatSums(split),
+              rounded: split.rounded,
+              dimensions: [...tallies].map(([dimension, one]) => ({
+                dimension,
+                ...formatSums(one),
+                values: one.values,
+              })),
+              files: files.breakdowns,
             },
           }
         : {}),
@@ -232,7 +243,7 @@ async function removeOthers(
 
 function report(
   { log }: TransformTask,
-  { customers, consumption, scope }: TransformManifest,
+  { customers, consumption, breakdowns, scope }: TransformManifest,
   elsewhere: ReadonlyMap<string, ListedElsewhere>,
   severalRegions: ConsumptionTally['severalRegions'],
 ): void {
@@ -249,6 +260,15 @@ function report(
     log.warn(
       `usage types of several regions within an account, whose rows have the Region N/A: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
     );
+  }
+  for (const { dimension, rows, values } of breakdowns?.dimensions ?? []) {
+    const { Type, Key } = definitionOf(dimension);
+    if (Type === 'DIMENSION' || rows === 0 || values > 0) continue;
+    const what =
+      Type === 'TAG'
+        ? `is the tag key ${JSON.stringify(Key)} spelled so, and activated as a cost allocation tag in the payer's billing console since before this month?`
+        : `do the rules of the cost category ${JSON.stringify(Key)} hold for this month?`;
+    log.warn({ dimension }, `AWS gives no cost a value of ${printable(dimension)}: ${what}`);
   }
   if (customers.unlisted > 0 && scope.listAccounts) {
     log.info(

@@ -151,7 +151,7 @@ function settingsFile(folder: string, customers: readonly CustomerGroup[]) {
   return {
     staging: resolve(folder, 'staging'),
     database: `sqlite:${resolve(folder, 'billing.sqlite')}`,
-    byRecordType: true,
+    by: ['RECORD_TYPE'],
     report: {
       out: resolve(folder, 'report'),
       title: 'Meridian Cloud Services',

@@ -11,7 +11,7 @@ export const plan = command({
   flags: {
     ...pick('stage', 'month', 'from', 'to', 'organization'),
     force: { ...off(), describe: 'Plan a run with --force' },
-    ...pick('staging', 'database', 'parquet', 'detail', 'metric', 'by-record-type', 'aws-total'),
+    ...pick('staging', 'database', 'parquet', 'detail', 'metric', 'by', 'aws-total'),
     ...pick('tolerance', 'config', 'timeout', 'json', 'log-level'),
   },
   epilogue:

@@ -20,7 +20,7 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   /** `secret`: the connection stands in the secret of that path in Vault. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'secret'; path: string };
   /** What extract asks for, as far as it is set, see {@link scopeOf}. */
-  scope: Pick<SettingValues, 'detail' | 'metrics' | 'byRecordType'>;
+  scope: Pick<SettingValues, 'detail' | 'metrics' | 'by'>;
   waitSeconds: number;
   timeoutMs: number;
   /** Also of the organizations of the configuration file. */
@@ -29,7 +29,7 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
 
 type Interpreted = Pick<
   SettingValues,
-  'vault' | 's3' | 'database' | 'detail' | 'metrics' | 'byRecordType' | 'timeout' | 'wait' | 'tags'
+  'vault' | 's3' | 'database' | 'detail' | 'metrics' | 'by' | 'timeout' | 'wait' | 'tags'
 >;
 
 /** The settings of Vault, with what a login needs. */
@@ -56,14 +56,14 @@ export function resolveConfig(
 ): Config {
   const faults = environmentFaults(env);
   const { values, wrong } = readSettings(flags, env, file, faults);
-  const { vault, s3, detail, metrics, byRecordType, timeout, wait, ...others } = values;
+  const { vault, s3, detail, metrics, by, timeout, wait, ...others } = values;
   if (s3.kmsKeyId !== undefined && s3.sse !== 'aws:kms' && !wrong.has('s3'))
     faults.push(`${nameOf('s3.kmsKeyId')}: goes with --s3-sse aws:kms only`);
   const config: Omit<Config, 'vault'> = {
     ...others,
     stagingOptions: { sse: s3.sse, kmsKeyId: s3.kmsKeyId, timeoutMs: timeout * 1000 },
     database: databaseOf(values, flags, faults),
-    scope: { detail, metrics, byRecordType },
+    scope: { detail, metrics, by },
     waitSeconds: wait,
     timeoutMs: timeout * 1000,
     tags: tagsOf(values, faults),
@@ -339,12 +339,12 @@ export function tagOf(tags: Readonly<Record<string, string>>, organization: stri
 
 /** What is asked for of an organization, but for its own part; what nobody has set is left open. */
 export function scopeOf(
-  { detail, metrics, byRecordType }: Config['scope'],
+  { detail, metrics, by }: Config['scope'],
   organization: string,
 ): Omit<WantedScope, keyof OrganizationView> {
-  if (typeof detail !== 'object') return { detail, metrics, byRecordType };
+  if (typeof detail !== 'object') return { detail, metrics, by };
   const own = Object.hasOwn(detail, organization) ? detail[organization] : undefined;
-  return { detail: own, metrics, byRecordType };
+  return { detail: own, metrics, by };
 }
 
 /** What a reader makes of a setting's value; its refusal is a fault of the setting. */

@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import type { Breakdown } from '../shared/dimensions.js';
+import { breakdownWords, parseBreakdown, sortedBreakdowns } from '../shared/dimensions.js';
 import { DataError, PipelineError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import { parseAmount } from '../shared/money.js';
+import { nearest } from '../shared/nearest.js';
 import { parseStagingLocation } from '../staging/open.js';
 import { parseDatabaseUrl } from './database-address.js';
 import type { Field, ListedOrganization } from './organization-fields.js';
@@ -69,6 +72,33 @@ export function words<const W extends string>(all: readonly W[], implied: string
   return z
     .array(one, { error: 'is no list' })
     .transform((given) => all.filter((each) => given.includes(each)));
+}
+
+/** What the accounts' cost is split by, each once, in order; `none` alone is an empty list. */
+export const breakdowns: z.ZodType<Breakdown[]> = z
+  .array(z.string({ error: 'is no text' }), { error: 'is no list' })
+  .transform((given, context) => {
+    if (given.length === 1 && given[0] === 'none') return [];
+    const found = given.flatMap((text, index): Breakdown[] => {
+      const one = parseBreakdown(text);
+      if (one !== undefined) return [one];
+      context.addIssue({ code: 'custom', path: [index], message: breakdownFault(text) });
+      return [];
+    });
+    return sortedBreakdowns(found);
+  });
+
+/** What is wrong with a text that names no breakdown. */
+function breakdownFault(text: string): string {
+  const [head = ''] = text.split(':', 1);
+  const near = nearest(head, ['tag', 'cost-category', ...breakdownWords]);
+  const keyed = breakdownWords.find((one) => one.startsWith(`${near ?? ''}:`)) ?? near;
+  if (keyed === 'tag:KEY')
+    return 'names no tag: write tag: and its key, with at most 128 characters';
+  if (keyed === 'cost-category:NAME')
+    return 'names no cost category: write cost-category: and its name, with at most 128 characters';
+  if (near !== undefined && near !== head) return `is nothing to split by; did you mean ${near}?`;
+  return `is none of ${breakdownWords.join(', ')}`;
 }
 
 /** A flag and a variable are texts; the file's values come as they are written, see `readConfigFile`. */

@@ -130,13 +130,13 @@ export const settings = {
     unset: 'those of the staged month, else none',
     schema: ({ words }) => words(furtherMetrics, 'UnblendedCost'),
   },
-  'byRecordType': {
-    flag: 'by-record-type',
-    given: 'alone',
+  'by': {
+    flag: 'by',
+    given: 'repeatedly',
     meaning:
-      'Split the cost of each account into usage, credit, refund, tax … in the table charges: one more question',
-    unset: 'as the month is staged, else `false`',
-    schema: ({ trueOrFalse }) => trueOrFalse,
+      "Split each account's cost in the table breakdowns too, repeatable: record-type, region … (every dimension of Cost Explorer), tag:KEY or cost-category:NAME; each is one more question ($0.01 a page); none takes them back",
+    unset: 'as the month is staged, else none',
+    schema: ({ breakdowns }) => breakdowns,
   },
   'awsTotal': {
     flag: 'aws-total',

@@ -5,8 +5,8 @@ import type { Config } from '../config/config.js';
 import { DataError } from '../shared/errors.js';
 import type { Scope } from '../shared/scope.js';
 import type { StagedSlice } from '../staging/extractions.js';
-import type { Slice } from '../staging/layout.js';
-import { extractionKey, parsePageFile } from '../staging/layout.js';
+import type { Operation, Slice } from '../staging/layout.js';
+import { breakdownQueryName, extractionKey, parsePageFile } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
 import { costViewPart, readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
@@ -83,26 +83,31 @@ function leastRequests(scope: Scope, awsTotal: boolean): number {
 
 function estimateBy(
   manifest: ExtractionManifest,
-  { byRecordType, costViewArn }: Scope,
+  { by, costViewArn }: Scope,
   awsTotal: boolean,
 ): Estimate {
-  const pages = { detail: 0, costView: 0, recordType: 0, service: 0 };
+  const pages = { detail: 0, costView: 0, service: 0 };
+  const split = new Map<Operation, number>();
   for (const { file } of manifest.pages) {
     const operation = parsePageFile(file)?.operation;
-    if (operation === 'record-type') pages.recordType++;
+    if (operation?.startsWith('by-') === true)
+      split.set(operation, (split.get(operation) ?? 0) + 1);
     else if (operation === 'service') pages.service++;
     else if (operation === 'cost-view') pages.costView++;
     else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
   }
-  const recordType = byRecordType ? Math.max(1, pages.recordType) : 0;
   // A refusal costs nothing, and AWS is expected to repeat it.
-  const isNoView =
-    costViewArn === null || manifest.refused.some(({ part }) => part === costViewPart(costViewArn));
-  const costView = isNoView ? 0 : Math.max(1, pages.costView);
+  const isRefused = (part: string): boolean => manifest.refused.some((one) => one.part === part);
+  const asked = by.map((dimension) =>
+    isRefused(dimension) ? 0 : split.get(breakdownQueryName(dimension)),
+  );
+  if (costViewArn !== null)
+    asked.push(isRefused(costViewPart(costViewArn)) ? 0 : pages.costView || undefined);
+  const parts = asked.reduce<number>((sum, found) => sum + (found ?? 1), 0);
   return {
-    requests: pages.detail + costView + recordType + (awsTotal ? 1 : 0),
+    requests: pages.detail + parts + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
-    known: (!byRecordType || pages.recordType > 0) && (isNoView || pages.costView > 0),
+    known: !asked.includes(undefined),
   };
 }
 

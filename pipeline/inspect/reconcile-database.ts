@@ -284,7 +284,7 @@ function quote(text: string | undefined): string {
 /** What a row's cost is for, by table. */
 const subjects: Partial<Record<TableName, readonly string[]>> = {
   consumption: ['Service', 'Category'],
-  charges: ['RecordType'],
+  breakdowns: ['Dimension', 'Value'],
 };
 
 function describe(table: TableName, { line, texts }: StoredRow): string {

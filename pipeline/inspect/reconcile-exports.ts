@@ -81,7 +81,7 @@ function compareWithPages(
   staging: Staging,
   report: Report,
   manifest: TransformManifest,
-  { extraction, source, pages, consumption, charges }: StagedFigures,
+  { extraction, source, pages, consumption, breakdowns }: StagedFigures,
 ): void {
   const { slice } = report;
   const add = (what: string, ...flags: string[]): void => {
@@ -97,7 +97,7 @@ function compareWithPages(
   }
   const { customers: rows } = pages;
   const customers = rows === undefined ? undefined : { rows, totals: {}, columns: {} };
-  const wrong = Object.entries({ customers, consumption, charges }).flatMap(([table, found]) => {
+  const wrong = Object.entries({ customers, consumption, breakdowns }).flatMap(([table, found]) => {
     const said = tableSums(manifest, table as TableName);
     return found === undefined || sameSums(found, said)
       ? []

@@ -1,5 +1,6 @@
 import type { BesideAws } from '../../load/aws-difference.js';
 import { checkDifference } from '../../load/aws-difference.js';
+import { addedUp } from '../../transform/breakdowns.js';
 import { readAwsTotal, readServiceDifferences } from '../../transform/checks.js';
 import { addUnlisted, readCustomers } from '../../transform/customers.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
@@ -9,9 +10,10 @@ import type { Scope } from '../shared/scope.js';
 import type { ServiceDifference, SumsText } from '../shared/sums.js';
 import { difference, formatSums } from '../shared/sums.js';
 import { extractionPrefix } from '../staging/layout.js';
+import type { Refusal } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Layer, Report } from './reconcile-findings.js';
-import { readCharges, readConsumption } from './staged-rows.js';
+import { readBreakdowns, readConsumption } from './staged-rows.js';
 
 /** What the staged pages of the current extraction say. */
 export interface StagedFigures {
@@ -31,7 +33,9 @@ export interface StagedFigures {
   consumption: SumsText | undefined;
   /** What the organization earns; undefined where no cost view was had, or a page cannot be read. */
   margin: OrganizationMargin | undefined;
-  charges: SumsText | undefined;
+  breakdowns: SumsText | undefined;
+  /** Parts that AWS refused. */
+  refused: readonly Refusal[];
   aws: Layer;
   /** AWS's ungrouped total, also by every other metric; null: it was not asked for, undefined: it cannot be read. */
   awsTotal: Pick<SumsText, 'totals' | 'columns'> | null | undefined;
@@ -74,14 +78,14 @@ export async function checkPages(
   const extraction = { staging, slice, manifest };
   const listed = await report.examine('staged pages', () => readCustomers(extraction, signal));
   const tally = await report.examine('staged pages', () => readConsumption(extraction, signal));
-  const charged = await report.examine('staged pages', () => readCharges(extraction, signal));
+  const tallies = await report.examine('staged pages', () => readBreakdowns(extraction, signal));
   const awsTotal = await report.examine('AWS total', () => readAwsTotal(extraction, signal));
   const consumption = tally && formatSums(tally);
-  const charges = charged && formatSums(charged);
+  const split = tallies && addedUp(tallies);
   const services = await report.examine('AWS total', () =>
     readServiceDifferences(extraction, tally?.services, signal),
   );
-  if (tally && consumption && charges && awsTotal !== undefined) {
+  if (tally && consumption && tallies && awsTotal !== undefined) {
     const where = `${staging.location}/${extractionPrefix(slice, manifest.extraction)}`;
     await report.examine(
       'AWS total',
@@ -95,7 +99,9 @@ export async function checkPages(
           awsMetrics: awsTotal?.metrics ?? {},
           serviceDifferences: services,
           consumption: { ...consumption, pairs: tally.pairs },
-          ...(scope.byRecordType ? { charges } : {}),
+          breakdowns: {
+            dimensions: [...tallies].map(([dimension, one]) => ({ dimension, ...formatSums(one) })),
+          },
         };
         checkDifference(said, tolerance);
       },
@@ -103,8 +109,8 @@ export async function checkPages(
     );
   }
   const accounts = listed?.size ?? 0;
-  if (tally !== undefined && charged !== undefined && listed !== undefined)
-    addUnlisted(listed, new Map([...charged.accounts, ...tally.accounts]));
+  if (tally !== undefined && split !== undefined && listed !== undefined)
+    addUnlisted(listed, new Map([...split.accounts, ...tally.accounts]));
   return {
     extraction: manifest.extraction,
     source,
@@ -120,7 +126,8 @@ export async function checkPages(
     },
     consumption,
     margin: tally && marginOf(formatSums(tally), tally.costView),
-    charges,
+    breakdowns: split && formatSums(split),
+    refused: manifest.refused,
     aws: {
       name: 'AWS total',
       totals: awsTotal?.totals,

@@ -15,6 +15,7 @@ import { amountColumn, formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { rawPrefix } from '../staging/layout.js';
+import { describeRefusal } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { checkToday } from './aws-today.js';
 import type { TodaysTotal } from './aws-today.js';
@@ -188,6 +189,9 @@ export function formatReconciled({ results, absence, requests }: Reconciliation)
     formatTable(head, rows, numbers, { names: ['organization'] }),
     ...results.flatMap(differencesOf),
     ...results.flatMap(marginsOf),
+    ...results.flatMap(({ month, organization, staged }) =>
+      (staged?.refused ?? []).map((one) => `${month} ${organization}: ${describeRefusal(one)}`),
+    ),
     '',
     summary(results, absence),
     ...(requests === 0
@@ -338,6 +342,7 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       ...(result.staged?.margin === undefined ? {} : { margin: result.staged.margin }),
       moved: result.today?.moved ?? null,
       serviceDifferences: result.staged?.serviceDifferences ?? null,
+      refused: result.staged?.refused ?? [],
       customersWithoutCost: result.customersWithoutCost ?? null,
       customersUnlisted: result.staged?.unlisted ?? null,
       findings: result.findings.map((finding) => ({

@@ -23,6 +23,8 @@ import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { openStaging } from '../staging/open.js';
+import type { Refusal } from '../staging/manifest.js';
+import { describeRefusal } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Estimate } from './estimate.js';
 import { estimator, noRequests, remaining } from './estimate.js';
@@ -41,6 +43,8 @@ export interface StagePlan {
   replaces?: string;
   /** What the month before was asked of other billing views, in words. */
   unlike?: string;
+  /** What of the month AWS refused, where it is not asked again. */
+  refused?: readonly Refusal[];
   /** Whether the month to fetch lies before what Cost Explorer keeps as a rule. */
   beforeHistory?: true;
   /** Why it fails or is not known. */
@@ -183,6 +187,9 @@ async function planExtract(
       ...(stagedPages === 0 ? {} : { stagedPages }),
       ...(decision.replaces === undefined ? {} : { replaces: decision.replaces }),
       ...(decision.unlike === undefined ? {} : { unlike: decision.unlike }),
+      ...('manifest' in decision && decision.manifest.refused.length > 0
+        ? { refused: decision.manifest.refused }
+        : {}),
       ...(asks && slice.month < historyStart(now()) ? { beforeHistory: true } : {}),
     },
     estimate: remaining(decision, await estimate(slice, scope), config),
@@ -224,6 +231,11 @@ function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
       return `${describeSlices(slices)}: ${what}`;
     }),
   );
+  for (const { month, organization, stages: chosen } of plans)
+    for (const refusal of chosen.extract?.refused ?? [])
+      notes.push(
+        `${month} ${organization}: ${describeRefusal(refusal)}; it is asked for again when the month is fetched again`,
+      );
   const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
   if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))
     notes.push(

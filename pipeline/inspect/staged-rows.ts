@@ -1,6 +1,7 @@
-import { chargesBatches } from '../../transform/charges.js';
-import { checkCharges, checkTally } from '../../transform/checks.js';
-import type { RowTally, Stamp } from '../../transform/columns.js';
+import type { BreakdownTallies } from '../../transform/breakdowns.js';
+import { breakdownBatches } from '../../transform/breakdowns.js';
+import { checkBreakdowns, checkTally } from '../../transform/checks.js';
+import type { Stamp } from '../../transform/columns.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
 import type { FinishedExtraction } from '../../transform/staged-pages.js';
@@ -26,16 +27,16 @@ export async function readConsumption(
   return tally;
 }
 
-/** The same for the rows of charges; there are none where they were not asked for. */
-export async function readCharges(
+/** The same for the rows of breakdowns, by dimension; there are none where none were asked for. */
+export async function readBreakdowns(
   extraction: FinishedExtraction,
   signal: AbortSignal,
-): Promise<RowTally> {
-  const tally = emptyTally();
-  const batches = chargesBatches(extraction, stampOf(extraction), tally, signal);
+): Promise<BreakdownTallies> {
+  const tallies: BreakdownTallies = new Map();
+  const batches = breakdownBatches(extraction, stampOf(extraction), tallies, signal);
   while ((await batches.next()).done !== true);
-  checkCharges(extraction, tally);
-  return tally;
+  checkBreakdowns(extraction, tallies);
+  return tallies;
 }
 
 function stampOf({ slice: { month, organization } }: FinishedExtraction): Stamp {

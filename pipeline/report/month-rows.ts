@@ -1,9 +1,10 @@
 import { findSource, readTable } from '../../load/source.js';
 import { advice, transformAgain } from '../shared/commands.js';
+import type { Breakdown } from '../shared/dimensions.js';
 import { DataError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
-import type { Totals } from '../shared/sums.js';
-import { formatTotals, noSums, sameTotals } from '../shared/sums.js';
+import type { Totals, TotalsText } from '../shared/sums.js';
+import { addMoney, formatTotals, noSums, sameTotals } from '../shared/sums.js';
 import type { CodedColumn, RowBatch } from '../staging/batch.js';
 import { addColumn, codedAt, valueAt } from '../staging/batch.js';
 import { WIDTH, setInt128, toBigint } from '../staging/decimals.js';
@@ -59,7 +60,7 @@ export function unitsColumn(rows: number): UnitsColumn {
 export interface MoneyRows {
   readonly length: number;
   readonly account: Uint32Array;
-  /** The service; of charges, the charge type. */
+  /** The service; in a breakdown, the dimension's value. */
   readonly kind: Uint32Array;
   readonly currency: Uint32Array;
   readonly amount: UnitsColumn;
@@ -99,7 +100,7 @@ export interface SliceRows {
   costs?: CostRows | undefined;
   /** Absent where it was not read, or the detail is that by service. */
   usage: UsageColumns | undefined;
-  /** Absent where it was not read, or charge types were not fetched. */
+  /** The breakdown by RECORD_TYPE; absent where it was not read, or was not fetched. */
   charges: MoneyRows | undefined;
 }
 
@@ -141,7 +142,7 @@ export async function readSlice(
       ? unitsColumn(rows)
       : undefined;
   const read = { staging, source, names };
-  const all = await readMoney(read, 'consumption', 'Service', usage, cost);
+  const all = await readConsumption(read, usage, cost);
   return {
     organization: slice.organization,
     manifest,
@@ -149,10 +150,7 @@ export async function readSlice(
     consumption: firstRows(all, billedRows(manifest)),
     costs: cost && { ...all, cost },
     usage,
-    charges:
-      depth === 'shown' && manifest.charges !== undefined
-        ? await readMoney(read, 'charges', 'RecordType')
-        : undefined,
+    charges: depth === 'shown' ? await readBreakdown(read, 'RECORD_TYPE') : undefined,
   };
 }
 
@@ -189,24 +187,54 @@ interface Read {
   names: Names;
 }
 
-const noTotals: Totals = new Map();
-
-async function readMoney(
-  { staging, source, names }: Read,
-  table: 'consumption' | 'charges',
-  kind: string,
-  usage?: UsageColumns,
-  cost?: UnitsColumn,
-): Promise<MoneyRows> {
-  const { rows: length } = tableSums(source.manifest, table);
-  const rows: MoneyRows = {
+function moneyRows(length: number): MoneyRows {
+  return {
     length,
     account: new Uint32Array(length),
     kind: new Uint32Array(length),
     currency: new Uint32Array(length),
     amount: unitsColumn(length),
   };
-  const wanted = ['Reference', kind, 'Currency', 'Amount'];
+}
+
+/** The rows of one breakdown, their values as kinds; `undefined` where it was not fetched. */
+async function readBreakdown(
+  { staging, source, names }: Read,
+  dimension: Breakdown,
+): Promise<MoneyRows | undefined> {
+  const told = source.manifest.breakdowns?.dimensions.find((one) => one.dimension === dimension);
+  if (told === undefined) return undefined;
+  const rows = moneyRows(told.rows);
+  const wanted = ['Dimension', 'Reference', 'Value', 'Currency', 'Amount'];
+  const sums = noSums();
+  for await (const batch of readTable(staging, source, 'breakdowns', wanted)) {
+    const [of, account, value, currency, amount] = columnsOf(batch, 'breakdowns', wanted);
+    for (let row = 0; row < batch.length; row++) {
+      const units = valueAt(amount, row);
+      if (textAt(of, row) !== dimension || typeof units !== 'bigint') continue;
+      const at = sums.rows++;
+      rows.account[at] = names.codeOf(textAt(account, row));
+      rows.kind[at] = names.codeOf(textAt(value, row));
+      rows.currency[at] = names.codeOf(textAt(currency, row));
+      rows.amount.set(at, units);
+      addMoney(sums, 'Amount', textAt(currency, row), units);
+    }
+  }
+  checkTotals(source.manifest, `breakdowns by ${dimension}`, sums.totals, told.totals);
+  return rows;
+}
+
+const noTotals: Totals = new Map();
+
+async function readConsumption(
+  { staging, source, names }: Read,
+  usage?: UsageColumns,
+  cost?: UnitsColumn,
+): Promise<MoneyRows> {
+  const table = 'consumption';
+  const expected = tableSums(source.manifest, table);
+  const rows = moneyRows(expected.rows);
+  const wanted = ['Reference', 'Service', 'Currency', 'Amount'];
   if (usage !== undefined) wanted.push('Category', 'Region', 'Unit', 'Quantity');
   if (cost !== undefined) wanted.push('CostAmount');
   const sums = noSums();
@@ -219,7 +247,7 @@ async function readMoney(
     copyUnits(amount, rows.amount, start, batch.length);
     if (currency !== undefined) addColumn(sums, 'Amount', amount, currency, batch.length);
     if (cost !== undefined) {
-      const column = batch.columns[columnIndex('consumption', 'CostAmount')];
+      const column = batch.columns[columnIndex(table, 'CostAmount')];
       copyUnits(column, cost, start, batch.length);
       if (currency !== undefined) addColumn(sums, 'CostAmount', column, currency, batch.length);
     }
@@ -232,9 +260,14 @@ async function readMoney(
     }
     start += batch.length;
   }
-  checkTotals(source.manifest, table, sums.totals);
-  if (cost !== undefined)
-    checkTotals(source.manifest, table, sums.columns.get('CostAmount') ?? noTotals, 'CostAmount');
+  checkTotals(source.manifest, table, sums.totals, expected.totals);
+  if (cost !== undefined) {
+    const [found = noTotals, said = {}] = [
+      sums.columns.get('CostAmount'),
+      expected.columns['CostAmount'],
+    ];
+    checkTotals(source.manifest, `${table}'s CostAmount`, found, said);
+  }
   return rows;
 }
 
@@ -269,24 +302,23 @@ export async function readAccountTotals(
     }
     if (currency !== undefined) addColumn(sums, 'Amount', amount, currency, batch.length);
   }
-  checkTotals(source.manifest, 'consumption', sums.totals);
+  const expected = tableSums(source.manifest, 'consumption').totals;
+  checkTotals(source.manifest, 'consumption', sums.totals, expected);
   return { manifest: source.manifest, totals };
 }
 
 /** @throws {DataError} when rows that were read do not add up to what their manifest says. */
 function checkTotals(
   manifest: TransformManifest,
-  table: 'consumption' | 'charges',
+  what: string,
   totals: Totals,
-  column?: string,
+  expected: TotalsText,
 ): void {
-  const said = tableSums(manifest, table);
   const found = formatTotals(totals);
-  const expected = column === undefined ? said.totals : (said.columns[column] ?? {});
   if (sameTotals(found, expected)) return;
   const { month, organization } = manifest;
   throw new DataError(
-    `the rows of ${table} of ${organization} for ${month} add up to ${JSON.stringify(found)}, their manifest says ${JSON.stringify(expected)}`,
+    `the rows of ${what} of ${organization} for ${month} add up to ${JSON.stringify(found)}, their manifest says ${JSON.stringify(expected)}`,
     advice('make the exports anew with', transformAgain(manifest)),
   );
 }

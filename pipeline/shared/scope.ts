@@ -1,4 +1,7 @@
+import type { Breakdown } from './dimensions.js';
+import { sortedBreakdowns } from './dimensions.js';
 import { UsageError } from './errors.js';
+import { printable } from './printable.js';
 
 /** How finely a month's cost is told: by service, or by service and usage type. */
 export const details = ['service', 'usage-type'] as const;
@@ -24,8 +27,8 @@ export interface Scope {
   readonly detail: Detail;
   /** Each once, sorted. */
   readonly metrics: readonly FurtherMetric[];
-  /** Whether each account's cost is split by charge type too. */
-  readonly byRecordType: boolean;
+  /** What each account's cost is split by too: each once, sorted. */
+  readonly by: readonly Breakdown[];
   /** ARN of the billing view that is asked; null: the organization's own cost. */
   readonly billingViewArn: string | null;
   /** ARN of the billing view that tells what the same costs the reseller; null: none is asked. */
@@ -41,7 +44,7 @@ export type OrganizationView = Pick<Scope, 'billingViewArn' | 'costViewArn' | 'l
 export const plainScope: Scope = {
   detail: 'service',
   metrics: [],
-  byRecordType: false,
+  by: [],
   billingViewArn: null,
   costViewArn: null,
   listAccounts: true,
@@ -62,7 +65,7 @@ export function completeScope(wanted: WantedScope, before: Scope = plainScope): 
   return {
     detail: wanted.detail ?? before.detail,
     metrics: wanted.metrics ?? before.metrics,
-    byRecordType: wanted.byRecordType ?? before.byRecordType,
+    by: sortedBreakdowns(wanted.by ?? before.by),
     billingViewArn: view('billingViewArn'),
     costViewArn: view('costViewArn'),
     listAccounts: wanted.listAccounts ?? before.listAccounts,
@@ -70,22 +73,25 @@ export function completeScope(wanted: WantedScope, before: Scope = plainScope): 
 }
 
 /** Whether what was asked for holds all that is wanted, in the wanted detail and view. */
-export function covers(asked: Scope, { detail, metrics = [], ...wanted }: WantedScope): boolean {
+export function covers(
+  asked: Scope,
+  { detail, metrics = [], by = [], ...wanted }: WantedScope,
+): boolean {
   return (
     (detail === undefined || asked.detail === detail) &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
     // More than is wanted will do; but what another view says is nothing of the kind.
     (wanted.costViewArn == null || asked.costViewArn === wanted.costViewArn) &&
-    (asked.byRecordType || wanted.byRecordType !== true) &&
     (asked.listAccounts || wanted.listAccounts !== true) &&
-    metrics.every((metric) => asked.metrics.includes(metric))
+    metrics.every((metric) => asked.metrics.includes(metric)) &&
+    by.every((dimension) => asked.by.includes(dimension))
   );
 }
 
 /** Whether the same questions are asked for both, so that one's pages go on where the other's end. */
 export function sameScope(a: Scope, b: Scope): boolean {
   const parts = Object.keys(plainScope) as (keyof Scope)[];
-  return parts.every((part) => String(a[part]) === String(b[part]));
+  return parts.every((part) => JSON.stringify(a[part]) === JSON.stringify(b[part]));
 }
 
 /**
@@ -117,16 +123,14 @@ export function checkCostView(
   );
 }
 
-/** In words: `by usage type, with AmortizedCost and charge types`. */
+/** In words: `by usage type and RECORD_TYPE, with AmortizedCost`. */
 export function describeScope(scope: Scope): string {
-  const { detail, metrics, byRecordType, billingViewArn, costViewArn, listAccounts } = scope;
-  const further = new Intl.ListFormat('en').format([
-    ...metrics,
-    ...(byRecordType ? ['charge types'] : []),
-  ]);
+  const { detail, metrics, by, billingViewArn, costViewArn, listAccounts } = scope;
+  const list = new Intl.ListFormat('en');
+  const dimensions = [detail === 'service' ? 'service' : 'usage type', ...by.map(printable)];
   return [
-    detail === 'service' ? 'by service' : 'by usage type',
-    ...(further === '' ? [] : [`with ${further}`]),
+    `by ${list.format(dimensions)}`,
+    ...(metrics.length === 0 ? [] : [`with ${list.format(metrics)}`]),
     ...(billingViewArn === null ? [] : [`of the billing view ${billingViewArn}`]),
     ...(costViewArn === null ? [] : [`with what it costs by the billing view ${costViewArn}`]),
     ...(listAccounts ? [] : ['without the list of accounts']),

@@ -1,9 +1,10 @@
 import { isAscii } from 'node:buffer';
 import { z } from 'zod';
+import type { Dimension } from '../shared/dimensions.js';
+import { valueIn } from '../shared/dimensions.js';
 import type { Month } from '../shared/month.js';
 import { timePeriod } from '../shared/month.js';
 import type { Metric } from '../shared/scope.js';
-import type { Dimension } from './manifest.js';
 import type { Column } from './tables.js';
 import { columnOf } from './tables.js';
 
@@ -49,7 +50,7 @@ function costAnswer<Key extends z.ZodType, Group extends z.ZodType, Total extend
   total: Total,
 ) {
   return z.object({
-    GroupDefinitions: z.array(z.object({ Key: key })).optional(),
+    GroupDefinitions: z.array(z.object({ Type: text, Key: key })).optional(),
     ResultsByTime: z.array(
       z.object({
         TimePeriod: period,
@@ -123,11 +124,15 @@ export function parseStagedCost(json: unknown): z.ZodSafeParseResult<StagedCost>
 export function isUsualCost(json: unknown): json is StagedCost {
   return (
     isObject(json) &&
-    isListOf(json['GroupDefinitions'], (item) => isObject(item) && isText(item['Key'])) &&
+    isListOf(json['GroupDefinitions'], isDefinition) &&
     json['ResultsByTime'] !== undefined &&
     isListOf(json['ResultsByTime'], isResult) &&
     isListOf(json['DimensionValueAttributes'], isDescribed)
   );
+}
+
+function isDefinition(json: unknown): boolean {
+  return isObject(json) && isText(json['Type']) && isText(json['Key']);
 }
 
 function isResult(json: unknown): boolean {
@@ -219,20 +224,20 @@ export function currencyFault(unit: string): string | undefined {
     : `has ${JSON.stringify(unit.slice(0, 40))} for a currency`;
 }
 
-/** The columns that hold the values of a dimension; those of others are only kept as they are. */
-const dimensionColumns: Readonly<Partial<Record<Dimension, Column>>> = {
+/** The columns that hold the values of the detail's dimensions; those of any other stand in breakdowns. */
+const detailColumns: Readonly<Partial<Record<Dimension, Column>>> = {
   SERVICE: columnOf('consumption', 'Service'),
   USAGE_TYPE: columnOf('consumption', 'Category'),
-  RECORD_TYPE: columnOf('charges', 'RecordType'),
 };
+const valueColumn = columnOf('breakdowns', 'Value');
 
-/** What keeps a group's key from being a value of the dimension. */
+/** What keeps a group's key from telling a value of the dimension. */
 export function keyFault(dimension: Dimension, key: string): string | undefined {
   if (dimension === 'LINKED_ACCOUNT') return accountIdFault(key);
-  return textFault(
-    dimensionColumns[dimension] ?? { name: dimension, type: 'string', description: '' },
-    key,
-  );
+  const value = valueIn(dimension, key);
+  if (value === undefined)
+    return `has ${JSON.stringify(key.slice(0, 60))}, which is no value of ${dimension}`;
+  return textFault(detailColumns[dimension] ?? valueColumn, value);
 }
 
 const nameColumn = columnOf('customers', 'TenantName');

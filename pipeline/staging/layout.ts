@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto';
+import type { Breakdown } from '../shared/dimensions.js';
+import { definitionOf, writtenAs } from '../shared/dimensions.js';
 import { DataError, UsageError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { isMonth } from '../shared/month.js';
@@ -68,7 +71,8 @@ export type Operation = 'accounts' | QueryName;
  * The questions to Cost Explorer by name: cost by service and account; in the detail by usage type, usage
  * type by service, usage type by account, one for each further question about usage types that several
  * services share, usage type by region, and one for each further question about those of several regions;
- * what the same costs the reseller, by service and account; cost by charge type and account; the month's ungrouped total; cost by service alone.
+ * what the same costs the reseller, by service and account; one for each breakdown of the accounts' cost; the
+ * month's ungrouped total; cost by service alone.
  */
 export type QueryName =
   | 'cost-and-usage'
@@ -78,7 +82,7 @@ export type QueryName =
   | 'usage-type-region'
   | `usage-type-region-${RegionPart}-${string}`
   | 'cost-view'
-  | 'record-type'
+  | `by-${string}`
   | 'total'
   | 'service';
 
@@ -91,7 +95,7 @@ export function pageFile(operation: Operation, page: number): string {
 }
 
 const queryNames =
-  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|cost-view|record-type|total|service';
+  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|cost-view|by-(?:tag|cost-category)-[0-9a-f]{16}|by-[a-z]+(?:-[a-z]+)*|total|service';
 const queryName = new RegExp(`^(?:${queryNames})$`);
 const pageName = new RegExp(`^(accounts|${queryNames})-(\\d{5,})\\.json$`);
 
@@ -114,6 +118,17 @@ export function sharedQueryName(number: number): QueryName {
 /** Name of the `number`-th (from 1) question that tells the regions of usage types by service or account. */
 export function regionQueryName(part: RegionPart, number: number): QueryName {
   return `usage-type-region-${part}-${String(number).padStart(3, '0')}`;
+}
+
+/**
+ * Name of the question by a dimension: the same whatever else is asked for. Keys and names may hold what no file
+ * name can, so that a digest stands for them.
+ */
+export function breakdownQueryName(dimension: Breakdown): QueryName {
+  const { Type, Key } = definitionOf(dimension);
+  const [kind = ''] = writtenAs(dimension).split(':', 1);
+  if (Type === 'DIMENSION') return `by-${kind}`;
+  return `by-${kind}-${createHash('sha256').update(Key).digest('hex').slice(0, 16)}`;
 }
 
 /** The file, inside the extraction, that says what is asked for; written before the first page. */

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { Advice } from '../shared/commands.js';
 import { advice, fetchAgain, transformAgain } from '../shared/commands.js';
+import type { Breakdown, Dimension } from '../shared/dimensions.js';
+import { isBreakdown, isDimension } from '../shared/dimensions.js';
 import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
@@ -13,6 +15,7 @@ import type { SumsText } from '../shared/sums.js';
 import type { Operation, QueryName, Slice, TableName } from './layout.js';
 import {
   SCOPE,
+  breakdownQueryName,
   extractionKey,
   extractionManifestKey,
   isQueryName,
@@ -42,25 +45,27 @@ function isAmount(text: string): boolean {
   }
 }
 
+const breakdown = z.custom<Breakdown>(isBreakdown, 'is no dimension to split by');
+
 const scope: z.ZodType<Scope> = z.object({
   detail: z.enum(details),
   metrics: z.array(z.enum(furtherMetrics)),
-  byRecordType: z.boolean(),
+  by: z.array(breakdown),
   billingViewArn: z.string().nullable(),
   costViewArn: z.string().nullable(),
   listAccounts: z.boolean(),
 });
 
-const dimension = z.enum(['SERVICE', 'LINKED_ACCOUNT', 'USAGE_TYPE', 'RECORD_TYPE', 'REGION']);
-export type Dimension = z.infer<typeof dimension>;
+const filterDimension = z.enum(['SERVICE', 'USAGE_TYPE', 'REGION']);
+export type FilterDimension = z.infer<typeof filterDimension>;
 
 const query = z.object({
   /** The stem of the names of its pages. */
   name: z.custom<QueryName>(isQueryName, 'names no question'),
   /** Dimensions that the cost is grouped by, in the order of each group's keys. */
-  groupBy: z.array(dimension),
+  groupBy: z.array(z.custom<Dimension>(isDimension, 'is no dimension')),
   /** The values that are asked for, by dimension: all of them have to fit. Absent: everything. */
-  filter: z.partialRecord(dimension, z.array(z.string())).optional(),
+  filter: z.partialRecord(filterDimension, z.array(z.string())).optional(),
 });
 
 /** One question to Cost Explorer; its answer is a chain of pages. */
@@ -73,16 +78,23 @@ export const costViewQuery: Query = {
   name: 'cost-view',
   groupBy: ['SERVICE', 'LINKED_ACCOUNT'],
 };
-/** The first one of the detail by usage type; those of the cost by charge type, and by service alone. */
+/** The first one of the detail by usage type; that of the cost by service alone. */
 export const usageTypeServices: Query = {
   name: 'usage-type-service',
   groupBy: ['USAGE_TYPE', 'SERVICE'],
 };
-export const recordTypeQuery: Query = {
-  name: 'record-type',
-  groupBy: ['RECORD_TYPE', 'LINKED_ACCOUNT'],
-};
 export const serviceQuery: Query = { name: 'service', groupBy: ['SERVICE'] };
+
+/** The question that tells each account's cost by a dimension. */
+export function breakdownQuery(by: Breakdown): Query {
+  return { name: breakdownQueryName(by), groupBy: [by, 'LINKED_ACCOUNT'] };
+}
+
+/** What a question splits the accounts' cost by; `undefined` for any other question. */
+export function breakdownOf({ name, groupBy }: Query): Breakdown | undefined {
+  const [by] = groupBy;
+  return name.startsWith('by-') && isBreakdown(by) ? by : undefined;
+}
 
 /** The services whose cost by AWS is not what their rows add up to, the largest difference first. */
 const serviceDifferences = z
@@ -141,8 +153,10 @@ const extractionFields = z.object({
   queries: z.array(query),
   /** The groups of the cost view and their sums; absent where it was not asked, or not had. */
   costView: z.object({ groups: count, totals }).optional(),
-  /** The groups by charge type and their sums; null when they were not asked for. */
-  recordTypes: z.object({ groups: count, totals, metrics: namedTotals }).nullable(),
+  /** The groups of each breakdown that was asked for and not refused, and their sums. */
+  breakdowns: z.array(
+    z.object({ dimension: breakdown, groups: count, totals, metrics: namedTotals }),
+  ),
   /** The month's ungrouped cost as AWS gives it; null when it was not asked for. */
   awsTotal: totals.nullable(),
   /** The same by every other metric; empty when it was not asked for. */
@@ -163,7 +177,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   const fault = (message: string): void => {
     context.addIssue({ code: 'custom', message });
   };
-  const { pages, queries, accounts, groups, costView, recordTypes, refused } = manifest;
+  const { pages, queries, accounts, groups, costView, breakdowns, refused } = manifest;
   if (new Set(refused.map(({ part }) => part)).size < refused.length)
     fault('a part is refused more than once');
   const rows = new Map<Operation, { pages: number; rows: number }>();
@@ -195,7 +209,15 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   if (queries.some(({ name }) => name === costQuery.name))
     compare('groups', groups, rowsOf('cost-and-usage'));
   compare('groups of the cost view', costView?.groups ?? 0, rowsOf('cost-view'));
-  compare('groups by charge type', recordTypes?.groups ?? 0, rowsOf('record-type'));
+  const told = breakdowns.map(({ dimension }) => dimension);
+  const answered = queries.flatMap((query) => breakdownOf(query) ?? []);
+  if (told.join('\n') !== answered.join('\n'))
+    fault('its breakdowns are not those that its questions ask for');
+  for (const by of manifest.scope.by)
+    if (!told.includes(by) && !refused.some(({ part }) => part === by))
+      fault(`${JSON.stringify(by)} was asked for, and is neither told nor refused`);
+  for (const { dimension, groups: said } of breakdowns)
+    compare(`groups by ${dimension}`, said, rowsOf(breakdownQueryName(dimension)));
 });
 
 /** What one extraction holds; written last, so that an extraction without it does not exist. */
@@ -205,7 +227,7 @@ export type ExtractionManifest = z.infer<typeof extractionManifest>;
  * Which questions a scope leads to, and their names. A page does not repeat its question's filter: a version
  * that derives other questions takes the next number, so that it does not go on with this one's pages.
  */
-const QUESTIONS = 2;
+const QUESTIONS = 3;
 
 const stagedScope = z.object({ questions: z.literal(QUESTIONS), scope });
 
@@ -247,6 +269,21 @@ const moneyTable = {
   rounded: count,
   files: z.array(exportedFile),
 };
+
+const breakdownTable = z.object({
+  ...moneyTable,
+  /** What each dimension's rows add up to. */
+  dimensions: z.array(
+    z.object({
+      dimension: breakdown,
+      rows: count,
+      totals,
+      columns: namedTotals,
+      /** Distinct values but the empty one: none means that AWS knows no value of a tag. */
+      values: count,
+    }),
+  ),
+});
 
 const transformManifest = z.object({
   format: z.literal(1),
@@ -305,8 +342,8 @@ const transformManifest = z.object({
       })
       .nullable(),
   }),
-  /** Absent where the extraction was not asked for by charge type. */
-  charges: z.object(moneyTable).optional(),
+  /** Absent where the extraction was asked for no breakdown. */
+  breakdowns: breakdownTable.optional(),
 });
 
 /** What the transform stage made of one slice; written last. */

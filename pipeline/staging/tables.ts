@@ -192,13 +192,21 @@ export const consumption: readonly Column[] = [
   },
 ];
 
-export const charges: readonly Column[] = [
+export const breakdowns: readonly Column[] = [
   reference,
   {
-    name: 'RecordType',
+    name: 'Dimension',
     type: 'string',
-    length: 128,
-    description: 'The charge type, as Cost Explorer names it: `Usage`, `Credit`, `Refund`, `Tax` …',
+    length: 160,
+    description:
+      "What the cost is split by: `RECORD_TYPE`, `REGION` …, `TAG:` and a tag's key, `COST_CATEGORY:` and a name",
+  },
+  {
+    name: 'Value',
+    type: 'string',
+    length: 1024,
+    description:
+      "The dimension's value, as Cost Explorer names it; '' where AWS gives none, such as cost without the tag",
   },
   amount,
   tag,
@@ -209,8 +217,8 @@ export const charges: readonly Column[] = [
   ...metrics,
 ];
 
-/** Every table by name; `charges` is made only of months that were asked for by charge type. */
-export const tables = { customers, consumption, charges };
+/** Every table by name; `breakdowns` is made only of months that were asked for by some. */
+export const tables = { customers, consumption, breakdowns };
 export type TableName = keyof typeof tables;
 export const tableNames = Object.keys(tables) as readonly TableName[];
 

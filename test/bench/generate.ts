@@ -125,7 +125,7 @@ async function generateSlice(
     metrics: {},
     scope: plainScope,
     queries: [costQuery, { name: 'total', groupBy: [] }],
-    recordTypes: null,
+    breakdowns: [],
     awsTotal: totals,
     awsMetrics: {},
     refused: [],

@@ -284,22 +284,22 @@ test('a resumed run keeps --accept-empty, and a month that never had cost needs 
   t.regex(broken.stdout, /resume with: .* --force --accept-empty/);
 });
 
-test('charges that are no longer wanted do not vanish from the database unasked', async (t) => {
+test('breakdowns that are no longer wanted do not vanish from the database unasked', async (t) => {
   const { folder, run } = await world(t);
-  const first = await run('run', ...chosen, '--by-record-type');
+  const first = await run('run', ...chosen, '--by', 'record-type');
   t.is(first.code, 0, first.stdout);
   const file = join(folder, 'billing.sqlite');
-  const charges = () => querySqlite(file, 'SELECT * FROM charges ORDER BY Line');
+  const charges = () => querySqlite(file, 'SELECT * FROM breakdowns ORDER BY Line');
   const before = charges();
   t.true(before.length > 0);
   t.is((await run('run', '--force', ...chosen)).code, 0);
   t.deepEqual(charges(), before);
-  const without = await run('run', '--force', ...chosen, '--no-by-record-type');
+  const without = await run('run', '--force', ...chosen, '--by', 'none');
   t.is(without.code, 1);
   t.regex(
     without.stdout,
     new RegExp(
-      `loaded with ${before.length} rows of charges, and .* has 0 rows of charges: .*--by-record-type .*--accept-empty`,
+      `loaded with ${before.length} rows of breakdowns by RECORD_TYPE, and .* has 0 rows of breakdowns by RECORD_TYPE: .*--by record-type .*--accept-empty`,
     ),
   );
   t.deepEqual(charges(), before);

@@ -258,13 +258,13 @@ test('a Parquet file that does not match its sha256 is not loaded', async (t) =>
 
 test("a failure's advice has this run's month, organization and flags, and mends it as it stands", async (t) => {
   const { folder, run } = await world(t);
-  const own = ['--staging', 'a place', '--database', 'sqlite:other.sqlite', '--by-record-type'];
+  const own = ['--staging', 'a place', '--database', 'sqlite:other.sqlite', '--by', 'record-type'];
   t.is((await run(...own)).code, 0);
   await appendFile(join(folder, `a place/parquet/consumption/month=${month}/oab.parquet`), 'x');
   const load = ['run', '--month', month, '--stage', 'load', '--force', ...own];
   const broken = await pipeline(load, { cwd: folder });
   t.is(broken.code, 1);
-  const advised = `node ${cliFile} run --stage transform --force --month ${month} --organization oab --staging 'a place' --database sqlite:other.sqlite --by-record-type`;
+  const advised = `node ${cliFile} run --stage transform --force --month ${month} --organization oab --staging 'a place' --database sqlite:other.sqlite --by record-type`;
   t.true(broken.stdout.includes(`make it anew with "${advised}"\n`), broken.stdout);
   const { stdout } = await pipeline([...load, '--json'], { cwd: folder });
   t.true(JSON.stringify(JSON.parse(stdout)).includes(`make it anew with \\"${advised}\\"`), stdout);
@@ -361,7 +361,7 @@ const usage: [string, string[], RegExp][] = [
   ['an empty configuration file name', ['status', '--config', ''], /--config is empty/],
   ['a number in hexadecimal', ['run', '--timeout', '0x10'], /--timeout or .* written in digits/],
   ['a switch with another word', ['run', '--aws-total=no'], /--aws-total is neither true nor f/],
-  ['a switch in camel case', ['run', '--byRecordType=yes'], /--byRecordType is neither true nor/],
+  ['a switch in camel case', ['run', '--awsTotal=yes'], /--awsTotal is neither true nor/],
   ['a missing configuration file', ['run', '--config', 'nowhere.yaml'], /nowhere\.yaml/],
   [
     'missing settings, all at once',

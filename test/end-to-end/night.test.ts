@@ -85,7 +85,7 @@ test('what is wrong with the settings or the flags stands in the log too', async
 test('a warning is words, told once with all that it is about, and whole in the log', async (t) => {
   const { folder, run } = await world(t);
   t.is((await run('run', '--month', month, '--metric', 'AmortizedCost')).code, 0);
-  const again = ['run', '--month', month, '--by-record-type', '--log-file', 'run.log'];
+  const again = ['run', '--month', month, '--by', 'record-type', '--log-file', 'run.log'];
   const { code, stderr } = await run(...again);
   t.is(code, 0, stderr);
   const warnings = stderr.split('\n').filter((line) => line.startsWith('warning: '));

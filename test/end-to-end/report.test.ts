@@ -54,7 +54,7 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
   const { run, folder, asked } = place;
   const months = ['--from', september, '--to', october];
   const made = await run(
-    ...['run', ...months, '--detail', 'usage-type', '--by-record-type', '--report', '--json'],
+    ...['run', ...months, '--detail', 'usage-type', '--by', 'record-type', '--report', '--json'],
   );
   t.is(made.code, 0, made.stderr);
   const document = JSON.parse(made.stdout) as {

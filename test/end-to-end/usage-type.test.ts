@@ -167,7 +167,7 @@ test.serial(
 
 test('a plan tells the requests of the detail, and a stopped run pays for nothing twice', async (t) => {
   const { cloud: small, run, charged } = await world(t);
-  const select = [...detail, '--organization', 'oab', '--by-record-type'];
+  const select = [...detail, '--organization', 'oab', '--by', 'record-type'];
   const first = await run('plan', ...select);
   t.regex(first.stdout, /oab +fetch +run +run +5 to 64 +\$0\.05 to \$0\.64/);
   t.regex(
@@ -181,7 +181,7 @@ test('a plan tells the requests of the detail, and a stopped run pays for nothin
     const stopped = await run('run', ...select, ...limit);
     t.true(charged() - before <= 5);
     ({ code } = stopped);
-    if (code === 1) t.regex(stopped.stdout, /resume with: .*--detail usage-type --by-record-type/);
+    if (code === 1) t.regex(stopped.stdout, /resume with: .*--detail usage-type --by record-type/);
   }
   t.is(code, 0);
   const paid = small.requests

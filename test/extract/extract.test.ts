@@ -279,7 +279,7 @@ test.serial(
         month.estimated = estimated(requests('GetCostAndUsage').length);
       },
     });
-    const scope: Scope = { ...plainScope, detail: 'usage-type', byRecordType: true };
+    const scope: Scope = { ...plainScope, detail: 'usage-type', by: ['RECORD_TYPE'] };
     const isEstimated = async (): Promise<boolean> => {
       const before = requests('GetCostAndUsage').length;
       const { extraction, requests: paid } = await run({ scope, force: true });

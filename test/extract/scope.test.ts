@@ -12,7 +12,7 @@ const open: WantedScope = {
   ...plainScope,
   detail: undefined,
   metrics: undefined,
-  byRecordType: undefined,
+  by: undefined,
 };
 const byService: WantedScope = { ...open, detail: 'service' };
 const byUsageType: WantedScope = { ...open, detail: 'usage-type' };
@@ -20,7 +20,7 @@ const rich: Scope = {
   ...plainScope,
   detail: 'usage-type',
   metrics: ['AmortizedCost', 'NetAmortizedCost'],
-  byRecordType: true,
+  by: ['RECORD_TYPE'],
 };
 /** Few accounts, and small pages: each question still has several. */
 const small = {
@@ -34,12 +34,12 @@ const provisionalDays = 20;
 test('what is open is left as it was asked for; what is set holds, and more of it will do', (t) => {
   t.deepEqual(completeScope(open), plainScope);
   t.deepEqual(completeScope(open, rich), rich);
-  t.deepEqual(completeScope({ ...open, metrics: [], byRecordType: false }, rich), {
+  t.deepEqual(completeScope({ ...open, metrics: [], by: [] }, rich), {
     ...plainScope,
     detail: 'usage-type',
   });
   t.true(covers(rich, open));
-  t.true(covers(rich, { ...byUsageType, metrics: ['AmortizedCost'], byRecordType: false }));
+  t.true(covers(rich, { ...byUsageType, metrics: ['AmortizedCost'], by: [] }));
   t.false(covers(rich, byService));
   t.false(covers(rich, { ...open, metrics: ['BlendedCost'] }));
   t.true(sameScope(rich, { ...rich, metrics: [...rich.metrics] }));
@@ -59,7 +59,7 @@ test.serial('a month keeps what it was asked for, also where it is fetched again
   const forced = await run({ scope: open, now: on(28), provisionalDays, force: true });
   t.deepEqual((await manifest(forced.extraction)).scope, rich);
   t.false(lines.join('').includes('takes the place'));
-  const fewer = { ...open, metrics: ['AmortizedCost'], byRecordType: false } as const;
+  const fewer = { ...open, metrics: ['AmortizedCost'], by: [] } as const;
   const told = await run({ scope: fewer, now: on(28), provisionalDays, force: true });
   t.deepEqual((await manifest(told.extraction)).scope, {
     ...plainScope,
@@ -68,7 +68,7 @@ test.serial('a month keeps what it was asked for, also where it is fetched again
   });
   t.regex(
     lines.join(''),
-    /what is fetched by usage type, with AmortizedCost takes the place of what was fetched by usage type, with AmortizedCost, NetAmortizedCost, and charge types on 2026-11-28, which stays staged/,
+    /what is fetched by usage type, with AmortizedCost takes the place of what was fetched by usage type and RECORD_TYPE, with AmortizedCost and NetAmortizedCost on 2026-11-28, which stays staged/,
   );
 });
 
@@ -147,21 +147,21 @@ test.serial('what AWS has told other amounts of since is fetched instead of take
   }
 });
 
-test.serial('metrics and charge types of the month are kept in the other detail too', async (t) => {
+test.serial('metrics and breakdowns of the month are kept in the other detail too', async (t) => {
   const { run, manifest } = await bench(t, small);
   const now = on(25);
   const service = await run({ scope: byService, now });
-  await run({ scope: { ...byUsageType, metrics: ['AmortizedCost'], byRecordType: true }, now });
+  await run({ scope: { ...byUsageType, metrics: ['AmortizedCost'], by: ['RECORD_TYPE'] }, now });
   // What is staged by service has neither: it would take them away without being asked to.
   const kept = await run({ scope: byService, now });
   t.true(kept.requests > 0);
   t.deepEqual((await manifest(kept.extraction)).scope, {
     ...plainScope,
     metrics: ['AmortizedCost'],
-    byRecordType: true,
+    by: ['RECORD_TYPE'],
   });
   await run({ scope: byUsageType, now });
-  const plain = { ...byService, metrics: [], byRecordType: false };
+  const plain = { ...byService, metrics: [], by: [] };
   const asked = await run({ scope: plain, now });
   t.like(asked, { requests: 0, extraction: kept.extraction });
   t.is((await run({ scope: plain, now })).state, 'unchanged');

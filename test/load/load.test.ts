@@ -502,7 +502,7 @@ test('both ways into MariaDB give the same rows', async (t) => {
 });
 
 for (const [kind, makeDatabase] of Object.entries(kinds)) {
-  const gone: Record<string, [SliceContent, { unlisted?: number; charges?: boolean }, RegExp]> = {
+  const gone: Record<string, [SliceContent, { unlisted?: number }, RegExp]> = {
     'no rows': [
       { customers: [{}], consumption: [] },
       {},

@@ -1,14 +1,22 @@
+import type { Breakdown } from '../../pipeline/shared/dimensions.js';
+import { definitionOf } from '../../pipeline/shared/dimensions.js';
 import { parseAmount } from '../../pipeline/shared/money.js';
 import { addTo, formatTotals } from '../../pipeline/shared/sums.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import type { Operation, Slice } from '../../pipeline/staging/layout.js';
 import {
+  breakdownQueryName,
   extractionManifestKey,
   extractionPrefix,
   pageFile,
 } from '../../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
-import { costQuery, costViewQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
+import {
+  breakdownQuery,
+  costQuery,
+  costViewQuery,
+  serializeManifest,
+} from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 
@@ -16,8 +24,8 @@ import { sha256Of } from '../../pipeline/staging/staging.js';
 export interface Answers {
   accounts?: readonly (object | string)[];
   costs?: readonly (object | string)[];
-  /** Answers to the question by charge type; without them it was not asked. */
-  charges?: readonly (object | string)[];
+  /** Answers to the questions by dimension; of one without them, it was not asked. */
+  by?: Partial<Record<Breakdown, readonly (object | string)[]>>;
   /** Answers of the cost view; without them it was not asked. */
   costView?: readonly (object | string)[];
   extraction?: string;
@@ -60,7 +68,7 @@ export async function makeExtraction(
   {
     accounts = [{ Accounts: [] }],
     costs = [costAnswer([])],
-    charges,
+    by = {},
     costView,
     extraction = '20261101T020304Z',
     manifest = {},
@@ -78,7 +86,8 @@ export async function makeExtraction(
   await stage('accounts', accounts);
   await stage('cost-and-usage', costs);
   await stage('cost-view', costView ?? []);
-  await stage('record-type', charges ?? []);
+  const split = Object.entries(by).sort() as [Breakdown, readonly (object | string)[]][];
+  for (const [dimension, answers] of split) await stage(breakdownQueryName(dimension), answers);
   const groups = costs.flatMap(groupsOf);
   const written: ExtractionManifest = {
     format: 1,
@@ -90,19 +99,21 @@ export async function makeExtraction(
     finished: '2026-11-01T02:03:09.000Z',
     requests: {
       ListAccounts: accounts.length,
-      GetCostAndUsage: costs.length + (charges?.length ?? 0),
+      GetCostAndUsage: costs.length + split.reduce((sum, [, answers]) => sum + answers.length, 0),
     },
     pages,
     accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
     groups: groups.length,
     totals: sum(groups),
     metrics: {},
-    scope: plainScope,
-    queries: [costQuery],
-    recordTypes: null,
+    scope: { ...plainScope, by: split.map(([dimension]) => dimension) },
+    queries: [costQuery, ...split.map(([dimension]) => breakdownQuery(dimension))],
+    breakdowns: split.map(([dimension, answers]) => {
+      const own = answers.flatMap(groupsOf);
+      return { dimension, groups: own.length, totals: sum(own), metrics: {} };
+    }),
     awsTotal: null,
     awsMetrics: {},
-    ...(charges === undefined ? {} : byRecordType(charges.flatMap(groupsOf))),
     ...(costView === undefined ? {} : ofCostView(costView.flatMap(groupsOf))),
     refused: [],
     estimated: false,
@@ -123,21 +134,10 @@ function ofCostView(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
   };
 }
 
-function byRecordType(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
-  return {
-    scope: { ...plainScope, byRecordType: true },
-    queries: [costQuery, { name: 'record-type', groupBy: ['RECORD_TYPE', 'LINKED_ACCOUNT'] }],
-    recordTypes: { groups: groups.length, totals: sum(groups), metrics: {} },
-  };
-}
-
-/** An answer of GetCostAndUsage by charge type and account. */
-export function chargesAnswer(groups: readonly object[]): object {
-  const GroupDefinitions = ['RECORD_TYPE', 'LINKED_ACCOUNT'].map((Key) => ({
-    Type: 'DIMENSION',
-    Key,
-  }));
-  return costAnswer(groups, { GroupDefinitions });
+/** An answer of GetCostAndUsage by a dimension and account. */
+export function splitAnswer(by: Breakdown, groups: readonly object[]): object {
+  const dimensions = [by, 'LINKED_ACCOUNT'] as const;
+  return costAnswer(groups, { GroupDefinitions: dimensions.map(definitionOf) });
 }
 
 interface AnyAnswer {

@@ -182,7 +182,7 @@ function manifestOf(month: Month, slice: SketchSlice, isByUsageType: boolean): T
     scope: {
       detail: isByUsageType ? 'usage-type' : 'service',
       metrics: [],
-      byRecordType: slice.charges !== undefined,
+      by: slice.charges === undefined ? [] : ['RECORD_TYPE'],
       billingViewArn: null,
       listAccounts: true,
     },
@@ -190,7 +190,17 @@ function manifestOf(month: Month, slice: SketchSlice, isByUsageType: boolean): T
     consumption: { rows: slice.rows.length, totals, columns: {}, files: [], pairs: null },
     ...(slice.charges === undefined
       ? {}
-      : { charges: { rows: slice.charges.length, totals, columns: {}, files: [] } }),
+      : {
+          breakdowns: {
+            ...{ rows: slice.charges.length, totals, columns: {}, files: [] },
+            dimensions: [
+              {
+                ...{ dimension: 'RECORD_TYPE', rows: slice.charges.length, totals },
+                ...{ columns: {}, values: 1 },
+              },
+            ],
+          },
+        }),
   } as unknown as TransformManifest;
 }
 

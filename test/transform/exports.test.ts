@@ -488,7 +488,7 @@ test('files that hold other rows than were made are refused, and none becomes vi
       const close = exports.close({
         customers: noSums(),
         consumption: { ...made, ...change },
-        charges: noSums(),
+        breakdowns: noSums(),
       });
       if (change === undefined) {
         t.deepEqual(

@@ -16,7 +16,7 @@ import type { Staging } from '../../pipeline/staging/staging.js';
 import { digest } from '../../pipeline/staging/staging.js';
 import { literal, query } from '../support/duckdb.js';
 import type { Answers } from '../support/extraction.js';
-import { chargesAnswer, costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { costAnswer, group, makeExtraction, splitAnswer } from '../support/extraction.js';
 import { temporaryStaging } from '../support/staging.js';
 import { pathOf, run, slice, snapshot } from '../support/transform.js';
 
@@ -50,11 +50,11 @@ const byMetric = (AmortizedCost: string): Answers => ({
   },
 });
 
-const charges = chargesAnswer([
+const charges = splitAnswer('RECORD_TYPE', [
   group('Usage', '000000000012', '2.5'),
   group('Tax', '000000000012', '0.5'),
 ]);
-const charged: Answers = { costs: [good], charges: [charges] };
+const charged: Answers = { costs: [good], by: { RECORD_TYPE: [charges] } };
 
 const faults: Record<string, Fault> = {
   'a missing page': {
@@ -127,39 +127,49 @@ const faults: Record<string, Fault> = {
     file: 'cost-and-usage-00001.json',
     message: /^row 2 has its AmortizedCost in EUR, its UnblendedCost in USD$/,
   },
-  'another number of charges': {
+  'another number of rows of a breakdown': {
     answers: {
       ...charged,
-      manifest: { recordTypes: { groups: 1, totals: { USD: '3' }, metrics: {} } },
+      manifest: {
+        breakdowns: [{ dimension: 'RECORD_TYPE', groups: 1, totals: { USD: '3' }, metrics: {} }],
+      },
     },
     file: 'manifest.json',
-    message: /the pages hold 2 groups by charge type, the manifest says 1$/,
+    message: /the pages hold 2 groups by RECORD_TYPE, the manifest says 1$/,
   },
-  'another sum of charges': {
+  'another sum of a breakdown': {
     answers: {
       ...charged,
-      manifest: { recordTypes: { groups: 2, totals: { USD: '2.9' }, metrics: {} } },
+      manifest: {
+        breakdowns: [{ dimension: 'RECORD_TYPE', groups: 2, totals: { USD: '2.9' }, metrics: {} }],
+      },
     },
     file: 'manifest.json',
-    message: /add up to {"USD":"3"}, their manifest says {"USD":"2.9"}$/,
+    message:
+      /^the staged pages by RECORD_TYPE add up to {"USD":"3"}, their manifest says {"USD":"2.9"}$/,
   },
-  'charges that were not asked for': {
-    answers: { ...charged, manifest: { recordTypes: null } },
+  'a breakdown that was not asked for': {
+    answers: { ...charged, manifest: { breakdowns: [] } },
     file: 'manifest.json',
-    message: /the pages hold 2 groups by charge type, the manifest says 0$/,
+    message: /its breakdowns are not those that its questions ask for/,
   },
   'a charge type that is there twice': {
     answers: {
       costs: [good],
-      charges: [charges, chargesAnswer([group('Tax', '000000000012', '0.5')])],
+      by: {
+        RECORD_TYPE: [charges, splitAnswer('RECORD_TYPE', [group('Tax', '000000000012', '0.5')])],
+      },
     },
-    file: 'record-type-00002.json',
+    file: 'by-record-type-00002.json',
     message:
-      /^row 1 repeats charge type "Tax" of account 000000000012, which row 2 of .*\/record-type-00001\.json has already$/,
+      /^row 1 repeats the RECORD_TYPE "Tax" of account 000000000012, which row 2 of .*\/by-record-type-00001\.json has already$/,
   },
   'a charge of an account without its id': {
-    answers: { costs: [good], charges: [chargesAnswer([{ Keys: ['Tax'] }])] },
-    file: 'record-type-00001.json',
+    answers: {
+      costs: [good],
+      by: { RECORD_TYPE: [splitAnswer('RECORD_TYPE', [{ Keys: ['Tax'] }])] },
+    },
+    file: 'by-record-type-00001.json',
     message: /^row 1 has no account id$/,
   },
   'a manifest of another organization': {
@@ -335,9 +345,9 @@ Object.assign(faults, {
   },
   'a manifest that lists pages of a question that was not asked': {
     answers: listed,
-    damage: relisted((pages) => [...pages, { ...pages[0]!, file: 'record-type-00001.json' }]),
+    damage: relisted((pages) => [...pages, { ...pages[0]!, file: 'by-record-type-00001.json' }]),
     file: 'manifest.json',
-    message: /"record-type-00001.json" answers none of the questions/,
+    message: /"by-record-type-00001.json" answers none of the questions/,
   },
   'a manifest without its pages of cost': {
     answers: listed,
@@ -487,16 +497,18 @@ test('an account of a charge alone is a customer', async (t) => {
   await makeExtraction(staging, slice, {
     accounts: [{ Accounts: [{ Id: '000000000012', Name: 'Listed' }] }],
     costs: [good],
-    charges: [
-      charges,
-      {
-        ...chargesAnswer([
-          group('Tax', '000000000099', '1'),
-          group('Refund', '000000000099', '-1'),
-        ]),
-        DimensionValueAttributes,
-      },
-    ],
+    by: {
+      RECORD_TYPE: [
+        charges,
+        {
+          ...splitAnswer('RECORD_TYPE', [
+            group('Tax', '000000000099', '1'),
+            group('Refund', '000000000099', '-1'),
+          ]),
+          DimensionValueAttributes,
+        },
+      ],
+    },
   });
   t.like(await run(staging), { state: 'done', customers: 2, rows: 2 });
   t.deepEqual(

@@ -23,7 +23,7 @@ test('without any setting there are the defaults', (t) => {
     database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
     stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
     parquet: 'standard',
-    scope: { detail: undefined, metrics: undefined, byRecordType: undefined },
+    scope: { detail: undefined, metrics: undefined, by: undefined },
     awsTotal: true,
     tolerance: 10n ** 16n,
     concurrency: 8,
@@ -293,7 +293,7 @@ test('what is empty in the file is not set, whatever it is', async (t) => {
   const defaults = resolveConfig({}, {}, {}, none);
   for (const empty of ['', '~', 'null', "''", '" "']) {
     const lines = [...numbers, 'staging', 'database', 'tolerance', 'awsTotal', 'detail', 'metrics'];
-    const names = [...lines, 'byRecordType', 'tags', 'organizations', 'vault', 's3', 'parquet'];
+    const names = [...lines, 'awsTotal', 'tags', 'organizations', 'vault', 's3', 'parquet'];
     const text = names.map((name) => `${name}: ${empty}\n`).join('');
     await writeFile(file, text);
     t.deepEqual(resolveConfig({}, {}, await readConfigFile(file), none), defaults, empty);
@@ -324,7 +324,7 @@ test('a value of the file means what it would mean as a flag', async (t) => {
     const values = await read(text);
     t.throws(() => resolveConfig({}, {}, values, none), { message: /written in digits/ }, text);
   }
-  for (const text of ['awsTotal: yes', 'awsTotal: 0', 'byRecordType: on', 'awsTotal: [false]']) {
+  for (const text of ['awsTotal: yes', 'awsTotal: 0', 'awsTotal: [false]']) {
     const values = await read(text);
     t.throws(() => resolveConfig({}, {}, values, none), { message: /is n(either|o single)/ }, text);
   }

@@ -28,14 +28,14 @@ test('a command names its stages, flags, month and organization, as a shell read
 });
 
 test("the run's own flags stand behind, but for those that the command has itself", (t) => {
-  const own = ['--staging', 'a b', '--parquet', 'basic', '--no-by-record-type', '--wait', '5'];
+  const own = ['--staging', 'a b', '--parquet', 'basic', '--no-aws-total', '--wait', '5'];
   t.is(
     commandText(nextRun(['transform'], undefined, '--parquet', 'standard'), own),
-    "pipeline run --stage transform --parquet standard --staging 'a b' --no-by-record-type --wait 5",
+    "pipeline run --stage transform --parquet standard --staging 'a b' --no-aws-total --wait 5",
   );
   t.is(
-    commandText(nextRun([], undefined, '--by-record-type'), own),
-    "pipeline run --by-record-type --staging 'a b' --parquet basic --wait 5",
+    commandText(nextRun([], undefined, '--aws-total'), own),
+    "pipeline run --aws-total --staging 'a b' --parquet basic --wait 5",
   );
 });
 

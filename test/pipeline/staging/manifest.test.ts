@@ -47,7 +47,7 @@ const extracted: ExtractionManifest = {
   metrics: {},
   scope: plainScope,
   queries: [costQuery],
-  recordTypes: null,
+  breakdowns: [],
   awsTotal: null,
   awsMetrics: {},
   refused: [],

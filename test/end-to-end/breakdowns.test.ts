@@ -53,7 +53,7 @@ test('metrics and charge types are exact in every table, and agree with the tota
   t.teardown(() => server.stop());
   const folder = await temporaryFolder(t);
   const address = await server.createDatabase();
-  const args = ['--month', month, ...allMetrics, '--by-record-type'];
+  const args = ['--month', month, ...allMetrics, '--by', 'record-type'];
   const ran = await pipeline(['run', ...args], {
     cwd: folder,
     env: { ...cloud.environment, PIPELINE_DATABASE: address },
@@ -73,7 +73,7 @@ test('metrics and charge types are exact in every table, and agree with the tota
     .join(', ');
   for (const [table, place, expected] of [
     ['consumption', ['Organization', 'Reference', 'Service'], truth(['account', 'service'])],
-    ['charges', ['Organization', 'RecordType', 'Reference'], truth(['recordType', 'account'])],
+    ['breakdowns', ['Organization', 'Value', 'Reference'], truth(['recordType', 'account'])],
   ] as const) {
     const parquet = await query(
       `SELECT * REPLACE (${texts}) FROM ${literal(join(folder, `staging/parquet/${table}/*/*.parquet`))}`,
@@ -89,27 +89,27 @@ test('metrics and charge types are exact in every table, and agree with the tota
   }
   const types = querySqlite(
     join(folder, 'billing.sqlite'),
-    'SELECT DISTINCT RecordType AS type FROM charges',
+    'SELECT DISTINCT Value AS type FROM breakdowns',
   ).map(({ type }) => type);
   for (const type of ['Usage', 'Credit', 'Refund', 'Tax', 'Support']) t.true(types.includes(type));
   const reconciled = await pipeline(['reconcile'], { cwd: folder });
   t.is(reconciled.code, 0, reconciled.stdout);
 });
 
-test('without the flag the month stays as it is, also in a fresh fetch; told not to, the charges go once that is accepted', async (t) => {
+test('without the flag the month stays as it is, also in a fresh fetch; told not to, the breakdown goes once that is accepted', async (t) => {
   const { run, folder, charged } = await world(t);
   const select = ['--month', month, '--organization', 'oab'];
-  t.is((await run('run', ...select, ...allMetrics, '--by-record-type')).code, 0);
+  t.is((await run('run', ...select, ...allMetrics, '--by', 'record-type')).code, 0);
   const file = join(
     folder,
     'staging',
-    exportKey('parquet', 'charges', { month, organization: 'oab' }),
+    exportKey('parquet', 'breakdowns', { month, organization: 'oab' }),
   );
   const count = (what: string, table: string): unknown =>
     querySqlite(join(folder, 'billing.sqlite'), `SELECT count(${what}) AS n FROM ${table}`)[0]?.[
       'n'
     ];
-  t.true(Number(count('*', 'charges')) > 20);
+  t.true(Number(count('*', 'breakdowns')) > 20);
   const before = charged();
   const again = await run('run', ...select);
   t.regex(again.stdout, /3 unchanged; 0 Cost Explorer requests/);
@@ -117,16 +117,19 @@ test('without the flag the month stays as it is, also in a fresh fetch; told not
   t.true(Number(count('AmortizedCost', 'consumption')) > 0);
 
   t.is((await run('run', ...select, '--force')).code, 0);
-  t.true(Number(count('*', 'charges')) > 20);
+  t.true(Number(count('*', 'breakdowns')) > 20);
   t.true(Number(count('AmortizedCost', 'consumption')) > 0);
 
-  const without = ['--no-by-record-type', '--metric', 'UnblendedCost'];
+  const without = ['--by', 'none', '--metric', 'UnblendedCost'];
   const refused = await run('run', ...select, ...without, '--force');
   t.is(refused.code, 1);
-  t.regex(refused.stdout, /rows of charges, and .* has 0 rows of charges: .*--accept-empty/);
-  t.true(Number(count('*', 'charges')) > 20);
+  t.regex(
+    refused.stdout,
+    /rows of breakdowns by RECORD_TYPE, and .* has 0 rows of breakdowns by RECORD_TYPE: .*--accept-empty/,
+  );
+  t.true(Number(count('*', 'breakdowns')) > 20);
   t.is((await run('run', ...select, '--accept-empty')).code, 0);
-  t.is(count('*', 'charges'), 0);
+  t.is(count('*', 'breakdowns'), 0);
   t.is(count('AmortizedCost', 'consumption'), 0);
   await t.throwsAsync(access(file), { code: 'ENOENT' });
   const reconciled = await run('reconcile', '--organization', 'oab');
@@ -137,24 +140,24 @@ test('without the flag the month stays as it is, also in a fresh fetch; told not
   t.is((await run('run', ...select, '--metric', 'AmortizedCost')).code, 0);
   t.is(charged(), paid);
   t.is(count('AmortizedCost', 'consumption'), count('*', 'consumption'));
-  t.true(Number(count('*', 'charges')) > 20);
+  t.true(Number(count('*', 'breakdowns')) > 20);
 });
 
 test('altered and deleted rows by charge type and usage type are found, each by its line', async (t) => {
   const { run, folder } = await world(t);
   const select = ['--month', month, '--organization', 'oab'];
-  t.is((await run('run', ...select, '--by-record-type', '--detail', 'usage-type')).code, 0);
+  t.is((await run('run', ...select, '--by', 'record-type', '--detail', 'usage-type')).code, 0);
   const file = join(folder, 'billing.sqlite');
-  executeSqlite(file, "UPDATE charges SET Amount = '77' WHERE Line = 1");
-  executeSqlite(file, 'DELETE FROM charges WHERE Line = 3');
+  executeSqlite(file, "UPDATE breakdowns SET Amount = '77' WHERE Line = 1");
+  executeSqlite(file, 'DELETE FROM breakdowns WHERE Line = 3');
   executeSqlite(file, "UPDATE consumption SET Quantity = '77' WHERE Line = 9");
   const reconciled = await run('reconcile');
   t.is(reconciled.code, 1, reconciled.stderr);
   const type = '[A-Z][A-Za-z]+';
   const amount = String.raw`-?[\d.]+ USD`;
   for (const said of [
-    String.raw`line 1, account \d{12}, ${type}, ${amount}: Amount is "77" instead of`,
-    String.raw`line 3, account \d{12}, ${type}, ${amount}`,
+    String.raw`line 1, account \d{12}, RECORD_TYPE, ${type}, ${amount}: Amount is "77" instead of`,
+    String.raw`line 3, account \d{12}, RECORD_TYPE, ${type}, ${amount}`,
     String.raw`line 9, account \d{12}, [^,]+, [A-Z0-9]+-[^,]+, ${amount}: Quantity is "77" instead of`,
   ])
     t.regex(reconciled.stdout, new RegExp(said));
@@ -178,7 +181,15 @@ test('a metric that is not what its total says is refused', async (t) => {
       return false;
     },
   });
-  const ran = await run('run', '--month', month, '--metric', 'AmortizedCost', '--by-record-type');
+  const ran = await run(
+    'run',
+    '--month',
+    month,
+    '--metric',
+    'AmortizedCost',
+    '--by',
+    'record-type',
+  );
   t.is(ran.code, 1, ran.stdout);
   const message =
     /oab's AmortizedCost of 2026-10 is [\d.]+ USD by AWS, its rows add up to [\d.]+ USD: a difference of/;
@@ -188,10 +199,10 @@ test('a metric that is not what its total says is refused', async (t) => {
   t.regex(reconciled.stdout, message);
 });
 
-test("without AWS's total the charges are held against the rows", async (t) => {
+test("without AWS's total the breakdowns are held against the rows", async (t) => {
   const changing = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 9 }] });
   const { cloud, run } = await world(t, { data: changing });
-  const select = ['run', '--month', month, '--no-aws-total', '--by-record-type', '--force'];
+  const select = ['run', '--month', month, '--no-aws-total', '--by', 'record-type', '--force'];
   t.is((await run(...select)).code, 0);
   let isChanged = false;
   // A fault that never strikes: before the charge types, AWS changes the cost of one item.
@@ -211,7 +222,7 @@ test("without AWS's total the charges are held against the rows", async (t) => {
   const ran = await run(...select);
   t.is(ran.code, 1, ran.stdout);
   const message =
-    /oab's total of 2026-10 is [\d.]+ USD by its rows, its charges add up to [\d.]+ USD: a difference of/;
+    /oab's total of 2026-10 is [\d.]+ USD by its rows, its rows by RECORD_TYPE add up to [\d.]+ USD: a difference of/;
   t.regex(ran.stdout, message);
   const reconciled = await run('reconcile');
   t.is(reconciled.code, 1);
