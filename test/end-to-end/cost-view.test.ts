@@ -62,7 +62,7 @@ test('what it costs the reseller stands beside the bill to the last digit in eve
     requestsUsuallyAtMost?: number;
   };
   t.truthy(plan);
-  const ran = await run('run', '--month', month);
+  const ran = await run('run', '--month', month, '--by', 'record-type');
   t.is(ran.code, 0, ran.stdout + ran.stderr);
   const first = charged();
   // The next plan counts the question's pages.

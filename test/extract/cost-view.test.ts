@@ -30,15 +30,16 @@ test.serial(
   async (t) => {
     const data = resold([MONTH]);
     const { run, requests, staging, manifest } = await bench(t, { data, groupsPerPage: 40 });
+    const split: Scope = { ...scope, by: ['RECORD_TYPE'] };
     class Killed extends TransientError {}
     let dead = false;
     const dying = beforeWrites(staging, (key) => {
       dead ||= key.endsWith('cost-view-00002.json');
       if (dead) throw new Killed(`killed before ${key}`);
     });
-    await t.throwsAsync(run({ scope, staging: dying }), { instanceOf: Killed });
+    await t.throwsAsync(run({ scope: split, staging: dying }), { instanceOf: Killed });
     const before = requests('GetCostAndUsage').length;
-    const outcome = await run({ scope });
+    const outcome = await run({ scope: split });
     const { pages, costView, groups, totals, queries } = await manifest(outcome.extraction);
     const files = pages.filter(({ file }) => file.startsWith('cost-view-'));
     t.true(files.length > 2);
@@ -56,7 +57,7 @@ test.serial(
     t.is(outcome.rows, groups);
     t.deepEqual(
       queries.map(({ name }) => name),
-      ['cost-and-usage', 'cost-view', 'total'],
+      ['cost-and-usage', 'cost-view', 'by-record-type', 'total'],
     );
     const views = requests('GetCostAndUsage').map(({ input }) => {
       const { BillingViewArn = 'own' } = input as { BillingViewArn?: string };
@@ -64,7 +65,7 @@ test.serial(
     });
     t.deepEqual(new Set(views), new Set(['own', COST_VIEW]));
     t.is((await keysOf(staging)).filter((key) => key.endsWith('manifest.json')).length, 1);
-    t.like(await run({ scope }), { state: 'unchanged', requests: 0 });
+    t.like(await run({ scope: split }), { state: 'unchanged', requests: 0 });
   },
 );
 
