@@ -151,7 +151,7 @@ function settingsFile(folder: string, customers: readonly CustomerGroup[]) {
   return {
     staging: resolve(folder, 'staging'),
     database: `sqlite:${resolve(folder, 'billing.sqlite')}`,
-    by: ['RECORD_TYPE'],
+    by: ['record-type', 'tag:team', 'region', 'cost-category:Segment'],
     report: {
       out: resolve(folder, 'report'),
       title: 'Meridian Cloud Services',
@@ -237,5 +237,6 @@ Where it lies
 What to look into
   duckdb -c "SELECT Organization, Currency, sum(Amount) AS Amount FROM '${staging}/parquet/consumption/*/*.parquet' WHERE month = '${month}' GROUP BY ALL"
   sqlite3 -header ${database} "SELECT TenantName, round(sum(Amount), 2) AS Amount, Currency FROM costs WHERE month = '${month}' GROUP BY Reference, Currency ORDER BY sum(Amount) DESC LIMIT 10"
+  sqlite3 -header ${database} "SELECT Value AS Team, round(sum(AmountNumber), 2) AS Amount, Currency FROM breakdowns WHERE Dimension = 'TAG:team' AND BillingPeriod LIKE '${month}%' GROUP BY Team, Currency ORDER BY sum(AmountNumber) DESC"
   ${ownCommand(['changes', '--staging', staging])}`;
 }

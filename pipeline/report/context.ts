@@ -3,13 +3,12 @@ import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { TransformManifest } from '../staging/manifest.js';
 import type { Cell } from './comparisons.js';
-import { compareTexts, compareUnits, member, noCell, shareOf, unitsOf } from './comparisons.js';
+import { member, noCell, unitsOf } from './comparisons.js';
 import type { Entry, GroupOptions } from './customer-groups.js';
 import { customersOf } from './customer-groups.js';
 import type * as figures from './figures.js';
-import type { MoneyRows, SliceRows } from './month-rows.js';
+import type { BreakdownRows, MoneyRows, SliceRows } from './month-rows.js';
 import type { Gap, MonthData } from './months.js';
-import { formatAmount } from '../shared/money.js';
 
 /** How figures are computed. */
 export interface ReportOptions extends GroupOptions {
@@ -43,7 +42,7 @@ export interface Context {
   customers: readonly Entry[];
   now: readonly { slice: SliceRows; rowsOf: RowsOf }[];
   before: readonly { slice: SliceRows; rowsOf: RowsOf }[];
-  charged: readonly { organization: string; rows: MoneyRows; rowsOf: RowsOf }[];
+  broken: readonly { organization: string; rows: BreakdownRows; rowsOf: RowsOf }[];
 }
 
 /** Brings each customer's rows together, and finds out who the customers are. */
@@ -56,10 +55,10 @@ export function contextOf(data: MonthData, options: ReportOptions): Context {
   const own = (rows: MoneyRows): RowsOf => byCustomer(rows, customerOf, customers.length);
   const now = shown.slices.map((slice) => ({ slice, rowsOf: own(slice.consumption) }));
   const before = previous.slices.map((slice) => ({ slice, rowsOf: own(slice.consumption) }));
-  const charged = shown.slices.flatMap(({ organization, charges }) =>
-    charges === undefined ? [] : [{ organization, rows: charges, rowsOf: own(charges) }],
+  const broken = shown.slices.flatMap(({ organization, breakdowns: rows }) =>
+    rows === undefined ? [] : [{ organization, rows, rowsOf: own(rows) }],
   );
-  return { data, options, customers, now, before, charged };
+  return { data, options, customers, now, before, broken };
 }
 
 /** Sorts rows by customer; those of no customer are left out. */
@@ -141,19 +140,4 @@ export interface TrendSlices {
 export function trendMonths({ earlier, previous, shown }: MonthData): TrendSlices[] {
   const isFirst = [...earlier, ...previous.slices, ...previous.gaps].length === 0;
   return [...earlier, ...(isFirst ? [] : [previous]), shown];
-}
-
-export function chargeTypes(
-  { names }: MonthData,
-  types: ReadonlyMap<number, Units>,
-  total: Units,
-): figures.Charges['types'][number][] {
-  return [...types]
-    .map(([code, units]) => ({ type: names.textOf(code), units }))
-    .sort((a, b) => compareUnits(b.units, a.units) || compareTexts(a.type, b.type))
-    .map(({ type, units }) => ({
-      type,
-      amount: formatAmount(units),
-      share: shareOf(units, total),
-    }));
 }

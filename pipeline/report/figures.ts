@@ -1,3 +1,4 @@
+import type { Breakdown as Dimension } from '../shared/dimensions.js';
 import type { Month } from '../shared/month.js';
 import type { Detail } from '../shared/scope.js';
 
@@ -113,11 +114,21 @@ export interface Restatement {
   difference: Amount;
 }
 
-/** Cost by charge type. */
-export interface Charges {
-  /** Organizations that were not asked for charge types: their cost is in none of these. */
-  without: readonly string[];
-  types: readonly { type: string; amount: Amount; share: Ratio | null }[];
+/** Cost by the values of a dimension, a tag or a cost category. */
+export interface Breakdown {
+  /** As the table `breakdowns` has it: `RECORD_TYPE`, `TAG:team`. */
+  dimension: Dimension;
+  /** Every value, the largest first; '' is what has none. Hostile texts. Σ + rest = total. */
+  values: readonly { value: string; amount: Amount; share: Ratio | null }[];
+  top: Bars;
+  /** What the total has beyond the values, since AWS rounds each of them. */
+  rest: Amount;
+}
+
+/** Of the month: of organizations that it was not fetched of, the cost is in no value. */
+export interface MonthBreakdown extends Breakdown {
+  /** Those organizations, with AWS's words where it refused them this part. */
+  without: readonly { organization: string; refused: string | null }[];
 }
 
 /** What was billed, what that costs the reseller, and the one less the other. */
@@ -197,8 +208,8 @@ export interface CurrencyFigures {
   vanishedCustomers: readonly CustomerFigures[];
   /** Of organizations that were fetched more than once and changed. */
   restated: readonly Restatement[];
-  /** Null where no organization was asked for charge types. */
-  charges: Charges | null;
+  /** What was fetched of any organization, charge types first. */
+  breakdowns: readonly MonthBreakdown[];
   /** Null where no organization has a cost view. */
   margins: Margins | null;
 }
@@ -256,8 +267,8 @@ export interface StatementCurrency {
   movingServices: Movers | null;
   /** Up to 13 months, the shown one last; null where there are no figures, or not all of them. */
   trend: readonly { month: Month; state: State | 'missing'; amount: Amount | null }[];
-  /** Null where charge types were not fetched of all its accounts. Σ = total. */
-  charges: readonly { type: string; amount: Amount; share: Ratio | null }[] | null;
+  /** What was fetched of all its accounts, charge types first; no cost categories, which are the payer's. */
+  breakdowns: readonly Breakdown[];
 }
 
 /** An amount of a month that an earlier statement told otherwise. */
@@ -314,13 +325,15 @@ export interface ConsumptionRow {
   currency: string;
 }
 
-/** A row of charges as the workbook holds it. */
-export interface ChargeRow {
+/** A row of breakdowns as the workbook holds it. */
+export interface BreakdownRow {
   customer: string;
   account: string;
   accountName: string;
   organization: string;
-  type: string;
+  dimension: string;
+  /** '' where AWS gives none. */
+  value: string;
   amount: Amount;
   currency: string;
 }
@@ -332,7 +345,7 @@ export interface MonthReport {
   statements(files?: ReadonlySet<string>): Iterable<StatementFigures>;
   /** Every row, customer by customer. */
   consumption(): Iterable<ConsumptionRow>;
-  charges(): Iterable<ChargeRow>;
+  breakdowns(): Iterable<BreakdownRow>;
 }
 
 /** How a report looks, as the settings say it. */

@@ -3,7 +3,7 @@ import type { Month } from '../shared/month.js';
 import type { Format, Units } from './amounts.js';
 import { Change, changeWords, counted, Money, monthWord, Nothing } from './amounts.js';
 import { longestOf, RowBar } from './charts.js';
-import type { Bars, Charges, Compared, Movers, Ratio } from './figures.js';
+import type { Amount, Bars, Compared, Movers, Ratio } from './figures.js';
 
 /** How a list names what it is about; a statement has no links. */
 export type Naming = (one: { name: string; file: string | null }) => ComponentChildren;
@@ -105,14 +105,16 @@ export function MoverList(
   );
 }
 
-/** What charge types make of the whole, apart: usage, tax, support, credits, refunds. */
-export function Parts(props: Units & { parts: Charges['types'] }): JSX.Element {
+/** Few parts of a whole, apart: usage, tax, support, credits, refunds. */
+export function Parts(
+  props: Units & { parts: readonly { name: string; amount: Amount; share: Ratio | null }[] },
+): JSX.Element {
   const { parts, currency, format } = props;
   return (
     <dl class="parts">
-      {parts.map(({ type, amount, share }) => (
-        <div key={type}>
-          <dt>{type}</dt>
+      {parts.map(({ name, amount, share }) => (
+        <div key={name}>
+          <dt>{name}</dt>
           <dd>
             <b>
               <Money amount={amount} currency={currency} format={format} />

@@ -3,6 +3,7 @@ import type { Units } from '../shared/money.js';
 import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { timePeriod } from '../shared/month.js';
+import { monthBreakdowns } from './breakdown-figures.js';
 import type { Cell } from './comparisons.js';
 import {
   addCell,
@@ -21,15 +22,7 @@ import {
   unitsOf,
 } from './comparisons.js';
 import type { Context } from './context.js';
-import {
-  amountIn,
-  chargeTypes,
-  servicesOf,
-  stateOf,
-  stateOfSlices,
-  totalOf,
-  trendMonths,
-} from './context.js';
+import { amountIn, servicesOf, stateOf, stateOfSlices, totalOf, trendMonths } from './context.js';
 import type { Entry } from './customer-groups.js';
 import type * as figures from './figures.js';
 import { marginFigures } from './margins.js';
@@ -233,7 +226,7 @@ function currencyFigures(
       compareUnits(unitsOf(b.previous), unitsOf(a.previous)),
     ),
     restated: restatedOf(data, currency),
-    charges: chargesOf(context, section),
+    breakdowns: monthBreakdowns(context, section.code, total),
     margins: marginFigures(context, section.code),
   };
 }
@@ -376,23 +369,4 @@ function restatedOf({ shown, former }: MonthData, currency: string): figures.Res
       },
     ];
   });
-}
-
-function chargesOf({ data, charged }: Context, section: Section): figures.Charges | null {
-  if (charged.length === 0) return null;
-  const types = new Map<number, Units>();
-  for (const { rows } of charged) {
-    for (let row = 0; row < rows.length; row++) {
-      if (rows.currency[row] !== section.code) continue;
-      const type = rows.kind[row] ?? 0;
-      types.set(type, (types.get(type) ?? 0n) + (rows.amount.at(row) ?? 0n));
-    }
-  }
-  const asked = charged.map(({ organization }) => organization);
-  return {
-    without: data.shown.slices
-      .map(({ organization }) => organization)
-      .filter((organization) => !asked.includes(organization)),
-    types: chargeTypes(data, types, section.total.amount),
-  };
 }

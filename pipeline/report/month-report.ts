@@ -16,7 +16,7 @@ import { statementFigures } from './statement-figures.js';
 export function monthReport(data: MonthData, options: ReportOptions): figures.MonthReport {
   const { names } = data;
   const context = contextOf(data, options);
-  const { customers, now, charged } = context;
+  const { customers, now, broken } = context;
   const month = monthFigures(context);
   return {
     figures: month,
@@ -29,14 +29,15 @@ export function monthReport(data: MonthData, options: ReportOptions): figures.Mo
         for (const { slice, rowsOf } of now)
           for (const row of rowsOf(index)) yield consumptionRow(context, customer, slice, row);
     },
-    *charges() {
+    *breakdowns() {
       for (const [index, customer] of customers.entries()) {
-        for (const { organization, rows, rowsOf } of charged) {
+        for (const { organization, rows, rowsOf } of broken) {
           for (const row of rowsOf(index)) {
             yield {
               ...placeOf(context, customer, rows, row),
               organization,
-              type: names.textOf(rows.kind[row] ?? 0),
+              dimension: names.textOf(rows.dimension[row] ?? 0),
+              value: names.textOf(rows.kind[row] ?? 0),
             };
           }
         }
@@ -73,7 +74,7 @@ function placeOf(
   { name, accounts }: Entry,
   rows: MoneyRows,
   row: number,
-): Pick<figures.ChargeRow, 'customer' | 'account' | 'accountName' | 'amount' | 'currency'> {
+): Pick<figures.BreakdownRow, 'customer' | 'account' | 'accountName' | 'amount' | 'currency'> {
   const account = data.names.textOf(rows.account[row] ?? 0);
   return {
     customer: name,

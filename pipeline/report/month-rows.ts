@@ -1,10 +1,9 @@
 import { findSource, readTable } from '../../load/source.js';
 import { advice, transformAgain } from '../shared/commands.js';
-import type { Breakdown } from '../shared/dimensions.js';
 import { DataError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
-import type { Totals, TotalsText } from '../shared/sums.js';
-import { addMoney, formatTotals, noSums, sameTotals } from '../shared/sums.js';
+import type { Totals } from '../shared/sums.js';
+import { formatTotals, noSums, sameTotals } from '../shared/sums.js';
 import type { CodedColumn, RowBatch } from '../staging/batch.js';
 import { addColumn, codedAt, valueAt } from '../staging/batch.js';
 import { WIDTH, setInt128, toBigint } from '../staging/decimals.js';
@@ -60,10 +59,14 @@ export function unitsColumn(rows: number): UnitsColumn {
 export interface MoneyRows {
   readonly length: number;
   readonly account: Uint32Array;
-  /** The service; in a breakdown, the dimension's value. */
+  /** The service; of breakdowns, the dimension's value. */
   readonly kind: Uint32Array;
   readonly currency: Uint32Array;
   readonly amount: UnitsColumn;
+}
+
+export interface BreakdownRows extends MoneyRows {
+  readonly dimension: Uint32Array;
 }
 
 /**
@@ -100,8 +103,8 @@ export interface SliceRows {
   costs?: CostRows | undefined;
   /** Absent where it was not read, or the detail is that by service. */
   usage: UsageColumns | undefined;
-  /** The breakdown by RECORD_TYPE; absent where it was not read, or was not fetched. */
-  charges: MoneyRows | undefined;
+  /** Absent where it was not read, or nothing was asked for. */
+  breakdowns: BreakdownRows | undefined;
 }
 
 /**
@@ -141,8 +144,10 @@ export async function readSlice(
     depth === 'shown' && manifest.consumption.costView !== undefined
       ? unitsColumn(rows)
       : undefined;
+  const further = moreOfUsage(usage);
+  if (cost !== undefined) further.push({ name: 'CostAmount', to: cost });
   const read = { staging, source, names };
-  const all = await readConsumption(read, usage, cost);
+  const all = await readMoney(read, 'consumption', 'Service', further);
   return {
     organization: slice.organization,
     manifest,
@@ -150,7 +155,10 @@ export async function readSlice(
     consumption: firstRows(all, billedRows(manifest)),
     costs: cost && { ...all, cost },
     usage,
-    charges: depth === 'shown' ? await readBreakdown(read, 'RECORD_TYPE') : undefined,
+    breakdowns:
+      depth === 'shown' && manifest.breakdowns !== undefined
+        ? await readBreakdowns(read)
+        : undefined,
   };
 }
 
@@ -187,87 +195,59 @@ interface Read {
   names: Names;
 }
 
-function moneyRows(length: number): MoneyRows {
-  return {
+/** A column that is read besides, and where its values go. */
+interface FurtherColumn {
+  name: string;
+  to: Uint32Array | UnitsColumn;
+}
+
+function moreOfUsage(usage: UsageColumns | undefined): FurtherColumn[] {
+  if (usage === undefined) return [];
+  return [
+    { name: 'Category', to: usage.usageType },
+    { name: 'Region', to: usage.region },
+    { name: 'Unit', to: usage.unit },
+    { name: 'Quantity', to: usage.quantity },
+  ];
+}
+
+async function readBreakdowns(read: Read): Promise<BreakdownRows> {
+  const dimension = new Uint32Array(tableSums(read.source.manifest, 'breakdowns').rows);
+  const further = [{ name: 'Dimension', to: dimension }];
+  return { ...(await readMoney(read, 'breakdowns', 'Value', further)), dimension };
+}
+
+async function readMoney(
+  { staging, source, names }: Read,
+  table: 'consumption' | 'breakdowns',
+  kind: string,
+  further: readonly FurtherColumn[] = [],
+): Promise<MoneyRows> {
+  const { rows: length } = tableSums(source.manifest, table);
+  const rows: MoneyRows = {
     length,
     account: new Uint32Array(length),
     kind: new Uint32Array(length),
     currency: new Uint32Array(length),
     amount: unitsColumn(length),
   };
-}
-
-/** The rows of one breakdown, their values as kinds; `undefined` where it was not fetched. */
-async function readBreakdown(
-  { staging, source, names }: Read,
-  dimension: Breakdown,
-): Promise<MoneyRows | undefined> {
-  const told = source.manifest.breakdowns?.dimensions.find((one) => one.dimension === dimension);
-  if (told === undefined) return undefined;
-  const rows = moneyRows(told.rows);
-  const wanted = ['Dimension', 'Reference', 'Value', 'Currency', 'Amount'];
-  const sums = noSums();
-  for await (const batch of readTable(staging, source, 'breakdowns', wanted)) {
-    const [of, account, value, currency, amount] = columnsOf(batch, 'breakdowns', wanted);
-    for (let row = 0; row < batch.length; row++) {
-      const units = valueAt(amount, row);
-      if (textAt(of, row) !== dimension || typeof units !== 'bigint') continue;
-      const at = sums.rows++;
-      rows.account[at] = names.codeOf(textAt(account, row));
-      rows.kind[at] = names.codeOf(textAt(value, row));
-      rows.currency[at] = names.codeOf(textAt(currency, row));
-      rows.amount.set(at, units);
-      addMoney(sums, 'Amount', textAt(currency, row), units);
-    }
-  }
-  checkTotals(source.manifest, `breakdowns by ${dimension}`, sums.totals, told.totals);
-  return rows;
-}
-
-const noTotals: Totals = new Map();
-
-async function readConsumption(
-  { staging, source, names }: Read,
-  usage?: UsageColumns,
-  cost?: UnitsColumn,
-): Promise<MoneyRows> {
-  const table = 'consumption';
-  const expected = tableSums(source.manifest, table);
-  const rows = moneyRows(expected.rows);
-  const wanted = ['Reference', 'Service', 'Currency', 'Amount'];
-  if (usage !== undefined) wanted.push('Category', 'Region', 'Unit', 'Quantity');
-  if (cost !== undefined) wanted.push('CostAmount');
+  const wanted = ['Reference', kind, 'Currency', 'Amount', ...further.map(({ name }) => name)];
   const sums = noSums();
   let start = 0;
   for await (const batch of readTable(staging, source, table, wanted)) {
-    const [account, kinds, currency, amount, ...further] = columnsOf(batch, table, wanted);
+    const [account, kinds, currency, amount, ...columns] = columnsOf(batch, table, wanted);
     copyCodes(names, account, rows.account, start, batch.length);
     copyCodes(names, kinds, rows.kind, start, batch.length);
     copyCodes(names, currency, rows.currency, start, batch.length);
     copyUnits(amount, rows.amount, start, batch.length);
     if (currency !== undefined) addColumn(sums, 'Amount', amount, currency, batch.length);
-    if (cost !== undefined) {
-      const column = batch.columns[columnIndex(table, 'CostAmount')];
-      copyUnits(column, cost, start, batch.length);
-      if (currency !== undefined) addColumn(sums, 'CostAmount', column, currency, batch.length);
-    }
-    if (usage !== undefined) {
-      const [usageType, region, unit, quantity] = further;
-      copyCodes(names, usageType, usage.usageType, start, batch.length);
-      copyCodes(names, region, usage.region, start, batch.length);
-      copyCodes(names, unit, usage.unit, start, batch.length);
-      copyUnits(quantity, usage.quantity, start, batch.length);
+    for (const [index, { to }] of further.entries()) {
+      if (to instanceof Uint32Array) copyCodes(names, columns[index], to, start, batch.length);
+      else copyUnits(columns[index], to, start, batch.length);
     }
     start += batch.length;
   }
-  checkTotals(source.manifest, table, sums.totals, expected.totals);
-  if (cost !== undefined) {
-    const [found = noTotals, said = {}] = [
-      sums.columns.get('CostAmount'),
-      expected.columns['CostAmount'],
-    ];
-    checkTotals(source.manifest, `${table}'s CostAmount`, found, said);
-  }
+  checkTotals(source.manifest, table, sums.totals);
   return rows;
 }
 
@@ -302,23 +282,21 @@ export async function readAccountTotals(
     }
     if (currency !== undefined) addColumn(sums, 'Amount', amount, currency, batch.length);
   }
-  const expected = tableSums(source.manifest, 'consumption').totals;
-  checkTotals(source.manifest, 'consumption', sums.totals, expected);
+  checkTotals(source.manifest, 'consumption', sums.totals);
   return { manifest: source.manifest, totals };
 }
 
 /** @throws {DataError} when rows that were read do not add up to what their manifest says. */
 function checkTotals(
   manifest: TransformManifest,
-  what: string,
+  table: 'consumption' | 'breakdowns',
   totals: Totals,
-  expected: TotalsText,
 ): void {
-  const found = formatTotals(totals);
+  const [found, expected] = [formatTotals(totals), tableSums(manifest, table).totals];
   if (sameTotals(found, expected)) return;
   const { month, organization } = manifest;
   throw new DataError(
-    `the rows of ${what} of ${organization} for ${month} add up to ${JSON.stringify(found)}, their manifest says ${JSON.stringify(expected)}`,
+    `the rows of ${table} of ${organization} for ${month} add up to ${JSON.stringify(found)}, their manifest says ${JSON.stringify(expected)}`,
     advice('make the exports anew with', transformAgain(manifest)),
   );
 }

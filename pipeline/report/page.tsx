@@ -13,6 +13,14 @@ import {
   SinceLast,
   Sum,
 } from './amounts.js';
+import {
+  breakdownSums,
+  Breakdowns,
+  ChargeTypes,
+  chargeTypesOf,
+  MonthNote,
+  Unasked,
+} from './breakdowns.js';
 import { Swatch } from './charts.js';
 import type { DirectoryProps } from './directory.js';
 import { CustomerName, Customers, Services } from './directory.js';
@@ -20,7 +28,7 @@ import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.
 import { Earnings } from './earnings.js';
 import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
 import type { Naming } from './lists.js';
-import { BarList, MoverList, Parts } from './lists.js';
+import { BarList, MoverList } from './lists.js';
 import { stepsOf, Trend } from './trend.js';
 import { Trust } from './trust.js';
 
@@ -114,12 +122,13 @@ function blockOf({ month, state, made, currencies }: MonthFigures): unknown {
   return {
     ...{ month, state, made },
     currencies: currencies.map(
-      ({ currency, total, organizations, services, customers, margins }) => ({
+      ({ currency, total, organizations, services, customers, breakdowns, margins }) => ({
         currency,
         total: total.amount,
         organizations: organizations.map(({ organization, amount }) => [organization, amount]),
         services: services.map(({ service, amount }) => [service, amount]),
         customers: customers.map(({ id, amount }) => [id, amount]),
+        breakdowns: breakdownSums(breakdowns),
         ...(margins === null
           ? {}
           : {
@@ -175,7 +184,8 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
     return customer === undefined ? <bdi>{name}</bdi> : <CustomerName customer={customer} />;
   };
   const previous = monthWord(figures.previousMonth);
-  const { movingCustomers, movingServices, newCustomers, vanishedCustomers, charges } = section;
+  const { movingCustomers, movingServices, newCustomers, vanishedCustomers, breakdowns } = section;
+  const charges = chargeTypesOf(breakdowns);
   return (
     <>
       <Organizations section={section} figures={figures} format={format} />
@@ -274,18 +284,20 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
             />
           </div>
         </div>
-        {charges !== null && (
+        {charges !== undefined && (
           <>
-            <Parts {...units} parts={charges.types} />
-            {charges.without.length > 0 && (
-              <p class="mute small">
-                Charge types were not fetched of {charges.without.join(', ')}; its cost is in none
-                of these.
-              </p>
-            )}
+            <ChargeTypes {...units} breakdown={charges} />
+            <MonthNote breakdown={charges} />
+            <Unasked breakdowns={[charges]} />
           </>
         )}
       </section>
+      <Breakdowns
+        {...units}
+        breakdowns={breakdowns}
+        noteOf={(breakdown) => <MonthNote breakdown={breakdown} />}
+        foot={<Unasked breakdowns={breakdowns.filter((one) => one !== charges)} />}
+      />
       {section.margins !== null && (
         <Earnings
           section={section}

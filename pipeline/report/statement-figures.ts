@@ -2,6 +2,7 @@ import type { Units } from '../shared/money.js';
 import { divide, formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { sha256Of } from '../staging/staging.js';
+import { customerBreakdowns } from './breakdown-figures.js';
 import type { Cell } from './comparisons.js';
 import {
   barsOf,
@@ -17,7 +18,7 @@ import {
   sumOfCells,
 } from './comparisons.js';
 import type { Context, Services } from './context.js';
-import { chargeTypes, servicesOf, stateOf, stateOfSlices, trendMonths } from './context.js';
+import { servicesOf, stateOf, stateOfSlices, trendMonths } from './context.js';
 import type { Entry } from './customer-groups.js';
 import type * as figures from './figures.js';
 import type { SliceRows } from './month-rows.js';
@@ -223,7 +224,7 @@ function statementCurrency(context: Context, part: StatementPart): figures.State
       ...{ month, state },
       amount: totals === null ? null : formatAmount(totals.get(code) ?? 0n),
     })),
-    charges: statementCharges(context, part, sum.amount),
+    breakdowns: customerBreakdowns(context, part.index, code, sum.amount),
   };
 }
 
@@ -322,25 +323,4 @@ function priceOf(amount: Units, quantity: Units | null, unit: string | null): st
   if (quantity === null || quantity === 0n || unit === null || amount < 0n) return null;
   const price = divide(amount, quantity);
   return price === null ? null : formatAmount(price);
-}
-
-function statementCharges(
-  { data, now, charged }: Context,
-  { index, code }: StatementPart,
-  total: Units,
-): figures.StatementCurrency['charges'] {
-  const asked = charged.map(({ organization }) => organization);
-  const isWhole = now.every(
-    ({ slice, rowsOf }) => rowsOf(index).length === 0 || asked.includes(slice.organization),
-  );
-  if (!isWhole || asked.length === 0) return null;
-  const types = new Map<number, Units>();
-  for (const { rows, rowsOf } of charged) {
-    for (const row of rowsOf(index)) {
-      if (rows.currency[row] !== code) continue;
-      const type = rows.kind[row] ?? 0;
-      types.set(type, (types.get(type) ?? 0n) + (rows.amount.at(row) ?? 0n));
-    }
-  }
-  return chargeTypes(data, types, total);
 }

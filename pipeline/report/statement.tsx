@@ -12,10 +12,11 @@ import {
   SinceLast,
   Sum,
 } from './amounts.js';
+import { breakdownSums, Breakdowns, ChargeTypes, chargeTypesOf } from './breakdowns.js';
 import { longestOf, MonthsChart, RowBar } from './charts.js';
 import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.js';
 import type { Correction, Look, StatementCurrency, StatementFigures } from './figures.js';
-import { ComparedCells, ComparedHeads, Find, isCompared, MoverList, Parts } from './lists.js';
+import { ComparedCells, ComparedHeads, Find, isCompared, MoverList } from './lists.js';
 
 /** Services past which a statement has a field to search them. */
 const MANY = 20;
@@ -109,11 +110,12 @@ export function renderStatement(figures: StatementFigures, look: Look): string {
 function blockOf({ month, state, made, id, currencies }: StatementFigures): unknown {
   return {
     ...{ month, state, made, customer: id },
-    currencies: currencies.map(({ currency, total, accounts, services }) => ({
+    currencies: currencies.map(({ currency, total, accounts, services, breakdowns }) => ({
       currency,
       total: total.amount,
       accounts: accounts.map(({ account, amount }) => [account, amount]),
       services: services.map(({ service, amount }) => [service, amount]),
+      breakdowns: breakdownSums(breakdowns),
     })),
   };
 }
@@ -183,7 +185,8 @@ interface CurrencyProps {
 }
 
 function Currency({ section, number, figures, format }: CurrencyProps): JSX.Element {
-  const { currency, movingServices, charges, accounts } = section;
+  const { currency, movingServices, breakdowns, accounts } = section;
+  const charges = chargeTypesOf(breakdowns);
   const units = { currency, format };
   const ways = (['up', 'down'] as const).filter((way) => (movingServices?.[way].count ?? 0) > 0);
   return (
@@ -211,15 +214,16 @@ function Currency({ section, number, figures, format }: CurrencyProps): JSX.Elem
       )}
       {accounts.length > 1 && <Accounts section={section} figures={figures} format={format} />}
       <Services section={section} number={number} figures={figures} format={format} />
-      {charges !== null && (
+      {charges !== undefined && (
         <section class="keep">
           <div class="head">
             <h2>Charge types</h2>
             <span class="mute small">{currency}</span>
           </div>
-          <Parts {...units} parts={charges} />
+          <ChargeTypes {...units} breakdown={charges} />
         </section>
       )}
+      <Breakdowns {...units} breakdowns={breakdowns} isWhole />
       <Usage section={section} format={format} />
     </>
   );

@@ -122,6 +122,12 @@ tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 .two > .bars + .bars { margin-top: 0; }
 .arrivals { margin-top: 24px; }
 .bars-title { padding-left: 8px; margin-bottom: 4px; }
+.broken > div { min-width: 0; }
+.broken .head { margin-bottom: 4px; padding-right: 8px; }
+.broken summary { padding-left: 8px; }
+.more .broken { margin-top: 16px; }
+.broken + p, .more + p, .parts + p { margin-top: 12px; }
+.broken h3 { overflow-wrap: anywhere; }
 .parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 12px 16px; margin-top: 28px; }
 .head + .parts { margin-top: 0; }
 .parts dt { color: var(--mute); overflow-wrap: anywhere; }
@@ -200,6 +206,7 @@ footer .own { color: var(--ink); white-space: pre-line; margin-bottom: 12px; }
   .head, summary, thead { break-after: avoid; }
   .two { gap: 16px 28px; margin-left: 0; margin-right: 0; break-inside: avoid; }
   .two > div, .two > table { break-inside: avoid; }
+  .two.broken { break-inside: auto; }
   tfoot { display: table-row-group; }
   .list .bar { left: 0; width: 100%; }
   .find, .plain, .skip, .screen { display: none; }

@@ -21,7 +21,7 @@ export async function writeWorkbook(
     sheet('Customers', customerColumns, customerRows(figures)),
     sheet('Services', serviceColumns, serviceRows(figures)),
     sheet('Consumption', consumptionColumns(month), report.consumption()),
-    sheet('Charges', chargeColumns(month), report.charges()),
+    sheet('Breakdowns', breakdownColumns(month), report.breakdowns()),
     ...(figures.currencies.some(({ margins }) => margins !== null)
       ? [
           sheet('Margins', marginColumns, marginRows(figures)),
@@ -94,13 +94,17 @@ const summaryColumns: readonly Column<SummaryRow>[] = [
 /** The month, and each of its organizations, by currency. */
 function* summaryRows(figures: MonthFigures): Generator<SummaryRow> {
   const { month, state, fetched, uncompared } = figures;
-  for (const { currency, total, aws, organizations, charges } of figures.currencies) {
+  for (const { currency, total, aws, organizations, breakdowns } of figures.currencies) {
     const unasked = aws.unasked.join(', ');
-    const without = charges === null ? 'any organization' : charges.without.join(', ');
     const notes = [
       uncompared,
       unasked === '' ? null : `AWS's total was not asked for of ${unasked}.`,
-      without === '' ? null : `Charge types were not fetched of ${without}.`,
+      ...breakdowns.flatMap(({ dimension, without }) =>
+        without.map(
+          ({ organization, refused }) =>
+            `${dimension} was not fetched of ${organization}${refused === null ? '' : `, AWS refused it: ${refused}`}.`,
+        ),
+      ),
     ];
     yield {
       ...total,
@@ -196,12 +200,12 @@ const gapColumns: readonly Column<GapSheetRow>[] = [
 const gapRows = (figures: MonthFigures): Iterable<GapSheetRow> =>
   sectionRows(figures, ({ margins }) => margins?.gaps ?? []);
 
-type RowOf<K extends 'consumption' | 'charges'> =
+type RowOf<K extends 'consumption' | 'breakdowns'> =
   ReturnType<MonthReport[K]> extends Iterable<infer R> ? R : never;
 type ConsumptionRow = RowOf<'consumption'>;
-type ChargeRow = RowOf<'charges'>;
+type BreakdownRow = RowOf<'breakdowns'>;
 
-function placeColumns(month: MonthFigures['month']): Column<ConsumptionRow | ChargeRow>[] {
+function placeColumns(month: MonthFigures['month']): Column<ConsumptionRow | BreakdownRow>[] {
   const period = billingPeriod(month);
   return [
     column('Billing period', 14, () => period, 'date'),
@@ -212,8 +216,8 @@ function placeColumns(month: MonthFigures['month']): Column<ConsumptionRow | Cha
   ];
 }
 
-const amountColumns: readonly Column<ConsumptionRow | ChargeRow>[] = [
-  ...money<ConsumptionRow | ChargeRow>('Amount', ({ amount }) => amount),
+const amountColumns: readonly Column<ConsumptionRow | BreakdownRow>[] = [
+  ...money<ConsumptionRow | BreakdownRow>('Amount', ({ amount }) => amount),
   column('Currency', 10, ({ currency }) => currency),
 ];
 
@@ -228,8 +232,9 @@ const consumptionColumns = (month: MonthFigures['month']): Column<ConsumptionRow
   ...amountColumns,
 ];
 
-const chargeColumns = (month: MonthFigures['month']): Column<ChargeRow>[] => [
+const breakdownColumns = (month: MonthFigures['month']): Column<BreakdownRow>[] => [
   ...placeColumns(month),
-  column('Charge type', 30, ({ type }) => type),
+  column('Dimension', 24, ({ dimension }) => dimension),
+  column('Value', 30, ({ value }) => value),
   ...amountColumns,
 ];

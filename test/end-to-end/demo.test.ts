@@ -63,7 +63,7 @@ test('the demo needs nothing, ends with the page to open, and what it prints to 
 
   const [, address = ''] = /\nopen (file:\S+)\n?$/.exec(stdout) ?? [];
   const page = await readFile(fileURLToPath(address), 'utf8');
-  for (const words of ['New: 1 customer', 'Gone: 1 customer', 'restated'])
+  for (const words of ['New: 1 customer', 'Gone: 1 customer', 'restated', 'untagged', 'backend'])
     t.true(page.includes(words), words);
   const customers = fileURLToPath(new URL('customers/', address));
   const statements = await Promise.all(

@@ -22,6 +22,7 @@ interface Block {
     services: [string, string][];
     customers: [string, string][];
     accounts: [string, string][];
+    breakdowns: [string, [string, string][]][];
   }[];
 }
 
@@ -45,6 +46,23 @@ async function parquetSums({ folder }: World, column: string): Promise<Map<strin
   );
 }
 
+interface BrokenRow {
+  account: string;
+  dimension: string;
+  value: string;
+  amount: string;
+}
+
+/** The rows of the table of breakdowns, as DuckDB reads them. */
+async function brokenDown({ folder }: World): Promise<BrokenRow[]> {
+  const files = literal(join(folder, 'staging/parquet/breakdowns/month=2026-10/*.parquet'));
+  return (await query(
+    `SELECT Reference AS account, Dimension AS dimension, Value AS value, Amount::VARCHAR AS amount FROM ${files}`,
+  )) as unknown as BrokenRow[];
+}
+
+const sumOf = (rows: readonly BrokenRow[]): string => sum(rows.map(({ amount }) => ['', amount]));
+
 test('after a run the pages hold, to the last digit, what the Parquet files hold', async (t) => {
   const organizations = [
     { name: 'oab', accounts: 23 },
@@ -54,7 +72,11 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
   const { run, folder, asked } = place;
   const months = ['--from', september, '--to', october];
   const made = await run(
-    ...['run', ...months, '--detail', 'usage-type', '--by', 'record-type', '--report', '--json'],
+    ...['run', ...months, '--detail', 'usage-type', '--report', '--json'],
+    ...['record-type', 'region', 'tag:team', 'tag:owner', 'cost-category:None'].flatMap((by) => [
+      '--by',
+      by,
+    ]),
   );
   t.is(made.code, 0, made.stderr);
   const document = JSON.parse(made.stdout) as {
@@ -86,6 +108,25 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
       );
   }
   t.is((await parquetSums(place, "'all'")).get('all'), usd.total);
+  const broken = await brokenDown(place);
+  t.deepEqual(
+    usd.breakdowns.map(([dimension]) => dimension),
+    ['RECORD_TYPE', 'COST_CATEGORY:None', 'TAG:owner', 'TAG:team', 'REGION'],
+  );
+  for (const [dimension, pairs] of usd.breakdowns) {
+    if (dimension !== 'COST_CATEGORY:None') t.is(sum(pairs), usd.total, dimension);
+    for (const [value, amount] of pairs)
+      t.is(
+        amount,
+        sumOf(broken.filter((row) => row.dimension === dimension && row.value === value)),
+      );
+    t.is(
+      pairs.length,
+      new Set(broken.filter((row) => row.dimension === dimension).map(({ value }) => value)).size,
+    );
+  }
+  t.regex(page, /AWS refused it of oab: <bdi>[^<]*None/);
+  t.is(page.match(/activated as a cost allocation tag/g)?.length, 1);
   const statements = await readdir(join(folder, 'report/2026-10/customers'));
   t.deepEqual(statements.sort(), usd.customers.map(([id]) => `${id}.html`).sort());
   for (const [id, amount] of usd.customers) {
@@ -93,9 +134,17 @@ test('after a run the pages hold, to the last digit, what the Parquet files hold
     const [own] = blockOf(statement).currencies;
     t.is(own?.total, amount);
     t.is(sum(own?.services ?? []), amount);
+    for (const [dimension, pairs] of own?.breakdowns ?? []) {
+      t.is(sum(pairs), amount, dimension);
+      const rows = broken.filter((row) => row.account === id && row.dimension === dimension);
+      for (const [value, part] of pairs)
+        t.is(part, sumOf(rows.filter((row) => row.value === value)));
+    }
+    const told = [...(own?.breakdowns ?? [])].map(([dimension]) => dimension);
+    if (amount !== '0') t.deepEqual(told, ['RECORD_TYPE', 'TAG:owner', 'TAG:team', 'REGION']);
     // The management accounts have their organizations' names in their own.
-    const told = statement.replaceAll('oab management', '');
-    t.false(told.includes('oab') || told.includes(folder), id);
+    const rest = statement.replaceAll('oab management', '');
+    t.false(rest.includes('oab') || rest.includes(folder), id);
     for (const [other] of usd.customers)
       if (other !== id) t.false(statement.includes(other), `${id} tells of ${other}`);
   }

@@ -30,12 +30,23 @@ export interface SketchRow {
   usage?: { type: string; region: string; unit: string; quantity: string };
 }
 
+export interface SketchBreakdownRow {
+  account: string;
+  dimension: string;
+  value: string;
+  amount: string;
+  currency?: string;
+}
+
 /** One organization's month. */
 export interface SketchSlice {
   organization: string;
   accounts: readonly SketchAccount[];
   rows: readonly SketchRow[];
-  charges?: readonly { account: string; type: string; amount: string; currency?: string }[];
+  breakdowns?: readonly SketchBreakdownRow[];
+  /** Dimensions that were asked for (default: those of the rows). */
+  by?: readonly string[];
+  refused?: TransformManifest['refused'];
   /** ISO 8601; by default the 15th of the next month. */
   fetched?: string;
   /** AWS's own total by currency; by default what the rows add up to, `null` where it was not asked for. */
@@ -93,7 +104,7 @@ export function sketchReport(sketch: Sketch): MonthReport {
 }
 
 function sliceRows(names: Names, month: Month, slice: SketchSlice): SliceRows {
-  const { organization, accounts, rows, charges } = slice;
+  const { organization, accounts, rows, breakdowns } = slice;
   const money = moneyRows(
     names,
     rows.map(({ service, ...rest }) => ({ kind: service, ...rest })),
@@ -119,13 +130,16 @@ function sliceRows(names: Names, month: Month, slice: SketchSlice): SliceRows {
           quantity,
         }
       : undefined,
-    charges:
-      charges === undefined
+    breakdowns:
+      breakdowns === undefined
         ? undefined
-        : moneyRows(
-            names,
-            charges.map(({ type, ...rest }) => ({ kind: type, ...rest })),
-          ),
+        : {
+            ...moneyRows(
+              names,
+              breakdowns.map(({ value, ...rest }) => ({ kind: value, ...rest })),
+            ),
+            dimension: Uint32Array.from(breakdowns, ({ dimension }) => names.codeOf(dimension)),
+          },
   };
 }
 
@@ -171,7 +185,6 @@ function manifestOf(month: Month, slice: SketchSlice, isByUsageType: boolean): T
     source: none,
     finished: '2026-11-15T06:02:00.000Z',
     tag: '',
-    refused: [],
     estimated: false,
     awsTotal: slice.awsTotal === undefined ? totals : slice.awsTotal,
     difference: null,
@@ -182,25 +195,13 @@ function manifestOf(month: Month, slice: SketchSlice, isByUsageType: boolean): T
     scope: {
       detail: isByUsageType ? 'usage-type' : 'service',
       metrics: [],
-      by: slice.charges === undefined ? [] : ['RECORD_TYPE'],
+      by: slice.by ?? [...new Set(slice.breakdowns?.map(({ dimension }) => dimension))].sort(),
       billingViewArn: null,
       listAccounts: true,
     },
+    refused: slice.refused ?? [],
     customers: { rows: slice.accounts.length, unlisted: 0, files: [] },
     consumption: { rows: slice.rows.length, totals, columns: {}, files: [], pairs: null },
-    ...(slice.charges === undefined
-      ? {}
-      : {
-          breakdowns: {
-            ...{ rows: slice.charges.length, totals, columns: {}, files: [] },
-            dimensions: [
-              {
-                ...{ dimension: 'RECORD_TYPE', rows: slice.charges.length, totals },
-                ...{ columns: {}, values: 1 },
-              },
-            ],
-          },
-        }),
   } as unknown as TransformManifest;
 }
 
@@ -235,13 +236,37 @@ export interface Made {
   names?: readonly string[];
   /** Services of each account at most. */
   services?: number;
-  charges?: boolean;
+  /** Whether there are breakdowns: charge types, a region, and tags and a cost category  a cost category. */
+  breakdowns?: boolean;
+  /** Values of the tag `team` (default: plain ones), and how many further tags there are (default none). */
+  teams?: readonly string[];
+  tags?: number;
   usage?: boolean;
   seed?: string;
   fetched?: string;
 }
 
 const month = parseMonth('2026-10');
+
+/** A service's cost by every dimension; what belongs to no service has no tags. */
+function brokenDown(
+  { teams = ['backend', 'data', 'web', 'platform'], tags = 0 }: Made,
+  account: string,
+  service: number | undefined,
+  amount: string,
+  recordType = 'Usage',
+): SketchBreakdownRow[] {
+  const pick = (values: readonly string[]): string =>
+    service === undefined ? '' : (values[service % (values.length + 1)] ?? '');
+  const row = (dimension: string, value: string) => ({ account, dimension, value, amount });
+  return [
+    row('RECORD_TYPE', recordType),
+    row('REGION', service === undefined ? 'NoRegion' : ['eu-west-3', 'us-east-1'][service % 2]!),
+    row('TAG:team', pick(teams)),
+    row('COST_CATEGORY:Segment', pick(['Shared $', 'Product'])),
+    ...Array.from({ length: tags }, (_, index) => row(`TAG:key ${index}`, pick(['a', 'b']))),
+  ];
+}
 
 /** A month of a reseller who grows: names, amounts and changes out of a seed. */
 export function madeSketch(made: Made): Sketch {
@@ -275,7 +300,7 @@ export function madeSketch(made: Made): Sketch {
     Object.entries(made.customers).map(([organization, count], place): SketchSlice => {
       const accounts: SketchAccount[] = [];
       const rows: SketchRow[] = [];
-      const charges: { account: string; type: string; amount: string }[] = [];
+      const breakdowns: SketchBreakdownRow[] = [];
       for (let customer = 0; customer < count; customer++) {
         const own = createRandom(`${made.seed ?? 'look'} ${organization} ${customer}`);
         const id = String(own.bigBelow(10n ** 12n)).padStart(12, '0');
@@ -313,22 +338,22 @@ export function madeSketch(made: Made): Sketch {
                 }
               : {}),
           });
-          if (made.charges === true) charges.push({ account: id, type: 'Usage', amount: text });
+          if (made.breakdowns === true) breakdowns.push(...brokenDown(made, id, service, text));
         }
-        if (made.charges === true && !isGone && own.chance(20)) {
+        if (made.breakdowns === true && !isGone && own.chance(20)) {
           const credit = `-${(size / 12).toFixed(4)}`;
           rows.push({ account: id, service: 'AWS Credits', amount: credit });
-          charges.push({ account: id, type: 'Credit', amount: credit });
+          breakdowns.push(...brokenDown(made, id, undefined, credit, 'Credit'));
           const tax = (size * 0.19).toFixed(2);
           rows.push({ account: id, service: 'Tax', amount: tax });
-          charges.push({ account: id, type: 'Tax', amount: tax });
+          breakdowns.push(...brokenDown(made, id, undefined, tax, 'Tax'));
         }
       }
       return {
         organization,
         accounts,
         rows,
-        ...(made.charges === true ? { charges } : {}),
+        ...(made.breakdowns === true ? { breakdowns } : {}),
         ...(back === 0 && made.fetched !== undefined ? { fetched: made.fetched } : {}),
       };
     }),

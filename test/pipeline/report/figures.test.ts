@@ -4,7 +4,12 @@ import type { CurrencyFigures, MonthReport } from '../../../pipeline/report/figu
 import { UsageError } from '../../../pipeline/shared/errors.js';
 import { formatAmount, parseAmount } from '../../../pipeline/shared/money.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
-import type { Sketch, SketchRow, SketchSlice } from '../../support/report-data.js';
+import type {
+  Sketch,
+  SketchBreakdownRow,
+  SketchRow,
+  SketchSlice,
+} from '../../support/report-data.js';
 import { sketchReport } from '../../support/report-data.js';
 
 const month = parseMonth('2026-10');
@@ -32,7 +37,7 @@ function slice(organization: string): fc.Arbitrary<SketchSlice> {
     amount,
     currency: fc.constantFrom('USD', 'USD', 'USD', 'EUR'),
   });
-  return fc.record({
+  const plain = fc.record({
     organization: fc.constant(organization),
     accounts: fc.subarray(ids).map((listed) => listed.map((id) => ({ id, name: `Account ${id}` }))),
     rows: fc.uniqueArray(row, {
@@ -40,6 +45,45 @@ function slice(organization: string): fc.Arbitrary<SketchSlice> {
       selector: ({ account, service, currency }) => `${account} ${service} ${currency ?? ''}`,
     }),
   });
+  return fc.tuple(plain, broken).map(([of, by]) => ({ ...of, ...brokenDown(of.rows, by) }));
+}
+
+/** Which dimensions were asked for and which of them refused, and where the rows lie by each. */
+const broken = fc.record({
+  by: fc.subarray(['COST_CATEGORY:Segment', 'RECORD_TYPE', 'REGION', 'TAG:team', 'TAG:Team']),
+  refused: fc.subarray(['COST_CATEGORY:Segment', 'TAG:Team']),
+  /** What AWS rounds away, by dimension: the first value lacks it. */
+  rounding: fc.array(fc.constantFrom('0', '0', '0.0000000003', '-0.01'), {
+    minLength: 5,
+    maxLength: 5,
+  }),
+  values: fc.array(fc.constantFrom('', '', 'a', 'A', 'a$b', '__proto__', '\u202E', 'Usage'), {
+    minLength: 1,
+    maxLength: 14,
+  }),
+});
+
+type Broken = typeof broken extends fc.Arbitrary<infer T> ? T : never;
+
+function brokenDown(
+  rows: readonly SketchRow[],
+  { by, refused, rounding, values }: Broken,
+): Pick<SketchSlice, 'breakdowns' | 'by' | 'refused'> {
+  const breakdowns = by
+    .filter((dimension) => !refused.includes(dimension))
+    .flatMap((dimension, place) =>
+      rows.map(({ account, currency, amount: text }, index): SketchBreakdownRow => ({
+        ...{ account, dimension, value: values[(index + place) % values.length]! },
+        ...(currency === undefined ? {} : { currency }),
+        amount: index === 0 ? sum([text, `-${rounding[place]!}`.replace('--', '')]) : text,
+      })),
+    );
+  return {
+    ...(by.length === 0 ? {} : { by, breakdowns }),
+    refused: refused
+      .filter((part) => by.includes(part))
+      .map((part) => ({ part, error: 'ValidationException', message: 'there is none' })),
+  };
 }
 
 const slices = fc
@@ -102,6 +146,7 @@ test('customers, services and organizations add up to the month, and statements 
         for (const { amount: whole, organizations } of section.trend)
           t.is(sum(organizations.map((one) => one.amount)), whole ?? '0');
         checkChanges(t.is.bind(t), section);
+        checkBreakdowns(t.is.bind(t), section, of);
       }
       checkStatements(t.is.bind(t), report);
     }),
@@ -133,16 +178,67 @@ function checkChanges(is: Is, section: CurrencyFigures): void {
   }
 }
 
+/** Values and rest are the total of those that were asked; the values are the rows', to the last digit. */
+function checkBreakdowns(
+  is: Is,
+  { currency, breakdowns, organizations }: CurrencyFigures,
+  of: Sketch,
+): void {
+  const all = of.months[0] ?? [];
+  const asked = new Set(all.flatMap(({ by = [] }) => by));
+  is(
+    breakdowns
+      .map(({ dimension }) => dimension)
+      .sort()
+      .join(),
+    [...asked].sort().join(),
+  );
+  for (const { dimension, values, top, rest, without } of breakdowns) {
+    const lacking = all.filter(
+      ({ by = [], refused = [] }) =>
+        !by.includes(dimension) || refused.some(({ part }) => part === dimension),
+    );
+    is(
+      without.map((one) => one.organization).join(),
+      lacking.map((one) => one.organization).join(),
+    );
+    for (const { organization, refused } of without) {
+      const { by = [] } = all.find((one) => one.organization === organization)!;
+      is(refused, by.includes(dimension) ? 'there is none' : null);
+    }
+    const amounts = values.map((one) => one.amount);
+    const whole = organizations.filter(
+      ({ organization }) => !without.some((one) => one.organization === organization),
+    );
+    is(sum([...amounts, rest]), sum(whole.map((one) => one.amount)), dimension);
+    is(sum([...top.bars.map((bar) => bar.amount), top.others?.amount ?? null]), sum(amounts));
+    const rows = all
+      .flatMap((one) => one.breakdowns ?? [])
+      .filter((row) => row.dimension === dimension && row.currency === currency);
+    is(new Set(values.map(({ value }) => value)).size, values.length);
+    for (const { value, amount: found } of values)
+      is(sum(rows.filter((row) => row.value === value).map((row) => row.amount)), found);
+    is(sum(rows.map((row) => row.amount)), sum(amounts));
+  }
+}
+
 function checkStatements(is: Is, report: MonthReport): void {
   const totals = new Map<string, string[]>();
+  const broken = new Map<string, string[]>();
   const seen = new Set<string>();
   for (const statement of report.statements()) {
     is(seen.has(statement.file), false, statement.file);
     seen.add(statement.file);
-    for (const { currency, total, services, accounts, trend } of statement.currencies) {
+    for (const { currency, total, services, accounts, trend, breakdowns } of statement.currencies) {
       totals.set(currency, [...(totals.get(currency) ?? []), total.amount]);
       is(sum(services.map((one) => one.amount)), total.amount);
       is(sum(accounts.map((one) => one.amount)), total.amount);
+      for (const { dimension, values, rest } of breakdowns) {
+        const amounts = values.map((one) => one.amount);
+        is(sum([...amounts, rest]), total.amount);
+        const key = `${currency} ${dimension}`;
+        broken.set(key, [...(broken.get(key) ?? []), ...amounts]);
+      }
       const last = trend.at(-1);
       is(last?.state === 'missing' ? null : total.amount, last?.amount);
     }
@@ -151,6 +247,21 @@ function checkStatements(is: Is, report: MonthReport): void {
     is(sum(totals.get(currency) ?? []), total.amount);
     for (const { file } of customers) is(seen.has(file), true, file);
   }
+  // A dimension that is whole of the month is so of each customer.
+  for (const { currency, breakdowns } of report.figures.currencies)
+    for (const { dimension, values, without } of breakdowns)
+      if (without.length === 0 && !dimension.startsWith('COST_CATEGORY:'))
+        is(
+          sum(broken.get(`${currency} ${dimension}`) ?? []),
+          sum(values.map((one) => one.amount)),
+          dimension,
+        );
+  const sheet = [...report.breakdowns()];
+  for (const { currency, breakdowns } of report.figures.currencies)
+    for (const { dimension, values } of breakdowns) {
+      const own = sheet.filter((row) => row.currency === currency && row.dimension === dimension);
+      is(sum(own.map((row) => row.amount)), sum(values.map((one) => one.amount)));
+    }
   const rows = [...report.consumption()];
   for (const { currency, total } of report.figures.currencies)
     is(sum(rows.filter((row) => row.currency === currency).map((row) => row.amount)), total.amount);

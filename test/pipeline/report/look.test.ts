@@ -26,15 +26,37 @@ test.after.always(async (t) => {
   await t.context.browser.close();
 });
 
+/** The same, with regions refused of an organization, and another one that was asked for nothing. */
+function withoutSome(sketch: Sketch): Sketch {
+  const [shown = [], ...before] = sketch.months;
+  const message = '<b>Group Definition</b> is invalid';
+  const change = (slice: SketchSlice): SketchSlice => {
+    const { breakdowns = [] } = slice;
+    if (slice.organization === 'internal') return { ...slice, breakdowns: [], by: [] };
+    if (slice.organization !== 'spp_ecm') return slice;
+    return {
+      ...slice,
+      by: [...new Set(breakdowns.map(({ dimension }) => dimension))],
+      breakdowns: breakdowns.filter(({ dimension }) => dimension !== 'REGION'),
+      refused: [{ part: 'REGION', error: 'ValidationException', message }],
+    };
+  };
+  return { ...sketch, months: [shown.map(change), ...before] };
+}
+
 /** Names nobody wants, a missing and a stale organization, a provisional month, credits. */
 const hostile = sketchReport({
-  ...madeSketch({
-    customers: { oab: 12, spp_ecm: 5, internal: 2 },
-    months: 13,
-    names: hostileNames,
-    charges: true,
-    fetched: '2026-11-02T06:01:12.000Z',
-  }),
+  ...withoutSome(
+    madeSketch({
+      customers: { oab: 12, spp_ecm: 5, internal: 2 },
+      months: 13,
+      names: hostileNames,
+      breakdowns: true,
+      teams: hostileNames,
+      tags: 16,
+      fetched: '2026-11-02T06:01:12.000Z',
+    }),
+  ),
   gaps: [
     {
       organization: 'spp_pm',
@@ -61,7 +83,7 @@ const hostile = sketchReport({
   ],
 });
 const whole = sketchReport(
-  madeSketch({ customers: { oab: 16, spp_ecm: 9 }, months: 13, charges: true }),
+  madeSketch({ customers: { oab: 16, spp_ecm: 9 }, months: 13, breakdowns: true }),
 );
 
 const pageOf = (figures: MonthFigures): string =>
@@ -401,6 +423,56 @@ test('exact amounts are shown at a keystroke, and every amount has its own', asy
   t.is(await total.textContent(), rounded);
 });
 
+test('breakdowns: four stand open, the others unfold; what has no value says so, and values are text', async (t) => {
+  const { breakdowns } = hostile.figures.currencies[0]!;
+  const { page, complaints } = await openFile(
+    t,
+    t.context.browser,
+    documents['the month with all that can go wrong']!,
+    light,
+  );
+  const section = page.locator('section', { has: page.locator('h2', { hasText: 'Breakdowns' }) });
+  const titles = section.locator('h3');
+  t.is(await titles.count(), breakdowns.length - 1);
+  t.is(await titles.filter({ visible: true }).count(), 4);
+  await section.locator('summary').click();
+  t.is(await titles.filter({ visible: true }).count(), breakdowns.length - 1);
+  const team = section.getByRole('table', { name: 'By tag team', exact: true });
+  const { top } = breakdowns.find(({ dimension }) => dimension === 'TAG:team')!;
+  const shown = (name: string): string => (name === '' ? 'untagged' : name);
+  t.deepEqual(
+    await team.locator('tbody tr:not(.rest) th').allTextContents(),
+    top.bars.map(({ name }) => shown(name)),
+  );
+  const region = section.locator('.broken > div', { hasText: 'Region' }).last();
+  t.regex(
+    (await region.textContent())!,
+    /AWS refused it of spp_ecm: <b>Group Definition<\/b> is invalid/,
+  );
+  t.regex(
+    (await section.textContent())!,
+    /Not fetched of internal, whose cost is in none of these values\./,
+  );
+  t.deepEqual(complaints, []);
+});
+
+test('a tag that is not activated says so on the page; every value of a statement can be unfolded', async (t) => {
+  const plain = madeSketch({ customers: { oab: 3 }, months: 1, breakdowns: true, teams: [] });
+  const { page } = await openFile(t, t.context.browser, pageOf(sketchReport(plain).figures), light);
+  t.is(await page.getByText('activated as a cost allocation tag').count(), 1);
+  const teams = Array.from({ length: 18 }, (_, index) => `team ${index}`);
+  const made = madeSketch({ customers: { oab: 3 }, months: 1, breakdowns: true, teams });
+  const statement = richest(sketchReport(made));
+  const { values } = statement.currencies[0]!.breakdowns.find(
+    ({ dimension }) => dimension === 'TAG:team',
+  )!;
+  t.true(values.length > 12);
+  const opened = await openFile(t, t.context.browser, statementOf(statement), light);
+  await opened.page.getByText(`The ${values.length - 10} others`).click();
+  for (const { value } of values)
+    t.true(await opened.page.getByText(value || 'untagged', { exact: true }).isVisible(), value);
+});
+
 test('without JavaScript everything can be read', async (t) => {
   for (const [what, html] of Object.entries(documents)) {
     const { page } = await openFile(t, t.context.browser, html, {
@@ -451,6 +523,7 @@ test('on paper: A4, with a heading and its number on each page', async (t) => {
       t.true(sheet.includes(`Page ${index + 1} of ${sheets.length}`), `${what}, ${index + 1}`);
     }
     const text = sheets.join('\n');
+    if (what === 'a statement with a correction') t.true(text.includes('key 15'));
     // What folds on the screen stands open on paper.
     t.true(text.includes('October 2025'), what);
     if (what !== 'the month') t.true(sheets.length <= 3, `${sheets.length} pages`);

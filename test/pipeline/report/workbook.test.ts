@@ -59,7 +59,10 @@ const report = sketchReport({
         organization: 'oab',
         accounts,
         rows,
-        charges: amounts.map((amount, index) => ({ account: idOf(index), type: '@Usage', amount })),
+        breakdowns: amounts.map((amount, index) => ({
+          ...{ account: idOf(index), dimension: 'TAG:team', value: index === 0 ? '' : '@Usage' },
+          amount,
+        })),
       },
     ],
     [{ organization: 'oab', accounts, rows: rows.slice(3) }],
@@ -77,7 +80,7 @@ const asKept = (text: string): string =>
   text.replaceAll(/\p{Surrogate}/gu, '\ufffd').replaceAll('\r\n', '\n');
 
 const total = amounts.reduce((sum, amount) => sum + parseAmount(amount).units, 0n);
-const sheets = ['Summary', 'Customers', 'Services', 'Consumption', 'Charges'];
+const sheets = ['Summary', 'Customers', 'Services', 'Consumption', 'Breakdowns'];
 
 test('LibreOffice shows an English reader texts as texts, and numbers that add up to the cent', async (t) => {
   const folder = await temporaryFolder(t);
@@ -85,7 +88,7 @@ test('LibreOffice shows an English reader texts as texts, and numbers that add u
   await writeWorkbook(report, { ...plainLook, title: '<A & B>' }, file);
   const found = await openInOffice(file, 'en-US', false);
   t.deepEqual([...found.keys()].sort(), [...sheets].sort());
-  for (const sheet of ['Customers', 'Services', 'Consumption', 'Charges']) {
+  for (const sheet of ['Customers', 'Services', 'Consumption', 'Breakdowns']) {
     const body = table(found.get(sheet));
     const exact = body.map((row) => row.get('Amount, exact')!);
     t.true(
@@ -159,7 +162,7 @@ test('each sheet has its header fixed, and a filter over all its rows', async (t
       ['Customers', String(names.length + 1)],
       ['Services', '3'],
       ['Consumption', String(names.length + 1)],
-      ['Charges', String(names.length + 1)],
+      ['Breakdowns', String(names.length + 1)],
     ],
   );
   const bytes = await readFile(file);
