@@ -28,6 +28,8 @@ export interface Call {
   month?: Month;
   /** Whether it asks for a page after the first. */
   continued?: boolean;
+  /** Which of the organization's two billing views is asked; without, that of the bill. */
+  view?: 'costViewArn' | undefined;
 }
 
 /** The request that failed. */
@@ -125,7 +127,9 @@ const asking =
   (call) =>
     call.operation === operation;
 const withKey: Row['when'] = ({ access }) => access.credentials.kind === 'keys';
-const withView: Row['when'] = ({ access }) => access.billingViewArn !== undefined;
+const viewOf = ({ access, view }: Pick<FailedCall, 'access' | 'view'>): string | undefined =>
+  access[view ?? 'billingViewArn'];
+const withView: Row['when'] = (call) => viewOf(call) !== undefined;
 
 /** What the SDK's credential providers throw, before AWS was asked for anything else: the message tells all. */
 const PROVIDER = /^(CredentialsProvider|TokenProvider|Provider)Error$/;
@@ -280,12 +284,19 @@ const meanings: readonly Row[] = [
     'Cost Explorer has no data for the month yet',
     'try again later; after Cost Explorer is first switched on it takes about a day',
   ),
+  // What it costs stands beside the bill, which does not wait for it.
+  wrong(
+    /^BillingViewHealthStatusException$/,
+    'the cost view {view} is not healthy, so Cost Explorer does not serve it',
+    'see its status and reason with "aws billing get-billing-view --arn {view}", and check {viewSetting}',
+    ({ view }) => view === 'costViewArn',
+  ),
   // A view that is made or changed now is healthy again by itself; one whose source has gone or is shared no
   // more is not, so that people have to look at it.
   passing(
     /^BillingViewHealthStatusException$/,
     'the billing view {view} is not healthy, so Cost Explorer does not serve it',
-    `see its status and reason with "aws billing get-billing-view --arn {view}"; once it is HEALTHY, ${AGAIN}`,
+    `see its status and reason with "aws billing get-billing-view --arn {view}" ({viewSetting}); once it is HEALTHY, ${AGAIN}`,
     withView,
   ),
   passing(
@@ -296,7 +307,7 @@ const meanings: readonly Row[] = [
   wrong(
     /^ResourceNotFoundException$/,
     'Cost Explorer does not serve the billing view {view}: {words}',
-    'check {billingViewArn}',
+    'check {viewSetting}',
     withView,
   ),
   // Between two pages it is the answer begun that has gone, not yet the month.
@@ -375,8 +386,10 @@ const meanings: readonly Row[] = [
 ];
 
 /** What the rows' texts name: of the failure, and of the organization's access. */
-function factsOf(cause: Error, { access, timeout }: FailedCall) {
-  const { name: organization, region, credentials, role, billingViewArn: view } = access;
+function factsOf(cause: Error, call: FailedCall) {
+  const { access, timeout } = call;
+  const { name: organization, region, credentials, role } = access;
+  const view = viewOf(call);
   const { httpStatusCode: status, attempts = 0 } = metadataOf(cause);
   const [text, name] = [said(cause.message), said(cause.name)];
   const isKey = credentials.kind === 'keys';
@@ -429,7 +442,7 @@ function factsOf(cause: Error, { access, timeout }: FailedCall) {
     regionSetting,
     roleArn: setting('roleArn'),
     listAccounts: setting('listAccounts'),
-    billingViewArn: setting('billingViewArn'),
+    viewSetting: setting(call.view ?? 'billingViewArn'),
   };
 }
 

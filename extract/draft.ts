@@ -65,6 +65,8 @@ export interface Draft {
   /** The same by service, and what AWS says of each service alone, once that is staged. */
   readonly rowsByService: ServiceTotals;
   readonly awsByService: ServiceTotals;
+  /** The groups of the cost view. */
+  readonly costView: Sums;
   /** The groups of each breakdown. */
   readonly breakdowns: Map<Breakdown, Sums>;
   /** What the ungrouped total's page says, once it is staged. */
@@ -89,6 +91,7 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     costs: noSums(),
     rowsByService: new Map(),
     awsByService: new Map(),
+    costView: noSums(),
     breakdowns: new Map(),
     awsTotal: undefined,
     refused: [],
@@ -246,7 +249,8 @@ function addGroup(draft: Draft, query: Query, keys: readonly string[], amounts: 
     addAmounts(draft.costs, amounts);
     addByService(draft.rowsByService, service, amounts);
   };
-  if (name === 'service') addByService(draft.awsByService, valueOf('SERVICE'), amounts);
+  if (name === 'cost-view') addAmounts(draft.costView, amounts);
+  else if (name === 'service') addByService(draft.awsByService, valueOf('SERVICE'), amounts);
   else if (name === 'usage-type-service')
     addPair(draft.services, valueOf('USAGE_TYPE'), valueOf('SERVICE'));
   else if (name === 'usage-type-account') {

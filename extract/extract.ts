@@ -8,12 +8,20 @@ import {
   difference,
   formatSums,
   noSums,
+  sameTotals,
   serviceDifferences,
 } from '../pipeline/shared/sums.js';
+import { shiftMonth } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { isProvisional } from '../pipeline/shared/provisional.js';
 import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
-import { completeScope, covers, describeScope, sameScope } from '../pipeline/shared/scope.js';
+import {
+  checkCostView,
+  completeScope,
+  covers,
+  describeScope,
+  sameScope,
+} from '../pipeline/shared/scope.js';
 import { version } from '../pipeline/shared/version.js';
 import type { StagedExtraction, Survey } from '../pipeline/staging/extractions.js';
 import {
@@ -32,6 +40,7 @@ import {
 import type { ExtractionManifest, Refusal } from '../pipeline/staging/manifest.js';
 import {
   breakdownOf,
+  costViewQuery,
   describeRefusal,
   readScope,
   serializeManifest,
@@ -93,9 +102,9 @@ export interface ExtractTask {
  */
 export async function extract(task: ExtractTask): Promise<Outcome> {
   const decision = await decideExtract(task);
-  const { action, found, scope, replaces } = decision;
+  const { action, found, scope, replaces, unlike } = decision;
   if (action === 'unchanged') return outcomeOf(task, decision.manifest, 'unchanged');
-  if (replaces !== undefined) task.log.warn(replaces);
+  for (const told of [replaces, unlike]) if (told !== undefined) task.log.warn(told);
   throwIfInterrupted(task.signal);
   if (action === 'reuse') {
     await choose(task, found, decision.manifest.extraction);
@@ -131,6 +140,8 @@ export type ExtractDecision = {
   scope: Scope;
   /** Where the month's exports come to tell something else: what takes the place of what, in words. */
   replaces?: string | undefined;
+  /** Where the month before tells the cost of other billing views: which, in words. */
+  unlike?: string | undefined;
 } & (
   | { action: 'fetch' }
   | { action: 'resume'; draft: Draft }
@@ -159,6 +170,7 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
       ? await scopeBefore(staging, slice, found)
       : scopeToKeep(manifest, task.scope);
   const scope = completeScope(task.scope, before);
+  checkCostView(slice.organization, scope);
   const replaced = (by: Scope, verb: string, end = ''): string | undefined =>
     manifest === undefined || sameScope(manifest.scope, by)
       ? undefined
@@ -169,15 +181,43 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
       if (older !== undefined) {
         const verb = `was fetched on ${dayOf(older)}`;
         const replaces = replaced(older.scope, verb, '; no request is made');
-        return { found, scope: older.scope, replaces, action: 'reuse', manifest: older };
+        const unlike = await otherViews(task, older.scope);
+        return { found, scope: older.scope, replaces, unlike, action: 'reuse', manifest: older };
       }
     } else if (!isOutdated(task, manifest)) return { found, scope, action: 'unchanged', manifest };
   }
-  const replaces = replaced(scope, 'is fetched');
+  const told = { replaces: replaced(scope, 'is fetched'), unlike: await otherViews(task, scope) };
   const draft = await unfinishedDraft(task, found, scope);
   return draft === undefined
-    ? { found, scope, replaces, action: 'fetch' }
-    : { found, scope, replaces, action: 'resume', draft };
+    ? { found, scope, ...told, action: 'fetch' }
+    : { found, scope, ...told, action: 'resume', draft };
+}
+
+/**
+ * How the month before was asked of other billing views, in words: what the months tell then is not one series, though
+ * it stands in the same tables.
+ */
+async function otherViews(
+  { staging, slice }: DecisionTask,
+  scope: Scope,
+): Promise<string | undefined> {
+  const month = shiftMonth(slice.month, -1);
+  const { current } = await survey(staging, { ...slice, month });
+  const before =
+    current === undefined ? undefined : await readScope(staging, { ...slice, month }, current);
+  if (before === undefined) return undefined;
+  const name = (view: string | null): string => view ?? "the organization's own cost";
+  // A month without a cost view has no margin, which nobody takes for another one's.
+  const apart = (['billingViewArn', 'costViewArn'] as const).filter(
+    (part) =>
+      before[part] !== scope[part] &&
+      (part === 'billingViewArn' || (before[part] !== null && scope[part] !== null)),
+  );
+  if (apart.length === 0) return undefined;
+  const told = apart.map(
+    (part) => `${part} is ${name(scope[part])}, and ${month} tells ${name(before[part])}`,
+  );
+  return `${told.join('; ')}: what the two months tell is not of one kind`;
 }
 
 /** What a month goes on with: what AWS refused was most often a slip, and another wish takes its place. */
@@ -256,6 +296,14 @@ function restates(later: ExtractionManifest, former: ExtractionManifest): boolea
   const order = later.finished.localeCompare(former.finished);
   if (order < 0 || (order === 0 && later.extraction <= former.extraction)) return false;
   if (later.scope.billingViewArn !== former.scope.billingViewArn) return false;
+  const { costView } = later;
+  if (
+    costView !== undefined &&
+    former.costView !== undefined &&
+    later.scope.costViewArn === former.scope.costViewArn &&
+    !sameTotals(costView.totals, former.costView.totals)
+  )
+    return true;
   const apart =
     later.awsTotal === null || former.awsTotal === null
       ? beyond(difference(later.totals, former.totals), ROUNDING)
@@ -410,6 +458,7 @@ async function complete(
     pages: [draft.accounts, ...chains, draft.invoices].flatMap(({ pages }) => pages),
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
+    ...costViewSums(draft),
     breakdowns: chains.flatMap(({ query }) => {
       const dimension = breakdownOf(query);
       if (dimension === undefined) return [];
@@ -428,6 +477,14 @@ async function complete(
   await choose(task, found, draft.name);
   await writeOwn(staging, extractionManifestKey(slice, draft.name), serializeManifest(manifest));
   return manifest;
+}
+
+/** The cost view's groups and sums, where it was had. */
+function costViewSums({ chains, costView }: Draft): Pick<ExtractionManifest, 'costView'> {
+  // Of an answer that was refused after its first pages, the draft has sums and no page.
+  if ((chains.get(costViewQuery.name)?.pages.length ?? 0) === 0) return {};
+  const { groups, totals } = groupSums(costView);
+  return { costView: { groups, totals } };
 }
 
 /** Sums of groups, by the names of the manifest. */
@@ -534,7 +591,7 @@ async function fetchCost(
         task.onProgress(`page ${paidPages(draft)}, ${draft.costs.rows} groups`);
       }
     } catch (error) {
-      const part = partOf(query);
+      const part = partOf(query, scope);
       const refusal = part && refusalOf(part.name, error, part.refusals);
       if (refusal === undefined) throw error;
       await dropAnswer(staging, slice, draft, query);

@@ -7,7 +7,7 @@ import type { Month } from '../pipeline/shared/month.js';
 import type { Scope } from '../pipeline/shared/scope.js';
 import { plainScope } from '../pipeline/shared/scope.js';
 import type { Query } from '../pipeline/staging/manifest.js';
-import { costQuery } from '../pipeline/staging/manifest.js';
+import { costQuery, costViewQuery } from '../pipeline/staging/manifest.js';
 import { AGAIN } from './aws-errors.js';
 import type { OrganizationAccess } from './organizations.js';
 import { fetchDocument } from './invoice-document.js';
@@ -154,12 +154,19 @@ interface AccessProbe {
   listInvoices(payer: string | undefined, month: Month, signal: AbortSignal): Promise<string>;
   /** One page of GetCostAndUsage, which AWS charges $0.01 for. */
   askCost(month: Month, signal: AbortSignal): Promise<void>;
+  /** The same of the cost view. */
+  askCostView(month: Month, signal: AbortSignal): Promise<void>;
   close(): void;
 }
 
 /** Prepares the probe; nothing is contacted before the first call. */
 export function probeAccess(access: OrganizationAccess, options: SessionOptions): AccessProbe {
   const session = openSession(access, options);
+  const { billingViewArn = null, costViewArn = null } = access;
+  const scope = { ...plainScope, billingViewArn, costViewArn };
+  const ask = async (month: Month, query: Query, signal: AbortSignal): Promise<void> => {
+    await costAndUsage(session, { month, scope, query }, [], signal, () => undefined).next();
+  };
   return {
     async prove(signal) {
       const { role } = access;
@@ -183,12 +190,8 @@ export function probeAccess(access: OrganizationAccess, options: SessionOptions)
       await listInvoices(session, account, month, [], signal).next();
       return account;
     },
-    async askCost(month, signal) {
-      const { billingViewArn = null } = access;
-      const scope = { ...plainScope, billingViewArn };
-      const question = { month, scope, query: costQuery };
-      await costAndUsage(session, question, [], signal, () => undefined).next();
-    },
+    askCost: (month, signal) => ask(month, costQuery, signal),
+    askCostView: (month, signal) => ask(month, costViewQuery, signal),
     close: () => {
       session.close();
     },
@@ -299,7 +302,8 @@ export function costAndUsage(
   signal: AbortSignal,
   onPaid: () => void,
 ): AsyncGenerator<FetchedCost, void, undefined> {
-  const call = { operation: 'GetCostAndUsage', month } as const;
+  const view = query.name === costViewQuery.name ? 'costViewArn' : undefined;
+  const call = { operation: 'GetCostAndUsage', month, view } as const;
   const where = session.describe(call);
   const metrics = metricsOf(scope, query);
   return followTokens(

@@ -11,6 +11,8 @@ import {
   breakdownOf,
   breakdownQuery,
   costQuery,
+  costViewPart,
+  costViewQuery,
   serviceQuery,
   usageTypeServices,
 } from '../pipeline/staging/manifest.js';
@@ -32,7 +34,7 @@ const usageTypeRegions = query('usage-type-region', 'USAGE_TYPE', 'REGION');
  * @param services whether the cost by service alone is wanted; asked after the total.
  */
 export function* queriesOf(
-  { detail, by }: Pick<Scope, 'detail' | 'by'>,
+  { detail, by, costViewArn }: Pick<Scope, 'detail' | 'by' | 'costViewArn'>,
   awsTotal: boolean,
   facts: UsageTypeFacts,
   services: () => boolean,
@@ -46,6 +48,7 @@ export function* queriesOf(
     yield* regionsByServiceQueries(facts);
     yield* regionsByAccountQueries(facts);
   }
+  if (costViewArn !== null) yield costViewQuery;
   for (const dimension of by) yield breakdownQuery(dimension);
   if (awsTotal) yield totalQuery;
   if (services()) yield serviceQuery;
@@ -56,7 +59,12 @@ export function* queriesOf(
  * without it. `undefined`: nothing is whole without its answer. A right that is denied is none of these codes for a
  * breakdown: the same right has just given the rows.
  */
-export function partOf(query: Query): { name: string; refusals: RegExp } | undefined {
+export function partOf(
+  query: Query,
+  { costViewArn }: Pick<Scope, 'costViewArn'>,
+): { name: string; refusals: RegExp } | undefined {
+  if (query.name === costViewQuery.name)
+    return { name: costViewPart(costViewArn), refusals: NO_VIEW };
   const name = breakdownOf(query);
   return name === undefined ? undefined : { name, refusals: UNKNOWN };
 }
@@ -64,12 +72,21 @@ export function partOf(query: Query): { name: string; refusals: RegExp } | undef
 /** What AWS answers to a dimension that it does not group by, and to a cost category that there is not. */
 const UNKNOWN = /^(ValidationException|ResourceNotFoundException)$/;
 
+/** What AWS answers of a billing view that is not healthy, is not there, or may not be read. */
+const NO_VIEW =
+  /^(BillingViewHealthStatusException|ResourceNotFoundException|ValidationException|AccessDenied(Exception)?)$/;
+
 /** The metrics that a question asks for: quantities only where rows show them, one where none is looked at. */
 export function metricsOf(scope: Scope, { name }: Pick<Query, 'name'>): Metric[] {
-  if (name.startsWith('usage-type-region')) return ['UnblendedCost'];
+  if (name.startsWith('usage-type-region') || name === costViewQuery.name) return ['UnblendedCost'];
   return name.startsWith('usage-type-')
     ? [...costMetrics(scope), 'UsageQuantity']
     : costMetrics(scope);
+}
+
+/** The billing view that a question is put to; null: the organization's own. */
+export function viewOf(scope: Scope, { name }: Pick<Query, 'name'>): string | null {
+  return name === costViewQuery.name ? scope.costViewArn : scope.billingViewArn;
 }
 
 /** The request for a page of a question's answer; a token belongs to exactly this request. */
@@ -83,13 +100,14 @@ export function requestOf(
     Dimensions: { Key: Key as FilterDimension, Values },
   }));
   const [only] = parts;
+  const view = viewOf(scope, { name });
   return {
     TimePeriod: timePeriod(month),
     Granularity: 'MONTHLY',
     Metrics: metricsOf(scope, { name }),
     ...(groupBy.length === 0 ? {} : { GroupBy: groupBy.map(definitionOf) }),
     ...(only === undefined ? {} : { Filter: parts.length === 1 ? only : { And: parts } }),
-    ...(scope.billingViewArn === null ? {} : { BillingViewArn: scope.billingViewArn }),
+    ...(view === null ? {} : { BillingViewArn: view }),
     ...(token === undefined ? {} : { NextPageToken: token }),
   };
 }

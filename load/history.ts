@@ -38,6 +38,8 @@ export interface LoadRecord {
   Detail: Detail;
   /** The billing view that tells the cost; null: the organization's own. */
   BillingViewArn: string | null;
+  /** The billing view that tells what it costs the reseller; null: none was asked. */
+  CostViewArn: string | null;
 }
 
 /** Amount and currency of a load's totals, as far as one pair of columns can hold them. */
@@ -63,6 +65,7 @@ const loads = z.array(
     Finished: z.string(),
     Detail: z.enum(details),
     BillingViewArn: z.string().nullable(),
+    CostViewArn: z.string().nullable(),
   }),
 );
 
@@ -74,6 +77,7 @@ export interface NewestLoad extends Slice {
   finished: Date;
   detail: Detail;
   billingViewArn: string | null;
+  costViewArn: string | null;
 }
 
 /** The newest load of every slice that was ever loaded; none where the history's table is not there yet. */
@@ -89,6 +93,7 @@ export async function newestLoads(knex: Knex): Promise<NewestLoad[]> {
     finished: instantOf(load.Finished),
     detail: load.Detail,
     billingViewArn: load.BillingViewArn,
+    costViewArn: load.CostViewArn,
   }));
 }
 

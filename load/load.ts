@@ -91,6 +91,7 @@ export async function load(task: LoadTask): Promise<Outcome> {
       Version: version,
       Detail: manifest.scope.detail,
       BillingViewArn: manifest.scope.billingViewArn,
+      CostViewArn: manifest.scope.costViewArn,
     });
     return outcome('done');
   });

@@ -186,6 +186,7 @@ const loadColumns: readonly DatabaseColumn[] = [
   { name: 'Differences', type: 'text', nullable: true },
   { name: 'Detail', type: 'string', length: 16 },
   { name: 'BillingViewArn', type: 'string', length: 255, nullable: true },
+  { name: 'CostViewArn', type: 'string', length: 255, nullable: true },
 ];
 
 function defineColumns(

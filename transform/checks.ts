@@ -17,7 +17,7 @@ import {
 } from '../pipeline/shared/sums.js';
 import { currencyFault } from '../pipeline/staging/answers.js';
 import { extractionManifestKey } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import { serviceQuery } from '../pipeline/staging/manifest.js';
 import type { FinishedExtraction } from './staged-pages.js';
 import { costPages, metricAmount, totalPages } from './staged-pages.js';
@@ -26,8 +26,15 @@ import { costPages, metricAmount, totalPages } from './staged-pages.js';
  * Compares the rows of consumption that were made with what the extract stage counted.
  * @throws {DataError} when their number, or a sum, differs.
  */
-export function checkTally(extraction: FinishedExtraction, made: Sums): void {
-  check(extraction, extraction.manifest, made);
+export function checkTally(
+  extraction: FinishedExtraction,
+  { costView, ...made }: Sums & Pick<Partial<TransformManifest['consumption']>, 'costView'>,
+): void {
+  // Rows of the cost view alone are no groups of the bill.
+  const rows = made.rows - (costView?.onlyCost ?? 0);
+  const { costView: counted } = extraction.manifest;
+  const further = counted === undefined ? {} : { CostAmount: counted.totals };
+  check(extraction, extraction.manifest, { ...made, rows }, { further });
 }
 
 /** The same for each breakdown's rows. */
@@ -36,20 +43,32 @@ export function checkBreakdowns(
   made: ReadonlyMap<Breakdown, Sums>,
 ): void {
   for (const { dimension, ...counted } of extraction.manifest.breakdowns)
-    check(extraction, counted, made.get(dimension) ?? noSums(), ` by ${dimension}`);
+    check(extraction, counted, made.get(dimension) ?? noSums(), { by: ` by ${dimension}` });
 }
 
 /** What the extract stage counted of the groups that are rows of one table. */
 type Counted = Pick<ExtractionManifest, 'groups' | 'totals' | 'metrics'>;
 
-function check(extraction: FinishedExtraction, counted: Counted, made: Sums, by = ''): void {
+/**
+ * @param options `by`: which pages, in words; `further`: columns that show no metric of the bill, as they were
+ * counted.
+ */
+function check(
+  extraction: FinishedExtraction,
+  counted: Counted,
+  made: Sums,
+  { by = '', further = {} }: { by?: string; further?: SumsText['columns'] } = {},
+): void {
   const { rows, totals, columns } = formatSums(made);
   const fault = (held: string, said: string): DataError =>
     restorable(extraction, `the staged pages${by} ${held}, their manifest says ${said}`);
   if (rows !== counted.groups) throw fault(`hold ${rows} groups`, String(counted.groups));
   if (!sameTotals(totals, counted.totals))
     throw fault(`add up to ${JSON.stringify(totals)}`, JSON.stringify(counted.totals));
-  const expected = columnsOf(extraction.manifest, counted, 'DiscountedAmount' in columns);
+  const expected = {
+    ...columnsOf(extraction.manifest, counted, 'DiscountedAmount' in columns),
+    ...further,
+  };
   if (!sameColumns(columns, expected))
     throw fault(`add up to ${JSON.stringify(columns)}`, JSON.stringify(expected));
 }

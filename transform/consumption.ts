@@ -3,12 +3,14 @@ import type { ColumnValues, RowBatch } from '../pipeline/staging/batch.js';
 import type { ServiceTotals } from '../pipeline/shared/sums.js';
 import { addToService, noSums } from '../pipeline/shared/sums.js';
 import type { Scope } from '../pipeline/shared/scope.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import { costQuery } from '../pipeline/staging/manifest.js';
 import { consumption } from '../pipeline/staging/tables.js';
 import { hasServices } from './checks.js';
 import type { Entry, FurtherColumn, Money, RowTally, Stamp } from './columns.js';
 import { createCodes, dictionaryOf } from './columns.js';
+import type { CostView } from './cost-view.js';
+import { readCostView } from './cost-view.js';
 import type { Item, RowQuestion, RowSource } from './rows.js';
 import { rowBatches } from './rows.js';
 import type { FinishedExtraction, Place } from './staged-pages.js';
@@ -24,6 +26,8 @@ export interface ConsumptionTally extends RowTally {
   severalRegions: Regions['several'];
   /** The rows by service, where AWS was asked by service alone. */
   services: ServiceTotals | undefined;
+  /** Rows of the bill without a cost, and those of the cost view alone; undefined where it was not had. */
+  costView: TransformManifest['consumption']['costView'];
 }
 
 /** A tally of no rows. */
@@ -35,10 +39,11 @@ export function emptyTally(): ConsumptionTally {
     pairs: null,
     severalRegions: new Map(),
     services: undefined,
+    costView: undefined,
   };
 }
 
-/** The rows of the consumption table, see {@link rowBatches}. */
+/** The rows of the consumption table, see {@link rowBatches}; last those of the cost view alone. */
 export async function* consumptionBatches(
   extraction: FinishedExtraction,
   stamp: Stamp,
@@ -49,8 +54,15 @@ export async function* consumptionBatches(
   const isByUsageType = manifest.scope.detail === 'usage-type';
   const usageTypes = isByUsageType ? await readUsageTypes(extraction, signal) : undefined;
   if (hasServices(extraction)) tally.services = new Map();
-  const source = rowSource(manifest, usageTypes, tally);
+  const costView =
+    manifest.costView === undefined ? undefined : await readCostView(extraction, tally, signal);
+  const source = rowSource(manifest, usageTypes, tally, costView);
   yield* rowBatches(extraction, source, stamp, tally, signal);
+  if (costView !== undefined) {
+    const rest = costView.rest(source.further, stamp);
+    tally.costView = { onlyBill: costView.onlyBill(), onlyCost: rest.length };
+    if (rest.length > 0) yield rest;
+  }
   if (usageTypes === undefined) return;
   tally.pairs = comparePairs(usageTypes.pairs());
   tally.severalRegions = usageTypes.regions.several;
@@ -60,6 +72,7 @@ function rowSource(
   manifest: ExtractionManifest,
   usageTypes: UsageTypes | undefined,
   tally: ConsumptionTally,
+  costView: CostView | undefined,
 ): RowSource<BilledItem> {
   const billed =
     usageTypes === undefined ? billedByService() : billedByUsageType(manifest, usageTypes);
@@ -79,6 +92,7 @@ function rowSource(
       const services = createCodes(billed.services, capacity);
       const types = createCodes(billed.usageTypes, capacity);
       const usage = usageTypes && createUsageColumns(units, capacity);
+      const costs = costView?.openColumn(capacity);
       const rows: BilledRow[] = [];
       return {
         add(item, account, group, place) {
@@ -86,6 +100,7 @@ function rowSource(
           regions.add(item.regionIn(account, place).index);
           services.add(item.service.index);
           types.add(item.usageType.index);
+          costs?.add(account, item.service.text, group, place);
           if (isCounted) rows.push({ item, account });
         },
         take(money) {
@@ -97,6 +112,7 @@ function rowSource(
             Category: types.take(),
             SubCategory: constant('N/A'),
             ...(usage === undefined ? noUsage : usage.take(money.Amount)),
+            CostAmount: costs === undefined ? constant(null) : costs.take(money.Currency),
           };
         },
       };

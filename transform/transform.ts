@@ -11,6 +11,7 @@ import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
 import {
+  billedRows,
   outcomeOf,
   readTransformManifest,
   serializeManifest,
@@ -201,6 +202,7 @@ async function makeTables(
         ...formatSums(tally),
         rounded: tally.rounded,
         pairs: tally.pairs,
+        ...(tally.costView === undefined ? {} : { costView: tally.costView }),
         files: files.consumption,
       },
       ...(recipe.tables.includes('breakdowns')
@@ -222,6 +224,7 @@ async function makeTables(
       manifest.invoices = { ...formatSums(invoiced), rounded: 0, files: files.invoices };
     await staging.write(transformManifestKey(slice), serializeManifest(manifest));
     report(task, manifest, found, tally.severalRegions);
+    reportViews(task, manifest, named.size);
     return manifest;
   } catch (error) {
     await exports.abort();
@@ -284,6 +287,25 @@ function report(
     const places = new Set([...elsewhere.values()].map(({ organization }) => organization));
     log.info(`of those, named as ${[...places].join(', ')} lists them: ${elsewhere.size}`);
   }
+}
+
+/** Says which billing view tells of other accounts than those it is held against: nothing else would show it. */
+function reportViews(
+  { log }: TransformTask,
+  { customers, consumption, scope }: TransformManifest,
+  accounts: number,
+): void {
+  const { billingViewArn, costViewArn, listAccounts } = scope;
+  if (billingViewArn !== null && listAccounts && accounts > 0 && customers.unlisted === accounts)
+    log.warn(
+      `no account of the billing view ${billingViewArn} is in the organization's list: it is another payer's, so that customers have the names that Cost Explorer tells; with listAccounts false the organization's own accounts are none of them`,
+    );
+  const { onlyBill = 0, onlyCost = 0 } = consumption.costView ?? {};
+  const billed = billedRows({ consumption });
+  if (billed > 0 && onlyCost > 0 && onlyBill === billed)
+    log.warn(
+      `nothing in the cost view ${costViewArn ?? ''} is of an account and service that is billed: margins tell nothing, check costViewArn`,
+    );
 }
 
 /** What the tables of a slice are made from. */

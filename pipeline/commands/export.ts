@@ -22,7 +22,7 @@ export const exportFile = command({
     ...pick('staging', 'config', 'timeout', 'json', 'log-level'),
   },
   epilogue:
-    'Reads the staged Parquet files alone. The file has the columns of consumption behind month and TenantName; it appears whole, and replaces an older one of its name. Amounts are exact; a spreadsheet has each as a number of 15 digits and, beside it, as exact text.',
+    'Reads the staged Parquet files alone. The file has the columns of consumption behind month and TenantName; it appears whole, and replaces an older one of its name. Amounts are exact; a spreadsheet has each as a number of 15 digits and, beside it, as exact text. A file of one customer has nothing of what the reseller pays (CostAmount): it may be handed on.',
   examples: [
     ['export acme.xlsx --customer 000000000012', "one customer's last complete month"],
     ['export acme.csv --from 2026-08 --to 2026-10', 'three months of every customer'],

@@ -33,6 +33,12 @@ export const region: Format = {
   write: 'set it, for example to eu-west-1',
 };
 
+/** AWS Cost Explorer API reference, GetCostAndUsage: BillingViewArn. */
+const billingView: Format = {
+  pattern: /^arn:aws[a-z-]*:billing::\d{12}:billingview\/[-a-zA-Z0-9/:_+=.@]{1,75}$/,
+  write: 'write it as arn:aws:billing::123456789012:billingview/name',
+};
+
 /**
  * Everything that the AWS secret or the configuration file tells of an organization. From here come the
  * secret's keys, the file's keys and both checks, what the organization is reached with, and the table of the
@@ -79,12 +85,15 @@ export const fields = {
     meaning: 'where STS is asked',
     unset: "`AWS_REGION`, else the profile's, else `us-east-1`",
   },
-  // AWS Cost Explorer API reference, GetCostAndUsage: BillingViewArn.
   billingViewArn: {
-    pattern: /^arn:aws[a-z-]*:billing::\d{12}:billingview\/[-a-zA-Z0-9/:_+=.@]{1,75}$/,
-    write: 'write it as arn:aws:billing::123456789012:billingview/name',
+    ...billingView,
     meaning: 'billing view whose cost is asked for',
     unset: 'the primary one',
+  },
+  costViewArn: {
+    ...billingView,
+    meaning: 'billing view that tells what the same costs the reseller: the column CostAmount',
+    unset: 'none',
   },
   listAccounts: {
     type: 'boolean',

@@ -13,8 +13,9 @@ import { formatSums, noSums } from '../shared/sums.js';
 import { addRows, valueAt } from '../staging/batch.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
+import type { Column } from '../staging/tables.js';
 import type { Choice } from './exported-rows.js';
-import { exportColumns, findRows } from './exported-rows.js';
+import { columnsOf, findRows } from './exported-rows.js';
 
 /** The kinds of file that rows are exported to, each with the end of its name. */
 export const fileFormats = ['csv', 'xlsx', 'parquet'] as const;
@@ -64,13 +65,14 @@ export async function exportRows(
   const { format, provisionalDays } = choice;
   const file = resolve(choice.file);
   const { sources, batches } = await findRows(choice);
+  const columns = columnsOf(choice);
   const made = noSums();
   const customers = new Set<unknown>();
   await writeAside(file, async (aside) => {
-    const { rows, close } = await openFile(aside, format, sources, choice.signal);
+    const { rows, close } = await openFile(aside, format, { columns, sources }, choice.signal);
     try {
       for await (const batch of batches()) {
-        addRows(made, exportColumns, batch.length, (index) => batch.columns[index]);
+        addRows(made, columns, batch.length, (index) => batch.columns[index]);
         for (let row = 0; row < batch.length; row++)
           customers.add(valueAt(batch.columns[REFERENCE], row));
         await rows.write(batch);
@@ -118,13 +120,14 @@ export async function exportRows(
   };
 }
 
-const REFERENCE = exportColumns.findIndex(({ name }) => name === 'Reference');
+/** Its place is the same in every file. */
+const REFERENCE = columnsOf({ customer: undefined }).findIndex(({ name }) => name === 'Reference');
 
 /** Begins the file. */
 async function openFile(
   path: string,
   format: FileFormat,
-  sources: readonly Source[],
+  { columns, sources }: { columns: readonly Column[]; sources: readonly Source[] },
   signal: AbortSignal,
 ): Promise<{ rows: TableExport; close: () => Promise<void> }> {
   if (format === 'xlsx') {
@@ -134,7 +137,7 @@ async function openFile(
       .sort()
       .reverse();
     return {
-      rows: openSpreadsheet(path, exportColumns, made, signal),
+      rows: openSpreadsheet(path, columns, made, signal),
       close: () => Promise.resolve(),
     };
   }
@@ -144,7 +147,7 @@ async function openFile(
       : (await import('../../transform/parquet.js')).openParquet;
   const handle = await open(path, 'wx');
   const out = { write: (chunk: Uint8Array) => handle.appendFile(chunk) };
-  return { rows: openRows(out, exportColumns), close: () => handle.close() };
+  return { rows: openRows(out, columns), close: () => handle.close() };
 }
 
 /**

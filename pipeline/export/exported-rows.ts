@@ -5,7 +5,8 @@ import { advice } from '../shared/commands.js';
 import { DataError, UsageError, throwIfInterrupted } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import type { CodedColumn, RowBatch } from '../staging/batch.js';
-import { coded, constant, valueAt } from '../staging/batch.js';
+import { coded, constant, sliceRows, valueAt } from '../staging/batch.js';
+import { billedRows } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Column } from '../staging/tables.js';
 import { columnIndex, consumption } from '../staging/tables.js';
@@ -27,6 +28,19 @@ export interface Found {
   sources: readonly Source[];
   /** The rows, with the columns of {@link exportColumns}. */
   batches: () => AsyncGenerator<RowBatch<CodedColumn>, void, undefined>;
+}
+
+/** What the reseller pays: no customer is to see it. */
+const COST = columnIndex('consumption', 'CostAmount');
+
+/**
+ * The columns of a file. One of a single customer may be handed on: it has neither CostAmount nor the rows that stand
+ * in the cost view alone.
+ */
+export function columnsOf({ customer }: Pick<Choice, 'customer'>): readonly Column[] {
+  return customer === undefined
+    ? exportColumns
+    : exportColumns.filter(({ name }) => name !== 'CostAmount');
 }
 
 /** The columns of consumption, behind those that a file of several months and customers needs to be read alone. */
@@ -69,9 +83,12 @@ export async function findRows(choice: Choice): Promise<Found> {
     sources,
     async *batches() {
       for (const { source, names } of slices) {
+        let billed = billedRows(source.manifest);
         for await (const batch of readTable(staging, source, 'consumption')) {
           throwIfInterrupted(signal);
-          const chosen = account === undefined ? batch : rowsOf(batch, account);
+          const own = sliceRows(batch, 0, Math.max(0, Math.min(batch.length, billed)));
+          billed -= batch.length;
+          const chosen = account === undefined ? batch : withoutCost(rowsOf(own, account));
           if (chosen.length > 0) yield named(chosen, source.manifest.month, names);
         }
       }
@@ -183,6 +200,11 @@ function rowsOf(batch: RowBatch<CodedColumn>, account: string): RowBatch<CodedCo
           ),
     ),
   };
+}
+
+/** See {@link columnsOf}. */
+function withoutCost({ length, columns }: RowBatch<CodedColumn>): RowBatch<CodedColumn> {
+  return { length, columns: columns.filter((_, index) => index !== COST) };
 }
 
 /** The rows, with the month and the account's name before their own columns. */

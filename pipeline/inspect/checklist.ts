@@ -58,6 +58,7 @@ async function checkAccess(
   const accounts = `${access.name}: ListAccounts`;
   const invoices = `${access.name}: invoices`;
   const cost = `${access.name}: Cost Explorer`;
+  const costView = access.costViewArn === undefined ? undefined : `${access.name}: cost view`;
   try {
     const proven = await list.step(proof, async () => {
       const arn = await probe.prove(signal);
@@ -73,6 +74,7 @@ async function checkAccess(
       list.skip(accounts, why);
       if (config.scope.invoices === true) list.skip(invoices, why);
       list.skip(cost, why);
+      if (costView !== undefined) list.skip(costView, why);
       return;
     }
     let payer: string | undefined;
@@ -89,10 +91,16 @@ async function checkAccess(
       });
     if (paidMonth === undefined) {
       list.skip(cost, 'costs $0.01; --paid asks');
+      if (costView !== undefined) list.skip(costView, 'costs $0.01; --paid asks');
       return;
     }
     await list.step(cost, async () => {
       await probe.askCost(paidMonth, signal);
+      return { found: true, text: `answers for ${paidMonth} ($0.01)` };
+    });
+    if (costView === undefined) return;
+    await list.step(costView, async () => {
+      await probe.askCostView(paidMonth, signal);
       return { found: true, text: `answers for ${paidMonth} ($0.01)` };
     });
   } finally {

@@ -2,14 +2,13 @@ import { emptyDraft, openQuery, paidPages } from '../../extract/draft.js';
 import type { ExtractDecision } from '../../extract/extract.js';
 import { queriesOf } from '../../extract/questions.js';
 import type { Config } from '../config/config.js';
-import type { Breakdown } from '../shared/dimensions.js';
 import { DataError } from '../shared/errors.js';
 import type { Scope } from '../shared/scope.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import type { Operation, Slice } from '../staging/layout.js';
 import { breakdownQueryName, extractionKey, parsePageFile } from '../staging/layout.js';
 import type { ExtractionManifest } from '../staging/manifest.js';
-import { readExtractionManifest } from '../staging/manifest.js';
+import { costViewPart, readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
 /** Requests to Cost Explorer that a stage is going to make, as far as can be told beforehand. */
@@ -87,28 +86,30 @@ function leastRequests(scope: Scope, awsTotal: boolean): number {
 
 function estimateBy(
   manifest: ExtractionManifest,
-  { by, invoices }: Scope,
+  { by, invoices, costViewArn }: Scope,
   awsTotal: boolean,
 ): Estimate {
-  const pages = { detail: 0, service: 0 };
+  const pages = { detail: 0, costView: 0, service: 0 };
   const split = new Map<Operation, number>();
   for (const { file } of manifest.pages) {
     const operation = parsePageFile(file)?.operation;
     if (operation?.startsWith('by-') === true)
       split.set(operation, (split.get(operation) ?? 0) + 1);
     else if (operation === 'service') pages.service++;
+    else if (operation === 'cost-view') pages.costView++;
     else if (operation !== 'accounts' && operation !== 'invoices' && operation !== 'total')
       pages.detail++;
   }
   // A refusal costs nothing, and AWS is expected to repeat it.
-  const isRefused = (dimension: Breakdown): boolean =>
-    manifest.refused.some(({ part }) => part === dimension);
+  const isRefused = (part: string): boolean => manifest.refused.some((one) => one.part === part);
   const asked = by.map((dimension) =>
     isRefused(dimension) ? 0 : split.get(breakdownQueryName(dimension)),
   );
-  const dimensions = asked.reduce<number>((sum, found) => sum + (found ?? 1), 0);
+  if (costViewArn !== null)
+    asked.push(isRefused(costViewPart(costViewArn)) ? 0 : pages.costView || undefined);
+  const parts = asked.reduce<number>((sum, found) => sum + (found ?? 1), 0);
   return {
-    requests: pages.detail + dimensions + (awsTotal ? 1 : 0),
+    requests: pages.detail + parts + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
     invoicing: invoices ? Math.max(1, manifest.requests.ListInvoiceSummaries) : 0,
     known: !asked.includes(undefined),

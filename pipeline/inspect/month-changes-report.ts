@@ -30,6 +30,7 @@ export function* changesLines(month: Month, found: MonthChanges): Generator<stri
       if (since.detail !== until.detail)
         yield `${organization}: detail by ${since.detail}, then by ${until.detail}; AWS rounds each group by itself, so that differences of 0.000000001 or less are no change of cost`;
   }
+  for (const { organization, cost } of compared) yield* costLines(organization, cost);
   const same = compared.filter(({ changes }) => changes.length === 0);
   if (same.length > 0) {
     yield '';
@@ -44,6 +45,16 @@ export function* changesLines(month: Month, found: MonthChanges): Generator<stri
   const others = uncomparedLines(month, organizations);
   if (others.length > 0) yield '';
   yield* others;
+}
+
+/** What the reseller pays, where that moved or is not compared. */
+function* costLines(organization: string, cost: Compared['cost']): Generator<string> {
+  if (cost?.uncompared !== undefined)
+    yield printable(`${organization}: CostAmount is not compared: ${cost.uncompared}`);
+  else
+    for (const [currency, apart] of Object.entries(cost?.difference ?? {}))
+      if (apart !== '0')
+        yield `${organization}: CostAmount was ${cost?.before[currency] ?? '0'} ${currency}, and is ${cost?.after[currency] ?? '0'}: ${apart}`;
 }
 
 /** Which organizations were not compared, with the reason, and how they can be. */
@@ -122,6 +133,7 @@ export function changesToJson(month: Month, { organizations, customer }: MonthCh
               after: formatAmount(after),
               difference: formatAmount(difference),
             })),
+            ...(one.cost === undefined ? {} : { cost: one.cost }),
             changes: one.changes.map((change) => ({
               ...change,
               before: orNull(change.before),

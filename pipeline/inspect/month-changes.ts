@@ -7,8 +7,8 @@ import type { Units } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { Detail } from '../shared/scope.js';
-import type { Totals } from '../shared/sums.js';
-import { addTo } from '../shared/sums.js';
+import type { Totals, TotalsText } from '../shared/sums.js';
+import { addTo, difference } from '../shared/sums.js';
 import type { RowBatch } from '../staging/batch.js';
 import { valueAt } from '../staging/batch.js';
 import { survey } from '../staging/extractions.js';
@@ -50,6 +50,16 @@ export interface TotalChange {
   difference: Units;
 }
 
+/** An organization's cost by its cost view before and after; `uncompared` says why they are not held together. */
+export type CostChanges =
+  | { uncompared: string }
+  | {
+      uncompared?: undefined;
+      before: TotalsText;
+      after: TotalsText;
+      difference: TotalsText;
+    };
+
 /** A cost that is not what it was. */
 export interface Change {
   account: string;
@@ -79,6 +89,8 @@ export type OrganizationChanges =
       until: Side;
       /** Of the whole organization, or of the one customer. */
       totals: readonly TotalChange[];
+      /** What became of the cost by the cost view; absent where neither extraction has it, or of one customer. */
+      cost?: CostChanges | undefined;
       /** Largest absolute difference first. */
       changes: readonly Change[];
     };
@@ -230,10 +242,22 @@ async function compare(
       since: since.side,
       until: until.side,
       totals: totalChanges(chosen),
+      cost: request.customer === undefined ? costChanges(since.cost, until.cost) : undefined,
       changes: changes.sort(bySize),
     },
     customers,
   };
+}
+
+function costChanges(since: CostSide, until: CostSide): CostChanges | undefined {
+  if (since.totals === undefined && until.totals === undefined) return undefined;
+  if (since.totals === undefined || until.totals === undefined || since.view !== until.view) {
+    const name = ({ view, totals }: CostSide): string =>
+      totals === undefined ? 'no cost view' : (view ?? '');
+    return { uncompared: `${name(since)} before, ${name(until)} after` };
+  }
+  const [before, after] = [since.totals, until.totals];
+  return { before, after, difference: difference(after, before) };
 }
 
 function isNear({ name }: Customer, asked: string): boolean {
@@ -246,6 +270,13 @@ function isMeant({ account, name }: Customer, asked: string): boolean {
 
 /** What one service cost one account, in the older extraction and in the newer one. */
 type Cost = Pick<Change, 'account' | 'service' | 'currency' | 'before' | 'after'>;
+
+/** What the reseller paid by one extraction. */
+interface CostSide {
+  view: string | null;
+  /** Undefined where the cost view was not asked, or not had. */
+  totals: TotalsText | undefined;
+}
 
 /**
  * By account, currency and service. The rows of several usage types of a service add up, so that
@@ -260,24 +291,37 @@ async function readCosts(
   extraction: string,
   costs: Costs,
   side: 'before' | 'after',
-): Promise<{ side: Side; view: string | null; names: Customers }> {
+): Promise<{ side: Side; view: string | null; cost: CostSide; names: Customers }> {
   const { manifest } = await readExtraction(staging, slice, extraction);
   const staged = { staging, slice, manifest };
   const customers = await readCustomers(staged, signal);
-  const { accounts } = await readConsumption(staged, signal, (batch) => {
-    addCosts(batch, costs, side);
+  // Rows of the cost view alone, the last ones, are nothing that AWS billed.
+  let billed = manifest.groups;
+  const tally = await readConsumption(staged, signal, (batch) => {
+    addCosts(batch, Math.min(batch.length, billed), costs, side);
+    billed -= batch.length;
   });
+  const { accounts } = tally;
   addUnlisted(customers, accounts);
   const { estimated, finished: fetched, scope } = manifest;
   const provisional = isProvisional({ month, estimated, fetched, provisionalDays });
   return {
     side: { extraction, fetched, provisional, detail: scope.detail },
     view: scope.billingViewArn,
+    cost: {
+      view: scope.costViewArn,
+      totals: manifest.costView?.totals,
+    },
     names: customers,
   };
 }
 
-function addCosts({ columns, length }: RowBatch, costs: Costs, side: 'before' | 'after'): void {
+function addCosts(
+  { columns }: RowBatch,
+  length: number,
+  costs: Costs,
+  side: 'before' | 'after',
+): void {
   const [accounts, services, currencies, amounts] = (
     ['Reference', 'Service', 'Currency', 'Amount'] as const
   ).map((name) => columns[columnIndex('consumption', name)]);

@@ -3,6 +3,7 @@ import { checkDifference } from '../../load/aws-difference.js';
 import { addedUp } from '../../transform/breakdowns.js';
 import { readAwsTotal, readServiceDifferences } from '../../transform/checks.js';
 import { addUnlisted, readCustomers } from '../../transform/customers.js';
+import type { ConsumptionTally } from '../../transform/consumption.js';
 import { currentExtraction } from '../../transform/staged-pages.js';
 import type { Units } from '../shared/money.js';
 import type { Scope } from '../shared/scope.js';
@@ -31,6 +32,8 @@ export interface StagedFigures {
   /** What the rows add up to; undefined where a page of theirs cannot be read. */
   consumption: SumsText | undefined;
   invoices: SumsText | undefined;
+  /** What the organization earns; undefined where no cost view was had, or a page cannot be read. */
+  margin: OrganizationMargin | undefined;
   breakdowns: SumsText | undefined;
   /** Parts that AWS refused. */
   refused: readonly Refusal[];
@@ -40,6 +43,23 @@ export interface StagedFigures {
   /** AWS's ungrouped total minus the rows' sums; undefined where either is not known. */
   difference: Readonly<Record<string, string>> | undefined;
   serviceDifferences: readonly ServiceDifference[] | undefined;
+}
+
+/** The bill, what it costs the reseller by the cost view, and the one less the other: currency → exact sum. */
+export interface OrganizationMargin {
+  amount: SumsText['totals'];
+  cost: SumsText['totals'];
+  margin: SumsText['totals'];
+  /** Rows of the bill without a cost, and of the cost view without a bill. */
+  onlyBill: number;
+  onlyCost: number;
+}
+
+function marginOf(consumption: SumsText, costView: ConsumptionTally['costView']) {
+  if (costView === undefined) return undefined;
+  const { totals: amount, columns } = consumption;
+  const cost = columns['CostAmount'] ?? {};
+  return { amount, cost, margin: difference(amount, cost), ...costView };
 }
 
 /**
@@ -108,6 +128,7 @@ export async function checkPages(
     },
     consumption,
     invoices: invoiced && formatSums(invoiced),
+    margin: tally && marginOf(formatSums(tally), tally.costView),
     breakdowns: split && formatSums(split),
     refused: manifest.refused,
     aws: {

@@ -203,6 +203,7 @@ export function formatReconciled({ results, absence, requests }: Reconciliation)
   return [
     formatTable(head, rows, numbers, { names: ['organization'] }),
     ...results.flatMap(differencesOf),
+    ...results.flatMap(marginsOf),
     ...results.flatMap(({ month, organization, staged }) =>
       (staged?.refused ?? []).map((one) => `${month} ${organization}: ${describeRefusal(one)}`),
     ),
@@ -234,6 +235,18 @@ function differencesOf({ month, organization, staged }: Reconciled): string[] {
       ([currency, amount]) =>
         `${month} ${organization}: AWS's total of ${staged?.fetched.slice(0, 10) ?? ''} minus the rows is ${amount} ${currency}`,
     );
+}
+
+/** What each organization with a cost view earns, exactly. */
+function marginsOf({ month, organization, staged }: Reconciled): string[] {
+  const margin = staged?.margin;
+  if (margin === undefined) return [];
+  const { onlyBill, onlyCost } = margin;
+  const gaps = `${plural(onlyBill, 'row')} billed without a cost, ${onlyCost} of cost not billed`;
+  return Object.entries(margin.margin).map(
+    ([currency, earned]) =>
+      `${month} ${organization}: billed ${margin.amount[currency] ?? '0'} ${currency} less CostAmount ${margin.cost[currency] ?? '0'} is a margin of ${earned}; ${gaps}`,
+  );
 }
 
 interface Line extends Slice {
@@ -342,6 +355,7 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
         amount: totals ?? null,
       })),
       difference: result.staged?.difference ?? null,
+      ...(result.staged?.margin === undefined ? {} : { margin: result.staged.margin }),
       moved: result.today?.moved ?? null,
       serviceDifferences: result.staged?.serviceDifferences ?? null,
       refused: result.staged?.refused ?? [],

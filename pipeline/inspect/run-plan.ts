@@ -12,7 +12,7 @@ import { stages } from '../config/selection.js';
 import { knownOrganizations } from '../run/known-organizations.js';
 import type { Resources } from '../run/resources.js';
 import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources.js';
-import { slicesOf } from '../run/runner.js';
+import { checkCostViews, slicesOf } from '../run/runner.js';
 import { price } from '../run/task.js';
 import { describeSlices, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
@@ -41,6 +41,8 @@ export interface StagePlan {
   stagedPages?: number;
   /** What takes the place of what, where the month comes to tell something else. */
   replaces?: string;
+  /** What the month before was asked of other billing views, in words. */
+  unlike?: string;
   /** What of the month AWS refused, where it is not asked again. */
   refused?: readonly Refusal[];
   /** Whether the month to fetch lies before what Cost Explorer keeps as a rule. */
@@ -106,9 +108,9 @@ export async function makePlan(
     const estimate = estimator(staging, staged, config);
     const context = { ...request, staging, entries, estimate, loads };
     const limit = pLimit(config.concurrency);
-    const plans = (await slicesOf({ staging, organizations }, request)).map((slice) =>
-      limit(() => planSlice(slice, context)),
-    );
+    const planned = await slicesOf({ staging, organizations }, request);
+    checkCostViews(planned, config.scope, entries);
+    const plans = planned.map((slice) => limit(() => planSlice(slice, context)));
     const slices = await Promise.all(plans);
     const listed = entries.length > 0 ? 'those of the configuration file and ' : '';
     const notes =
@@ -158,7 +160,7 @@ async function planSlice(slice: Slice, context: PlanContext): Promise<SlicePlan>
 }
 
 /** Where Vault cannot be asked, any will do. */
-const unknownView = { billingViewArn: undefined, listAccounts: undefined };
+const unknownView = { billingViewArn: undefined, costViewArn: undefined, listAccounts: undefined };
 
 async function planExtract(
   slice: Slice,
@@ -184,6 +186,7 @@ async function planExtract(
       action: action === 'resume' && stagedPages === 0 ? 'fetch' : action,
       ...(stagedPages === 0 ? {} : { stagedPages }),
       ...(decision.replaces === undefined ? {} : { replaces: decision.replaces }),
+      ...(decision.unlike === undefined ? {} : { unlike: decision.unlike }),
       ...('manifest' in decision && decision.manifest.refused.length > 0
         ? { refused: decision.manifest.refused }
         : {}),
@@ -222,11 +225,12 @@ async function planLoad(
 
 /** What people have to know of what cannot be told beforehand. */
 function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
-  const replaces = new Set(plans.flatMap(({ stages: { extract } }) => extract?.replaces ?? []));
-  const notes = [...replaces].map((what) => {
-    const slices = plans.filter(({ stages: { extract } }) => extract?.replaces === what);
-    return `${describeSlices(slices)}: ${what}`;
-  });
+  const notes = (['replaces', 'unlike'] as const).flatMap((kind) =>
+    [...new Set(plans.flatMap(({ stages: { extract } }) => extract?.[kind] ?? []))].map((what) => {
+      const slices = plans.filter(({ stages: { extract } }) => extract?.[kind] === what);
+      return `${describeSlices(slices)}: ${what}`;
+    }),
+  );
   for (const { month, organization, stages: chosen } of plans)
     for (const refusal of chosen.extract?.refused ?? [])
       notes.push(

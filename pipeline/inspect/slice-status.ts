@@ -198,7 +198,7 @@ export function statusToJson(
 type Done = ExtractionManifest | TransformManifest | NewestLoad;
 
 /** Which cost it tells. */
-function scopeOf(done: Done): Pick<Scope, 'detail' | 'billingViewArn'> {
+function scopeOf(done: Done): Pick<Scope, 'detail' | 'billingViewArn' | 'costViewArn'> {
   return 'scope' in done ? done.scope : done;
 }
 
@@ -237,15 +237,19 @@ function doneOf({ extracted, transformed, loaded }: SliceStatus): Done[] {
 /** The detail and billing view of what is there; where the stages differ, each one's. */
 function detailText(slice: SliceStatus): string {
   const texts = doneOf(slice).map((done) => {
-    const { detail, billingViewArn } = scopeOf(done);
-    const view = billingViewArn?.split('/').at(-1);
-    return view === undefined ? detail : `${detail} of ${view}`;
+    const { detail, billingViewArn, costViewArn } = scopeOf(done);
+    const [view, cost] = [billingViewArn, costViewArn].map((arn) => arn?.split('/').at(-1));
+    return [
+      view === undefined ? detail : `${detail} of ${view}`,
+      ...(cost === undefined ? [] : [`with the cost of ${cost}`]),
+    ].join(' ');
   });
   return [...new Set(texts)].length > 1 ? texts.join(' → ') : (texts[0] ?? 'service');
 }
 
 function doneJson(done: Done | undefined): unknown {
   if (done === undefined) return null;
-  const { detail, billingViewArn } = scopeOf(done);
-  return { extraction: done.extraction, finished: finishedAt(done), detail, billingViewArn };
+  const { extraction } = done;
+  const { detail, billingViewArn, costViewArn } = scopeOf(done);
+  return { extraction, finished: finishedAt(done), detail, billingViewArn, costViewArn };
 }

@@ -1,5 +1,6 @@
 import type { Units } from '../shared/money.js';
 import { divide, formatAmount, parseAmount } from '../shared/money.js';
+import type { TransformManifest } from '../staging/manifest.js';
 import type * as figures from './figures.js';
 
 /** Bars of a chart; all others are one more. */
@@ -121,11 +122,19 @@ export function byAmount<T extends { cell: Cell }>(
   return (a, b) => compareUnits(b.cell.amount, a.cell.amount) || compareTexts(nameOf(a), nameOf(b));
 }
 
+/** Whether two months tell the cost of the same billing view, so that one may be held against the other. */
+export function isSameView(
+  a: Pick<TransformManifest, 'scope'>,
+  b: Pick<TransformManifest, 'scope'>,
+): boolean {
+  return a.scope.billingViewArn === b.scope.billingViewArn;
+}
+
 export function unitsOf(amount: figures.Amount | null): Units {
   return amount === null ? 0n : parseAmount(amount).units;
 }
 
-function magnitude(units: Units): Units {
+export function magnitude(units: Units): Units {
   return units < 0n ? -units : units;
 }
 

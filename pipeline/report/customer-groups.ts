@@ -1,7 +1,7 @@
 import type { CustomerGroup } from '../config/formats.js';
 import { DataError, UsageError } from '../shared/errors.js';
 import { accountIdFault } from '../staging/answers.js';
-import { compareTexts } from './comparisons.js';
+import { compareTexts, isSameView } from './comparisons.js';
 import type { Account, SliceRows } from './month-rows.js';
 import type { MonthData } from './months.js';
 
@@ -38,6 +38,15 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
   const here = accountsOf(shown.slices);
   const before = accountsOf(previous.slices);
   const isMissing = new Set(shown.gaps.map(({ organization }) => organization));
+  const isOtherView = new Set(
+    shown.slices
+      .filter(({ organization, manifest }) =>
+        previous.slices.some(
+          (one) => one.organization === organization && !isSameView(one.manifest, manifest),
+        ),
+      )
+      .map(({ organization }) => organization),
+  );
   const wasMissing = new Set(previous.gaps.map(({ organization }) => organization));
   /** Known before only, to organizations that have no figures now: whether it has left is not known. */
   const isUnknown = (code: number): boolean =>
@@ -92,7 +101,7 @@ export function customersOf(data: MonthData, options: GroupOptions): Entry[] {
         previous.slices.length > 0 &&
         missing.length === 0 &&
         !codes.some((code) => elsewhere.get(previous.month)?.has(code)) &&
-        [...organizations].every((one) => !wasMissing.has(one)),
+        [...organizations].every((one) => !wasMissing.has(one) && !isOtherView.has(one)),
     };
   });
   return entries.sort((a, b) =>

@@ -142,6 +142,36 @@ export interface OrganizationInvoices {
   uncounted: readonly { id: string; reason: string }[];
 }
 
+/** What was billed, what that costs the reseller, and the one less the other. */
+export interface Margin {
+  amount: Amount;
+  cost: Amount;
+  margin: Amount;
+  /** `margin` ÷ `amount`; null where the amount is not above 0. */
+  ratio: Ratio | null;
+}
+
+/** Services of a customer that stand on one side only: their margin is all of the bill, or all of the cost. */
+export interface MarginGap extends Pick<Customer, 'id' | 'name' | 'file'> {
+  service: string;
+  /** Where it stands: in the bill alone, or in the cost view alone. */
+  side: 'bill' | 'cost';
+  amount: Amount;
+}
+
+/** What the month earns; never on a statement. */
+export interface Margins {
+  /** Organizations without a cost view, or whose cost view AWS refused: their bill is in none of these. */
+  without: readonly { organization: string; refused: string | null }[];
+  total: Margin;
+  /** By name. Σ = total. */
+  organizations: readonly (Margin & { organization: string })[];
+  /** The largest bill first. Σ = total. */
+  customers: readonly (Margin & Pick<Customer, 'id' | 'name' | 'file'>)[];
+  /** The largest first. */
+  gaps: readonly MarginGap[];
+}
+
 /** A month of the trend, oldest first; a month in which nothing is there is `missing`. */
 export interface TrendMonth {
   month: Month;
@@ -201,6 +231,8 @@ export interface CurrencyFigures {
     /** All of them together; null where there is but one. */
     total: InvoicedCurrency | null;
   } | null;
+  /** Null where no organization has a cost view. */
+  margins: Margins | null;
 }
 
 /** The month's page. */
@@ -221,6 +253,8 @@ export interface MonthFigures {
   uncompared: string | null;
   /** The organizations that were asked for invoices, by name. */
   invoices: readonly OrganizationInvoices[];
+  /** Which months tell the cost of another billing view than this one, as sentences. */
+  otherViews: readonly string[];
   /** Most customers first; almost always one. Never empty. */
   currencies: readonly CurrencyFigures[];
 }

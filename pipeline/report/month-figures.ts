@@ -13,6 +13,7 @@ import {
   compareTexts,
   compareUnits,
   compared,
+  isSameView,
   member,
   moversOf,
   noCell,
@@ -25,6 +26,7 @@ import type { Context } from './context.js';
 import { amountIn, servicesOf, stateOf, stateOfSlices, totalOf, trendMonths } from './context.js';
 import type { Entry } from './customer-groups.js';
 import type * as figures from './figures.js';
+import { marginFigures } from './margins.js';
 import type { Gap, MonthData, ReadMonth } from './months.js';
 
 const DAY = 86_400_000;
@@ -77,6 +79,7 @@ export function monthFigures(context: Context): figures.MonthFigures {
       reasons: invoiced.reasons,
       uncounted: invoiced.uncounted,
     })),
+    otherViews: otherViewsOf(data),
     currencies: sectionsOf(context).map((section) => currencyFigures(context, section, uncompared)),
   };
 }
@@ -93,7 +96,34 @@ function whyUncompared({ shown, previous }: MonthData): string | null {
   const without = [shown, previous]
     .filter(({ gaps }) => gaps.length > 0)
     .map(({ month, gaps }) => `${month} is without ${names(gaps)}`);
-  return without.length === 0 ? null : `${without.join('; ')}.`;
+  const views = shown.slices
+    .filter(({ organization, manifest }) =>
+      previous.slices.some(
+        (one) => one.organization === organization && !isSameView(one.manifest, manifest),
+      ),
+    )
+    .map(
+      ({ organization }) =>
+        `${organization} tells the cost of another billing view than in ${previous.month}`,
+    );
+  const reasons = [...without, ...views];
+  return reasons.length === 0 ? null : `${reasons.join('; ')}.`;
+}
+
+/** The months of the trend that tell the cost of another billing view, by organization and view. */
+function otherViewsOf(data: MonthData): string[] {
+  const name = (view: string | null): string => view ?? "the organization's own cost";
+  return data.shown.slices.flatMap(({ organization, manifest }) => {
+    const months = new Map<string, Month[]>();
+    for (const { month, slices } of trendMonths(data))
+      for (const one of slices)
+        if (one.organization === organization && !isSameView(one.manifest, manifest))
+          member(months, name(one.manifest.scope.billingViewArn), () => []).push(month);
+    return [...months].map(
+      ([view, of]) =>
+        `${organization} tells ${name(manifest.scope.billingViewArn)} in ${data.shown.month}, and ${view} in ${of.join(', ')}.`,
+    );
+  });
 }
 
 function finalFrom(month: Month, provisionalDays: number): string {
@@ -115,7 +145,10 @@ function sectionsOf(context: Context): Section[] {
       services: new Map(),
     }));
   for (const { manifest } of [...data.shown.slices, ...data.previous.slices])
-    for (const currency of Object.keys(manifest.consumption.totals))
+    for (const currency of Object.keys({
+      ...manifest.consumption.totals,
+      ...manifest.consumption.columns['CostAmount'],
+    }))
       sectionAt(names.codeOf(currency));
   for (const { invoiced } of invoicedSlices(data.shown))
     for (const { currency } of invoiced.currencies) sectionAt(names.codeOf(currency));
@@ -204,6 +237,7 @@ function currencyFigures(
     restated: restatedOf(data, currency),
     breakdowns: monthBreakdowns(context, section.code, total),
     invoices: invoicesOf(shown, currency),
+    margins: marginFigures(context, section.code),
   };
 }
 

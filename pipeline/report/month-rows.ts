@@ -11,7 +11,7 @@ import { addColumn, codedAt, valueAt } from '../staging/batch.js';
 import { WIDTH, setInt128, toBigint } from '../staging/decimals.js';
 import type { Slice, TableName } from '../staging/layout.js';
 import type { TransformManifest } from '../staging/manifest.js';
-import { tableSums } from '../staging/manifest.js';
+import { billedRows, tableSums } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { columnIndex } from '../staging/tables.js';
 
@@ -71,6 +71,15 @@ export interface BreakdownRows extends MoneyRows {
   readonly dimension: Uint32Array;
 }
 
+/**
+ * What the rows of consumption cost the reseller. The first ones are those of the bill, in its order; those behind
+ * them stand in the cost view alone.
+ */
+export interface CostRows extends MoneyRows {
+  /** Null: the cost view has no such cost. */
+  readonly cost: UnitsColumn;
+}
+
 /** What the detail by usage type tells of each row besides. */
 export interface UsageColumns {
   readonly usageType: Uint32Array;
@@ -90,7 +99,10 @@ export interface SliceRows {
   manifest: TransformManifest;
   /** Every account that the table of customers lists, by its code. */
   accounts: ReadonlyMap<number, Account>;
+  /** Rows of the bill: those of the cost view alone are none of them. */
   consumption: MoneyRows;
+  /** Absent where it was not read, or there is no cost view. */
+  costs?: CostRows | undefined;
   /** Absent where it was not read, or the detail is that by service. */
   usage: UsageColumns | undefined;
   /** Absent where it was not read, or nothing was asked for. */
@@ -132,12 +144,20 @@ export async function readSlice(
         quantity: unitsColumn(rows),
       }
     : undefined;
+  const cost =
+    depth === 'shown' && manifest.consumption.costView !== undefined
+      ? unitsColumn(rows)
+      : undefined;
+  const further = moreOfUsage(usage);
+  if (cost !== undefined) further.push({ name: 'CostAmount', to: cost });
   const read = { staging, source, names };
+  const all = await readMoney(read, 'consumption', 'Service', further);
   return {
     organization: slice.organization,
     manifest,
     accounts,
-    consumption: await readMoney(read, 'consumption', 'Service', moreOfUsage(usage)),
+    consumption: firstRows(all, billedRows(manifest)),
+    costs: cost && { ...all, cost },
     usage,
     breakdowns:
       depth === 'shown' && manifest.breakdowns !== undefined
@@ -145,6 +165,13 @@ export async function readSlice(
         : undefined,
     invoices: depth === 'shown' ? await readInvoices(staging, source) : undefined,
   };
+}
+
+function firstRows(rows: MoneyRows, length: number): MoneyRows {
+  if (rows.length === length) return rows;
+  const { account, kind, currency, amount } = rows;
+  const first = (codes: Uint32Array): Uint32Array => codes.subarray(0, length);
+  return { length, account: first(account), kind: first(kind), currency: first(currency), amount };
 }
 
 /**
@@ -245,11 +272,13 @@ export async function readAccountTotals(
   const totals = new Map<number, Map<number, Units>>();
   const sums = noSums();
   const wanted = ['Reference', 'Currency', 'Amount'];
+  const own = billedRows(source.manifest);
+  let line = 0;
   for await (const batch of readTable(staging, source, 'consumption', wanted)) {
     const [account, currency, amount] = columnsOf(batch, 'consumption', wanted);
     for (let row = 0; row < batch.length; row++) {
       const units = valueAt(amount, row);
-      if (typeof units !== 'bigint') continue;
+      if (line++ >= own || typeof units !== 'bigint') continue;
       const code = names.codeOf(textAt(currency, row));
       const ofCurrency = totals.get(code) ?? new Map<number, Units>();
       totals.set(code, ofCurrency);

@@ -25,6 +25,7 @@ import { Swatch } from './charts.js';
 import type { DirectoryProps } from './directory.js';
 import { CustomerName, Customers, Services } from './directory.js';
 import { Brand, ExactButton, Foot, renderDocument, StatePill } from './document.js';
+import { Earnings } from './earnings.js';
 import type { Compared, CurrencyFigures, CustomerFigures, Look, MonthFigures } from './figures.js';
 import { Invoices } from './invoices.js';
 import type { Naming } from './lists.js';
@@ -122,7 +123,8 @@ function blockOf({ month, state, made, currencies }: MonthFigures): unknown {
   return {
     ...{ month, state, made },
     currencies: currencies.map((section) => {
-      const { currency, total, organizations, services, customers, breakdowns, invoices } = section;
+      const { currency, total, organizations, services, customers } = section;
+      const { breakdowns, invoices, margins } = section;
       return {
         currency,
         total: total.amount,
@@ -140,6 +142,13 @@ function blockOf({ month, state, made, currencies }: MonthFigures): unknown {
                 compared.creditMemos.total,
                 compared.difference,
               ]),
+            }),
+        ...(margins === null
+          ? {}
+          : {
+              cost: margins.total.cost,
+              margin: margins.total.margin,
+              margins: margins.customers.map(({ id, margin }) => [id, margin]),
             }),
       };
     }),
@@ -310,6 +319,15 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
         noteOf={(breakdown) => <MonthNote breakdown={breakdown} />}
         foot={<Unasked breakdowns={breakdowns.filter((one) => one !== charges)} />}
       />
+      {section.margins !== null && (
+        <Earnings
+          section={section}
+          margins={section.margins}
+          number={number}
+          figures={figures}
+          format={format}
+        />
+      )}
       <Customers section={section} number={number} figures={figures} format={format} />
       <Services section={section} number={number} figures={figures} format={format} />
     </>

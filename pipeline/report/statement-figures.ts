@@ -10,6 +10,7 @@ import {
   compareTexts,
   compareUnits,
   compared,
+  isSameView,
   member,
   moversOf,
   noCell,
@@ -37,6 +38,8 @@ export function statementFigures(
   if (currencies.size === 0)
     currencies.set(names.codeOf(month.currencies[0]?.currency ?? ''), new Map());
   const own = shown.slices.filter(({ organization }) => entry.organizations.has(organization));
+  const isOtherView = (others: readonly SliceRows[]): boolean =>
+    own.some((one) => !isOneSeries(one, others));
   const fetched = own.map(({ manifest }) => manifest.fetched).sort();
   const states = stateOfSlices(context);
   const isFinal = own.every(({ organization }) => states.get(organization) === 'final');
@@ -54,7 +57,9 @@ export function statementFigures(
       ? null
       : previous.slices.length === 0
         ? `There are no figures of ${previous.month}.`
-        : `Not all figures of ${previous.month} and ${shown.month} are there.`,
+        : isOtherView(previous.slices)
+          ? `The figures of ${previous.month} are of another kind than those of ${shown.month}.`
+          : `Not all figures of ${previous.month} and ${shown.month} are there.`,
     currencies: [...currencies]
       .map(([code, services]) =>
         statementCurrency(context, { index, entry, code, services, trend }),
@@ -81,6 +86,16 @@ function sourceOf(slices: readonly SliceRows[]): string {
     ({ organization, manifest }) => `${organization} ${manifest.extraction} ${manifest.source}\n`,
   );
   return sha256Of(new TextEncoder().encode(lines.join(''))).slice(0, 16);
+}
+
+/** Whether an organization's month, where it is among others, tells the cost of the same billing view. */
+function isOneSeries(
+  { organization, manifest }: Pick<SliceRows, 'organization' | 'manifest'>,
+  others: readonly Pick<SliceRows, 'organization' | 'manifest'>[],
+): boolean {
+  return others.every(
+    (one) => one.organization !== organization || isSameView(one.manifest, manifest),
+  );
 }
 
 /** What a month cost a customer, by currency's code; null where its figures are not there, or not all of them. */
@@ -114,6 +129,8 @@ function customerMonths(context: Context, index: number): CustomerMonth[] {
     const isWhole =
       slices.length > 0 &&
       !gaps.some(({ organization }) => organizations.has(organization)) &&
+      // What another billing view tells is no part of one series.
+      own.every((one) => isOneSeries(one, data.shown.slices)) &&
       // Nothing of it, and not all is there: it may be where nothing is known of.
       (isShown || totals.size > 0 || gaps.length === 0) &&
       (isShown || !accounts.some((code) => data.elsewhere.get(month)?.has(code)));

@@ -71,6 +71,16 @@ export function Trust({ figures, format }: { figures: MonthFigures; format: Form
           </dl>
         ))}
       </div>
+      {figures.otherViews.length > 0 && (
+        <div class="problems" role="note">
+          <h2 class="warn">The months are of several billing views</h2>
+          <ul>
+            {figures.otherViews.map((one) => (
+              <li key={one}>{one}</li>
+            ))}
+          </ul>
+        </div>
+      )}
       {amiss.length > 0 && (
         <div class="problems" role="note">
           <h2 class="warn">

@@ -32,6 +32,12 @@ export async function writeWorkbook(
     sheet('Consumption', consumptionColumns(month), report.consumption()),
     sheet('Breakdowns', breakdownColumns(month), report.breakdowns()),
     sheet('Invoices', invoiceColumns, report.invoices()),
+    ...(figures.currencies.some(({ margins }) => margins !== null)
+      ? [
+          sheet('Margins', marginColumns, marginRows(figures)),
+          sheet('Margin gaps', gapColumns, gapRows(figures)),
+        ]
+      : []),
   ]);
 }
 
@@ -193,6 +199,37 @@ const serviceColumns: readonly Column<ServiceRow>[] = [
 
 const serviceRows = (figures: MonthFigures): Iterable<ServiceRow> =>
   sectionRows(figures, ({ services }) => services);
+
+type Margins = NonNullable<MonthFigures['currencies'][number]['margins']>;
+type MarginSheetRow = Of<Margins['customers'][number]>;
+type GapSheetRow = Of<Margins['gaps'][number]>;
+
+const marginColumns: readonly Column<MarginSheetRow>[] = [
+  column('Customer', 36, ({ name }) => name),
+  column('Id', 16, ({ id }) => id),
+  column('Currency', 10, ({ currency }) => currency),
+  ...money<MarginSheetRow>('Billed', ({ amount }) => amount),
+  ...money<MarginSheetRow>('Cost', ({ cost }) => cost),
+  ...money<MarginSheetRow>('Margin', ({ margin }) => margin),
+  column('Margin in percent', 18, ({ ratio }) => ratio, 'share'),
+];
+
+const marginRows = (figures: MonthFigures): Iterable<MarginSheetRow> =>
+  sectionRows(figures, ({ margins }) => margins?.customers ?? []);
+
+const gapColumns: readonly Column<GapSheetRow>[] = [
+  column('Customer', 36, ({ name }) => name),
+  column('Id', 16, ({ id }) => id),
+  column('Service', 44, ({ service }) => service),
+  column('What is there', 24, ({ side }) =>
+    side === 'bill' ? 'billed, without a cost' : 'cost, not billed',
+  ),
+  column('Currency', 10, ({ currency }) => currency),
+  ...money<GapSheetRow>('Amount', ({ amount }) => amount),
+];
+
+const gapRows = (figures: MonthFigures): Iterable<GapSheetRow> =>
+  sectionRows(figures, ({ margins }) => margins?.gaps ?? []);
 
 type RowOf<K extends 'consumption' | 'breakdowns'> =
   ReturnType<MonthReport[K]> extends Iterable<infer R> ? R : never;

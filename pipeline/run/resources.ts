@@ -119,8 +119,8 @@ export async function openResources(
 
 /** The organization's own part of what is asked for. */
 export function viewOf({ access }: { access: OrganizationAccess }): OrganizationView {
-  const { billingViewArn = null, listAccounts } = access;
-  return { billingViewArn, listAccounts };
+  const { billingViewArn = null, costViewArn = null, listAccounts } = access;
+  return { billingViewArn, costViewArn, listAccounts };
 }
 
 function loadSources() {

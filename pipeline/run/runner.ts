@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import pLimit from 'p-limit';
+import type { OrganizationEntry } from '../../extract/organizations.js';
+import type { Config } from '../config/config.js';
+import { scopeOf } from '../config/config.js';
 import { DataError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import { nearest } from '../shared/nearest.js';
+import { checkCostView } from '../shared/scope.js';
 import { version } from '../shared/version.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
@@ -11,7 +15,7 @@ import { leased } from '../staging/lease.js';
 import type { Absence } from './known-organizations.js';
 import { absentSlices, noAbsence } from './known-organizations.js';
 import type { Resources } from './resources.js';
-import { openResources } from './resources.js';
+import { openResources, viewOf } from './resources.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
 import { costOf, describeTasks, reportFailure, runTask, sliceLabel } from './task.js';
 
@@ -43,6 +47,8 @@ export async function run(request: RunRequest): Promise<RunReport> {
   try {
     const slices = await slicesOf(resources, request);
     const { months, stages } = selection;
+    if (stages.includes('extract'))
+      checkCostViews(slices, config.scope, await resources.secrets.organizations());
     log.info({ runId, months, stages, tasks: slices.length * stages.length }, 'tasks begin');
     const tasks = await runMonths(slices, { ...request, resources, runId });
     const absence = await leftOut(resources, request);
@@ -149,6 +155,19 @@ export async function slicesOf(
       (organization) => ({ month, organization }),
     );
   });
+}
+
+/** @throws {UsageError} where an organization is asked for what does not go together. */
+export function checkCostViews(
+  slices: readonly Slice[],
+  scope: Config['scope'],
+  entries: readonly OrganizationEntry[],
+): void {
+  for (const organization of new Set(slices.map((slice) => slice.organization))) {
+    const entry = entries.find(({ name }) => name === organization);
+    if (entry !== undefined && 'access' in entry)
+      checkCostView(organization, { ...scopeOf(scope, organization), ...viewOf(entry) });
+  }
 }
 
 /**

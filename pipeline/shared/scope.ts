@@ -1,5 +1,6 @@
 import type { Breakdown } from './dimensions.js';
 import { sortedBreakdowns } from './dimensions.js';
+import { UsageError } from './errors.js';
 import { printable } from './printable.js';
 
 /** How finely a month's cost is told: by service, or by service and usage type. */
@@ -32,12 +33,14 @@ export interface Scope {
   readonly invoices: boolean;
   /** ARN of the billing view that is asked; null: the organization's own cost. */
   readonly billingViewArn: string | null;
+  /** ARN of the billing view that tells what the same costs the reseller; null: none is asked. */
+  readonly costViewArn: string | null;
   /** Whether the organization's accounts are listed; without, Cost Explorer's own names of them have to do. */
   readonly listAccounts: boolean;
 }
 
 /** The part of a scope that is each organization's own. */
-export type OrganizationView = Pick<Scope, 'billingViewArn' | 'listAccounts'>;
+export type OrganizationView = Pick<Scope, 'billingViewArn' | 'costViewArn' | 'listAccounts'>;
 
 /** The least that can be asked for: the detail by service alone, of the organization itself. */
 export const plainScope: Scope = {
@@ -46,6 +49,7 @@ export const plainScope: Scope = {
   by: [],
   invoices: false,
   billingViewArn: null,
+  costViewArn: null,
   listAccounts: true,
 };
 
@@ -57,13 +61,17 @@ export type WantedScope = { readonly [Part in keyof Scope]: Scope[Part] | undefi
 
 /** The whole scope: what is wanted and, where that is open, what was asked for before. */
 export function completeScope(wanted: WantedScope, before: Scope = plainScope): Scope {
-  const view = wanted.billingViewArn;
+  const view = (part: 'billingViewArn' | 'costViewArn'): string | null => {
+    const own = wanted[part];
+    return own === undefined ? before[part] : own;
+  };
   return {
     detail: wanted.detail ?? before.detail,
     metrics: wanted.metrics ?? before.metrics,
     by: completeBreakdowns(wanted.by, before.by),
     invoices: wanted.invoices ?? before.invoices,
-    billingViewArn: view === undefined ? before.billingViewArn : view,
+    billingViewArn: view('billingViewArn'),
+    costViewArn: view('costViewArn'),
     listAccounts: wanted.listAccounts ?? before.listAccounts,
   };
 }
@@ -82,6 +90,8 @@ export function covers(
     (detail === undefined || asked.detail === detail) &&
     (wanted.billingViewArn === undefined || asked.billingViewArn === wanted.billingViewArn) &&
     (asked.invoices || wanted.invoices !== true) &&
+    // More than is wanted will do; but what another view says is nothing of the kind.
+    (wanted.costViewArn == null || asked.costViewArn === wanted.costViewArn) &&
     (asked.listAccounts || wanted.listAccounts !== true) &&
     metrics.every((metric) => asked.metrics.includes(metric)) &&
     by.every((dimension) => asked.by.includes(dimension))
@@ -94,9 +104,38 @@ export function sameScope(a: Scope, b: Scope): boolean {
   return parts.every((part) => JSON.stringify(a[part]) === JSON.stringify(b[part]));
 }
 
+/**
+ * Refuses a cost view that is the bill's own, and one beside the detail by usage type: what services cost is asked by
+ * service and account, and would stand beside no one row.
+ * @throws {UsageError} naming the organization and both settings.
+ */
+export function checkCostView(
+  organization: string,
+  {
+    detail,
+    billingViewArn,
+    costViewArn,
+  }: Pick<WantedScope, 'detail' | 'billingViewArn' | 'costViewArn'>,
+): void {
+  if (costViewArn == null) return;
+  if (costViewArn === billingViewArn)
+    throw new UsageError(`${organization} has one view for billingViewArn and costViewArn`, {
+      where: costViewArn,
+      next: 'name what is billed, and what that costs: two views, or take costViewArn away',
+    });
+  if (detail !== 'usage-type') return;
+  throw new UsageError(
+    `${organization} has a costViewArn, which tells cost by service, and the detail usage-type`,
+    {
+      where: `"detail" and costViewArn of ${organization}`,
+      next: 'choose --detail service for it, or take its costViewArn away',
+    },
+  );
+}
+
 /** In words: `by usage type and RECORD_TYPE, with AmortizedCost`. */
 export function describeScope(scope: Scope): string {
-  const { detail, metrics, by, invoices, billingViewArn, listAccounts } = scope;
+  const { detail, metrics, by, invoices, billingViewArn, costViewArn, listAccounts } = scope;
   const list = new Intl.ListFormat('en');
   const dimensions = [detail === 'service' ? 'service' : 'usage type', ...by.map(printable)];
   return [
@@ -104,6 +143,7 @@ export function describeScope(scope: Scope): string {
     ...(metrics.length === 0 ? [] : [`with ${list.format(metrics)}`]),
     ...(invoices ? ['and invoices'] : []),
     ...(billingViewArn === null ? [] : [`of the billing view ${billingViewArn}`]),
+    ...(costViewArn === null ? [] : [`with what it costs by the billing view ${costViewArn}`]),
     ...(listAccounts ? [] : ['without the list of accounts']),
   ].join(', ');
 }

@@ -71,7 +71,8 @@ export type Operation = 'accounts' | 'invoices' | QueryName;
  * The questions to Cost Explorer by name: cost by service and account; in the detail by usage type, usage
  * type by service, usage type by account, one for each further question about usage types that several
  * services share, usage type by region, and one for each further question about those of several regions;
- * one for each breakdown of the accounts' cost; the month's ungrouped total; cost by service alone.
+ * what the same costs the reseller, by service and account; one for each breakdown of the accounts' cost; the
+ * month's ungrouped total; cost by service alone.
  */
 export type QueryName =
   | 'cost-and-usage'
@@ -80,6 +81,7 @@ export type QueryName =
   | `usage-type-shared-${string}`
   | 'usage-type-region'
   | `usage-type-region-${RegionPart}-${string}`
+  | 'cost-view'
   | `by-${string}`
   | 'total'
   | 'service';
@@ -93,7 +95,7 @@ export function pageFile(operation: Operation, page: number): string {
 }
 
 const queryNames =
-  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|by-(?:tag|cost-category)-[0-9a-f]{16}|by-[a-z]+(?:-[a-z]+)*|total|service';
+  'cost-and-usage|usage-type-service|usage-type-account|usage-type-shared-\\d{3,}|usage-type-region(?:-(?:service|account)-\\d{3,})?|cost-view|by-(?:tag|cost-category)-[0-9a-f]{16}|by-[a-z]+(?:-[a-z]+)*|total|service';
 const queryName = new RegExp(`^(?:${queryNames})$`);
 const pageName = new RegExp(`^(accounts|invoices|${queryNames})-(\\d{5,})\\.json$`);
 

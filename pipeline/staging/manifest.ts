@@ -53,6 +53,7 @@ const scope: z.ZodType<Scope> = z.object({
   by: z.array(breakdown),
   invoices: z.boolean(),
   billingViewArn: z.string().nullable(),
+  costViewArn: z.string().nullable(),
   listAccounts: z.boolean(),
 });
 
@@ -73,6 +74,11 @@ export type Query = z.infer<typeof query>;
 
 /** The only question of the detail by service. */
 export const costQuery: Query = { name: 'cost-and-usage', groupBy: ['SERVICE', 'LINKED_ACCOUNT'] };
+/** The same question to the organization's other billing view: what its cost is for the reseller. */
+export const costViewQuery: Query = {
+  name: 'cost-view',
+  groupBy: ['SERVICE', 'LINKED_ACCOUNT'],
+};
 /** The first one of the detail by usage type; that of the cost by service alone. */
 export const usageTypeServices: Query = {
   name: 'usage-type-service',
@@ -114,6 +120,11 @@ const refusal = z.object({
 });
 export type Refusal = z.infer<typeof refusal>;
 
+/** The part that is the cost view, by its name. */
+export function costViewPart(costViewArn: string | null): string {
+  return `cost-view:${costViewArn ?? ''}`;
+}
+
 /** A refusal as people read it. */
 export function describeRefusal({ part, error, message }: Refusal): string {
   return printable(`AWS refused ${part}: ${message} (${error})`);
@@ -141,6 +152,8 @@ const extractionFields = z.object({
   scope,
   /** Every question to Cost Explorer. */
   queries: z.array(query),
+  /** The groups of the cost view and their sums; absent where it was not asked, or not had. */
+  costView: z.object({ groups: count, totals }).optional(),
   /** The groups of each breakdown that was asked for and not refused, and their sums. */
   breakdowns: z.array(
     z.object({ dimension: breakdown, groups: count, totals, metrics: namedTotals }),
@@ -167,7 +180,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   const fault = (message: string): void => {
     context.addIssue({ code: 'custom', message });
   };
-  const { pages, queries, accounts, groups, breakdowns, invoices, refused } = manifest;
+  const { pages, queries, accounts, groups, costView, breakdowns, invoices, refused } = manifest;
   if (new Set(refused.map(({ part }) => part)).size < refused.length)
     fault('a part is refused more than once');
   const rows = new Map<Operation, { pages: number; rows: number }>();
@@ -203,6 +216,7 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
   compare('invoices', invoices?.rows ?? 0, rowsOf('invoices'));
   if (queries.some(({ name }) => name === costQuery.name))
     compare('groups', groups, rowsOf('cost-and-usage'));
+  compare('groups of the cost view', costView?.groups ?? 0, rowsOf('cost-view'));
   const told = breakdowns.map(({ dimension }) => dimension);
   const answered = queries.flatMap((query) => breakdownOf(query) ?? []);
   if (told.join('\n') !== answered.join('\n'))
@@ -314,6 +328,11 @@ const transformManifest = z.object({
   }),
   consumption: z.object({
     ...moneyTable,
+    /**
+     * Where the cost view was had: how many rows of the bill have no cost in it, and how many stand in it alone. These
+     * are the last ones, with Amount 0.
+     */
+    costView: z.object({ onlyBill: count, onlyCost: count }).optional(),
     /** The rows by usage type beside AWS's own figures of pairs; null in the detail by service. */
     pairs: z
       .object({
@@ -346,6 +365,11 @@ export function tableSums(manifest: TransformManifest, table: TableName): SumsTe
   if (table === 'customers') return { rows: manifest.customers.rows, totals: {}, columns: {} };
   const { rows = 0, totals = {}, columns = {} } = manifest[table] ?? {};
   return { rows, totals, columns };
+}
+
+/** How many rows of consumption are the bill's: those behind them stand in the cost view alone. */
+export function billedRows({ consumption }: Pick<TransformManifest, 'consumption'>): number {
+  return consumption.rows - (consumption.costView?.onlyCost ?? 0);
 }
 
 /** What a stage did with the tables of a slice. @param provisionalDays see `isProvisional`. */

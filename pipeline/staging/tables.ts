@@ -182,6 +182,14 @@ export const consumption: readonly Column[] = [
   currency,
   estimated,
   ...metrics,
+  {
+    name: 'CostAmount',
+    type: 'decimal',
+    money: true,
+    nullable: true,
+    description:
+      "UnblendedCost by the organization's `costViewArn`: what the same costs the reseller; null without that view, and where it has no such cost",
+  },
 ];
 
 export const breakdowns: readonly Column[] = [

@@ -285,7 +285,7 @@ test.serial('failure: a billing view that is not healthy, until it is', async (t
     t.is(error.where, 'GetCostAndUsage, organization oab, 2026-10');
     t.is(
       error.next,
-      `see its status and reason with "aws billing get-billing-view --arn ${billingViewArn}"; once it is HEALTHY, run the same command again: it goes on from what is staged`,
+      `see its status and reason with "aws billing get-billing-view --arn ${billingViewArn}" (aws_oab_billingViewArn in the Vault secret); once it is HEALTHY, run the same command again: it goes on from what is staged`,
     );
   }
   // Each was asked once: the SDK does not try such a refusal again, and nothing was paid.

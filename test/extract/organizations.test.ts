@@ -50,6 +50,7 @@ test('an organization has its own four values and the shared region; pasted whit
         externalId: undefined,
       },
       billingViewArn: undefined,
+      costViewArn: undefined,
       listAccounts: true,
     },
   });
@@ -112,6 +113,7 @@ test('an organization that names no role uses its keys themselves', (t) => {
       credentials: { kind: 'keys', accessKeyId: 'AKIAOAB', secretAccessKey: 'hidden-oab' },
       role: undefined,
       billingViewArn: VIEW,
+      costViewArn: undefined,
       listAccounts: true,
     },
   });

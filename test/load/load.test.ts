@@ -232,6 +232,7 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
       Differences: null,
       Detail: 'service',
       BillingViewArn: null,
+      CostViewArn: null,
       Started: instant,
       Finished: instant,
       ...(database.dialect === 'sqlite' ? { AmountNumber: -1.2e-17, DifferenceNumber: null } : {}),

@@ -11,7 +11,12 @@ import {
   pageFile,
 } from '../../pipeline/staging/layout.js';
 import type { ExtractionManifest } from '../../pipeline/staging/manifest.js';
-import { breakdownQuery, costQuery, serializeManifest } from '../../pipeline/staging/manifest.js';
+import {
+  breakdownQuery,
+  costQuery,
+  costViewQuery,
+  serializeManifest,
+} from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
 import { sha256Of } from '../../pipeline/staging/staging.js';
 
@@ -21,6 +26,8 @@ export interface Answers {
   costs?: readonly (object | string)[];
   /** Answers to the questions by dimension; of one without them, it was not asked. */
   by?: Partial<Record<Breakdown, readonly (object | string)[]>>;
+  /** Answers of the cost view; without them it was not asked. */
+  costView?: readonly (object | string)[];
   extraction?: string;
   /** Members of the manifest to replace. */
   manifest?: Partial<ExtractionManifest>;
@@ -62,6 +69,7 @@ export async function makeExtraction(
     accounts = [{ Accounts: [] }],
     costs = [costAnswer([])],
     by = {},
+    costView,
     extraction = '20261101T020304Z',
     manifest = {},
   }: Answers,
@@ -77,6 +85,7 @@ export async function makeExtraction(
   };
   await stage('accounts', accounts);
   await stage('cost-and-usage', costs);
+  await stage('cost-view', costView ?? []);
   const split = Object.entries(by).sort() as [Breakdown, readonly (object | string)[]][];
   for (const [dimension, answers] of split) await stage(breakdownQueryName(dimension), answers);
   const groups = costs.flatMap(groupsOf);
@@ -107,12 +116,24 @@ export async function makeExtraction(
     invoices: null,
     awsTotal: null,
     awsMetrics: {},
+    ...(costView === undefined ? {} : ofCostView(costView.flatMap(groupsOf))),
     refused: [],
     estimated: false,
     ...manifest,
   };
   await staging.write(extractionManifestKey(slice, extraction), serializeManifest(written));
   return written;
+}
+
+/** The ARN of the cost view of what {@link makeExtraction} stages. */
+export const COST_VIEW = 'arn:aws:billing::000000000001:billingview/cost';
+
+function ofCostView(groups: readonly AnyGroup[]): Partial<ExtractionManifest> {
+  return {
+    scope: { ...plainScope, costViewArn: COST_VIEW },
+    queries: [costQuery, costViewQuery],
+    costView: { groups: groups.length, totals: sum(groups) },
+  };
 }
 
 /** An answer of GetCostAndUsage by a dimension and account. */

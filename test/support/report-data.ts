@@ -250,6 +250,7 @@ function manifestOf(month: Month, slice: SketchSlice, isByUsageType: boolean): T
       metrics: [],
       by: slice.by ?? [...new Set(slice.breakdowns?.map(({ dimension }) => dimension))].sort(),
       billingViewArn: null,
+      costViewArn: null,
       listAccounts: true,
     },
     refused: slice.refused ?? [],

@@ -153,10 +153,10 @@ test('makes both tables, Parquet and CSV, from the staged pages', async (t) => {
       .slice(0, 4)
       .join('\n'),
     [
-      '"Reference","Region","Service","Category","SubCategory","Quantity","Unit","UnitPrice","Amount","DiscountedAmount","Tag","BillingPeriod","Organization","Currency","Estimated","AmortizedCost","BlendedCost","NetAmortizedCost","NetUnblendedCost"',
-      '300000000001,N/A,Amazon Simple Storage Service,N/A,N/A,N/A,N/A,N/A,0.0000000001,N/A,aws-oab,2026-10-28,oab,USD,false,N/A,N/A,N/A,N/A',
-      '000000000012,N/A,Amazon Elastic Compute Cloud - Compute,N/A,N/A,N/A,N/A,N/A,45.6346084748,N/A,aws-oab,2026-10-28,oab,USD,false,N/A,N/A,N/A,N/A',
-      '000000000012,N/A,Tax,N/A,N/A,N/A,N/A,N/A,-12.5,N/A,aws-oab,2026-10-28,oab,USD,true,N/A,N/A,N/A,N/A',
+      '"Reference","Region","Service","Category","SubCategory","Quantity","Unit","UnitPrice","Amount","DiscountedAmount","Tag","BillingPeriod","Organization","Currency","Estimated","AmortizedCost","BlendedCost","NetAmortizedCost","NetUnblendedCost","CostAmount"',
+      '300000000001,N/A,Amazon Simple Storage Service,N/A,N/A,N/A,N/A,N/A,0.0000000001,N/A,aws-oab,2026-10-28,oab,USD,false,N/A,N/A,N/A,N/A,N/A',
+      '000000000012,N/A,Amazon Elastic Compute Cloud - Compute,N/A,N/A,N/A,N/A,N/A,45.6346084748,N/A,aws-oab,2026-10-28,oab,USD,false,N/A,N/A,N/A,N/A,N/A',
+      '000000000012,N/A,Tax,N/A,N/A,N/A,N/A,N/A,-12.5,N/A,aws-oab,2026-10-28,oab,USD,true,N/A,N/A,N/A,N/A,N/A',
     ].join('\n'),
   );
 });
