@@ -26,6 +26,7 @@ test('without any setting there are the defaults', (t) => {
     scope: { detail: undefined, metrics: undefined, by: undefined },
     awsTotal: true,
     tolerance: 10n ** 16n,
+    toleranceInvoice: undefined,
     concurrency: 8,
     maxRequests: undefined,
     waitSeconds: 0,
