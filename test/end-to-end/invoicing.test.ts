@@ -27,7 +27,10 @@ test('check has one line for the right to list invoices: allowed, denied and wha
   const { managementAccount } = organizationData(data, 'oab');
   const allowed = await run('check', '--invoices');
   t.is(allowed.code, 0, allowed.stdout);
-  t.regex(allowed.stdout, new RegExp(`^ok +oab: invoices +allowed, for account ${managementAccount}$`, 'm'));
+  t.regex(
+    allowed.stdout,
+    new RegExp(`^ok +oab: invoices +allowed, for account ${managementAccount}$`, 'm'),
+  );
   cloud.faults.push({ ...deny, organization: 'oab', times: Infinity });
   const denied = await run('check', '--invoices');
   t.is(denied.code, 1);
@@ -40,7 +43,10 @@ test('plan counts the requests to Invoicing beside those that cost, and a run ma
   const { cloud, run, charged } = await world(t, { invoicesPerPage: 1 });
   const selection = ['--month', month, '--invoices'];
   const plan = async (...flags: string[]) =>
-    JSON.parse((await run('plan', ...selection, ...flags, '--json')).stdout) as Record<string, unknown>;
+    JSON.parse((await run('plan', ...selection, ...flags, '--json')).stdout) as Record<
+      string,
+      unknown
+    >;
   const listed = (): number =>
     cloud.requests.filter(({ operation }) => operation === 'ListInvoiceSummaries').length;
   t.like(await plan(), { requests: 4, invoicingRequests: 2 });
@@ -50,7 +56,10 @@ test('plan counts the requests to Invoicing beside those that cost, and a run ma
   t.like(await plan(), { requests: 0, invoicingRequests: 0 });
   t.like(await plan('--force'), { requests: paid, invoicingRequests: asked });
   const text = (await run('plan', ...selection, '--force')).stdout;
-  t.regex(text, new RegExp(`beside them ${asked} Invoicing requests, of which AWS publishes no price`));
+  t.regex(
+    text,
+    new RegExp(`beside them ${asked} Invoicing requests, of which AWS publishes no price`),
+  );
 });
 
 test('hostile texts of an invoice are the same in exports, SQLite and MariaDB, to the last digit', async (t) => {

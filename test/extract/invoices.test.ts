@@ -24,58 +24,64 @@ async function small(t: Parameters<typeof bench>[0]): Promise<Bench> {
 const tokensOf = (requests: ReturnType<Bench['requests']>): unknown[] =>
   requests.map(({ token }) => token);
 
-test.serial('every page is staged word for word, of the payer that the accounts tell', async (t) => {
-  const { run, manifest, staging, requests } = await small(t);
-  const { extraction } = await run(asked);
-  const found = await manifest(extraction);
-  t.deepEqual(found.invoices, { payer: oab.managementAccount, rows: 7 });
-  t.deepEqual(found.refused, []);
-  t.is(found.requests.ListInvoiceSummaries, 3);
-  const pages = found.pages.filter(({ file }) => file.startsWith('invoices-'));
-  t.deepEqual(
-    pages.map(({ rows }) => rows),
-    [3, 3, 1],
-  );
-  const ids: unknown[] = [];
-  for (const { file } of pages) {
-    const page = JSON.parse(await textOf(staging, `raw/month=2026-10/oab/${extraction}/${file}`));
-    for (const one of page.InvoiceSummaries) {
-      ids.push(one.InvoiceId);
-      t.is(one.Entity.BillingEntity, 'AWS');
-      t.is(one.IssuedDate, new Date(pattern.issued).toISOString());
-    }
-  }
-  t.deepEqual(
-    ids,
-    documents.map(({ id }) => id),
-  );
-  t.is(requests('GetCallerIdentity').length, 0);
-  const { input } = requests('ListInvoiceSummaries')[0]!;
-  t.deepEqual(input, {
-    Selector: { ResourceType: 'ACCOUNT_ID', Value: oab.managementAccount },
-    Filter: { BillingPeriod: { Month: 10, Year: 2026 } },
-    MaxResults: 100,
-  });
-});
-
-test.serial('a run killed at any page of the invoices asks for no page twice but that one', async (t) => {
-  for (const page of [1, 2, 3]) {
-    const { run, staging, requests, manifest } = await small(t);
-    const dying = beforeWrites(staging, (key) => {
-      if (key.endsWith(`invoices-0000${page}.json`)) throw new TransientError('killed');
-    });
-    await t.throwsAsync(run({ ...asked, staging: dying }), { message: /killed/ });
-    t.is(requests('ListInvoiceSummaries').length, page);
-    const paid = requests('GetCostAndUsage').length;
+test.serial(
+  'every page is staged word for word, of the payer that the accounts tell',
+  async (t) => {
+    const { run, manifest, staging, requests } = await small(t);
     const { extraction } = await run(asked);
-    t.is(requests('GetCostAndUsage').length, paid, 'no cost is paid for again');
-    const tokens = tokensOf(requests('ListInvoiceSummaries'));
-    t.is(tokens.length, 4);
-    t.is(new Set(tokens).size, 3);
-    t.is(tokens[page - 1], tokens[page]);
-    t.deepEqual((await manifest(extraction)).invoices, { payer: oab.managementAccount, rows: 7 });
-  }
-});
+    const found = await manifest(extraction);
+    t.deepEqual(found.invoices, { payer: oab.managementAccount, rows: 7 });
+    t.deepEqual(found.refused, []);
+    t.is(found.requests.ListInvoiceSummaries, 3);
+    const pages = found.pages.filter(({ file }) => file.startsWith('invoices-'));
+    t.deepEqual(
+      pages.map(({ rows }) => rows),
+      [3, 3, 1],
+    );
+    const ids: unknown[] = [];
+    for (const { file } of pages) {
+      const page = JSON.parse(await textOf(staging, `raw/month=2026-10/oab/${extraction}/${file}`));
+      for (const one of page.InvoiceSummaries) {
+        ids.push(one.InvoiceId);
+        t.is(one.Entity.BillingEntity, 'AWS');
+        t.is(one.IssuedDate, new Date(pattern.issued).toISOString());
+      }
+    }
+    t.deepEqual(
+      ids,
+      documents.map(({ id }) => id),
+    );
+    t.is(requests('GetCallerIdentity').length, 0);
+    const { input } = requests('ListInvoiceSummaries')[0]!;
+    t.deepEqual(input, {
+      Selector: { ResourceType: 'ACCOUNT_ID', Value: oab.managementAccount },
+      Filter: { BillingPeriod: { Month: 10, Year: 2026 } },
+      MaxResults: 100,
+    });
+  },
+);
+
+test.serial(
+  'a run killed at any page of the invoices asks for no page twice but that one',
+  async (t) => {
+    for (const page of [1, 2, 3]) {
+      const { run, staging, requests, manifest } = await small(t);
+      const dying = beforeWrites(staging, (key) => {
+        if (key.endsWith(`invoices-0000${page}.json`)) throw new TransientError('killed');
+      });
+      await t.throwsAsync(run({ ...asked, staging: dying }), { message: /killed/ });
+      t.is(requests('ListInvoiceSummaries').length, page);
+      const paid = requests('GetCostAndUsage').length;
+      const { extraction } = await run(asked);
+      t.is(requests('GetCostAndUsage').length, paid, 'no cost is paid for again');
+      const tokens = tokensOf(requests('ListInvoiceSummaries'));
+      t.is(tokens.length, 4);
+      t.is(new Set(tokens).size, 3);
+      t.is(tokens[page - 1], tokens[page]);
+      t.deepEqual((await manifest(extraction)).invoices, { payer: oab.managementAccount, rows: 7 });
+    }
+  },
+);
 
 test.serial('only the manifest is missing: nothing is asked for', async (t) => {
   const { run, staging, cloud } = await small(t);
@@ -93,26 +99,29 @@ test.serial('only the manifest is missing: nothing is asked for', async (t) => {
   t.is(cloud.requests.length, before);
 });
 
-test.serial('a token that AWS no longer honours begins the invoices anew, and no cost', async (t) => {
-  const { run, staging, cloud, requests, manifest } = await small(t);
-  const dying = beforeWrites(staging, (key) => {
-    if (key.endsWith('invoices-00003.json')) throw new TransientError('killed');
-  });
-  await t.throwsAsync(run({ ...asked, staging: dying }), { message: /killed/ });
-  const paid = requests('GetCostAndUsage').length;
-  cloud.faults.push({
-    service: 'invoicing',
-    kind: 'error',
-    code: 'ValidationException',
-    message: 'The NextToken is expired',
-  });
-  const { extraction } = await run(asked);
-  t.is(requests('GetCostAndUsage').length, paid);
-  const found = await manifest(extraction);
-  t.is(found.invoices?.rows, 7);
-  t.deepEqual(found.refused, []);
-  t.deepEqual(tokensOf(requests('ListInvoiceSummaries')).slice(4)[0], undefined);
-});
+test.serial(
+  'a token that AWS no longer honours begins the invoices anew, and no cost',
+  async (t) => {
+    const { run, staging, cloud, requests, manifest } = await small(t);
+    const dying = beforeWrites(staging, (key) => {
+      if (key.endsWith('invoices-00003.json')) throw new TransientError('killed');
+    });
+    await t.throwsAsync(run({ ...asked, staging: dying }), { message: /killed/ });
+    const paid = requests('GetCostAndUsage').length;
+    cloud.faults.push({
+      service: 'invoicing',
+      kind: 'error',
+      code: 'ValidationException',
+      message: 'The NextToken is expired',
+    });
+    const { extraction } = await run(asked);
+    t.is(requests('GetCostAndUsage').length, paid);
+    const found = await manifest(extraction);
+    t.is(found.invoices?.rows, 7);
+    t.deepEqual(found.refused, []);
+    t.deepEqual(tokensOf(requests('ListInvoiceSummaries')).slice(4)[0], undefined);
+  },
+);
 
 test.serial('a damaged page of a stopped run is asked for anew', async (t) => {
   const { run, staging, requests, manifest } = await small(t);
@@ -149,7 +158,10 @@ test.serial('tokens that do not advance stop loudly', async (t) => {
 });
 
 const refusals: [string, Fault][] = [
-  ['a right that is denied', { service: 'invoicing', kind: 'error', code: 'AccessDeniedException' }],
+  [
+    'a right that is denied',
+    { service: 'invoicing', kind: 'error', code: 'AccessDeniedException' },
+  ],
   [
     'a denial after a page',
     { service: 'invoicing', kind: 'error', code: 'AccessDeniedException', afterRequests: 1 },
@@ -169,9 +181,7 @@ for (const [name, fault] of refusals)
     t.true(rows > 0);
     t.is(found.invoices, null);
     t.true(found.scope.invoices);
-    t.deepEqual(found.refused, [
-      { part: 'invoices', error: fault.code!, message: 'not for you' },
-    ]);
+    t.deepEqual(found.refused, [{ part: 'invoices', error: fault.code!, message: 'not for you' }]);
     t.deepEqual(
       (await keysOf(staging)).filter((key) => key.includes('invoices-')),
       [],
@@ -182,36 +192,45 @@ for (const [name, fault] of refusals)
     t.is(requests('ListInvoiceSummaries').length, before);
   });
 
-test.serial('throttling passes, and where it does not, the stage fails and nothing is refused', async (t) => {
-  const { run, manifest, cloud } = await small(t);
-  cloud.faults.push({ service: 'invoicing', kind: 'throttle', times: Infinity });
-  await t.throwsAsync(run(asked), {
-    instanceOf: TransientError,
-    message: /throttles the request after 2 tries/,
-  });
-  cloud.faults.splice(0);
-  cloud.faults.push({ service: 'invoicing', kind: 'throttle' });
-  const { extraction } = await run(asked);
-  t.is((await manifest(extraction)).invoices?.rows, 7);
-});
+test.serial(
+  'throttling passes, and where it does not, the stage fails and nothing is refused',
+  async (t) => {
+    const { run, manifest, cloud } = await small(t);
+    cloud.faults.push({ service: 'invoicing', kind: 'throttle', times: Infinity });
+    await t.throwsAsync(run(asked), {
+      instanceOf: TransientError,
+      message: /throttles the request after 2 tries/,
+    });
+    cloud.faults.splice(0);
+    cloud.faults.push({ service: 'invoicing', kind: 'throttle' });
+    const { extraction } = await run(asked);
+    t.is((await manifest(extraction)).invoices?.rows, 7);
+  },
+);
 
-test.serial('without a list of accounts the payer is the account of the role, which costs no right', async (t) => {
-  const { run, manifest, requests } = await small(t);
-  const { extraction } = await run({ scope: { ...scope, listAccounts: false } });
-  t.is((await manifest(extraction)).invoices?.payer, oab.managementAccount);
-  t.is(requests('ListAccounts').length, 0);
-});
+test.serial(
+  'without a list of accounts the payer is the account of the role, which costs no right',
+  async (t) => {
+    const { run, manifest, requests } = await small(t);
+    const { extraction } = await run({ scope: { ...scope, listAccounts: false } });
+    t.is((await manifest(extraction)).invoices?.payer, oab.managementAccount);
+    t.is(requests('ListAccounts').length, 0);
+  },
+);
 
-test.serial('an old month is not fetched again for invoices unless they are asked for', async (t) => {
-  const { run, cloud } = await small(t);
-  await run();
-  const before = cloud.requests.length;
-  const open = { ...scope, invoices: undefined };
-  t.is((await run({ scope: open })).state, 'unchanged');
-  t.is(cloud.requests.length, before);
-  t.is((await run(asked)).state, 'done');
-  t.is((await run({ scope: open })).state, 'unchanged', 'what is there stays');
-});
+test.serial(
+  'an old month is not fetched again for invoices unless they are asked for',
+  async (t) => {
+    const { run, cloud } = await small(t);
+    await run();
+    const before = cloud.requests.length;
+    const open = { ...scope, invoices: undefined };
+    t.is((await run({ scope: open })).state, 'unchanged');
+    t.is(cloud.requests.length, before);
+    t.is((await run(asked)).state, 'done');
+    t.is((await run({ scope: open })).state, 'unchanged', 'what is there stays');
+  },
+);
 
 const wrong: [string, (one: Record<string, unknown>) => void, RegExp][] = [
   [

@@ -126,7 +126,7 @@ test('an id stands once for each type, and never twice', async (t) => {
 
 const hostile = [
   `'; DROP TABLE invoices; --`,
-  '=cmd|\'/c calc\'!A1',
+  "=cmd|'/c calc'!A1",
   '<script>alert(1)</script>"&amp;',
   '\u001b[31mred\u001b[0m\r\nnext;line\ttab',
   '名前 😀 \u202Eevil',
@@ -187,12 +187,11 @@ test('amounts are kept to the last digit in every form, and their sums are by cu
           t.is(typeof found === 'string' ? parseAmount(found).units : null, given?.units ?? null);
           t.is(csv[index]![column], given?.text ?? 'N/A');
         }
-        if (total !== null)
-          expected.set(currency, (expected.get(currency) ?? 0n) + total.units);
+        if (total !== null) expected.set(currency, (expected.get(currency) ?? 0n) + total.units);
       }
       const sums = Object.fromEntries([...expected].map(([one, sum]) => [one, formatAmount(sum)]));
       t.deepEqual(told?.totals, sums);
     }),
-    { numRuns: 12 },
+    { numRuns: 8 },
   );
 });
