@@ -152,6 +152,7 @@ function settingsFile(folder: string, customers: readonly CustomerGroup[]) {
     staging: resolve(folder, 'staging'),
     database: `sqlite:${resolve(folder, 'billing.sqlite')}`,
     by: ['RECORD_TYPE'],
+    invoices: true,
     report: {
       out: resolve(folder, 'report'),
       title: 'Meridian Cloud Services',
@@ -237,5 +238,6 @@ Where it lies
 What to look into
   duckdb -c "SELECT Organization, Currency, sum(Amount) AS Amount FROM '${staging}/parquet/consumption/*/*.parquet' WHERE month = '${month}' GROUP BY ALL"
   sqlite3 -header ${database} "SELECT TenantName, round(sum(Amount), 2) AS Amount, Currency FROM costs WHERE month = '${month}' GROUP BY Reference, Currency ORDER BY sum(Amount) DESC LIMIT 10"
-  ${ownCommand(['changes', '--staging', staging])}`;
+  ${ownCommand(['changes', '--staging', staging])}
+  ${ownCommand(['invoices', '--staging', staging])}`;
 }

@@ -77,6 +77,7 @@ test('what is generated is what its sources say, apart from times', async (t) =>
     'README.md',
     'docs/demo.svg',
     'docs/guarantees.md',
+    'docs/invoices.md',
     'docs/report.png',
     'docs/set-up.md',
     'docs/settings.md',

@@ -52,6 +52,7 @@ export async function makeSamples(): Promise<Samples> {
     });
     const demo = await sample('final', 'demo');
     const page = await readFile(join(folder, `demo/report/${month}/index.html`), 'utf8');
+    const invoices = await sample('final', 'invoices --month 2026-10 --staging demo/staging');
     await sample('early', 'run --month 2026-09');
     const plan = await sample('early', 'plan');
     const check = await sample('early', 'check --organization oab');
@@ -79,7 +80,7 @@ export async function makeSamples(): Promise<Samples> {
     return {
       demo: { command: 'npm run demo', output: tableOf(demo.output) },
       page: page.replaceAll(/T[\d:.]+Z/g, 'T00:00:00.000Z'),
-      parts: { plan, check, changes, reconcile },
+      parts: { plan, check, changes, reconcile, 'demo-invoices': invoices },
     };
   } finally {
     await cloud.close();
