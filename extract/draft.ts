@@ -26,7 +26,13 @@ import { breakdownOf, parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Amounts, FetchedCost, FetchedPage } from './pages.js';
-import { parsePageContent, readAccountsPage, readCostPage, readInvoicesPage, wrongAnswer } from './pages.js';
+import {
+  parsePageContent,
+  readAccountsPage,
+  readCostPage,
+  readInvoicesPage,
+  wrongAnswer,
+} from './pages.js';
 import { metricsOf, queriesOf } from './questions.js';
 
 /** One answer, a chain of pages, as far as it is staged: the accounts, or what AWS says to a question. */

@@ -119,8 +119,7 @@ export function openOrganization(
 
     ownAccount: (signal) => ownAccount(session, access, signal),
 
-    invoices: (payer, month, tokens, signal) =>
-      listInvoices(session, payer, month, tokens, signal),
+    invoices: (payer, month, tokens, signal) => listInvoices(session, payer, month, tokens, signal),
 
     async invoiceDocument(invoice, signal) {
       const call = { operation: 'GetInvoicePDF' } as const;

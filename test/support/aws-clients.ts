@@ -64,12 +64,8 @@ export const organizationsClient = (
 export const costClient = (cloud: Cloud, keys: Keys, region = 'us-east-1', maxAttempts = 1) =>
   new CostExplorerClient(settings(cloud, keys, region, maxAttempts));
 
-export const invoicingClient = (
-  cloud: Cloud,
-  keys: Keys,
-  region = 'us-east-1',
-  maxAttempts = 1,
-) => new InvoicingClient(settings(cloud, keys, region, maxAttempts));
+export const invoicingClient = (cloud: Cloud, keys: Keys, region = 'us-east-1', maxAttempts = 1) =>
+  new InvoicingClient(settings(cloud, keys, region, maxAttempts));
 
 /** The organization's long-term keys. */
 export const longTermKeys = ({ accessKeyId, secretAccessKey }: DemoOrganization): Keys => ({

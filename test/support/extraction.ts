@@ -21,6 +21,8 @@ export interface Answers {
   costs?: readonly (object | string)[];
   /** Answers to the questions by dimension; of one without them, it was not asked. */
   by?: Partial<Record<Breakdown, readonly (object | string)[]>>;
+  /** Answers of ListInvoiceSummaries; without them, they were not asked for. */
+  invoices?: readonly { InvoiceSummaries: readonly object[] }[];
   extraction?: string;
   /** Members of the manifest to replace. */
   manifest?: Partial<ExtractionManifest>;
@@ -62,6 +64,7 @@ export async function makeExtraction(
     accounts = [{ Accounts: [] }],
     costs = [costAnswer([])],
     by = {},
+    invoices,
     extraction = '20261101T020304Z',
     manifest = {},
   }: Answers,
@@ -79,6 +82,7 @@ export async function makeExtraction(
   await stage('cost-and-usage', costs);
   const split = Object.entries(by).sort() as [Breakdown, readonly (object | string)[]][];
   for (const [dimension, answers] of split) await stage(breakdownQueryName(dimension), answers);
+  await stage('invoices', invoices ?? []);
   const groups = costs.flatMap(groupsOf);
   const written: ExtractionManifest = {
     format: 1,
@@ -91,20 +95,27 @@ export async function makeExtraction(
     requests: {
       ListAccounts: accounts.length,
       GetCostAndUsage: costs.length + split.reduce((sum, [, answers]) => sum + answers.length, 0),
-      ListInvoiceSummaries: 0,
+      ListInvoiceSummaries: invoices?.length ?? 0,
     },
     pages,
     accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
     groups: groups.length,
     totals: sum(groups),
     metrics: {},
-    scope: { ...plainScope, by: split.map(([dimension]) => dimension) },
+    scope: {
+      ...plainScope,
+      by: split.map(([dimension]) => dimension),
+      invoices: invoices !== undefined,
+    },
     queries: [costQuery, ...split.map(([dimension]) => breakdownQuery(dimension))],
     breakdowns: split.map(([dimension, answers]) => {
       const own = answers.flatMap(groupsOf);
       return { dimension, groups: own.length, totals: sum(own), metrics: {} };
     }),
-    invoices: null,
+    invoices:
+      invoices === undefined
+        ? null
+        : { payer: '123456789012', rows: invoices.reduce((all, one) => all + countRows(one), 0) },
     awsTotal: null,
     awsMetrics: {},
     refused: [],
@@ -122,6 +133,7 @@ export function splitAnswer(by: Breakdown, groups: readonly object[]): object {
 }
 
 interface AnyAnswer {
+  InvoiceSummaries?: object[];
   Accounts?: object[];
   ResultsByTime?: { Groups?: AnyGroup[] }[];
 }
@@ -136,7 +148,8 @@ function groupsOf(answer: object | string): AnyGroup[] {
 
 function countRows(answer: object | string): number {
   if (typeof answer === 'string') return 0;
-  return (answer as AnyAnswer).Accounts?.length ?? groupsOf(answer).length;
+  const { Accounts, InvoiceSummaries } = answer as AnyAnswer;
+  return (Accounts ?? InvoiceSummaries)?.length ?? groupsOf(answer).length;
 }
 
 /** Sums what are numbers; tests of wrong amounts fail before the sums are compared. */
