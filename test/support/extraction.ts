@@ -28,6 +28,8 @@ export interface Answers {
   by?: Partial<Record<Breakdown, readonly (object | string)[]>>;
   /** Answers of the cost view; without them it was not asked. */
   costView?: readonly (object | string)[];
+  /** Answers of ListInvoiceSummaries; without them, they were not asked for. */
+  invoices?: readonly { InvoiceSummaries: readonly object[] }[];
   extraction?: string;
   /** Members of the manifest to replace. */
   manifest?: Partial<ExtractionManifest>;
@@ -70,6 +72,7 @@ export async function makeExtraction(
     costs = [costAnswer([])],
     by = {},
     costView,
+    invoices,
     extraction = '20261101T020304Z',
     manifest = {},
   }: Answers,
@@ -88,6 +91,7 @@ export async function makeExtraction(
   await stage('cost-view', costView ?? []);
   const split = Object.entries(by).sort() as [Breakdown, readonly (object | string)[]][];
   for (const [dimension, answers] of split) await stage(breakdownQueryName(dimension), answers);
+  await stage('invoices', invoices ?? []);
   const groups = costs.flatMap(groupsOf);
   const written: ExtractionManifest = {
     format: 1,
@@ -100,20 +104,27 @@ export async function makeExtraction(
     requests: {
       ListAccounts: accounts.length,
       GetCostAndUsage: costs.length + split.reduce((sum, [, answers]) => sum + answers.length, 0),
-      ListInvoiceSummaries: 0,
+      ListInvoiceSummaries: invoices?.length ?? 0,
     },
     pages,
     accounts: accounts.reduce<number>((sum, answer) => sum + countRows(answer), 0),
     groups: groups.length,
     totals: sum(groups),
     metrics: {},
-    scope: { ...plainScope, by: split.map(([dimension]) => dimension) },
+    scope: {
+      ...plainScope,
+      by: split.map(([dimension]) => dimension),
+      invoices: invoices !== undefined,
+    },
     queries: [costQuery, ...split.map(([dimension]) => breakdownQuery(dimension))],
     breakdowns: split.map(([dimension, answers]) => {
       const own = answers.flatMap(groupsOf);
       return { dimension, groups: own.length, totals: sum(own), metrics: {} };
     }),
-    invoices: null,
+    invoices:
+      invoices === undefined
+        ? null
+        : { payer: '123456789012', rows: invoices.reduce((all, one) => all + countRows(one), 0) },
     awsTotal: null,
     awsMetrics: {},
     ...(costView === undefined ? {} : ofCostView(costView.flatMap(groupsOf))),
@@ -143,6 +154,7 @@ export function splitAnswer(by: Breakdown, groups: readonly object[]): object {
 }
 
 interface AnyAnswer {
+  InvoiceSummaries?: object[];
   Accounts?: object[];
   ResultsByTime?: { Groups?: AnyGroup[] }[];
 }
@@ -157,7 +169,8 @@ function groupsOf(answer: object | string): AnyGroup[] {
 
 function countRows(answer: object | string): number {
   if (typeof answer === 'string') return 0;
-  return (answer as AnyAnswer).Accounts?.length ?? groupsOf(answer).length;
+  const { Accounts, InvoiceSummaries } = answer as AnyAnswer;
+  return (Accounts ?? InvoiceSummaries)?.length ?? groupsOf(answer).length;
 }
 
 /** Sums what are numbers; tests of wrong amounts fail before the sums are compared. */

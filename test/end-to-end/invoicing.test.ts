@@ -1,0 +1,97 @@
+import test from 'ava';
+import { demoData, organizationData } from '../../fixtures/demo/data.js';
+import type { DemoInvoice } from '../../fixtures/demo/invoices.js';
+import { invoicesOf } from '../../fixtures/demo/invoices.js';
+import type { TestServer } from '../support/mariadb.js';
+import { startServer } from '../support/mariadb.js';
+import { month, world } from '../support/world.js';
+
+let server: TestServer;
+test.before(async () => {
+  server = await startServer();
+});
+test.after.always(() => server.stop());
+
+const deny = { service: 'invoicing', kind: 'error', code: 'AccessDeniedException' } as const;
+
+test('check has one line for the right to list invoices: allowed, denied and what to add, or none', async (t) => {
+  const organizations = [
+    { name: 'oab', accounts: 3 },
+    { name: 'internal', accounts: 2 },
+  ];
+  const data = demoData({ months: [month], organizations });
+  const { cloud, run, charged } = await world(t, { data });
+  const plain = await run('check');
+  t.is(plain.code, 0, plain.stdout);
+  t.notRegex(plain.stdout, /invoices/i);
+  const { managementAccount } = organizationData(data, 'oab');
+  const allowed = await run('check', '--invoices');
+  t.is(allowed.code, 0, allowed.stdout);
+  t.regex(
+    allowed.stdout,
+    new RegExp(`^ok +oab: invoices +allowed, for account ${managementAccount}$`, 'm'),
+  );
+  cloud.faults.push({ ...deny, organization: 'oab', times: Infinity });
+  const denied = await run('check', '--invoices');
+  t.is(denied.code, 1);
+  t.regex(denied.stdout, /^failed +oab: invoices .*invoicing:ListInvoiceSummaries/m);
+  t.regex(denied.stdout, /^ok +internal: invoices +allowed/m);
+  t.is(charged(), 0);
+});
+
+test('plan counts the requests to Invoicing beside those that cost, and a run makes as many', async (t) => {
+  const { cloud, run, charged } = await world(t, { invoicesPerPage: 1 });
+  const selection = ['--month', month, '--invoices'];
+  const plan = async (...flags: string[]) =>
+    JSON.parse((await run('plan', ...selection, ...flags, '--json')).stdout) as Record<
+      string,
+      unknown
+    >;
+  const listed = (): number =>
+    cloud.requests.filter(({ operation }) => operation === 'ListInvoiceSummaries').length;
+  t.like(await plan(), { requests: 4, invoicingRequests: 2 });
+  t.is((await run('run', ...selection, '--stage', 'extract')).code, 0);
+  const [asked, paid] = [listed(), charged()];
+  t.true(asked > 2);
+  t.like(await plan(), { requests: 0, invoicingRequests: 0 });
+  t.like(await plan('--force'), { requests: paid, invoicingRequests: asked });
+  const text = (await run('plan', ...selection, '--force')).stdout;
+  t.regex(
+    text,
+    new RegExp(`beside them ${asked} Invoicing requests, of which AWS publishes no price`),
+  );
+});
+
+test('hostile texts of an invoice are the same in exports, SQLite and MariaDB, to the last digit', async (t) => {
+  const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 3 }] });
+  const oab = organizationData(data, 'oab');
+  const [first] = invoicesOf(oab, month) as [DemoInvoice];
+  const texts = [`'); DROP TABLE invoices; --`, '=1+1', '<b>\u001b[31m', '\\N\t\r\n"', '名😀 '];
+  oab.months.get(month)!.invoices = texts.map((text, index) => ({
+    ...first,
+    id: `I${index}`,
+    invoicingEntity: text,
+    purchaseOrder: text,
+    beforeTax: 123456789012345678901234567n + BigInt(index),
+  }));
+  const { run, runWith } = await world(t, { data });
+  const url = await server.createDatabase();
+  for (const env of [{}, { PIPELINE_DATABASE: url }] as Record<string, string>[]) {
+    const loaded = await runWith(env, 'run', '--month', month, '--invoices', '--tolerance', '1000');
+    t.is(loaded.code, 0, loaded.stderr);
+    const same = await runWith(env, 'reconcile', '--month', month);
+    t.is(same.code, 0, same.stdout + same.stderr);
+  }
+  const listed = await run('invoices', '--month', month);
+  t.is(listed.code, 0, listed.stderr);
+  t.false(listed.stdout.includes('\u001b'));
+});
+
+test('where AWS denies the invoices the run goes on and says so, and status too', async (t) => {
+  const { cloud, run } = await world(t);
+  cloud.faults.push({ ...deny, times: Infinity, message: 'not for you' });
+  const result = await run('run', '--month', month, '--invoices');
+  t.is(result.code, 0, result.stderr);
+  t.regex(result.stderr, /AWS refused invoices: not for you \(AccessDeniedException\)/);
+  t.regex((await run('status')).stdout, /oab: AWS refused invoices/);
+});
