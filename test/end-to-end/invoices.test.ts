@@ -4,7 +4,7 @@ import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { parse } from 'csv-parse/sync';
 import { demoData, monthData, organizationData } from '../../fixtures/demo/data.js';
-import type { DemoInvoice } from '../../fixtures/demo/invoices.js';
+import type { DemoInvoice } from '../../fixtures/demo/model.js';
 import { invoicesOf } from '../../fixtures/demo/invoices.js';
 import type { CloudData } from '../../fixtures/demo/model.js';
 import { expectedSums, expectedTotal } from '../../fixtures/demo/truth.js';
