@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { Fault } from '../../fixtures/cloud/cloud.js';
 import { organizationData } from '../../fixtures/demo/data.js';
-import type { DemoInvoice } from '../../fixtures/demo/invoices.js';
+import type { DemoInvoice } from '../../fixtures/demo/model.js';
 import { invoicesOf } from '../../fixtures/demo/invoices.js';
 import type { ExtractTask } from '../../extract/extract.js';
 import { DataError, TransientError } from '../../pipeline/shared/errors.js';
@@ -16,6 +16,12 @@ const [pattern] = invoicesOf(oab, MONTH) as [DemoInvoice];
 /** Seven documents, whatever the seed has. */
 const documents = Array.from({ length: 7 }, (_, index) => ({ ...pattern, id: `INV${index}` }));
 oab.months.get(MONTH)!.invoices = documents;
+
+interface StagedSummary {
+  InvoiceId: string;
+  IssuedDate: string;
+  Entity: { BillingEntity: string };
+}
 
 async function small(t: Parameters<typeof bench>[0]): Promise<Bench> {
   return bench(t, { invoicesPerPage: 3 });
@@ -40,7 +46,8 @@ test.serial(
     );
     const ids: unknown[] = [];
     for (const { file } of pages) {
-      const page = JSON.parse(await textOf(staging, `raw/month=2026-10/oab/${extraction}/${file}`));
+      const text = await textOf(staging, `raw/month=2026-10/oab/${extraction}/${file}`);
+      const page = JSON.parse(text) as { InvoiceSummaries: StagedSummary[] };
       for (const one of page.InvoiceSummaries) {
         ids.push(one.InvoiceId);
         t.is(one.Entity.BillingEntity, 'AWS');
@@ -264,7 +271,7 @@ for (const [name, change, says] of wrong)
       },
     });
     const error = await t.throwsAsync(run(asked), { instanceOf: DataError });
-    t.regex(error!.message, says);
-    t.true(error!.message.startsWith('invoice 2 ("INV1")'));
+    t.regex(error.message, says);
+    t.true(error.message.startsWith('invoice 2 ("INV1")'));
     t.false((await keysOf(staging)).some((key) => key.includes('invoices-')));
   });

@@ -121,7 +121,7 @@ test('an id stands once for each type, and never twice', async (t) => {
     transformed(t, [{ InvoiceSummaries: [whole] }, { InvoiceSummaries: [receipt, whole] }]),
     { instanceOf: DataError },
   );
-  t.regex(error!.message, /names "EUINFR26-1" once more/);
+  t.regex(error.message, /names "EUINFR26-1" once more/);
 });
 
 const hostile = [
