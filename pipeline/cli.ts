@@ -4,6 +4,7 @@ import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { commandFlags } from './commands/command.js';
+import { ddl } from './commands/ddl.js';
 import { demo } from './commands/demo.js';
 import { exportFile } from './commands/export.js';
 import { init } from './commands/init.js';
@@ -14,6 +15,7 @@ import { reconcile } from './commands/reconcile.js';
 import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { tasks } from './commands/tasks.js';
 import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
 import { settingWords } from './config/settings.js';
 import { rememberOwn } from './shared/commands.js';
@@ -49,7 +51,9 @@ const cli = yargs(words)
   .command(reconcile)
   .command(changes)
   .command(exportFile)
+  .command(ddl)
   .command(plan)
+  .command(tasks)
   .command(status)
   .command(check)
   .command(init)
