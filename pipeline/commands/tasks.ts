@@ -75,10 +75,10 @@ export const tasks = command({
   },
 });
 
-/** What is shown for a line end in a setting is another setting. */
+/** Shown as an escape, a character that turns a terminal's direction would make another setting. */
 function refuseUnprintable({ command: line }: Piece): void {
   if (printable(line) === line) return;
-  throw new UsageError('a setting has a character that cannot stand in a line', {
+  throw new UsageError('a setting has a character that no line can show', {
     where: printable(line),
     next: 'put the setting into the environment or the configuration file, or take --json',
   });

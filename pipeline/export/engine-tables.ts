@@ -280,7 +280,7 @@ function addressOf(engine: Engine, staging: Config['staging']): string {
     });
   const wrong = unreadable?.exec(address)?.[0].at(-1);
   if (wrong !== undefined || printable(address) !== address) {
-    const what = wrong === undefined ? 'a control character' : `"${wrong}"`;
+    const what = wrong === undefined ? 'what no line can show' : `"${wrong}"`;
     throw new UsageError(`${engine} does not take ${what} in a path as it is`, {
       where: printable(address),
       next: 'stage under a path without it',
