@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
@@ -30,6 +30,7 @@ async function installed(t: ExecutionContext): Promise<{ folder: string; PATH: s
   const folder = await temporaryFolder(t);
   const bin = join(folder, 'bin');
   await mkdir(bin);
+  await chmod(cliFile, 0o755);
   await symlink(cliFile, join(bin, 'pipeline'));
   return { folder, PATH: `${bin}${delimiter}${process.env['PATH'] ?? ''}` };
 }
