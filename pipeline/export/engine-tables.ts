@@ -220,7 +220,7 @@ const clickhouse: Dialect = {
       return `${backticks(column.name)} ${own}`;
     });
     // On S3 it reads the address as a URL.
-    const path = kind === 's3' ? location.replaceAll(/[%#]/g, encodeURIComponent) : location;
+    const path = kind === 's3' ? encodeURI(location).replaceAll('#', '%23') : location;
     return `CREATE OR REPLACE VIEW ${quoted} AS
 SELECT
 ${lines(columns.map(({ name }) => backticks(name)))},

@@ -196,12 +196,12 @@ test('a place is quoted as the engine reads it, and one that it cannot read is r
     trino: `external_location = 's3://bucket/it''s \${x}%41/parquet/customers/'`,
     spark: `LOCATION 's3a://bucket/it\\'s \\u0024{x}%41/parquet/customers/'`,
     duckdb: `'s3://bucket/it''s \${x}%41/parquet/customers/*/*.parquet'`,
-    clickhouse: `'s3://bucket/it\\'s %2541#/parquet/customers/*/*.parquet'`,
+    clickhouse: `'s3://bucket/it\\'s%20%C3%A9%2541%23/parquet/customers/*/*.parquet'`,
   };
   for (const engine of engines.filter((one) => one !== 'clickhouse'))
     t.true((await ddl(engine, hostile)).stdout.includes(quoted[engine]), engine);
-  const inUrl = (await ddl('clickhouse', `s3://bucket/it's %41#`)).stdout;
-  t.true(inUrl.includes(quoted.clickhouse.replace('#', '%23')), inUrl);
+  const inUrl = (await ddl('clickhouse', `s3://bucket/it's é%41#`)).stdout;
+  t.true(inUrl.includes(quoted.clickhouse), inUrl);
   t.true((await ddl('duckdb', 's3://bucket')).stdout.includes(`'s3://bucket/parquet/customers/`));
   t.true((await ddl('spark', 'a b')).stdout.includes(`'file://${cwd}/a b/parquet/customers/'`));
   t.true((await ddl('spark', '/')).stdout.includes(`'file:///parquet/customers/'`));
