@@ -4,6 +4,7 @@ import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { commandFlags } from './commands/command.js';
+import { ddl } from './commands/ddl.js';
 import { demo } from './commands/demo.js';
 import { exportFile } from './commands/export.js';
 import { init } from './commands/init.js';
@@ -15,6 +16,7 @@ import { reconcile } from './commands/reconcile.js';
 import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { tasks } from './commands/tasks.js';
 import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
 import { settingWords } from './config/settings.js';
 import { rememberOwn } from './shared/commands.js';
@@ -51,7 +53,9 @@ const cli = yargs(words)
   .command(changes)
   .command(invoices)
   .command(exportFile)
+  .command(ddl)
   .command(plan)
+  .command(tasks)
   .command(status)
   .command(check)
   .command(init)

@@ -122,6 +122,14 @@ export function shownCommand(command: NextRun): string {
   return ownCommand([...own.instead, ...(force ? ['--force'] : [])]);
 }
 
+/**
+ * The same as the words behind the program's name: for what starts a program without a shell. Of a process that
+ * shows another command instead there are none.
+ */
+export function shownWords(command: NextRun): string[] {
+  return commandWords(command, 'flags' in own ? own.flags : []);
+}
+
 /** The folder that has the package: its checkout, or the project whose `node_modules` it lies in. */
 const [home = ''] = fileURLToPath(new URL('../../..', import.meta.url)).split('/node_modules/');
 

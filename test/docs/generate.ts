@@ -6,6 +6,7 @@ import { fields } from '../../pipeline/config/organization-fields.js';
 import type { Field } from '../../pipeline/config/organization-fields.js';
 import type { Setting } from '../../pipeline/config/settings.js';
 import { settingFlags, settings } from '../../pipeline/config/settings.js';
+import { engineStatements } from '../../pipeline/export/engine-tables.js';
 import type { Column } from '../../pipeline/staging/tables.js';
 import { tableNames, tables } from '../../pipeline/staging/tables.js';
 import { root } from '../support/cli.js';
@@ -114,22 +115,12 @@ function columnsTable(table: string, columns: readonly Column[]): string {
   return markdownTable([[table, 'type', 'what it is'], ...rows]);
 }
 
-const athenaTypes: Record<Column['type'], string> = {
-  string: 'string',
-  decimal: 'decimal(38,18)',
-  date: 'date',
-  timestamp: 'timestamp',
-  boolean: 'boolean',
-};
-
+/** What `pipeline ddl` prints for one table. */
 function athenaStatement(): string {
-  const columns = tables.consumption.map(({ name, type }) => `  ${name} ${athenaTypes[type]}`);
-  return `\`\`\`sql
-CREATE EXTERNAL TABLE consumption (
-${columns.join(',\n')}
-) PARTITIONED BY (month string)
-STORED AS PARQUET LOCATION 's3://bucket/prefix/parquet/consumption/';
-\`\`\``;
+  const staging = { kind: 's3', bucket: 'bucket', prefix: 'prefix' } as const;
+  const wanted = { staging, tables: ['consumption'], format: 'parquet' } as const;
+  const statements = engineStatements('athena', wanted).map(({ sql }) => `${sql};`);
+  return `\`\`\`sql\n${statements.join('\n\n')}\n\`\`\``;
 }
 
 /** A meaning may tell in its own words what holds where a setting is not set. */
