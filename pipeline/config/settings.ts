@@ -160,6 +160,20 @@ export const settings = {
     unset: 'no limit',
     schema: ({ wholeNumber }) => wholeNumber(0, 1_000_000),
   },
+  'queue.address': {
+    flag: 'queue',
+    env: 'PIPELINE_QUEUE',
+    meaning:
+      'Redis that holds the queue of several machines: redis://[USER@]HOST[:PORT][/DATABASE], or rediss:// for TLS; without a password',
+    unset: 'none: this process does the work itself',
+    schema: ({ queueUrl }) => queueUrl,
+  },
+  'queue.password': {
+    env: 'PIPELINE_QUEUE_PASSWORD',
+    meaning: "Redis's password",
+    unset: 'none',
+    schema: ({ text }) => text,
+  },
   's3.sse': {
     flag: 's3-sse',
     meaning: 'Encryption of what is staged on S3: AES256 or aws:kms',
@@ -248,7 +262,7 @@ type Group<G extends string> = {
 /** The settings as they were validated, defaults filled in. */
 export type SettingValues = {
   [P in Path as P extends `${string}.${string}` ? never : P]: ValueOf<P>;
-} & { vault: Group<'vault'>; s3: Group<'s3'>; report: Group<'report'> };
+} & { vault: Group<'vault'>; s3: Group<'s3'>; report: Group<'report'>; queue: Group<'queue'> };
 
 const entries: readonly (readonly [string, Setting])[] = Object.entries(settings);
 
