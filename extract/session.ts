@@ -198,6 +198,8 @@ export interface RequestCount {
   take(): Promise<boolean> | boolean;
   /** The same request failed, and does not count. */
   giveBack(): void;
+  /** It was answered, and AWS charges for it. */
+  pay?(): void;
 }
 
 /** Counts the requests of this process. */
@@ -220,12 +222,15 @@ export function requestBudget(count: RequestCount = ownCount()): RequestBudget {
           { where, next: 'run again to go on, with a higher --max-requests where it is too low' },
         );
       }
+      let answer;
       try {
-        return await send();
+        answer = await send();
       } catch (error) {
         count.giveBack();
         throw error;
       }
+      count.pay?.();
+      return answer;
     },
   };
 }

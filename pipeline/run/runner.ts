@@ -57,7 +57,10 @@ export async function run(request: RunRequest): Promise<RunReport> {
  * Which organizations the run's months lack. A run of all organizations leaves none out: what failed is told by its
  * tasks. One that fetches nothing does not ask Vault for them either.
  */
-export async function leftOut({ staging, secrets }: Resources, request: RunRequest): Promise<Absence> {
+export async function leftOut(
+  { staging, secrets }: Resources,
+  request: RunRequest,
+): Promise<Absence> {
   const { months, stages, organizations } = request.selection;
   const extracts = stages.includes('extract');
   if ((extracts && organizations === undefined) || request.signal.aborted) return noAbsence;

@@ -65,13 +65,10 @@ export async function takeLease(
     if ('lease' in attempt) return attempt.lease;
     const rest = deadline - performance.now();
     if (attempt.verdict === 'held' && rest <= 0) {
-      throw new HeldError(
-        `another run holds ${nameOf(subject)}: ${attempt.holder}`,
-        {
-          where: staging.location,
-          next: 'run again when it has ended, or wait for it with --wait SECONDS',
-        },
-      );
+      throw new HeldError(`another run holds ${nameOf(subject)}: ${attempt.holder}`, {
+        where: staging.location,
+        next: 'run again when it has ended, or wait for it with --wait SECONDS',
+      });
     }
     if (polls === 0) onWait?.(attempt.holder);
     polls += 1;
