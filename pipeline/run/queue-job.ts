@@ -37,6 +37,8 @@ const jobData = z.strictObject({
   month,
   organization,
   stages: z.array(z.enum(stages)).min(1),
+  /** All that the run does of the slice, in this job or another: what it depends on is asked for before anything is paid. */
+  chain: z.array(z.enum(stages)).min(1),
   force: z.literal(true).optional(),
   acceptEmpty: z.literal(true).optional(),
   /** The newest finished extraction when a forced run was asked for: a newer one is what it asked for. */
@@ -140,7 +142,7 @@ function shortText(value: unknown): string {
  * @throws {ConfigurationError} naming every one that differs.
  */
 export function refuseOthers(job: JobData, config: Config): void {
-  const own = askedSettings(config, job.organization, job.stages);
+  const own = askedSettings(config, job.organization, job.chain);
   const paths = new Set([...Object.keys(job.settings), ...Object.keys(own)]);
   const different = [...paths].filter((path) => job.settings[path] !== own[path]).sort();
   if (different.length === 0) return;
