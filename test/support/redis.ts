@@ -81,8 +81,9 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     const deadline = Date.now() + 60_000;
     for (;;) {
       try {
-        await send('PING');
-        return;
+        const info = String(await send('INFO', 'server'));
+        if (info.includes(`process_id:${started.pid}\r`)) return;
+        throw new Error('another server has the port');
       } catch (error) {
         if (started.exitCode !== null || started.signalCode !== null || Date.now() > deadline) {
           const log = await readFile(join(folder, 'log'), 'utf8').catch(() => 'no log');
