@@ -90,7 +90,7 @@ interface Teardown {
 }
 
 /** What a worker says when it has connected and waits for work. */
-const READY = /waits? for (work|jobs)/;
+const READY = /takes jobs from/;
 
 /** A page of cost as it is told from others: whose, and which one. */
 function pageOf({ organization, token, input }: RequestRecord): string {

@@ -39,7 +39,7 @@ async function told(
     database: { kind: 'url', location: parseDatabaseUrl(database) },
     timeoutMs,
   } as const;
-  await checkQueue({ location: parseQueueUrl(address), password }, config, list);
+  await checkQueue({ location: parseQueueUrl(address), password, keepDays: 7 }, config, list);
   return formatChecklist(list.lines);
 }
 
