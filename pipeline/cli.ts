@@ -14,6 +14,7 @@ import { reconcile } from './commands/reconcile.js';
 import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { worker } from './commands/worker.js';
 import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
 import { settingWords } from './config/settings.js';
 import { rememberOwn } from './shared/commands.js';
@@ -52,6 +53,7 @@ const cli = yargs(words)
   .command(plan)
   .command(status)
   .command(check)
+  .command(worker)
   .command(init)
   .command(demo)
   .demandCommand(1, 'name a command')

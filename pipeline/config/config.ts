@@ -21,7 +21,7 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   /** `secret`: the connection stands in the secret of that path in Vault. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'secret'; path: string };
   /** The Redis of several machines; `undefined`: this process does the work. */
-  queue: { location: QueueLocation; password: string | undefined } | undefined;
+  queue: { location: QueueLocation; password: string | undefined; keepDays: number } | undefined;
   /** What extract asks for, as far as it is set, see {@link scopeOf}. */
   scope: Pick<SettingValues, 'detail' | 'metrics' | 'byRecordType'>;
   waitSeconds: number;
@@ -286,10 +286,10 @@ function databaseOf(
   return { kind: 'url', location };
 }
 
-function queueOf({ address, password }: SettingValues['queue']): Config['queue'] {
+function queueOf({ address, password, keepDays }: SettingValues['queue']): Config['queue'] {
   if (address === undefined) return undefined;
   keepSecret(password);
-  return { location: address, password };
+  return { location: address, password, keepDays };
 }
 
 function vaultOf(

@@ -104,6 +104,12 @@ export const settings = {
     default: 8,
     schema: ({ wholeNumber }) => wholeNumber(1, 64),
   },
+  'loadConcurrency': {
+    flag: 'load-concurrency',
+    meaning: 'Loads at once over all workers of a queue: the database is one',
+    default: 4,
+    schema: ({ wholeNumber }) => wholeNumber(1, 64),
+  },
   'wait': {
     flag: 'wait',
     meaning: 'Seconds to wait for another run of the same month and organization',
@@ -173,6 +179,11 @@ export const settings = {
     meaning: "Redis's password",
     unset: 'none',
     schema: ({ text }) => text,
+  },
+  'queue.keepDays': {
+    meaning: 'Days that jobs and their results stay in Redis after their end',
+    default: 7,
+    schema: ({ wholeNumber }) => wholeNumber(0, 365),
   },
   's3.sse': {
     flag: 's3-sse',
