@@ -62,8 +62,12 @@ export function clientOptions({ location, password }: QueueConfig, timeoutMs: nu
  */
 export async function connectRedis(queue: QueueConfig, timeoutMs: number): Promise<Redis> {
   const { ioredis } = await queuePackages();
-  const options = clientOptions(queue, timeoutMs);
-  const client = new ioredis.Redis({ ...options, commandTimeout: timeoutMs });
+  const client = new ioredis.Redis({
+    ...clientOptions(queue, timeoutMs),
+    commandTimeout: timeoutMs,
+    // It would ask INFO, and write a warning of its own where that is refused.
+    enableReadyCheck: false,
+  });
   let first: unknown;
   client.on('error', (error) => {
     first ??= error;

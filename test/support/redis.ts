@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -33,6 +33,8 @@ export interface TestRedis {
   send(command: string, ...args: (string | number)[]): Promise<unknown>;
   /** Empties it, as somebody might who takes it for a cache. */
   empty(): Promise<void>;
+  /** Every command that has changed anything, as its append-only file holds it. */
+  written(): Promise<Buffer>;
   /** Ends it as a crash would, leaving its files. */
   kill(): Promise<void>;
   /** Starts it again after {@link kill}, on its files and port, and waits until it answers. */
@@ -81,8 +83,9 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     const deadline = Date.now() + 60_000;
     for (;;) {
       try {
-        await send('PING');
-        return;
+        const info = String(await send('INFO', 'server'));
+        if (info.includes(`process_id:${started.pid}\r`)) return;
+        throw new Error('another server has the port');
       } catch (error) {
         if (started.exitCode !== null || started.signalCode !== null || Date.now() > deadline) {
           const log = await readFile(join(folder, 'log'), 'utf8').catch(() => 'no log');
@@ -119,6 +122,11 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     send,
     async empty() {
       await send('FLUSHALL');
+    },
+    async written() {
+      const log = join(folder, 'appendonlydir');
+      const files = (await readdir(log)).map((file) => readFile(join(log, file)));
+      return Buffer.concat(await Promise.all(files));
     },
     kill,
     restart: start,
