@@ -15,6 +15,7 @@ import {
   UsageError,
   describeError,
 } from '../shared/errors.js';
+import { formatAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import { version } from '../shared/version.js';
@@ -88,10 +89,13 @@ const dependencies: Readonly<
   extract: (config, name) => ({
     ...scopeOf(config.scope, name),
     awsTotal: config.awsTotal,
-    tolerance: config.tolerance,
+    tolerance: formatAmount(config.tolerance),
   }),
   transform: ({ parquet, tags }, name) => ({ parquet, tags: tagOf(tags, name) }),
-  load: ({ database, tolerance }) => ({ database: databaseText(database), tolerance }),
+  load: ({ database, tolerance }) => ({
+    database: databaseText(database),
+    tolerance: formatAmount(tolerance),
+  }),
 };
 
 /**
@@ -132,7 +136,7 @@ const LONGEST = 100;
 
 function shortText(value: unknown): string {
   const text =
-    typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | bigint);
+    typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
   if (text.length <= LONGEST) return text;
   return `sha256 ${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
 }
