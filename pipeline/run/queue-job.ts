@@ -135,8 +135,7 @@ function databaseText(database: Config['database']): string {
 const LONGEST = 100;
 
 function shortText(value: unknown): string {
-  const text =
-    typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
   if (text.length <= LONGEST) return text;
   return `sha256 ${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
 }

@@ -87,8 +87,8 @@ export async function work(options: WorkerOptions): Promise<WorkerReport> {
     });
   };
 
-  const answer = (job: JobData, id: string, message: FromChild, child: Child): void => {
-    switch (message.is) {
+  const answer = (job: JobData, id: string, { is }: FromChild, child: Child): void => {
+    switch (is) {
       case 'take':
         void count
           .take(job.run)
@@ -106,7 +106,12 @@ export async function work(options: WorkerOptions): Promise<WorkerReport> {
       case 'fetched':
         quietly(nextOf(job.organization));
         return;
-      default:
+      case 'ready':
+      case 'at':
+      case 'done':
+      case 'failed':
+      case 'held':
+      case 'stopped':
     }
   };
 

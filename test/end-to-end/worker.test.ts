@@ -48,7 +48,7 @@ async function place(t: ExecutionContext, options: Partial<CloudOptions> = {}) {
         ...settings,
         ...(onChild === undefined ? {} : { running: onChild }),
       }),
-    async work(...args: string[]) {
+    work: async (...args: string[]) => {
       const worker = startWorker(t, { args, ...settings });
       await worker.ready;
       return worker;

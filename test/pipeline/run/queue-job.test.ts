@@ -172,7 +172,9 @@ test('a result is taken for one only where it is', (t) => {
     { ...slice, stage: 'extract', state: 'failed', error, requests: 3, seconds: 1.5 },
     { ...slice, stage: 'transform', state: 'skipped', requests: 0, seconds: 0 },
   ] as const;
-  const wire = JSON.parse(JSON.stringify(resultToWire(reports, [{ msg: 'mind', ...slice }])));
+  const wire: unknown = JSON.parse(
+    JSON.stringify(resultToWire(reports, [{ msg: 'mind', ...slice }])),
+  );
   const result = parseResult(wire);
   t.is(result?.reports.length, 2);
   t.true(result?.reports[0]?.error instanceof DataError);
