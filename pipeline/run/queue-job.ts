@@ -15,6 +15,7 @@ import {
   UsageError,
   describeError,
 } from '../shared/errors.js';
+import { formatAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import { version } from '../shared/version.js';
@@ -37,6 +38,8 @@ const jobData = z.strictObject({
   month,
   organization,
   stages: z.array(z.enum(stages)).min(1),
+  /** All that the run does of the slice, in this job or another: what it depends on is asked for before anything is paid. */
+  chain: z.array(z.enum(stages)).min(1),
   force: z.literal(true).optional(),
   acceptEmpty: z.literal(true).optional(),
   /** The newest finished extraction when a forced run was asked for: a newer one is what it asked for. */
@@ -86,10 +89,13 @@ const dependencies: Readonly<
   extract: (config, name) => ({
     ...scopeOf(config.scope, name),
     awsTotal: config.awsTotal,
-    tolerance: config.tolerance,
+    tolerance: formatAmount(config.tolerance),
   }),
   transform: ({ parquet, tags }, name) => ({ parquet, tags: tagOf(tags, name) }),
-  load: ({ database, tolerance }) => ({ database: databaseText(database), tolerance }),
+  load: ({ database, tolerance }) => ({
+    database: databaseText(database),
+    tolerance: formatAmount(tolerance),
+  }),
 };
 
 /**
@@ -130,7 +136,7 @@ const LONGEST = 100;
 
 function shortText(value: unknown): string {
   const text =
-    typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | bigint);
+    typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
   if (text.length <= LONGEST) return text;
   return `sha256 ${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
 }
@@ -140,7 +146,7 @@ function shortText(value: unknown): string {
  * @throws {ConfigurationError} naming every one that differs.
  */
 export function refuseOthers(job: JobData, config: Config): void {
-  const own = askedSettings(config, job.organization, job.stages);
+  const own = askedSettings(config, job.organization, job.chain);
   const paths = new Set([...Object.keys(job.settings), ...Object.keys(own)]);
   const different = [...paths].filter((path) => job.settings[path] !== own[path]).sort();
   if (different.length === 0) return;

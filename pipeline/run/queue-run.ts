@@ -142,11 +142,12 @@ async function put(
       run: runId,
       ...slice,
       stages: [...stages],
+      chain: [...selection.stages],
       ...(force ? { force } : {}),
       ...(acceptEmpty === true ? { acceptEmpty } : {}),
       ...(before === undefined ? {} : { before }),
       ...(config.maxRequests === undefined ? {} : { maxRequests: config.maxRequests }),
-      settings: askedSettings(config, slice.organization, stages),
+      settings: askedSettings(config, slice.organization, selection.stages),
     };
     const opts = {
       jobId: jobId(runId, slice),
