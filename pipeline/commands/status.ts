@@ -96,7 +96,8 @@ async function queueStatus(args: QueueFlags, log: Context['log']): Promise<Answe
       next: 'leave out --month, --from, --to, --organization and --check',
     });
   const { queue, timeoutMs } = await configure(args, { organizations: false, database: false });
-  if (queue === undefined) throw new UsageError('no queue is named', { next: 'name it with --queue' });
+  if (queue === undefined)
+    throw new UsageError('no queue is named', { next: 'name it with --queue' });
   const { formatQueue, queueStatus: look } = await import('../run/queue-status.js');
   const found = await look(queue, { timeoutMs, log });
   return { text: () => formatQueue(found), json: () => found, failed: false };

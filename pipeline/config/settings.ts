@@ -183,7 +183,7 @@ export const settings = {
   'queue.keepDays': {
     meaning: 'Days that jobs and their results stay in Redis after their end',
     default: 7,
-    schema: ({ wholeNumber }) => wholeNumber(0, 365),
+    schema: ({ wholeNumber }) => wholeNumber(1, 365),
   },
   's3.sse': {
     flag: 's3-sse',

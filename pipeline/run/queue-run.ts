@@ -272,8 +272,11 @@ async function follow(
     endPart(key, result.reports);
   };
 
+  const monthOf = ({ slice }: Part): string => `months ${jobId(runId, slice)}`;
+
   /** Reads jobs, and takes note of those that have ended, or are no longer there. */
   const look = async (keys: readonly string[]): Promise<void> => {
+    if (keys.length === 0) return;
     const asked = queue.client.pipeline();
     for (const key of keys) {
       const [name, id = ''] = key.split(' ');
@@ -285,6 +288,8 @@ async function follow(
       const key = keys[index] ?? '';
       const part = outstanding.get(key);
       if (part === undefined || failure !== null || !Array.isArray(fields)) continue;
+      // What became of the month tells what became of its load, whichever was told first.
+      if (part.queue === 'loads' && outstanding.has(monthOf(part))) continue;
       const [data, finished, value, reason, noted] = fields as (string | null)[];
       if (data == null) {
         failPart(
@@ -322,8 +327,9 @@ async function follow(
       log.debug({ err: error }, 'events of the queue');
     });
     const lookAt = ({ jobId: id }: { jobId: string }): void => {
-      const key = `${name} ${id}`;
-      if (outstanding.has(key)) quietly(look([key]));
+      const part = outstanding.get(`${name} ${id}`);
+      const keys = part === undefined ? [] : [monthOf(part), `${name} ${id}`];
+      quietly(look([...new Set(keys)].filter((key) => outstanding.has(key))));
     };
     events.on('completed', lookAt).on('failed', lookAt);
     events.on('progress', ({ jobId: id, data }) => {
@@ -373,7 +379,7 @@ async function follow(
           }
           if (!isToldLonely && performance.now() - begun > LONELY) {
             isToldLonely = true;
-            if ((await workersOf(queue)) === 0)
+            if ((await queue.workers())?.length === 0)
               tell(
                 'no worker is connected to the queue: start one on each machine with "pipeline worker --queue …"',
               );
@@ -400,15 +406,6 @@ async function follow(
 function parsed(text: string | null | undefined): unknown {
   try {
     return text == null ? undefined : JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Workers that are connected, as far as Redis lets the user ask. */
-async function workersOf(queue: OpenQueue): Promise<number | undefined> {
-  try {
-    return (await queue.months.getWorkers()).length;
   } catch {
     return undefined;
   }

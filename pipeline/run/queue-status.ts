@@ -1,4 +1,4 @@
-import type { Job, JobType, Queue } from 'bullmq';
+import type { Job, JobType } from 'bullmq';
 import { z } from 'zod';
 import { queuePlace } from '../config/queue-address.js';
 import type { Log } from '../shared/log.js';
@@ -73,7 +73,7 @@ export async function queueStatus(
     for (const one of both) counts.done += await one.getJobCountByTypes('completed');
     return {
       queue: queuePlace(config.location),
-      workers: await workersOf(queue.months),
+      workers: (await queue.workers()) ?? null,
       counts,
       jobs,
     };
@@ -84,21 +84,12 @@ export async function queueStatus(
   }
 }
 
-async function workersOf(queue: Queue): Promise<string[] | null> {
-  try {
-    const found = await queue.getWorkers();
-    return found.map(({ rawname = '' }) => printable(rawname.replace(/^.*:w:/, ''))).sort();
-  } catch {
-    // The user may have no right to see who else is connected.
-    return null;
-  }
-}
-
 const asked = z.object({ run: z.string(), stages: z.array(z.string()) });
 
 function describe(job: Job, state: State): QueuedJob {
   const { run, stages } = asked.safeParse(job.data).data ?? { run: '', stages: [] };
-  const at = state === 'failed' ? job.finishedOn : state === 'running' ? job.processedOn : undefined;
+  const at =
+    state === 'failed' ? job.finishedOn : state === 'running' ? job.processedOn : undefined;
   return {
     name: printable(job.name),
     run: printable(run),
@@ -114,7 +105,8 @@ function textOf(job: Job, state: State): string {
   if (state === 'failed') return printable(withoutSecrets(job.failedReason));
   const noted = jobProgress.safeParse(job.progress).data;
   if (noted === undefined || noted.is === 'failed' || state === 'waiting') return '';
-  if (noted.is === 'at') return state === 'running' ? printable(`${noted.stage} ${noted.text}`) : '';
+  if (noted.is === 'at')
+    return state === 'running' ? printable(`${noted.stage} ${noted.text}`) : '';
   return printable(noted.why);
 }
 

@@ -1,6 +1,7 @@
 import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Log } from '../shared/log.js';
+import { printable } from '../shared/printable.js';
 import type { QueueConfig } from './queue-connection.js';
 import {
   QUEUE_PREFIX,
@@ -24,6 +25,8 @@ export interface OpenQueue {
   client: Redis;
   months: Queue;
   loads: Queue;
+  /** Machine and process of every connected worker; `undefined` where Redis does not let the user see them. */
+  workers(): Promise<string[] | undefined>;
   /** When the connection was lost, by `performance.now()`; `undefined` while there is one. */
   awaySince(): number | undefined;
   /** What every part of BullMQ is opened with. */
@@ -74,6 +77,16 @@ export async function openQueue(
     months,
     loads,
     options,
+    async workers() {
+      try {
+        const found = await months.getWorkers();
+        // Redis lists the clients of all its databases.
+        const own = found.filter(({ db }) => db === String(config.location.database));
+        return own.map(({ rawname = '' }) => printable(rawname.replace(/^.*:w:/, ''))).sort();
+      } catch {
+        return undefined;
+      }
+    },
     awaySince: () => away,
     async close() {
       client
