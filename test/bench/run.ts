@@ -49,7 +49,7 @@ const rows = await bench({
   tenfold: sizes['10m'],
   detailAccounts: args.size === '10k' ? 200 : 20_000,
   extract: fortyPages,
-  queue: args.size === '10k' ? { ...twoHundredPayers, payers: 24 } : twoHundredPayers,
+  queue: args.size === '10k' ? { ...twoHundredPayers, payers: 48 } : twoHundredPayers,
   report: args.size === '10k' ? sizes['10k'] : sizes.report,
   only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
   rounds: args.rounds,

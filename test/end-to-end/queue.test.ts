@@ -97,17 +97,19 @@ function tableOf(stdout: string): string[] {
     .map((line) => line.replaceAll(/\d+\.\d+ s\b/g, 'S').replaceAll(/ +/g, ' '));
 }
 
-for (const [database, [workers, where]] of (
+for (const [database, [workers, atOnce, where]] of (
   [
-    [1, 'S3'],
-    [2, 'folder'],
-    [4, 'S3'],
+    [1, 3, 'S3'],
+    [2, 2, 'folder'],
+    [4, 1, 'S3'],
   ] as const
 ).entries())
   test(`what ${workers} workers make on ${where}, and pay for, is what one process does`, async (t) => {
     const queue = redis.address.replace(/\d+$/, String(database));
     const many = await place(t, where, queue);
-    const started = Array.from({ length: workers }, () => many.work('--concurrency', '2'));
+    const started = Array.from({ length: workers }, () =>
+      many.work('--concurrency', String(atOnce)),
+    );
     await Promise.all(started.map(({ ready }) => ready));
     const { code, stdout, stderr } = await many.run();
     t.is(code, 0, stdout + stderr);

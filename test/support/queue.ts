@@ -106,18 +106,20 @@ export function paidPages(requests: readonly RequestRecord[]): string[] {
 }
 
 /**
- * Pages that were paid for once more, although no fault lost them: whoever is killed loses the one page of an
- * organization that was under way, and whoever goes on asks for that page first.
+ * Pages that were paid for once more, although no fault lost them: whoever is killed loses the one page of a month
+ * of an organization that was under way, and whoever goes on with that month asks for it first.
  */
 export function paidAgain(requests: readonly RequestRecord[]): string[] {
   const paid = new Set<string>();
-  const last = new Map<string | undefined, string>();
+  const last = new Map<string, string>();
   const again: string[] = [];
   for (const request of requests.filter(({ charged }) => charged)) {
     const page = pageOf(request);
-    if (paid.has(page) && last.get(request.organization) !== page) again.push(page);
+    const { TimePeriod } = request.input as { TimePeriod?: { Start?: string } };
+    const slice = `${TimePeriod?.Start ?? ''} ${request.organization ?? ''}`;
+    if (paid.has(page) && last.get(slice) !== page) again.push(page);
     paid.add(page);
-    last.set(request.organization, page);
+    last.set(slice, page);
   }
   return again;
 }

@@ -165,7 +165,7 @@ function configuration(
 }
 
 /** The server's program. */
-async function provideRedis(): Promise<string> {
+export async function provideRedis(): Promise<string> {
   const reason = await installPackages('command -v redis-server', 'redis-server');
   const binary = await findProgram('redis-server');
   if (binary !== undefined) return binary;
