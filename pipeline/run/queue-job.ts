@@ -109,9 +109,9 @@ export function askedSettings(
 ): Record<string, string> {
   const { staging, provisionalDays } = config;
   const place =
-    staging.kind === 'folder'
-      ? resolve(staging.folder)
-      : `s3://${[staging.bucket, staging.prefix].filter((part) => part !== '').join('/')}`;
+    staging.kind === 's3'
+      ? `s3://${[staging.bucket, staging.prefix].filter((part) => part !== '').join('/')}`
+      : resolve(staging.folder);
   const values = Object.assign(
     { staging: place, provisionalDays },
     ...chosen.map((stage) => dependencies[stage](config, name)),

@@ -28,6 +28,7 @@ test('without any setting there are the defaults', (t) => {
     tolerance: 10n ** 16n,
     concurrency: 8,
     maxRequests: undefined,
+    loadConcurrency: 4,
     waitSeconds: 0,
     timeoutMs: 60_000,
     provisionalDays: 10,
