@@ -3,8 +3,8 @@
  * The stages never import each other; only the demo command and the tests may see the stand-in cloud.
  */
 const rooms = '^(pipeline|extract|transform|load|fixtures|test)/';
-/** A peer that is optional, and here for the tests: dependency-cruiser does not know such packages. */
-const optional = '^node_modules/playwright-core/';
+/** Peers that are optional, and here for the tests: dependency-cruiser does not know such packages. */
+const optional = '^node_modules/(playwright-core|bullmq|ioredis)/';
 const rule = (name, from, to) => ({ name, severity: 'error', from, to });
 /** What is in a room imports from the named ones alone, beside itself. */
 const stands = (name, room, ...on) =>

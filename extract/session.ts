@@ -196,24 +196,46 @@ interface RequestBudget {
   spend<T>(where: string, send: () => Promise<T>): Promise<T>;
 }
 
-/** A budget for one run; without a limit it refuses nothing. */
-export function requestBudget(limit = Infinity): RequestBudget {
+/** Who counts the requests: this process, or whoever counts those of several. */
+export interface RequestCount {
+  limit: number;
+  /** Counts one more request, unless that would exceed the limit; whether it did. */
+  take(): Promise<boolean> | boolean;
+  /** The same request failed, and does not count. */
+  giveBack(): void;
+  /** It was answered, and AWS charges for it. */
+  pay?(): void;
+}
+
+/** Counts the requests of this process. */
+export function ownCount(limit = Infinity): RequestCount {
   let count = 0;
   return {
+    limit,
+    take: () => count < limit && (count += 1) > 0,
+    giveBack: () => (count -= 1),
+  };
+}
+
+/** A budget for one run; without a limit it refuses nothing. */
+export function requestBudget(count: RequestCount = ownCount()): RequestBudget {
+  return {
     async spend(where, send) {
-      if (count >= limit) {
+      if (!(await count.take())) {
         throw new TransientError(
-          `the run's limit of ${limit} Cost Explorer requests is reached: what is staged so far is kept`,
+          `the run's limit of ${count.limit} Cost Explorer requests is reached: what is staged so far is kept`,
           { where, next: 'run again to go on, with a higher --max-requests where it is too low' },
         );
       }
-      count += 1;
+      let answer;
       try {
-        return await send();
+        answer = await send();
       } catch (error) {
-        count -= 1;
+        count.giveBack();
         throw error;
       }
+      count.pay?.();
+      return answer;
     },
   };
 }

@@ -97,17 +97,19 @@ export async function newestLoads(knex: Knex): Promise<NewestLoad[]> {
   }));
 }
 
-const newest = z.tuple([z.object({ Source: z.string(), Extraction: z.string() })]).or(z.tuple([]));
+const newest = z
+  .tuple([z.object({ Source: z.string(), Extraction: z.string(), Run: z.string() })])
+  .or(z.tuple([]));
 
 /** What the slice's newest load took; `undefined` when it was never loaded. */
 export async function newestLoad(
   knex: Knex,
   slice: Slice,
-): Promise<{ Source: string; Extraction: string } | undefined> {
+): Promise<{ Source: string; Extraction: string; Run: string } | undefined> {
   const answer: unknown = await knex(LOADS)
     .where({ Month: slice.month, Organization: slice.organization })
     .orderBy('Id', 'desc')
     .limit(1)
-    .select('Source', 'Extraction');
+    .select('Source', 'Extraction', 'Run');
   return newest.parse(answer)[0];
 }

@@ -34,7 +34,7 @@ export interface LoadTask {
   tolerance: Units;
   /** Days after the month's end in which its figures are provisional. */
   provisionalDays: number;
-  /** Load even what the database holds already. */
+  /** Load even what the database holds already, unless this very run has loaded it. */
   force: boolean;
   /** Load a month that has lost all its rows or accounts too; without it such a month is refused. */
   acceptEmpty?: boolean | undefined;
@@ -63,8 +63,9 @@ export async function load(task: LoadTask): Promise<Outcome> {
     outcomeOf(state, manifest, task.provisionalDays);
   return database.transact(slice, { signal, log }, async (transaction) => {
     throwIfInterrupted(signal);
-    if (!task.force && (await isLoaded(transaction.trx, slice, source)))
-      return outcome('unchanged');
+    // A run that is given the slice a second time has forced its load already.
+    const forcedBy = task.force ? task.runId : undefined;
+    if (await isLoaded(transaction.trx, slice, source, forcedBy)) return outcome('unchanged');
     checkDifference(manifest, task.tolerance);
     if (task.acceptEmpty !== true)
       await checkCollapse(database.location, transaction.trx, slice, manifest);
@@ -97,14 +98,19 @@ export async function load(task: LoadTask): Promise<Outcome> {
   });
 }
 
-/** Whether loading would change nothing: the newest load had the same content, and its rows are all there. */
+/**
+ * Whether loading would change nothing: the newest load had the same content, and its rows are all there.
+ * @param run counts that run's loads alone.
+ */
 export async function isLoaded(
   trx: Knex,
   slice: Slice,
   { manifest, sha256 }: Source,
+  run?: string,
 ): Promise<boolean> {
   const newest = await newestLoad(trx, slice);
   return (
+    (run === undefined || newest?.Run === run) &&
     newest?.Source === sha256 &&
     newest.Extraction === manifest.extraction &&
     (await holdsAllRows(trx, slice, manifest))

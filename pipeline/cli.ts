@@ -17,6 +17,7 @@ import { report } from './commands/report.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { tasks } from './commands/tasks.js';
+import { worker } from './commands/worker.js';
 import { misused, onlyUsable, refuseSlips } from './commands/usage.js';
 import { settingWords } from './config/settings.js';
 import { rememberOwn } from './shared/commands.js';
@@ -58,6 +59,7 @@ const cli = yargs(words)
   .command(tasks)
   .command(status)
   .command(check)
+  .command(worker)
   .command(init)
   .command(demo)
   .demandCommand(1, 'name a command')

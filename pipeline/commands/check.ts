@@ -11,13 +11,22 @@ import { command, off, pick } from './command.js';
 /** `pipeline check`: whether everything that a run needs is there. */
 export const check = command({
   name: 'check',
-  describe: 'Check settings, Vault, AWS rights, staging area and database; says what to do',
+  describe: 'Check settings, Vault, AWS rights, staging area, database and queue; says what to do',
   flags: {
     paid: {
       ...off(),
       describe: 'Ask Cost Explorer too, once for each organization ($0.01 each)',
     },
-    ...pick('organization', 'staging', 's3-sse', 's3-kms-key', 'database', 'config', 'timeout'),
+    ...pick(
+      'organization',
+      'staging',
+      's3-sse',
+      's3-kms-key',
+      'database',
+      'queue',
+      'config',
+      'timeout',
+    ),
     ...pick('invoices', 'json', 'log-level'),
   },
   epilogue:
@@ -30,6 +39,10 @@ export const check = command({
     const config = file === undefined ? undefined : await checkSettings(args, file, list);
     const paidMonth = args.paid ? lastCompleteMonth(new Date()) : undefined;
     if (config !== undefined) await check({ config, organizations, paidMonth, log, signal }, list);
+    if (config?.queue !== undefined) {
+      const { checkQueue } = await import('../inspect/queue-check.js');
+      await checkQueue(config.queue, config, list);
+    }
     const { lines } = list;
     const failed = lines.some(({ state }) => state === 'failed');
     return {

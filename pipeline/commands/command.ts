@@ -18,6 +18,8 @@ export interface Command<F extends Record<string, Options>> {
   epilogue?: string;
   /** Command lines after `pipeline`, each with what it does. */
   examples?: readonly (readonly [line: string, does: string])[];
+  /** Whether a signal is how it ends, and no interruption. */
+  isEndedBySignal?: boolean;
   /** Settles what flags, environment and configuration file say, before it opens or contacts anything. */
   work: (args: Args<F>, context: Context) => Promise<Answer>;
 }
@@ -60,7 +62,7 @@ export const commandFlags = new Map<string, Readonly<Record<string, Options>>>()
 export function command<F extends Record<string, Options>>(
   definition: Command<F>,
 ): CommandModule<object, InferredOptionTypes<F>> {
-  const { name, describe, flags: own, epilogue, examples = [], work } = definition;
+  const { name, describe, flags: own, epilogue, examples = [], isEndedBySignal, work } = definition;
   commandFlags.set(name.replace(/ .*/, ''), own);
   return {
     command: name,
@@ -105,7 +107,7 @@ export function command<F extends Record<string, Options>>(
         isSilent = quiet === true && answer.isUsual === true && !answer.failed && !signal.aborted;
         if (!isSilent) tellWarnings();
         if (!isSilent || json === true) await print(answer, json === true);
-        if (signal.aborted) throw new InterruptedError();
+        if (signal.aborted && isEndedBySignal !== true) throw new InterruptedError();
       } finally {
         interrupt.end();
         for (const resources of opened) await resources.close();

@@ -2,7 +2,8 @@ import type { Config } from '../config/config.js';
 import type { Selection } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
-import { causeOf, describeError, errorToJson } from '../shared/errors.js';
+import { ownCommand } from '../shared/commands.js';
+import { UsageError, causeOf, describeError, errorToJson } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
@@ -26,6 +27,10 @@ export const run = command({
       describe:
         'Load a month too that has lost all its rows or accounts; without it, what is loaded of it stays',
     },
+    'detach': {
+      ...off(),
+      describe: 'With --queue: do not wait for the workers, print the id of the run',
+    },
     'report': {
       ...off(),
       describe: 'Make the report of each month at the end, as "pipeline report" does',
@@ -36,6 +41,7 @@ export const run = command({
     ['run --stage extract', 'fetch only'],
     ['run --stage transform,load --from 2026-07', 'rebuild and load what is staged since July'],
     ['run --report', 'all stages, then pages, statements and workbook'],
+    ['run --queue redis://queue.example:6379/0', 'let the workers of a queue do it'],
   ],
   async work(args, context) {
     if (args['dry-run']) return planRun(args, context);
@@ -47,8 +53,9 @@ export const run = command({
     // The log says it too, but may be asked to say errors only.
     if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
       tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
-    const { force, quiet, report, 'accept-empty': acceptEmpty } = args;
+    const { force, quiet, report, detach, 'accept-empty': acceptEmpty } = args;
     const wanted = { config, selection, force, acceptEmpty, quiet, report };
+    if (detach) return putIntoQueue(wanted, context);
     const answer = await runStages(wanted, context);
     return report && !context.signal.aborted
       ? withReports(answer, config, selection, context)
@@ -66,6 +73,31 @@ interface Wanted {
   quiet?: boolean;
   /** Whether the months' reports are made at the end, which a command that goes on repeats. */
   report?: boolean;
+}
+
+/** Puts the run into the queue, and leaves it to the workers. */
+async function putIntoQueue(wanted: Wanted, { log, signal }: Context): Promise<Answer> {
+  const { queue } = wanted.config;
+  if (queue === undefined)
+    throw new UsageError('--detach needs a queue', { next: 'name it with --queue' });
+  if (wanted.report === true)
+    throw new UsageError('--report goes without --detach: reports are made when all is done', {
+      next: 'make them later with "pipeline report"',
+    });
+  const { noProgress } = await import('../run/progress.js');
+  const { enqueue } = await import('../run/queue-run.js');
+  const { queuePlace } = await import('../config/queue-address.js');
+  const request = { ...wanted, signal, log, progress: noProgress, now: () => new Date() };
+  const { runId, slices } = await enqueue(request);
+  const look = ownCommand(['status', '--queue', queuePlace(queue.location)]);
+  const jobs = slices.length;
+  return {
+    text: () =>
+      `run ${runId}: ${jobs} months and organizations are in the queue; see how far they are with: ${look}`,
+    json: () => ({ runId, queued: slices }),
+    failed: false,
+    figures: { runId, queued: jobs },
+  };
 }
 
 interface RunAnswer extends Answer {
@@ -108,7 +140,10 @@ async function withReports(
  */
 export async function runStages(wanted: Wanted, { log, signal }: Context): Promise<RunAnswer> {
   const { createProgress, noProgress } = await import('../run/progress.js');
-  const { run } = await import('../run/runner.js');
+  const run =
+    wanted.config.queue === undefined
+      ? (await import('../run/runner.js')).run
+      : (await import('../run/queue-run.js')).runByQueue;
   const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
   const { findNews } = await import('../inspect/run-news.js');
   const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);

@@ -1,8 +1,10 @@
+import type { SelectionFlags } from '../config/selection.js';
 import { selectStaged } from '../config/selection.js';
 import { shownCommand } from '../shared/commands.js';
-import { describeError } from '../shared/errors.js';
+import { UsageError, describeError } from '../shared/errors.js';
 import { lastCompleteMonth } from '../shared/month.js';
-import { command, configureAnyway, flags, off, pick } from './command.js';
+import type { Answer, Context } from './command.js';
+import { command, configure, configureAnyway, flags, off, pick } from './command.js';
 
 /** `pipeline status`: how far each month of each organization is. */
 export const status = command({
@@ -14,7 +16,7 @@ export const status = command({
       ...flags.month,
       describe: 'Month YYYY-MM, repeatable (default: all that are staged; with --check, the last)',
     },
-    ...pick('from', 'to', 'organization', 'staging', 'database', 'config', 'timeout'),
+    ...pick('from', 'to', 'organization', 'staging', 'database', 'queue', 'config', 'timeout'),
     check: {
       ...off(),
       describe: 'Say by the exit code whether the month is complete, current, fresh and final',
@@ -22,12 +24,14 @@ export const status = command({
     ...pick('json', 'log-level'),
   },
   epilogue:
-    'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 3 when all is so, but AWS may still change the figures, which were fetched within 8 days; 1 otherwise.',
+    'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 3 when all is so, but AWS may still change the figures, which were fetched within 8 days; 1 otherwise. With --queue it shows what waits, runs and failed in a queue instead, by whom and since when.',
   examples: [
     ['status', 'every month that is staged'],
+    ['status --queue redis://queue.example:6379/0', 'what waits, runs and failed in a queue'],
     ['status --check', 'whether the last complete month is all there, for cron and monitors'],
   ],
   async work(args, { log, signal, open }) {
+    if (args.queue !== undefined) return queueStatus(args, log);
     const now = new Date();
     const { months: chosen, organizations } = selectStaged(args, now);
     const { config, notSetUp } = await configureAnyway(args, {
@@ -83,6 +87,26 @@ export const status = command({
     };
   },
 });
+
+/** What a queue holds; the months' own state is another question. */
+async function queueStatus(args: QueueFlags, log: Context['log']): Promise<Answer> {
+  const { month, from, to, organization, check } = args;
+  if (check || [month, from, to, organization].some((flag) => flag !== undefined))
+    throw new UsageError('--queue shows the whole queue', {
+      next: 'leave out --month, --from, --to, --organization and --check',
+    });
+  const { queue, timeoutMs } = await configure(args, { organizations: false, database: false });
+  if (queue === undefined)
+    throw new UsageError('no queue is named', { next: 'name it with --queue' });
+  const { formatQueue, queueStatus: look } = await import('../run/queue-status.js');
+  const found = await look(queue, { timeoutMs, log });
+  return { text: () => formatQueue(found), json: () => found, failed: false };
+}
+
+interface QueueFlags extends SelectionFlags {
+  check: boolean;
+  [flag: string]: unknown;
+}
 
 function nothingStaged(location: string, isChosen: boolean): string {
   return isChosen

@@ -9,6 +9,7 @@ import type { DatabaseLocation } from './database-address.js';
 import * as formats from './formats.js';
 import { fileFields } from './organization-fields.js';
 import type { Setting, SettingValues } from './settings.js';
+import type { QueueLocation } from './queue-address.js';
 import { nameOf, settings } from './settings.js';
 import { vaultEndpoint, vaultPath } from './vault-address.js';
 
@@ -19,6 +20,8 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   stagingOptions: StagingOptions;
   /** `secret`: the connection stands in the secret of that path in Vault. */
   database: { kind: 'url'; location: DatabaseLocation } | { kind: 'secret'; path: string };
+  /** The Redis of several machines; `undefined`: this process does the work. */
+  queue: { location: QueueLocation; password: string | undefined; keepDays: number } | undefined;
   /** What extract asks for, as far as it is set, see {@link scopeOf}. */
   scope: Pick<SettingValues, 'detail' | 'metrics' | 'by' | 'invoices'>;
   waitSeconds: number;
@@ -32,6 +35,7 @@ type Interpreted = Pick<
   | 'vault'
   | 's3'
   | 'database'
+  | 'queue'
   | 'detail'
   | 'metrics'
   | 'by'
@@ -65,13 +69,14 @@ export function resolveConfig(
 ): Config {
   const faults = environmentFaults(env);
   const { values, wrong } = readSettings(flags, env, file, faults);
-  const { vault, s3, detail, metrics, by, invoices, timeout, wait, ...others } = values;
+  const { vault, s3, queue, detail, metrics, by, invoices, timeout, wait, ...others } = values;
   if (s3.kmsKeyId !== undefined && s3.sse !== 'aws:kms' && !wrong.has('s3'))
     faults.push(`${nameOf('s3.kmsKeyId')}: goes with --s3-sse aws:kms only`);
   const config: Omit<Config, 'vault'> = {
     ...others,
     stagingOptions: { sse: s3.sse, kmsKeyId: s3.kmsKeyId, timeoutMs: timeout * 1000 },
     database: databaseOf(values, flags, faults),
+    queue: queueOf(queue),
     scope: { detail, metrics, by, invoices },
     waitSeconds: wait,
     timeoutMs: timeout * 1000,
@@ -104,7 +109,7 @@ function readSettings(
   file: Readonly<Record<string, unknown>>,
   faults: string[],
 ): { values: SettingValues; wrong: ReadonlySet<string> } {
-  const values = { vault: {}, s3: {}, report: {} };
+  const values = { vault: {}, s3: {}, report: {}, queue: {} };
   const wrong = new Set<string>();
   for (const [path, setting] of declared) {
     const { value } = sourceOf(path, setting, { flags, env, file });
@@ -280,6 +285,12 @@ function databaseOf(
       );
   }
   return { kind: 'url', location };
+}
+
+function queueOf({ address, password, keepDays }: SettingValues['queue']): Config['queue'] {
+  if (address === undefined) return undefined;
+  keepSecret(password);
+  return { location: address, password, keepDays };
 }
 
 function vaultOf(

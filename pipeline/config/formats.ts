@@ -7,6 +7,7 @@ import { parseAmount } from '../shared/money.js';
 import { nearest } from '../shared/nearest.js';
 import { parseStagingLocation } from '../staging/open.js';
 import { parseDatabaseUrl } from './database-address.js';
+import { parseQueueUrl } from './queue-address.js';
 import type { Field, ListedOrganization } from './organization-fields.js';
 import { fileFields, roleFields } from './organization-fields.js';
 
@@ -44,6 +45,8 @@ function parsed<T>(parse: (value: string) => T): z.ZodType<T> {
 export const stagingLocation = parsed(parseStagingLocation);
 
 export const databaseUrl = parsed(parseDatabaseUrl);
+
+export const queueUrl = parsed(parseQueueUrl);
 
 /** One of these words. */
 export function word<const W extends string>(...words: W[]): z.ZodType<W> {

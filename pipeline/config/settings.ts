@@ -104,6 +104,12 @@ export const settings = {
     default: 8,
     schema: ({ wholeNumber }) => wholeNumber(1, 64),
   },
+  'loadConcurrency': {
+    flag: 'load-concurrency',
+    meaning: 'Loads at once over all workers of a queue: the database is one',
+    default: 4,
+    schema: ({ wholeNumber }) => wholeNumber(1, 64),
+  },
   'wait': {
     flag: 'wait',
     meaning: 'Seconds to wait for another run of the same month and organization',
@@ -174,6 +180,25 @@ export const settings = {
       'Stop before the Cost Explorer request ($0.01 each) that would exceed this number; what is staged is kept, and the next run goes on',
     unset: 'no limit',
     schema: ({ wholeNumber }) => wholeNumber(0, 1_000_000),
+  },
+  'queue.address': {
+    flag: 'queue',
+    env: 'PIPELINE_QUEUE',
+    meaning:
+      'Redis that holds the queue of several machines: redis://[USER@]HOST[:PORT][/DATABASE], or rediss:// for TLS; without a password',
+    unset: 'none: this process does the work itself',
+    schema: ({ queueUrl }) => queueUrl,
+  },
+  'queue.password': {
+    env: 'PIPELINE_QUEUE_PASSWORD',
+    meaning: "Redis's password",
+    unset: 'none',
+    schema: ({ text }) => text,
+  },
+  'queue.keepDays': {
+    meaning: 'Days that jobs and their results stay in Redis after their end',
+    default: 7,
+    schema: ({ wholeNumber }) => wholeNumber(1, 365),
   },
   's3.sse': {
     flag: 's3-sse',
@@ -263,7 +288,7 @@ type Group<G extends string> = {
 /** The settings as they were validated, defaults filled in. */
 export type SettingValues = {
   [P in Path as P extends `${string}.${string}` ? never : P]: ValueOf<P>;
-} & { vault: Group<'vault'>; s3: Group<'s3'>; report: Group<'report'> };
+} & { vault: Group<'vault'>; s3: Group<'s3'>; report: Group<'report'>; queue: Group<'queue'> };
 
 const entries: readonly (readonly [string, Setting])[] = Object.entries(settings);
 

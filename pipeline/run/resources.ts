@@ -1,5 +1,6 @@
 import type { OrganizationSource } from '../../extract/organization-source.js';
 import type { OrganizationAccess, OrganizationEntry } from '../../extract/organizations.js';
+import type { RequestCount } from '../../extract/session.js';
 import type { VaultSession } from '../../extract/vault.js';
 import type { Database, ReadingDatabase } from '../../load/database.js';
 import type { Config } from '../config/config.js';
@@ -41,16 +42,19 @@ export interface Resources {
   close(): Promise<void>;
 }
 
-/** Prepares what the run's tasks share; nothing is contacted before it is asked for. */
+/**
+ * Prepares what the run's tasks share; nothing is contacted before it is asked for.
+ * @param requests who counts the requests to Cost Explorer, where this process alone does not.
+ */
 export async function openResources(
   config: Config,
-  { log, signal }: { log: Log; signal: AbortSignal },
+  { log, signal, requests }: { log: Log; signal: AbortSignal; requests?: RequestCount },
 ): Promise<Resources> {
   const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
   const secrets = openSecrets(config, { log, signal });
   const budget = once(async () => {
-    const { requestBudget } = await import('../../extract/session.js');
-    return requestBudget(config.maxRequests);
+    const { ownCount, requestBudget } = await import('../../extract/session.js');
+    return requestBudget(requests ?? ownCount(config.maxRequests));
   });
   const sources = new Map<string, Promise<OrganizationSource>>();
   const database = once(async () => {

@@ -63,7 +63,10 @@ export async function run(request: RunRequest): Promise<RunReport> {
  * Which organizations the run's months lack. A run of all organizations leaves none out: what failed is told by its
  * tasks. One that fetches nothing does not ask Vault for them either.
  */
-async function leftOut({ staging, secrets }: Resources, request: RunRequest): Promise<Absence> {
+export async function leftOut(
+  { staging, secrets }: Resources,
+  request: RunRequest,
+): Promise<Absence> {
   const { months, stages, organizations } = request.selection;
   const extracts = stages.includes('extract');
   if ((extracts && organizations === undefined) || request.signal.aborted) return noAbsence;
@@ -206,15 +209,23 @@ async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[
 }
 
 /** How a stage ends that is left out, since one before it failed. */
-const skipped = { state: 'skipped', requests: 0, seconds: 0 } as const;
+export const skipped = { state: 'skipped', requests: 0, seconds: 0 } as const;
 
-async function runStages(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
+/**
+ * The stages of a slice whose lease the caller holds, one after the other.
+ * @param perform does one of them; what it throws ends the slice without a report.
+ */
+export async function runStages(
+  slice: Slice,
+  context: TaskContext,
+  perform = runTask,
+): Promise<TaskReport[]> {
   const reports: TaskReport[] = [];
   let broken = false;
   for (const stage of context.selection.stages) {
     const report: TaskReport = broken
       ? { ...slice, stage, ...skipped }
-      : await runTask(slice, stage, context);
+      : await perform(slice, stage, context);
     broken ||= report.state === 'failed';
     reports.push(report);
   }

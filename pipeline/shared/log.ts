@@ -20,6 +20,8 @@ interface LogOptions {
   file: string | undefined;
   /** Prints a line for people. */
   print: (line: string) => void;
+  /** Is given each warning as data, for whoever works elsewhere. */
+  onWarning?: (warning: unknown) => void;
 }
 
 export interface OpenLog {
@@ -35,7 +37,7 @@ export interface OpenLog {
  * file that cannot be written any more gets a warning and no further line: the work goes on without it.
  * @throws when the file cannot be opened.
  */
-export async function createLog({ level, file, print }: LogOptions): Promise<OpenLog> {
+export async function createLog({ level, file, print, onWarning }: LogOptions): Promise<OpenLog> {
   const { pino } = await import('pino');
   const people = peoplesLog(level, (text) => {
     print(printableLines(text));
@@ -52,9 +54,21 @@ export async function createLog({ level, file, print }: LogOptions): Promise<Ope
     pino.multistream([
       ...(level === 'silent' ? [] : [{ level, stream: people }]),
       ...(disk === undefined ? [] : [{ level: lowest, stream: disk } as const]),
+      ...(onWarning === undefined
+        ? []
+        : [{ level: 'warn', stream: warningsTo(onWarning) } as const]),
     ]),
   );
   return { log, tellWarnings: people.tellWarnings, close: () => disk?.close() };
+}
+
+function warningsTo(give: (warning: unknown) => void): { write(text: string): void } {
+  return {
+    write(text) {
+      const { level, msg, month, organization, stage, where } = JSON.parse(text) as Line;
+      if (level === 40) give({ msg, month, organization, stage, where });
+    },
+  };
 }
 
 /** A line of the log, as pino writes it. */

@@ -202,19 +202,24 @@ export function parseTransformManifestKey(key: string): Slice | undefined {
   return sliceOf(month, organization);
 }
 
-/** Folder of the leases on a slice. */
-export function leasePrefix(slice: Slice): string {
-  return `leases/month=${slice.month}/${slice.organization}/`;
+/** What one process at a time works on: a slice, or the fetching of an organization, whatever the month. */
+export type Leased = Slice | { organization: string };
+
+/** Folder of the leases on it. */
+export function leasePrefix(leased: Leased): string {
+  return 'month' in leased
+    ? `leases/month=${leased.month}/${leased.organization}/`
+    : `leases/organizations/${leased.organization}/`;
 }
 
-/** The lease of a number on a slice. */
-export function leaseKey(slice: Slice, number: number): string {
-  return `${leasePrefix(slice)}${number}.json`;
+/** The lease of a number on it. */
+export function leaseKey(leased: Leased, number: number): string {
+  return `${leasePrefix(leased)}${number}.json`;
 }
 
 /** The number in a lease's key; `undefined` for any other key. */
 export function parseLeaseKey(key: string): { number: number } | undefined {
-  const number = /^leases\/month=[^/]+\/[^/]+\/(\d{1,15})\.json$/.exec(key)?.[1];
+  const number = /^leases\/(?:month=[^/]+|organizations)\/[^/]+\/(\d{1,15})\.json$/.exec(key)?.[1];
   return number === undefined ? undefined : { number: Number(number) };
 }
 

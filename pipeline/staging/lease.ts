@@ -3,15 +3,15 @@ import { TransientError, describeError, throwIfInterrupted } from '../shared/err
 import type { Log } from '../shared/log.js';
 import { pause } from '../shared/waits.js';
 import { isGone, self } from './holder.js';
-import type { Slice } from './layout.js';
+import type { Leased } from './layout.js';
 import { leaseKey, leasePrefix, parseLeaseKey } from './layout.js';
 import type { Staging } from './staging.js';
 import { readAll } from './staging.js';
 
 /**
- * One process at a time works on a slice. A lease is a file with a number; whoever creates a number
+ * One process at a time works on a slice, or fetches an organization. A lease is a file with a number; whoever creates a number
  * above all others, which only one process can (`ifAbsent`), and then sees none above it and no other
- * that is alive, holds the slice. Of two that create files at the same time, each looks only after it has
+ * that is alive, holds it. Of two that create files at the same time, each looks only after it has
  * created its own, so that at least one sees the other and gives way. The holder renews its file while it
  * lives; a lease ends when its holder removes it, when its process on this very machine is gone, or when
  * it is no longer renewed.
@@ -19,6 +19,12 @@ import { readAll } from './staging.js';
 
 /** Seconds that a lease outlives its last renewal. */
 const LEASE_SECONDS = 60;
+
+/** Somebody else holds the lease, and lives: the one failure to take it that passes by itself. */
+export class HeldError extends TransientError {
+  // To people it is what it is to a run: passing trouble.
+  override readonly name = 'TransientError';
+}
 
 /** Times that leases may come and go in between before something must be wrong with the staging area. */
 const MOST_COLLISIONS = 100;
@@ -36,12 +42,12 @@ export interface LeaseOptions {
 /**
  * Takes the slice's lease, waiting for another holder as long as the options say. A holder that may be
  * dead is watched before the lease is taken over, for half a lease at most, without being asked to wait.
- * @throws {TransientError} naming the holder and since when, when it is still held then.
+ * @throws {HeldError} naming the holder and since when, when it is still held then.
  * @throws {InterruptedError} when the signal aborts the waiting.
  */
 export async function takeLease(
   staging: Staging,
-  slice: Slice,
+  subject: Leased,
   { waitSeconds, signal, onWait, seconds = LEASE_SECONDS }: LeaseOptions,
 ): Promise<Lease> {
   const deadline = performance.now() + waitSeconds * 1000;
@@ -49,7 +55,7 @@ export async function takeLease(
   let polls = 0;
   for (let collisions = 0; collisions < MOST_COLLISIONS;) {
     throwIfInterrupted(signal);
-    const attempt = await tryTake(staging, slice, judge, seconds);
+    const attempt = await tryTake(staging, subject, judge, seconds);
     if (attempt === 'collided') {
       collisions += 1;
       // Two that gave way to each other at the same moment must not meet again for ever.
@@ -59,13 +65,10 @@ export async function takeLease(
     if ('lease' in attempt) return attempt.lease;
     const rest = deadline - performance.now();
     if (attempt.verdict === 'held' && rest <= 0) {
-      throw new TransientError(
-        `another run holds ${slice.month} of ${slice.organization}: ${attempt.holder}`,
-        {
-          where: staging.location,
-          next: 'run again when it has ended, or wait for it with --wait SECONDS',
-        },
-      );
+      throw new HeldError(`another run holds ${nameOf(subject)}: ${attempt.holder}`, {
+        where: staging.location,
+        next: 'run again when it has ended, or wait for it with --wait SECONDS',
+      });
     }
     if (polls === 0) onWait?.(attempt.holder);
     polls += 1;
@@ -73,7 +76,7 @@ export async function takeLease(
     await pause(rest > 0 ? Math.min(next, rest) : next, signal);
   }
   throw new TransientError(
-    `the lease on ${slice.month} of ${slice.organization} cannot be taken: others come and go in between`,
+    `the lease on ${nameOf(subject)} cannot be taken: others come and go in between`,
     { where: staging.location, next: 'run the same command again' },
   );
 }
@@ -82,11 +85,11 @@ type Judge = (found: FoundLease) => Verdict;
 
 async function tryTake(
   staging: Staging,
-  slice: Slice,
+  subject: Leased,
   judge: Judge,
   seconds: number,
 ): Promise<{ lease: Lease } | { holder: string; verdict: Verdict } | 'collided'> {
-  const before = await findLeases(staging, slice);
+  const before = await findLeases(staging, subject);
   const alive = before
     .map((found) => ({ holder: describeLease(found), verdict: judge(found) }))
     .filter(({ verdict }) => verdict !== 'dead');
@@ -100,11 +103,11 @@ async function tryTake(
     Math.floor(now.getTime() / (seconds * 1000)),
     ...before.map((found) => found.number + 1),
   );
-  const key = leaseKey(slice, number);
+  const key = leaseKey(subject, number);
   const record = newRecord(now, now, seconds);
   if (!(await staging.write(key, serializeRecord(record), { ifAbsent: true }))) return 'collided';
   try {
-    const others = (await findLeases(staging, slice)).filter((found) => found.number !== number);
+    const others = (await findLeases(staging, subject)).filter((found) => found.number !== number);
     if (others.some((found) => found.number > number || judge(found) !== 'dead')) {
       await staging.remove(key);
       return 'collided';
@@ -115,7 +118,7 @@ async function tryTake(
     await staging.remove(key).catch(() => undefined);
     throw error;
   }
-  return { lease: holdLease(staging, slice, { key, number, since: now, taken, seconds }) };
+  return { lease: holdLease(staging, subject, { key, number, since: now, taken, seconds }) };
 }
 
 const record = z.object({
@@ -149,9 +152,9 @@ export function serializeRecord(lease: LeaseRecord): Uint8Array {
 }
 
 /** Every lease file of a slice. */
-async function findLeases(staging: Staging, slice: Slice): Promise<FoundLease[]> {
+async function findLeases(staging: Staging, subject: Leased): Promise<FoundLease[]> {
   const found: FoundLease[] = [];
-  for await (const { key } of staging.list(leasePrefix(slice))) {
+  for await (const { key } of staging.list(leasePrefix(subject))) {
     const number = parseLeaseKey(key)?.number;
     const content = number === undefined ? undefined : await staging.read(key);
     if (number === undefined || content === undefined) continue;
@@ -167,6 +170,13 @@ function parseRecord(text: string): LeaseRecord | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What the lease is on, for people. */
+function nameOf(subject: Leased): string {
+  return 'month' in subject
+    ? `${subject.month} of ${subject.organization}`
+    : `the fetching of ${subject.organization}`;
 }
 
 /** The holder, for people. */
@@ -233,7 +243,7 @@ interface TakenLease {
 /** Renews a lease four times in its length, until it is released or lost. */
 function holdLease(
   staging: Staging,
-  slice: Slice,
+  subject: Leased,
   { key, number, since, taken, seconds }: TakenLease,
 ): Lease {
   const lost = new AbortController();
@@ -246,7 +256,7 @@ function holdLease(
   const lose = (reason: string): void => {
     clearInterval(timer);
     lost.abort(
-      new TransientError(`the lease on ${slice.month} of ${slice.organization} ${reason}`, {
+      new TransientError(`the lease on ${nameOf(subject)} ${reason}`, {
         where: staging.location,
         next: 'run the same command again',
         cause: failure,
@@ -254,7 +264,7 @@ function holdLease(
     );
   };
   const renew = async (): Promise<void> => {
-    const found = await findLeases(staging, slice);
+    const found = await findLeases(staging, subject);
     if (lost.signal.aborted) return;
     const higher = found.find((other) => other.number > number);
     if (higher !== undefined || !found.some((own) => own.number === number && isOurs(own))) {
@@ -291,7 +301,7 @@ function holdLease(
       clearInterval(timer);
       await renewing;
       const own = (found: FoundLease): boolean => found.number === number && isOurs(found);
-      if (lost.signal.aborted && !(await findLeases(staging, slice)).some(own)) return;
+      if (lost.signal.aborted && !(await findLeases(staging, subject)).some(own)) return;
       await staging.remove(key);
     },
   };
@@ -300,22 +310,22 @@ function holdLease(
 /**
  * Does work while holding the slice's lease. The work's own signal also aborts when the lease is lost,
  * with the loss as its reason.
- * @throws {TransientError} when another run holds the slice.
+ * @throws {HeldError} when another run holds the slice.
  */
 export async function leased<T>(
   staging: Staging,
-  slice: Slice,
+  subject: Leased,
   { log, ...options }: LeaseOptions & { log: Log },
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const lease = await takeLease(staging, slice, options);
+  const lease = await takeLease(staging, subject, options);
   try {
     return await work(AbortSignal.any([options.signal, lease.lost]));
   } finally {
     // A lease that cannot be removed runs out by itself: no reason to fail work that is done.
     await lease.release().catch((error: unknown) => {
       log.warn(
-        { ...slice },
+        { ...subject },
         `the lease could not be given back, and runs out by itself: ${describeError(error)}`,
       );
     });

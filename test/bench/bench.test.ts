@@ -15,12 +15,19 @@ test('every row of the bench is measured, and its sides agree', async (t) => {
     tenfold: { name: 'tenfold', accounts: 50, services: 100 },
     detailAccounts: 200,
     extract: { size: { name: 'pages', accounts: 10, services: 8 }, pages: 4, latencyMs: 1 },
+    queue: {
+      payers: 4,
+      size: { name: 'payers', accounts: 4, services: 3 },
+      pages: 2,
+      latencyMs: 1,
+      concurrency: 1,
+    },
     report: { name: 'report', accounts: 10, services: 10 },
     only: groups,
     rounds: 1,
     say: () => undefined,
   });
-  t.is(rows.length, 19);
+  t.is(rows.length, 21);
   for (const { work, ratio } of rows) t.true(ratio !== undefined && ratio > 0, work);
   const table = benchTable([{ node: process.versions.node, rows }]);
   t.is(table.split('\n').length, rows.length + 2);

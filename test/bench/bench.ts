@@ -13,6 +13,8 @@ import { benchLoadMysql } from './load-mysql.js';
 import { benchLoadSqlite } from './load-sqlite.js';
 import type { Rounds } from './measure.js';
 import type { MonthSize } from './month.js';
+import type { QueuePlan } from './queue.js';
+import { benchQueue } from './queue.js';
 import { benchReport } from './report.js';
 import type { Row } from './table.js';
 import { benchTenfold, benchTransform, runTransform } from './transform.js';
@@ -26,6 +28,7 @@ export const groups = [
   'load-mysql',
   'load-sqlite',
   'extract',
+  'queue',
   'run',
   'month',
   'report',
@@ -40,10 +43,11 @@ export interface BenchPlan {
   /** Accounts of the month by usage type and by service. */
   detailAccounts: number;
   extract: ExtractPlan;
+  queue: QueuePlan;
   /** The large month that a report is made of. */
   report: MonthSize;
   only: readonly GroupName[];
-  /** How often each side runs; the tenfold month half as often, and a command three times as often. */
+  /** How often each side runs; the tenfold month half as often, the queue a fifth, and a command three times as often. */
   rounds: number;
   say: (line: string) => void;
 }
@@ -84,6 +88,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
       return benchLoadSqlite(staging, size, rounds, home);
     },
     'extract': () => benchExtract(plan.extract, rounds, home),
+    'queue': () => benchQueue(plan.queue, times(0.2), home),
     'run': async () => {
       await generated();
       return benchWholeRun(await server(), staging, size, rounds, home);

@@ -10,6 +10,7 @@ import { bench, groups } from './bench.js';
 import { fortyPages } from './extract.js';
 import { sizes } from './month.js';
 import { benchOn, otherNodes } from './nodes.js';
+import { twoHundredPayers } from './queue.js';
 import type { NodeRows } from './table.js';
 import { benchChart, benchTable } from './table.js';
 
@@ -48,6 +49,7 @@ const rows = await bench({
   tenfold: sizes['10m'],
   detailAccounts: args.size === '10k' ? 200 : 20_000,
   extract: fortyPages,
+  queue: args.size === '10k' ? { ...twoHundredPayers, payers: 48 } : twoHundredPayers,
   report: args.size === '10k' ? sizes['10k'] : sizes.report,
   only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
   rounds: args.rounds,

@@ -29,11 +29,12 @@ import { extraction, month, organizationNames } from './month.js';
 export async function startStandIn(
   staging: string,
   latencyMs: number,
+  organizations: readonly string[] = organizationNames,
 ): Promise<{ environment: Record<string, string>; close: () => Promise<void> }> {
   const data = demoData({
     seed: 'bench',
     months: [month],
-    organizations: organizationNames.map((name) => ({ name, accounts: 1 })),
+    organizations: organizations.map((name) => ({ name, accounts: 1 })),
   });
   const vault = vaultSettings({ data });
   const vaultTokens: VaultTokens = new Map();
@@ -101,8 +102,9 @@ export async function withStandIn<T>(
   staging: string,
   latencyMs: number,
   work: (environment: Record<string, string>) => Promise<T>,
+  organizations: readonly string[] = organizationNames,
 ): Promise<T> {
-  const { program, args } = script('run-stand-in', [staging, String(latencyMs)]);
+  const { program, args } = script('run-stand-in', [staging, String(latencyMs), ...organizations]);
   const child = spawn(program, args, {
     env: bareEnvironment(),
     stdio: ['pipe', 'pipe', 'inherit'],

@@ -29,7 +29,11 @@ export function selfSignedCertificate(names: readonly string[] = ['127.0.0.1']):
   );
   const signature = Buffer.concat([Buffer.from([0]), sign('sha256', content, privateKey)]);
   const certificate = sequence(content, algorithm, der(0x03, signature));
-  const lines = certificate.toString('base64').replaceAll(/(.{64})/g, '$1\n');
+  const lines =
+    certificate
+      .toString('base64')
+      .match(/.{1,64}/g)
+      ?.join('\n') ?? '';
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     cert: `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`,

@@ -1,17 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Writable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
 import { findProgram, installPackages } from './debian.js';
+import { endProcess, freePort, watchOver } from './private-server.js';
 
 const run = promisify(execFile);
 
@@ -83,7 +80,7 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
   };
   const stop = async (): Promise<void> => {
     watchdog?.kill();
-    if (child !== undefined) await end(child);
+    if (child !== undefined) await endProcess(child);
     await rm(folder, { recursive: true, force: true });
   };
   try {
@@ -101,24 +98,11 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
     ...serverAt(address),
     kill: async () => {
       watchdog?.kill();
-      if (child !== undefined) await end(child);
+      if (child !== undefined) await endProcess(child);
     },
     restart: start,
     stop,
   };
-}
-
-/** A test process that ends early, however it does, leaves no server and no files behind. */
-function watchOver(child: ChildProcess, folder: string): ChildProcess {
-  // Its standard input ends with this process.
-  const script = 'read -r _; kill -9 "$1"; rm -rf "$2"';
-  const watchdog = spawn('sh', ['-c', script, 'sh', String(child.pid), folder], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  });
-  watchdog.unref();
-  (watchdog.stdin as Writable & { unref(): void }).unref();
-  return watchdog;
 }
 
 function serverAt(address: URL): TestServer {
@@ -192,16 +176,6 @@ async function initialize(binary: string, folder: string, asRoot: string[]): Pro
   await run(installer, ['--no-defaults', ...asRoot, '--skip-test-db', ...data]);
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
-}
-
 async function untilItAnswers(address: URL, child: ChildProcess, log: string): Promise<void> {
   const deadline = Date.now() + 60_000;
   for (;;) {
@@ -218,12 +192,4 @@ async function untilItAnswers(address: URL, child: ChildProcess, log: string): P
     }
     await setTimeout(20);
   }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.ref();
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
 }

@@ -1,0 +1,287 @@
+import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import type { Config } from '../config/config.js';
+import { scopeOf, tagOf } from '../config/config.js';
+import type { Stage } from '../config/selection.js';
+import { stages } from '../config/selection.js';
+import { nameOf } from '../config/settings.js';
+import {
+  ConfigurationError,
+  DataError,
+  InterruptedError,
+  PipelineError,
+  TransientError,
+  UsageError,
+  describeError,
+} from '../shared/errors.js';
+import { formatAmount } from '../shared/money.js';
+import { isMonth } from '../shared/month.js';
+import { printable } from '../shared/printable.js';
+import { version } from '../shared/version.js';
+import type { Slice } from '../staging/layout.js';
+import { parseOrganizationName } from '../staging/layout.js';
+import type { TaskReport } from './task.js';
+
+/**
+ * What goes through the queue: a job, which is some stages of a slice, and what became of it. Neither holds a
+ * secret, and each is believed only once it was parsed.
+ */
+
+const month = z.string().refine(isMonth);
+const organization = z.string().transform(parseOrganizationName);
+
+const jobData = z.strictObject({
+  /** The version of the pipeline that asks. */
+  version: z.string(),
+  run: z.uuid(),
+  month,
+  organization,
+  stages: z.array(z.enum(stages)).min(1),
+  /** All that the run does of the slice, in this job or another: what it depends on is asked for before anything is paid. */
+  chain: z.array(z.enum(stages)).min(1),
+  force: z.literal(true).optional(),
+  acceptEmpty: z.literal(true).optional(),
+  /** The newest finished extraction when a forced run was asked for: a newer one is what it asked for. */
+  before: z.string().optional(),
+  /** The run's limit of requests to Cost Explorer, which are counted in Redis. */
+  maxRequests: z.int().min(0).optional(),
+  /** The settings that the result depends on, see {@link askedSettings}. */
+  settings: z.record(z.string(), z.string()),
+});
+
+/** A job as it stands in the queue: a few hundred bytes. */
+export type JobData = z.output<typeof jobData>;
+
+/**
+ * Reads a job from the queue.
+ * @throws {ConfigurationError} when another version asked that may mean something else by it.
+ * @throws {DataError} when it is no job of ours.
+ */
+export function parseJob(data: unknown): JobData {
+  const asked = z.object({ version: z.string() }).safeParse(data).data?.version;
+  if (asked !== undefined && releaseOf(asked) !== releaseOf(version)) {
+    throw new ConfigurationError(
+      `the job was asked for by version ${printable(asked.slice(0, 40))}, and this worker is version ${version}`,
+      { next: 'let all machines run the same version' },
+    );
+  }
+  try {
+    return jobData.parse(data);
+  } catch (cause) {
+    throw new DataError('the job in the queue is none of the pipeline', {
+      next: 'see who else uses this database of Redis; give the queue one of its own',
+      cause,
+    });
+  }
+}
+
+/** What of a version has to be the same: its major number; before the first release, its minor one. */
+function releaseOf(text: string): string {
+  const [major = '', minor = ''] = text.split('.');
+  return major === '0' ? `0.${minor}` : major;
+}
+
+/** Which settings a stage's result depends on, by their paths. */
+const dependencies: Readonly<
+  Record<Stage, (config: Config, organization: string) => Readonly<Record<string, unknown>>>
+> = {
+  extract: (config, name) => ({
+    ...scopeOf(config.scope, name),
+    awsTotal: config.awsTotal,
+    tolerance: formatAmount(config.tolerance),
+  }),
+  transform: ({ parquet, tags }, name) => ({ parquet, tags: tagOf(tags, name) }),
+  load: ({ database, tolerance }) => ({
+    database: databaseText(database),
+    tolerance: formatAmount(tolerance),
+  }),
+};
+
+/**
+ * The settings that the result of a job depends on, as texts by the settings' paths: what the run has and each of
+ * its workers must have too. A long one is a digest; none is a secret.
+ */
+export function askedSettings(
+  config: Config,
+  name: string,
+  chosen: readonly Stage[],
+): Record<string, string> {
+  const { staging, provisionalDays } = config;
+  const place =
+    staging.kind === 's3'
+      ? `s3://${[staging.bucket, staging.prefix].filter((part) => part !== '').join('/')}`
+      : resolve(staging.folder);
+  const values = Object.assign(
+    { staging: place, provisionalDays },
+    ...chosen.map((stage) => dependencies[stage](config, name)),
+  ) as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(
+    Object.entries(values)
+      .filter(([, value]) => value !== undefined)
+      .map(([path, value]) => [path, shortText(value)]),
+  );
+}
+
+/** Where the database lies, without user and password. */
+function databaseText(database: Config['database']): string {
+  if (database.kind === 'secret') return `the secret ${database.path}`;
+  const { location } = database;
+  return location.kind === 'sqlite'
+    ? `sqlite:${resolve(location.file)}`
+    : `mysql://${location.host}:${location.port}/${location.database}`;
+}
+
+const LONGEST = 100;
+
+function shortText(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  if (text.length <= LONGEST) return text;
+  return `sha256 ${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
+}
+
+/**
+ * Holds the settings that a job asks for against the worker's own.
+ * @throws {ConfigurationError} naming every one that differs.
+ */
+export function refuseOthers(job: JobData, config: Config): void {
+  const own = askedSettings(config, job.organization, job.chain);
+  const paths = new Set([...Object.keys(job.settings), ...Object.keys(own)]);
+  const different = [...paths].filter((path) => job.settings[path] !== own[path]).sort();
+  if (different.length === 0) return;
+  const shown = (text: string | undefined): string =>
+    text === undefined ? 'none' : printable(text);
+  const told = different.map((path) => {
+    return `${nameOf(path)} is ${shown(job.settings[path])} for the run and ${shown(own[path])} for this worker`;
+  });
+  throw new ConfigurationError(`the worker has other settings than the run: ${told.join('; ')}`, {
+    next: 'start workers and run with the same configuration',
+  });
+}
+
+const classes = { TransientError, ConfigurationError, UsageError, DataError } as const;
+
+const nextRun = z.object({
+  stages: z.array(z.string()).optional(),
+  flags: z.array(z.string()).optional(),
+  months: z.array(z.string()).optional(),
+  organizations: z.array(z.string()).optional(),
+});
+
+const wireError = z.object({
+  class: z.string(),
+  message: z.string(),
+  where: z.string().optional(),
+  next: z.string().optional(),
+  command: nextRun.optional(),
+});
+
+/** An error on its way to whoever follows the run, who shows the command in it with flags of its own. */
+export type WireError = z.output<typeof wireError>;
+
+/** An error as data; of one that is not ours, its text without secrets. */
+export function errorToWire(error: unknown): WireError {
+  if (!(error instanceof PipelineError)) return { class: 'Error', message: describeError(error) };
+  const { name, message, where, next, command } = error;
+  return wireError.parse({ class: name, message, where, next, command });
+}
+
+/** The error again. */
+export function errorFromWire({ class: name, message, ...details }: WireError): Error {
+  if (name === 'InterruptedError') return new InterruptedError();
+  const Known = Object.hasOwn(classes, name) ? classes[name as keyof typeof classes] : undefined;
+  if (Known === undefined) return new Error(message);
+  return new Known(message, JSON.parse(JSON.stringify(details)) as object);
+}
+
+const wireReport = z.object({
+  month,
+  organization,
+  stage: z.enum(stages),
+  state: z.enum(['done', 'unchanged', 'failed', 'skipped']),
+  outcome: z
+    .object({
+      state: z.enum(['done', 'unchanged']),
+      extraction: z.string(),
+      provisional: z.boolean(),
+      customers: z.number(),
+      unlisted: z.number(),
+      rows: z.number(),
+      totals: z.record(z.string(), z.string()),
+    })
+    .optional(),
+  error: wireError.optional(),
+  requests: z.int(),
+  seconds: z.number(),
+});
+
+const warning = z.looseObject({
+  msg: z.string(),
+  month: z.string().optional(),
+  organization: z.string().optional(),
+  stage: z.string().optional(),
+  where: z.string().optional(),
+});
+
+const result = z.object({ reports: z.array(wireReport), warnings: z.array(warning) });
+
+/** What became of a job: the reports of its tasks, and what its log warned of. */
+export interface JobResult {
+  reports: readonly TaskReport[];
+  warnings: readonly z.output<typeof warning>[];
+}
+
+export type WireResult = z.output<typeof result>;
+
+export function resultToWire(reports: readonly TaskReport[], warnings: readonly unknown[]) {
+  const told = reports.map(({ error, ...report }) => ({
+    ...report,
+    ...(error === undefined ? {} : { error: errorToWire(error) }),
+  }));
+  return result.parse({ reports: told, warnings: warnings.slice(0, 100) });
+}
+
+/** A job's result out of the queue; `undefined` where what stands there is none. */
+export function parseResult(data: unknown): JobResult | undefined {
+  const parsed = result.safeParse(data);
+  if (!parsed.success) return undefined;
+  const { reports, warnings } = parsed.data;
+  return {
+    warnings,
+    reports: reports.map(({ error, outcome, ...report }) => ({
+      ...report,
+      ...(outcome === undefined ? {} : { outcome }),
+      ...(error === undefined ? {} : { error: errorFromWire(error) }),
+    })),
+  };
+}
+
+/** How far a job is, as the queue holds it. */
+export const jobProgress = z.discriminatedUnion('is', [
+  z.object({
+    is: z.literal('at'),
+    stage: z.string(),
+    text: z.string(),
+    share: z.number().optional(),
+  }),
+  z.object({ is: z.literal('waiting'), for: z.enum(['slice', 'organization']), why: z.string() }),
+  z.object({ is: z.literal('again'), why: z.string() }),
+  z.object({ is: z.literal('failed'), result }),
+]);
+export type JobProgress = z.output<typeof jobProgress>;
+
+/** The job as people know it: `2026-10.oab`. */
+export function jobName({ month: of, organization: name }: Slice): string {
+  return `${of}.${name}`;
+}
+
+/** Its id, the same in both queues. */
+export function jobId(run: string, slice: Slice): string {
+  return `${run}.${jobName(slice)}`;
+}
+
+/** The older a month, the sooner its turn, also among the jobs of several runs. */
+export function priorityOf({ month: of }: Slice): number {
+  const [year = '', number = ''] = of.split('-');
+  return Math.max(1, (Number(year) - 2000) * 12 + Number(number));
+}
