@@ -1,6 +1,6 @@
 import test from 'ava';
 import { demoData, organizationData } from '../../fixtures/demo/data.js';
-import type { DemoInvoice } from '../../fixtures/demo/invoices.js';
+import type { DemoInvoice } from '../../fixtures/demo/model.js';
 import { invoicesOf } from '../../fixtures/demo/invoices.js';
 import type { TestServer } from '../support/mariadb.js';
 import { startServer } from '../support/mariadb.js';

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { Fault } from '../../fixtures/cloud/cloud.js';
 import { organizationData } from '../../fixtures/demo/data.js';
-import type { DemoInvoice } from '../../fixtures/demo/invoices.js';
+import type { DemoInvoice } from '../../fixtures/demo/model.js';
 import { invoicesOf } from '../../fixtures/demo/invoices.js';
 import type { ExtractTask } from '../../extract/extract.js';
 import { DataError, TransientError } from '../../pipeline/shared/errors.js';
