@@ -1,4 +1,6 @@
 import { select } from '../config/selection.js';
+import type { FoundInvoices } from '../inspect/staged-invoices.js';
+import type { Resources } from '../run/resources.js';
 import { UsageError } from '../shared/errors.js';
 import { print, tell } from '../shared/output.js';
 import { printable, printableLines } from '../shared/printable.js';
@@ -64,10 +66,12 @@ export const invoices = command({
   },
 });
 
-type Found = Awaited<ReturnType<typeof import('../inspect/staged-invoices.js').findInvoices>>;
-type Opened = Awaited<ReturnType<Parameters<Parameters<typeof command>[0]['work']>[1]['open']>>;
-
-async function save(folder: string, found: Found, resources: Opened, signal: AbortSignal) {
+async function save(
+  folder: string,
+  found: readonly FoundInvoices[],
+  resources: Resources,
+  signal: AbortSignal,
+) {
   const { saveDocuments } = await import('../export/invoice-documents.js');
   const wanted = found.flatMap(({ month, organization, listed }) =>
     [...new Set(listed.map(({ id }) => id))].map((invoice) => ({ month, organization, invoice })),

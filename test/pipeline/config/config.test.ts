@@ -23,9 +23,10 @@ test('without any setting there are the defaults', (t) => {
     database: { kind: 'url', location: { kind: 'sqlite', file: 'billing.sqlite' } },
     stagingOptions: { sse: undefined, kmsKeyId: undefined, timeoutMs: 60_000 },
     parquet: 'standard',
-    scope: { detail: undefined, metrics: undefined, by: undefined },
+    scope: { detail: undefined, metrics: undefined, by: undefined, invoices: undefined },
     awsTotal: true,
     tolerance: 10n ** 16n,
+    toleranceInvoice: undefined,
     concurrency: 8,
     maxRequests: undefined,
     waitSeconds: 0,
@@ -293,7 +294,7 @@ test('what is empty in the file is not set, whatever it is', async (t) => {
   const defaults = resolveConfig({}, {}, {}, none);
   for (const empty of ['', '~', 'null', "''", '" "']) {
     const lines = [...numbers, 'staging', 'database', 'tolerance', 'awsTotal', 'detail', 'metrics'];
-    const names = [...lines, 'awsTotal', 'tags', 'organizations', 'vault', 's3', 'parquet'];
+    const names = [...lines, 'tags', 'organizations', 'vault', 's3', 'parquet'];
     const text = names.map((name) => `${name}: ${empty}\n`).join('');
     await writeFile(file, text);
     t.deepEqual(resolveConfig({}, {}, await readConfigFile(file), none), defaults, empty);

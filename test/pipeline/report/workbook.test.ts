@@ -160,6 +160,7 @@ test('each sheet has its header fixed, and a filter over all its rows', async (t
       ['Services', '3'],
       ['Consumption', String(names.length + 1)],
       ['Charges', String(names.length + 1)],
+      ['Invoices', '1'],
     ],
   );
   const bytes = await readFile(file);
