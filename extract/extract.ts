@@ -1,4 +1,4 @@
-import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
+import { DataError, TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
@@ -47,7 +47,7 @@ import {
   serializeScope,
 } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
-import { RefusedTokenError, refusalOf } from './aws-errors.js';
+import { AGAIN, RefusedTokenError, refusalOf } from './aws-errors.js';
 import type { Draft } from './draft.js';
 import {
   addFigures,
@@ -559,7 +559,15 @@ async function fetchInvoices(
       if (!(error instanceof RefusedTokenError)) throw error;
       // They were listed up to a page that AWS no longer goes on from: the list begins anew, the cost stays.
       await dropInvoices(staging, slice, draft);
-      await fetchRest();
+      await fetchRest().catch((again: unknown) => {
+        // Cost must not be asked for anew because of them, as it is where a token of its own is refused.
+        if (!(again instanceof RefusedTokenError)) throw again;
+        throw new TransientError(again.message, {
+          ...(again.where === undefined ? {} : { where: again.where }),
+          next: AGAIN,
+          cause: again,
+        });
+      });
     }
     return { payer, rows: rowsOf(draft.invoices) };
   } catch (error) {

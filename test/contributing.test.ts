@@ -71,8 +71,8 @@ const additions: Record<string, readonly Edit[]> = {
     },
     {
       file: 'transform/transform.ts',
-      find: /tableNames\.filter\(\(table\) => table !== 'breakdowns'\)/,
-      to: "tableNames.filter((table) => table !== 'breakdowns' && table !== 'ledger')",
+      find: /\(table !== 'breakdowns' \|\| /,
+      to: "((table !== 'breakdowns' && table !== 'ledger') || ",
     },
     {
       file: 'transform/transform.ts',

@@ -130,6 +130,25 @@ test.serial(
   },
 );
 
+test.serial(
+  'a token that AWS refuses again and again fails the stage, and no cost is paid twice',
+  async (t) => {
+    const { run, cloud, requests } = await small(t);
+    cloud.faults.push({
+      service: 'invoicing',
+      kind: 'error',
+      code: 'ValidationException',
+      message: 'The NextToken is expired',
+      matches: (input) => JSON.stringify(input).includes('NextToken'),
+      times: Infinity,
+    });
+    await t.throwsAsync(run(asked), { instanceOf: TransientError, message: /continuation token/ });
+    const paid = requests('GetCostAndUsage').length;
+    await t.throwsAsync(run(asked), { instanceOf: TransientError, message: /continuation token/ });
+    t.is(requests('GetCostAndUsage').length, paid);
+  },
+);
+
 test.serial('a damaged page of a stopped run is asked for anew', async (t) => {
   const { run, staging, requests, manifest } = await small(t);
   const dying = beforeWrites(staging, (key) => {
