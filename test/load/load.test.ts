@@ -203,6 +203,8 @@ for (const [kind, makeDatabase] of Object.entries(kinds)) {
     t.is((await loadSlice(staging, database)).state, 'unchanged');
     await holds(t, database, content);
     t.is((await loadSlice(staging, database, { force: true, runId: 'run-2' })).state, 'done');
+    const twice = await loadSlice(staging, database, { force: true, runId: 'run-2' });
+    t.is(twice.state, 'unchanged', 'a run that is given the slice twice forces it once');
     await holds(t, database, content);
     const history = (await database.knex('pipeline_loads').orderBy('Id')) as Record<
       string,

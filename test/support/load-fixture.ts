@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +45,8 @@ export function loadSlice(
     staging,
     database,
     slice: october,
-    runId: 'run-1',
+    // A run forces a load once: each that is forced here is a run of its own.
+    runId: settings.force === true ? randomUUID() : 'run-1',
     tolerance: parseAmount('0.01').units,
     provisionalDays: 10,
     force: false,

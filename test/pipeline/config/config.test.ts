@@ -30,6 +30,7 @@ test('without any setting there are the defaults', (t) => {
     concurrency: 8,
     maxRequests: undefined,
     loadConcurrency: 4,
+    queue: undefined,
     waitSeconds: 0,
     timeoutMs: 60_000,
     provisionalDays: 10,
