@@ -73,7 +73,7 @@ test('a file of another writer, DuckDB, with zstd and optional columns is read e
       NULL::DECIMAL(38,18) AS UnitPrice, Amount, NULL::DECIMAL(38,18) AS DiscountedAmount,
       'aws' AS Tag, DATE '2026-10-28' AS BillingPeriod, 'oab' AS Organization, 'USD' AS Currency,
       n % 2 = 0 AS Estimated,
-      ${furtherMetrics.map((name) => `NULL::DECIMAL(38,18) AS ${name}`).join(', ')}
+      ${[...furtherMetrics, 'CostAmount'].map((name) => `NULL::DECIMAL(38,18) AS ${name}`).join(', ')}
     FROM (VALUES ${values.join(',')}) AS t(n, Amount) ORDER BY n
   ) TO '${path}' (FORMAT parquet, COMPRESSION zstd)`);
   connection.closeSync();
