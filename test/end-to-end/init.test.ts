@@ -26,7 +26,7 @@ test('from Vault: the file is written once, and the next three commands run with
   t.is((await stat(join(folder, FILE))).mode & 0o777, 0o600);
 
   const text = await readFile(join(folder, FILE), 'utf8');
-  const words = text.replaceAll(/\n *(# )+/g, ' ');
+  const words = text.replaceAll(/\n *(# *)+/g, ' ');
   for (const [path, { meaning }] of Object.entries(settings)) {
     t.true(words.includes(meaning), path);
     t.regex(text, new RegExp(`^ *(# )? *${path.replace(/.*\./, '')}:`, 'm'));
