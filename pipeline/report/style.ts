@@ -130,6 +130,7 @@ tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 .broken h3 { overflow-wrap: anywhere; }
 .parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 12px 16px; margin-top: 28px; }
 .charges { margin-top: 28px; }
+.gaps-title { margin: 24px 0 4px; }
 .head + .parts, .charges .parts { margin-top: 0; }
 .charges h3 { margin-bottom: 6px; }
 .parts dt { color: var(--mute); overflow-wrap: anywhere; }
