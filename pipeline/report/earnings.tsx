@@ -103,6 +103,9 @@ function Whose({
   );
 }
 
+/** Of the amounts of a row the one that a phone sets beside the name. */
+const MARGIN = 2;
+
 function MarginCells({
   margin: { amount, cost, margin, ratio },
   currency,
@@ -111,7 +114,7 @@ function MarginCells({
   return (
     <>
       {[amount, cost, margin].map((one, index) => (
-        <td key={index} class="n">
+        <td key={index} class={index === MARGIN ? 'n this' : 'n'}>
           <Money amount={one} currency={currency} format={format} />
         </td>
       ))}
@@ -135,7 +138,7 @@ function Gaps({
 }): JSX.Element {
   return (
     <>
-      <h3 class="bars-title" id={`${id}-gaps-title`}>
+      <h3 class="gaps-title" id={`${id}-gaps-title`}>
         On one side only: {counted(gaps.length, 'service', format)}
       </h3>
       <div>
@@ -163,7 +166,7 @@ function Gaps({
                   <bdi>{service}</bdi>
                 </td>
                 <td>{side === 'bill' ? 'billed, without a cost' : 'cost, not billed'}</td>
-                <td class="n">
+                <td class="n this">
                   <Money amount={amount} currency={currency} format={format} />
                 </td>
               </tr>

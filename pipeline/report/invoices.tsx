@@ -5,8 +5,22 @@ import type { Units } from './amounts.js';
 import { Change, Money, Nothing } from './amounts.js';
 import type { CurrencyFigures, OrganizationInvoices } from './figures.js';
 
-/** The column that a phone has no room for. */
-const WITHOUT_TAX = 'Without tax';
+/** The amounts that stand beside each other, before their difference. */
+const AMOUNTS: readonly Column[] = [
+  { head: 'Cost', of: ({ cost }) => cost.total },
+  { head: 'Without tax', of: ({ cost }) => cost.beforeTax, away: true },
+  { head: 'Invoices', of: ({ invoices }) => invoices.total, away: true },
+  { head: 'Credit memos', of: ({ creditMemos }) => creditMemos.total, away: true },
+];
+
+interface Column {
+  head: string;
+  of: (compared: InvoicedCurrency) => string | null;
+  /** A phone has no room for it: there the cost and the difference say whether the invoices match. */
+  away?: true;
+}
+
+const classOf = ({ away }: Column): string => (away ? 'n away' : 'n');
 
 /** Cost Explorer's total beside what AWS invoiced, by organization, and what the difference is. */
 export function Invoices({
@@ -36,11 +50,14 @@ export function Invoices({
             <tr>
               <th scope="col">Organization</th>
               <th scope="col">State</th>
-              {['Cost', WITHOUT_TAX, 'Invoices', 'Credit memos', 'Difference'].map((head) => (
-                <th key={head} scope="col" class={head === WITHOUT_TAX ? 'n away' : 'n'}>
-                  {head}
+              {AMOUNTS.map((amount) => (
+                <th key={amount.head} scope="col" class={classOf(amount)}>
+                  {amount.head}
                 </th>
               ))}
+              <th scope="col" class="n">
+                Difference
+              </th>
             </tr>
           </thead>
           <tbody>
@@ -104,18 +121,19 @@ function isNothing(amount: string | null): boolean {
   return amount === null || amount === '0';
 }
 
-function Cells({ of, ...units }: Units & { of: InvoicedCurrency }): JSX.Element {
-  const { cost, invoices, creditMemos, difference } = of;
-  const amounts = [cost.total, cost.beforeTax, invoices.total, creditMemos.total];
+function Cells({ of: compared, ...units }: Units & { of: InvoicedCurrency }): JSX.Element {
   return (
     <>
-      {amounts.map((amount, index) => (
-        <td key={index} class={index === 1 ? 'n away' : 'n'}>
-          {amount === null ? <Nothing /> : <Money {...units} amount={amount} />}
-        </td>
-      ))}
+      {AMOUNTS.map((column) => {
+        const amount = column.of(compared);
+        return (
+          <td key={column.head} class={classOf(column)}>
+            {amount === null ? <Nothing /> : <Money {...units} amount={amount} />}
+          </td>
+        );
+      })}
       <td class="n">
-        <Change {...units} amount={difference} />
+        <Change {...units} amount={compared.difference} />
       </td>
     </>
   );

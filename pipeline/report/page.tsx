@@ -306,11 +306,12 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
           </div>
         </div>
         {charges !== undefined && (
-          <>
+          <div class="charges">
+            <h3>Charge types</h3>
             <ChargeTypes {...units} breakdown={charges} />
             <MonthNote breakdown={charges} />
             <Unasked breakdowns={[charges]} />
-          </>
+          </div>
         )}
       </section>
       <Breakdowns
@@ -429,8 +430,12 @@ function Restated({ section, format }: { section: CurrencyFigures; format: Forma
           <thead>
             <tr>
               <th scope="col">Organization</th>
-              <th scope="col">Fetched before</th>
-              <th scope="col">Fetched now</th>
+              <th scope="col" class="away">
+                Fetched before
+              </th>
+              <th scope="col" class="away">
+                Fetched now
+              </th>
               <th scope="col" class="n">
                 Before
               </th>
@@ -446,8 +451,8 @@ function Restated({ section, format }: { section: CurrencyFigures; format: Forma
             {restated.map((one) => (
               <tr key={one.organization}>
                 <th scope="row">{one.organization}</th>
-                <td class="mute">{instantName(one.since)}</td>
-                <td class="mute">{instantName(one.until)}</td>
+                <td class="mute away">{instantName(one.since)}</td>
+                <td class="mute away">{instantName(one.until)}</td>
                 <td class="n">
                   <Money amount={one.before} currency={currency} format={format} />
                 </td>

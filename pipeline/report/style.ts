@@ -129,7 +129,10 @@ tfoot th, tfoot td { border-top: 1px solid var(--mute); }
 .broken + p, .more + p, .parts + p { margin-top: 12px; }
 .broken h3 { overflow-wrap: anywhere; }
 .parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 12px 16px; margin-top: 28px; }
-.head + .parts { margin-top: 0; }
+.charges { margin-top: 28px; }
+.gaps-title { margin: 24px 0 4px; }
+.head + .parts, .charges .parts { margin-top: 0; }
+.charges h3 { margin-bottom: 6px; }
 .parts dt { color: var(--mute); overflow-wrap: anywhere; }
 .parts dd b { font-weight: 600; }
 .invoice-notes { margin-top: 8px; overflow-wrap: anywhere; }
@@ -185,6 +188,9 @@ footer .own { color: var(--ink); white-space: pre-line; margin-bottom: 12px; }
   .list:not(.dense) td:not(.this) { font-size: 12px; color: var(--mute); }
   .list:not(.dense) .change { margin-left: auto; order: 5; }
   .list .away { display: none; }
+  .list.dense { font-size: 12px; }
+  .dense td + td, .dense th + td, .dense th + th { padding-left: 7px; }
+  .dense .pill { padding: 0 6px; font-size: 11px; }
 }
 @media screen { .js .later { display: none; } }
 @media print {

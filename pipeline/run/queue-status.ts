@@ -101,8 +101,14 @@ function describe(job: Job, state: State): QueuedJob {
   };
 }
 
+/** BullMQ's words for a load whose month failed, with a key of Redis that says nothing to people. */
+const ofItsMonth = /^child \S+ failed$/;
+
 function textOf(job: Job, state: State): string {
-  if (state === 'failed') return printable(withoutSecrets(job.failedReason));
+  if (state === 'failed')
+    return ofItsMonth.test(job.failedReason)
+      ? 'there is nothing to load: what comes before it failed'
+      : printable(withoutSecrets(job.failedReason));
   const noted = jobProgress.safeParse(job.progress).data;
   if (noted === undefined || noted.is === 'failed' || state === 'waiting') return '';
   if (noted.is === 'at')

@@ -237,10 +237,10 @@ test.serial(
     t.is((await run('--month', '2026-10')).code, 1);
     const { loads, months, client } = await queue();
     t.is(await loads.getGlobalConcurrency(), 1);
-    t.regex(
-      (await status()).stdout,
-      /2026-10 {2}internal +extract, transform +failed +\S+\/\d+ +20/,
-    );
+    const { stdout } = await status();
+    t.regex(stdout, /2026-10 {2}internal +extract, transform +failed +\S+\/\d+ +20/);
+    t.regex(stdout, /2026-10 {2}internal +load +failed .* there is nothing to load: what comes/);
+    t.notRegex(stdout, /pipeline:months/);
     const [job] = await months.getCompleted();
     t.is(job?.opts.removeOnComplete instanceof Object, true);
     t.deepEqual(job?.opts.removeOnFail, { age: 7 * 86_400 });

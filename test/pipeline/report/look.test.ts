@@ -185,6 +185,19 @@ for (const [what, html] of Object.entries(documents)) {
   });
 }
 
+test('a phone shows what AWS restated and what it invoiced without sideways scrolling', async (t) => {
+  const { figures } = sketchReport(invoiced(madeSketch({ customers: { oab: 9 }, months: 2 })));
+  for (const html of [pageOf(figures), pageOf(hostile.figures)]) {
+    const { page } = await openFile(t, t.context.browser, html, phone);
+    for (const head of ['Difference', 'Change'])
+      for (const cell of await page.locator('.wide .dense thead th', { hasText: head }).all())
+        t.true(
+          await cell.evaluate((of) => of.getBoundingClientRect().right <= window.innerWidth - 15),
+          head,
+        );
+  }
+});
+
 /** Ids whose box is narrower than their text, or is cut by one around it. */
 function cutIds(page: Page): Promise<string[]> {
   return page.evaluate(() =>
