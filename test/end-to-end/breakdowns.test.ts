@@ -126,7 +126,7 @@ test('without the flag the month stays as it is, also in a fresh fetch; told not
   t.is(refused.code, 1);
   t.regex(
     refused.stdout,
-    /rows of breakdowns by RECORD_TYPE, and .* has 0 rows of breakdowns by RECORD_TYPE: .*--accept-empty/,
+    /rows of breakdowns by RECORD_TYPE, and .* has 0 rows of breakdowns by RECORD_TYPE: .*take them with "[^"]*run --by record-type --month 2026-10 --organization oab[^"]*", or, .*--accept-empty/,
   );
   t.true(Number(count('*', 'breakdowns')) > 20);
   t.is((await run('run', ...select, '--accept-empty')).code, 0);
@@ -168,7 +168,10 @@ test('altered and deleted rows by charge type and usage type are found, each by 
   const [extraction = ''] = await readdir(raw);
   const page = join(raw, extraction, 'by-record-type-00001.json');
   const content = await readFile(page, 'utf8');
-  await writeFile(page, content.replace(/\d(?="[^"]*"Unit")/, (digit) => String(9 - Number(digit))));
+  await writeFile(
+    page,
+    content.replace(/\d(?="[^"]*"Unit")/, (digit) => String(9 - Number(digit))),
+  );
   const tampered = (await run('reconcile')).stdout;
   t.regex(tampered, /staged pages: a staged page by RECORD_TYPE was altered/);
   t.notRegex(tampered, /customers has/);
