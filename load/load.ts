@@ -159,13 +159,15 @@ async function checkCollapse(
     gone.map((figure) => `${figure[of]} ${figure.what}`).join(' and ');
   const { month, organization } = slice;
   const missing = gone.flatMap((figure) => ('flags' in figure ? figure.flags : []));
+  // What was not asked for is asked for by name, which takes what is staged of it before it pays for it again.
+  const isUnasked = gone.every((figure) => 'flags' in figure && figure.flags.length > 0);
   throw new DataError(
     `${organization}'s ${month} is loaded with ${list('loaded')}, and extraction ${extraction} has ${list('found')}: nothing was changed`,
     {
       where,
       ...advice(
-        'fetch the month again with',
-        nextRun([], slice, '--force', ...missing),
+        isUnasked ? 'take them with' : 'fetch the month again with',
+        nextRun([], slice, ...(isUnasked ? [] : ['--force']), ...missing),
         ', or, if it is true, load it with --accept-empty',
       ),
     },

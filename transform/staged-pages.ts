@@ -5,6 +5,7 @@ import { keyPositions, valueIn } from '../pipeline/shared/dimensions.js';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { ParsedAmount } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
+import { printable } from '../pipeline/shared/printable.js';
 import type { Metric } from '../pipeline/shared/scope.js';
 import type {
   StagedAccounts,
@@ -27,7 +28,7 @@ import { survey } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
 import { extractionKey, extractionManifestKey, parsePageFile } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, FilterDimension, Query } from '../pipeline/staging/manifest.js';
-import { readExtractionManifest } from '../pipeline/staging/manifest.js';
+import { breakdownOf, readExtractionManifest } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Column } from '../pipeline/staging/tables.js';
@@ -177,39 +178,43 @@ async function* stagedAnswers<Answer>(
   signal: AbortSignal,
 ): AsyncGenerator<{ where: string; answer: Answer }> {
   const remedy = advice('restore the file, or fetch the month again with', fetchAgain(slice));
+  const query = manifest.queries.find(({ name }) => name === operation);
+  const by = query && breakdownOf(query);
+  // Its file has a name that nobody reads a tag's key from.
+  const page = by === undefined ? 'a staged page' : `a staged page by ${printable(by)}`;
   for (const listed of manifest.pages) {
     if (parsePageFile(listed.file)?.operation !== operation) continue;
     throwIfInterrupted(signal);
     const key = extractionKey(slice, manifest.extraction, listed.file);
     const where = `${staging.location}/${key}`;
     const fault = (message: string, cause?: unknown): DataError =>
-      new DataError(message, { where, ...remedy, cause });
+      new DataError(`${page} ${message}`, { where, ...remedy, cause });
 
     const stream = await staging.read(key);
-    if (stream === undefined) throw fault('a staged page is missing');
+    if (stream === undefined) throw fault('is missing');
     const bytes = await readAll(stream);
     if (bytes.length !== listed.bytes) {
       throw fault(
-        `a staged page has ${bytes.length} bytes, its manifest says ${listed.bytes}: it was cut or altered`,
+        `has ${bytes.length} bytes, its manifest says ${listed.bytes}: it was cut or altered`,
       );
     }
     if (sha256Of(bytes) !== listed.sha256) {
-      throw fault('a staged page was altered: its sha256 is not the one in its manifest');
+      throw fault('was altered: its sha256 is not the one in its manifest');
     }
     let json: unknown;
     try {
       json = answerJson(bytes);
     } catch (cause) {
-      throw fault('a staged page is not JSON', cause);
+      throw fault('is not JSON', cause);
     }
     const parsed = form.parse(json);
-    if (!parsed.success) throw fault(`a staged page is not AWS's answer: ${firstIssue(parsed)}`);
+    if (!parsed.success) throw fault(`is not AWS's answer: ${firstIssue(parsed)}`);
     const rows = form.rows(parsed.data);
     if (rows !== listed.rows) {
-      throw fault(`a staged page has ${rows} rows, its manifest says ${listed.rows}`);
+      throw fault(`has ${rows} rows, its manifest says ${listed.rows}`);
     }
     const wrong = form.fault(parsed.data);
-    if (wrong !== undefined) throw fault(`a staged page is not the answer: ${wrong}`);
+    if (wrong !== undefined) throw fault(`is not the answer: ${wrong}`);
     yield { where, answer: parsed.data };
   }
 }

@@ -93,6 +93,7 @@ export const breakdowns: z.ZodType<Breakdown[]> = z
 
 /** What is wrong with a text that names no breakdown. */
 function breakdownFault(text: string): string {
+  if (text === 'none') return 'is none among others: it takes back all, and stands alone';
   const [head = ''] = text.split(':', 1);
   const near = nearest(head, ['tag', 'cost-category', ...breakdownWords]);
   const keyed = breakdownWords.find((one) => one.startsWith(`${near ?? ''}:`)) ?? near;

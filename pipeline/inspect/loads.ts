@@ -3,6 +3,7 @@ import { openForReading } from '../../load/database.js';
 import type { NewestLoad } from '../../load/history.js';
 import { newestLoads } from '../../load/history.js';
 import { isLoaded } from '../../load/load.js';
+import { isOutdated } from '../../load/schema.js';
 import type { Source } from '../../load/source.js';
 import type { DatabaseLocation } from '../config/database-address.js';
 import { InterruptedError, PipelineError } from '../shared/errors.js';
@@ -32,7 +33,11 @@ export async function openLoads(
     if (database === undefined) return noLoads(undefined);
     try {
       const keyOf = ({ month, organization }: Slice): string => `${month} ${organization}`;
-      const all = await database.ask(newestLoads);
+      const all = await database.ask(async (knex) => {
+        // It refuses another version's tables, whose columns may be others.
+        await isOutdated(knex, database.dialect);
+        return newestLoads(knex);
+      });
       const bySlice = new Map(all.map((load) => [keyOf(load), load]));
       const newest = (slice: Slice): NewestLoad | undefined => bySlice.get(keyOf(slice));
       return {

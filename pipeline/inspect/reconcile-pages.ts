@@ -122,7 +122,8 @@ export async function checkPages(
     unlisted: (listed?.size ?? 0) - accounts,
     pages: {
       name: 'staged pages',
-      customers: tally === undefined ? undefined : listed?.size,
+      // Accounts with cost alone are told by the rows.
+      customers: tally === undefined || split === undefined ? undefined : listed?.size,
       rows: consumption?.rows,
       totals: consumption?.totals,
     },

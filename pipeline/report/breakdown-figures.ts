@@ -8,6 +8,9 @@ import type { Context } from './context.js';
 import { totalOf } from './context.js';
 import type * as figures from './figures.js';
 
+/** Most values that a page tells one by one: a tag may have one for each resource, and nobody reads 100,000 lines. */
+const MOST_VALUES = 1000;
+
 /** Dimension → value → amount, in codes. */
 type Sums = Map<number, Map<number, Units>>;
 
@@ -84,15 +87,24 @@ function breakdown(
   const sorted = [...sums]
     .map(([code, units]) => ({ name: names.textOf(code), file: null, units }))
     .sort((a, b) => compareUnits(b.units, a.units) || compareTexts(a.name, b.name));
-  const sum = sorted.reduce((units, one) => units + one.units, 0n);
+  const sum = sumOf(sorted);
+  const told = new Set(sorted.slice(0, MOST_VALUES));
+  for (const one of sorted.slice(MOST_VALUES)) if (one.name === '') told.add(one);
+  const others = sorted.filter((one) => !told.has(one));
+  const amountOf = (units: Units) => ({
+    ...{ amount: formatAmount(units), share: shareOf(units, total) },
+  });
   return {
     dimension,
-    values: sorted.map(({ name, units }) => ({
-      ...{ value: name, amount: formatAmount(units), share: shareOf(units, total) },
-    })),
+    values: [...told].map(({ name, units }) => ({ value: name, ...amountOf(units) })),
+    further: others.length === 0 ? null : { count: others.length, ...amountOf(sumOf(others)) },
     top: barsOf(sorted, total),
     rest: formatAmount(asked - sum),
   };
+}
+
+function sumOf(values: readonly { units: Units }[]): Units {
+  return values.reduce((sum, { units }) => sum + units, 0n);
 }
 
 /** Charge types first, then what people make up themselves, then what AWS knows, each by name. */

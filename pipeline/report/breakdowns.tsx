@@ -14,11 +14,12 @@ const OPEN = 4;
 export const chargeTypesOf = <T extends Breakdown>(breakdowns: readonly T[]): T | undefined =>
   breakdowns.find(({ dimension }) => dimension === 'RECORD_TYPE');
 
-/** Every value's amount, for machines. */
+/** The values' amounts, for machines; behind them how many more there are, and their sum. */
 export const breakdownSums = (breakdowns: readonly Breakdown[]) =>
-  breakdowns.map(({ dimension, values }) => [
+  breakdowns.map(({ dimension, values, further }) => [
     dimension,
     values.map(({ value, amount }) => [value, amount]),
+    ...(further === null ? [] : [further.count, further.amount]),
   ]);
 
 /** Charge types, which are few, side by side. */
@@ -97,8 +98,22 @@ export function Breakdowns<T extends Breakdown>(
 
 function Values(props: Units & { breakdown: Breakdown; isWhole: boolean }): JSX.Element {
   const { breakdown, isWhole, ...units } = props;
-  const { dimension, top, values } = breakdown;
+  const { dimension, top, values, further } = breakdown;
   const others = values.slice(top.bars.length);
+  const row = (
+    name: JSX.Element,
+    { amount, share }: Omit<Breakdown['values'][number], 'value'>,
+  ) => (
+    <>
+      <th scope="row">{name}</th>
+      <td class="n">
+        <Money {...units} amount={amount} />
+      </td>
+      <td class="n mute">
+        <Percent ratio={share} format={units.format} />
+      </td>
+    </>
+  );
   return (
     <>
       <BarList
@@ -114,22 +129,26 @@ function Values(props: Units & { breakdown: Breakdown; isWhole: boolean }): JSX.
       )}
       {isWhole && others.length > 0 && (
         <details>
-          <summary>The {counted(others.length, 'other', units.format)}</summary>
+          <summary>
+            The {counted(others.length + (further?.count ?? 0), 'other', units.format)}
+          </summary>
           <table class="bars" aria-label={`${labelOf(dimension)}, others`}>
             <tbody>
-              {others.map(({ value, amount, share }) => (
-                <tr key={value}>
-                  <th scope="row">
-                    <Value dimension={dimension} value={value} />
-                  </th>
-                  <td class="n">
-                    <Money {...units} amount={amount} />
-                  </td>
-                  <td class="n mute">
-                    <Percent ratio={share} format={units.format} />
-                  </td>
+              {others.map((other) => (
+                <tr key={other.value}>
+                  {row(<Value dimension={dimension} value={other.value} />, other)}
                 </tr>
               ))}
+              {further !== null && (
+                <tr>
+                  {row(
+                    <span class="mute">
+                      {counted(further.count, 'further value', units.format)}
+                    </span>,
+                    further,
+                  )}
+                </tr>
+              )}
             </tbody>
           </table>
         </details>

@@ -3,9 +3,12 @@ import type { Units } from './amounts.js';
 import { counted, Money } from './amounts.js';
 import type { DirectoryProps } from './directory.js';
 import { CustomerName } from './directory.js';
-import type { CustomerFigures, Margin, MarginGap, Margins } from './figures.js';
+import type { CurrencyFigures, CustomerFigures, Margin, MarginGap, Margins } from './figures.js';
 import { Find, Percent } from './lists.js';
 import { isLater } from './script.js';
+
+/** Most gaps that a page tells: of a view of other accounts each row of the month is one. */
+const MOST_GAPS = 1000;
 
 /** The page's customers by their statements. */
 type Known = ReadonlyMap<string, CustomerFigures>;
@@ -16,7 +19,10 @@ export function Earnings({
   margins,
   number,
   format,
-}: DirectoryProps & { margins: Margins }): JSX.Element {
+}: Pick<DirectoryProps, 'number' | 'format'> & {
+  section: Pick<CurrencyFigures, 'currency' | 'customers'>;
+  margins: Margins;
+}): JSX.Element {
   const { currency } = section;
   const units = { currency, format };
   const id = `margins-${number}`;
@@ -136,6 +142,7 @@ function Gaps({
   id: string;
   gaps: readonly MarginGap[];
 }): JSX.Element {
+  const told = gaps.slice(0, MOST_GAPS);
   return (
     <>
       <h3 class="gaps-title" id={`${id}-gaps-title`}>
@@ -154,10 +161,10 @@ function Gaps({
             </tr>
           </thead>
           <tbody>
-            {gaps.map(({ service, side, amount, ...one }, row) => (
+            {told.map(({ service, side, amount, ...one }, row) => (
               <tr
                 key={`${one.file} ${side} ${service}`}
-                class={isLater(row, gaps.length) ? 'later' : undefined}
+                class={isLater(row, told.length) ? 'later' : undefined}
               >
                 <th scope="row">
                   <Whose one={one} known={known} />
@@ -174,6 +181,12 @@ function Gaps({
           </tbody>
         </table>
       </div>
+      {told.length < gaps.length && (
+        <p class="mute small">
+          These are the largest {format.count(told.length)}; all stand in the workbook, sheet Margin
+          gaps.
+        </p>
+      )}
     </>
   );
 }

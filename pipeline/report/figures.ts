@@ -119,8 +119,13 @@ export interface Restatement {
 export interface Breakdown {
   /** As the table `breakdowns` has it: `RECORD_TYPE`, `TAG:team`. */
   dimension: Dimension;
-  /** Every value, the largest first; '' is what has none. Hostile texts. Σ + rest = total. */
+  /**
+   * The values, the largest first; '' is what has none. Hostile texts. Σ + further + rest = total. Of more than a page
+   * can hold, the largest, and always ''.
+   */
   values: readonly { value: string; amount: Amount; share: Ratio | null }[];
+  /** What is left out of them, in one sum; null: nothing is. */
+  further: { count: number; amount: Amount; share: Ratio | null } | null;
   top: Bars;
   /** What the total has beyond the values, since AWS rounds each of them. */
   rest: Amount;

@@ -321,13 +321,7 @@ function Currency({ section, number, figures, format }: DirectoryProps): JSX.Ele
         foot={<Unasked breakdowns={breakdowns.filter((one) => one !== charges)} />}
       />
       {section.margins !== null && (
-        <Earnings
-          section={section}
-          margins={section.margins}
-          number={number}
-          figures={figures}
-          format={format}
-        />
+        <Earnings section={section} margins={section.margins} number={number} format={format} />
       )}
       <Customers section={section} number={number} figures={figures} format={format} />
       <Services section={section} number={number} figures={figures} format={format} />

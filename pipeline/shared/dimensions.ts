@@ -64,7 +64,7 @@ export function isDimension(text: unknown): text is Dimension {
   if (typeof text !== 'string') return false;
   const { Type, Key } = definitionOf(text as Dimension);
   if (Type === 'DIMENSION') return plainDimensions.some((one) => one === Key);
-  return Key !== '' && Key.length <= LONGEST_KEY && !/[\p{Cc}\p{Cs}]/u.test(Key);
+  return Key !== '' && Array.from(Key).length <= LONGEST_KEY && !/[\p{Cc}\p{Cs}]/u.test(Key);
 }
 
 /** Whether a text is what an account's cost can be split by. */

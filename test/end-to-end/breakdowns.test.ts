@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { access, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
@@ -126,7 +126,7 @@ test('without the flag the month stays as it is, also in a fresh fetch; told not
   t.is(refused.code, 1);
   t.regex(
     refused.stdout,
-    /rows of breakdowns by RECORD_TYPE, and .* has 0 rows of breakdowns by RECORD_TYPE: .*--accept-empty/,
+    /rows of breakdowns by RECORD_TYPE, and .* has 0 rows of breakdowns by RECORD_TYPE: .*take them with "[^"]*run --by record-type --month 2026-10 --organization oab[^"]*", or, .*--accept-empty/,
   );
   t.true(Number(count('*', 'breakdowns')) > 20);
   t.is((await run('run', ...select, '--accept-empty')).code, 0);
@@ -162,6 +162,19 @@ test('altered and deleted rows by charge type and usage type are found, each by 
     String.raw`line 9, account \d{12}, [^,]+, [A-Z0-9]+-[^,]+, ${amount}: Quantity is "77" instead of`,
   ])
     t.regex(reconciled.stdout, new RegExp(said));
+
+  // One digit in a page: the dimension is named, and accounts that the rows alone tell of are no further finding.
+  const raw = join(folder, `staging/raw/month=${month}/oab`);
+  const [extraction = ''] = await readdir(raw);
+  const page = join(raw, extraction, 'by-record-type-00001.json');
+  const content = await readFile(page, 'utf8');
+  await writeFile(
+    page,
+    content.replace(/\d(?="[^"]*"Unit")/, (digit) => String(9 - Number(digit))),
+  );
+  const tampered = (await run('reconcile')).stdout;
+  t.regex(tampered, /staged pages: a staged page by RECORD_TYPE was altered/);
+  t.notRegex(tampered, /customers has/);
 });
 
 test('a metric that is not what its total says is refused', async (t) => {

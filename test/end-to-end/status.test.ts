@@ -102,6 +102,15 @@ test('status reads MariaDB, and says when it cannot', async (t) => {
     t.like(slice.loaded, { extraction: slice.extracted?.extraction });
     t.deepEqual(slice.stale, []);
   }
+  // Tables of a version that is none of this one's line, with a column less.
+  for (const change of [
+    "UPDATE pipeline_migrations SET name = '001_charges' WHERE name = '001_breakdowns'",
+    'ALTER TABLE pipeline_loads DROP COLUMN CostViewArn',
+  ])
+    await server.query(PIPELINE_DATABASE, change);
+  const foreign = await runWith(env, 'status');
+  t.is(foreign.code, 1);
+  t.regex(foreign.stderr, /tables are another version's \(step 001_charges is unknown here\)/);
   const away = await runWith({ PIPELINE_DATABASE: 'mysql://u:pass-w0rd@127.0.0.1:9/x' }, 'status');
   t.is(away.code, 1);
   t.regex(away.stdout, / unknown /);

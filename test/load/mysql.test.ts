@@ -6,6 +6,7 @@ import anyTest from 'ava';
 import type { TestFn } from 'ava';
 import mysql from 'mysql2/promise';
 import { openDatabase, openForReading, probeConnection, probeRights } from '../../load/database.js';
+import { countDimensions } from '../../load/schema.js';
 import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
 import {
   ConfigurationError,
@@ -146,14 +147,28 @@ test("somebody else's table of the same name is left alone", async (t) => {
   await t.notThrowsAsync(openFor(t, url));
 });
 
-test('a database that a newer version upgraded is refused', async (t) => {
+test('tag keys that differ in a space at their end are counted apart', async (t) => {
+  const { server } = t.context;
+  const url = await server.createDatabase();
+  const database = await openFor(t, url);
+  for (const [line, key] of ['TAG:a', 'TAG:a ', 'TAG:A'].entries())
+    await server.query(
+      url,
+      `INSERT INTO breakdowns (Reference, Dimension, Value, Amount, Tag, BillingPeriod, Organization, Currency, Estimated, Line)
+       VALUES ('000000000012', '${key}', '', 1, '', '2026-10-28', 'oab', 'USD', 0, ${line + 1})`,
+    );
+  const counts = await countDimensions(database.knex, october);
+  t.deepEqual(Object.fromEntries(counts), { 'TAG:A': 1, 'TAG:a': 1, 'TAG:a ': 1 });
+});
+
+test('a database that another version upgraded is refused', async (t) => {
   const { server } = t.context;
   const url = await server.createDatabase();
   await openFor(t, url);
   await server.query(url, "INSERT INTO pipeline_migrations (name, batch) VALUES ('999_later', 2)");
   await t.throwsAsync(openDatabase(parseDatabaseUrl(url), { log: silent }), {
     instanceOf: ConfigurationError,
-    message: /newer version/,
+    message: /another version's \(step /,
   });
 });
 

@@ -188,7 +188,7 @@ test('every decimal column has a companion that is a number, the text itself sta
     ['pipeline_loads', ['Amount', 'Difference']],
   ] as const) {
     const found = (await database.knex(table).first('*')) as Record<string, unknown> | undefined;
-    if (table === 'breakdowns') {
+    if (table === 'breakdowns' || table === 'invoices') {
       t.is(found, undefined);
       await database.knex(table).select(columns.map((column) => `${column}Number`));
       continue;

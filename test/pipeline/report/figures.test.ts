@@ -434,6 +434,42 @@ test('usage types of several accounts add up, and their price is what the table 
   ]);
 });
 
+test('of a tag with a value for each resource, the largest are told one by one, and what has none', (t) => {
+  const count = 1500;
+  const breakdowns = Array.from({ length: count }, (_, index) => ({
+    ...{ account: a, dimension: 'TAG:Name', value: index === 0 ? '' : `v${index}` },
+    amount: String(index + 1),
+  }));
+  const cost = String((count * (count + 1)) / 2);
+  const report = sketchReport({
+    month,
+    months: [
+      [
+        {
+          organization: 'oab',
+          accounts: named(a),
+          rows: [row(a, cost)],
+          by: ['TAG:Name'],
+          breakdowns,
+        },
+      ],
+    ],
+  });
+  const [statement] = report.statements();
+  for (const section of [report.figures.currencies[0], statement?.currencies[0]]) {
+    const [{ values, further, rest } = { values: [], further: null, rest: '' }] =
+      section?.breakdowns ?? [];
+    // The largest 1,000, and what has no value, though it is the smallest of all.
+    t.is(values.length, 1001);
+    t.is(values[999]?.value, 'v500');
+    t.deepEqual([values[1000]?.value, values[1000]?.amount], ['', '1']);
+    t.is(further?.count, 499);
+    t.is(sum([...values.map((one) => one.amount), further?.amount ?? null, rest]), cost);
+    t.is(rest, '0');
+  }
+  t.is([...report.breakdowns()].length, count);
+});
+
 test('invoices stand beside the cost of their currency and add up; who was not asked is not among them', (t) => {
   const { figures } = sketchReport({
     month,

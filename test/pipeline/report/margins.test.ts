@@ -1,5 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { h } from 'preact';
+import { renderToString } from 'preact-render-to-string';
+import { formatOf } from '../../../pipeline/report/amounts.js';
+import { Earnings } from '../../../pipeline/report/earnings.js';
 import type { MarginRow } from '../../../pipeline/report/margins.js';
 import { addMargins } from '../../../pipeline/report/margins.js';
 
@@ -60,4 +64,25 @@ test('a service is a gap of its customer once a side, and what is nothing is non
     { customer: 0, service: 3, side: 'bill', units: 12n },
     { customer: 0, service: 3, side: 'cost', units: -2n },
   ]);
+});
+
+test('a page tells the largest gaps, and where all of them are', (t) => {
+  const margin = { amount: '0', cost: '0', margin: '0', ratio: null };
+  const pageOf = (count: number): string => {
+    const gaps = Array.from({ length: count }, (_, index) => ({
+      ...{ id: '000000000012', name: 'a', file: 'a', service: `gap-${index}-`, amount: '1' },
+      side: 'bill' as const,
+    }));
+    const margins = { customers: [], organizations: [], total: margin, without: [], gaps };
+    const format = formatOf({ locale: 'en', currency: 'code' });
+    const section = { currency: 'USD', customers: [] };
+    return renderToString(h(Earnings, { section, margins, number: 1, format }));
+  };
+  const whole = pageOf(1000);
+  t.true(whole.includes('gap-999-'));
+  t.false(whole.includes('Margin gaps'));
+  const large = pageOf(1001);
+  t.true(large.includes('1,001 services') && large.includes('gap-999-'));
+  t.false(large.includes('gap-1000-'));
+  t.regex(large, /the largest 1,000; all stand in the workbook/);
 });
