@@ -15,6 +15,7 @@ import {
   freshAccounts,
   freshCost,
   invoiceFault,
+  invoiceKey,
   invoiceSummaries,
   keyFault,
   periodFault,
@@ -37,6 +38,14 @@ export interface FetchedPage {
 export interface FetchedAccounts extends FetchedPage {
   /** The management account, which pays, as the accounts' ARNs tell it; `undefined` where none does. */
   payer: string | undefined;
+}
+
+/** One answer of ListInvoiceSummaries, read. */
+export interface FetchedInvoices extends FetchedPage {
+  /** The request, or the staged file. */
+  where: string;
+  /** What tells the documents apart, see `invoiceKey`. */
+  keys: readonly string[];
 }
 
 /** Exact values by metric, in units of 10^-18 of the currency, or of the usage unit. */
@@ -100,7 +109,11 @@ export function readAccountsPage(content: Uint8Array, where: string): FetchedAcc
  * @throws {TransientError} when it is none. @throws {DataError} naming an invoice that no row can hold, or of
  * another month.
  */
-export function readInvoicesPage(content: Uint8Array, where: string, month: Month): FetchedPage {
+export function readInvoicesPage(
+  content: Uint8Array,
+  where: string,
+  month: Month,
+): FetchedInvoices {
   const answer = parseAnswer('ListInvoiceSummaries', invoiceSummaries, content, where);
   for (const [index, invoice] of answer.InvoiceSummaries.entries()) {
     const fault = invoiceFault(invoice, month);
@@ -109,7 +122,9 @@ export function readInvoicesPage(content: Uint8Array, where: string, month: Mont
     const named = InvoiceId === undefined ? '' : ` (${JSON.stringify(InvoiceId.slice(0, 40))})`;
     throw wrongAnswer(`invoice ${index + 1}${named} ${fault}`, where);
   }
-  return { content, rows: answer.InvoiceSummaries.length, nextToken: answer.NextToken };
+  const { InvoiceSummaries: listed, NextToken: nextToken } = answer;
+  const keys = listed.map(invoiceKey).filter((key) => key !== undefined);
+  return { content, rows: listed.length, nextToken, where, keys };
 }
 
 /**
