@@ -2,6 +2,7 @@ import test from 'ava';
 import { demoData, organizationData } from '../../fixtures/demo/data.js';
 import type { DemoInvoice } from '../../fixtures/demo/model.js';
 import { invoicesOf } from '../../fixtures/demo/invoices.js';
+import { pipeline } from '../support/cli.js';
 import type { TestServer } from '../support/mariadb.js';
 import { startServer } from '../support/mariadb.js';
 import { month, world } from '../support/world.js';
@@ -60,6 +61,46 @@ test('plan counts the requests to Invoicing beside those that cost, and a run ma
     text,
     new RegExp(`beside them ${asked} Invoicing requests, of which AWS publishes no price`),
   );
+});
+
+test('a process killed between two pages of the invoices pays nothing twice and loses none', async (t) => {
+  const { cloud, folder, run, charged } = await world(t, { invoicesPerPage: 1 });
+  const args = ['run', '--month', month, '--invoices', '--organization', 'oab'];
+  cloud.faults.push({
+    ...{ service: 'invoicing', operation: 'ListInvoiceSummaries', kind: 'hang' },
+    afterRequests: 1,
+  });
+  const isHanging = (): boolean =>
+    cloud.requests.filter(({ operation }) => operation === 'ListInvoiceSummaries').length === 2;
+  const killed = await pipeline(args, {
+    cwd: folder,
+    env: cloud.environment,
+    running: (child) => {
+      const wait = setInterval(() => {
+        if (isHanging()) child.kill('SIGKILL');
+      }, 20);
+      child.once('close', () => {
+        clearInterval(wait);
+      });
+    },
+  });
+  t.is(killed.signal, 'SIGKILL');
+  const paid = charged();
+  t.true(paid > 0);
+  const { code, stdout, stderr } = await run(...args);
+  t.is(code, 0, stdout + stderr);
+  t.is(charged(), paid);
+  const listed = JSON.parse((await run('invoices', '--month', month, '--json')).stdout) as {
+    slices: { invoices: { InvoiceId: string }[] }[];
+  };
+  const ids = listed.slices.flatMap(({ invoices }) => invoices.map(({ InvoiceId }) => InvoiceId));
+  t.true(ids.length > 1);
+  const tokens = cloud.requests
+    .filter(({ operation }) => operation === 'ListInvoiceSummaries')
+    .map(({ token }) => token);
+  t.is(tokens.length, ids.length + 1);
+  t.is(tokens[1], tokens[2]);
+  t.is(new Set(tokens).size, ids.length);
 });
 
 test('hostile texts of an invoice are the same in exports, SQLite and MariaDB, to the last digit', async (t) => {
