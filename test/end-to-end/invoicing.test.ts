@@ -135,4 +135,36 @@ test('where AWS denies the invoices the run goes on and says so, and status too'
   t.is(result.code, 0, result.stderr);
   t.regex(result.stderr, /AWS refused invoices: not for you \(AccessDeniedException\)/);
   t.regex((await run('status')).stdout, /oab: AWS refused invoices/);
+  const told = await run('invoices', '--month', month);
+  t.is(told.code, 0);
+  t.regex(
+    told.stdout,
+    /oab: once AWS allows it, fetch the month again, .* run --invoices --force --month 2026-10 --organization oab"/,
+  );
+  const csv = await run('invoices', '--month', month, '--csv');
+  t.deepEqual([csv.code, csv.stdout.trimEnd().split('\r\n').length], [0, 1]);
+});
+
+test('of several organizations those whose invoices were not fetched are named, and have none', async (t) => {
+  const { run } = await world(t);
+  t.is((await run('run', '--month', month, '--organization', 'internal')).code, 0);
+  t.is((await run('run', '--month', month, '--organization', 'oab', '--invoices')).code, 0);
+  const told = await run('invoices', '--month', month);
+  t.is(told.code, 0);
+  t.regex(
+    told.stdout,
+    /internal: its invoices were not fetched; fetch them with ".* run --invoices --month 2026-10 --organization internal"/,
+  );
+  const { slices } = JSON.parse((await run('invoices', '--month', month, '--json')).stdout) as {
+    slices: { organization: string; state: string; invoices: object[] }[];
+  };
+  t.deepEqual(
+    slices.map(({ organization, state, invoices }) => [organization, state, invoices.length > 0]),
+    [
+      ['internal', 'not asked', false],
+      ['oab', 'invoiced', true],
+    ],
+  );
+  const csv = await run('invoices', '--month', month, '--csv');
+  t.is(csv.stdout.trimEnd().split('\r\n').length, 1 + slices[1]!.invoices.length);
 });
