@@ -27,6 +27,7 @@ import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Amounts, FetchedCost, FetchedInvoices, FetchedPage } from './pages.js';
 import {
+  WITHOUT_INVOICES,
   parsePageContent,
   readAccountsPage,
   readCostPage,
@@ -204,7 +205,7 @@ export function addInvoices({ invoices: { keys } }: Draft, page: FetchedInvoices
     if (keys.has(key))
       throw new ShiftedListError(`AWS lists the invoice ${key.slice(0, 120)} twice`, {
         where: page.where,
-        next: 'run the same command again; if it stays so, do without --invoices and report it to AWS support',
+        next: WITHOUT_INVOICES,
       });
     keys.add(key);
   }
@@ -353,7 +354,7 @@ async function readScope(stopped: StoppedExtraction, wanted: Scope): Promise<Sco
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
   if (!sameScope(scope, wanted))
     throw new DataError(
-      'it asked for another detail, metric, breakdown, billing view or list of accounts',
+      'it asked for another detail, metric, breakdown, billing view, list of accounts or invoices',
       {
         where,
       },

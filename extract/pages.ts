@@ -120,7 +120,7 @@ export function readInvoicesPage(
     if (fault === undefined) continue;
     const { InvoiceId } = invoice;
     const named = InvoiceId === undefined ? '' : ` (${JSON.stringify(InvoiceId.slice(0, 40))})`;
-    throw wrongAnswer(`invoice ${index + 1}${named} ${fault}`, where);
+    throw new DataError(`invoice ${index + 1}${named} ${fault}`, { where, next: WITHOUT_INVOICES });
   }
   const { InvoiceSummaries: listed, NextToken: nextToken } = answer;
   const keys = listed.map(invoiceKey).filter((key) => key !== undefined);
@@ -280,6 +280,10 @@ function saidType(json: unknown): string {
   const type = z.object({ __type: z.string() }).safeParse(json).data?.__type;
   return type === undefined ? '' : ` (it says ${JSON.stringify(type.slice(0, 80))})`;
 }
+
+/** What to do about invoices that cannot be true: a month that has begun with them goes on with them. */
+export const WITHOUT_INVOICES =
+  'run the same command again; if it stays so, report it to AWS support, and fetch the month with --no-invoices, which pays for its cost anew';
 
 /** An answer that is whole, but holds what cannot be true: it is not staged. */
 export function wrongAnswer(message: string, where: string, cause?: unknown): DataError {

@@ -336,5 +336,6 @@ for (const [name, change, says] of wrong)
     const error = await t.throwsAsync(run(asked), { instanceOf: DataError });
     t.regex(error.message, says);
     t.true(error.message.startsWith('invoice 2 ("INV1")'));
+    t.regex(error.next ?? '', /--no-invoices, which pays for its cost anew/);
     t.false((await keysOf(staging)).some((key) => key.includes('invoices-')));
   });
