@@ -25,8 +25,9 @@ import type {
 import { breakdownOf, parseScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
-import type { Amounts, FetchedCost, FetchedPage } from './pages.js';
+import type { Amounts, FetchedCost, FetchedInvoices, FetchedPage } from './pages.js';
 import {
+  WITHOUT_INVOICES,
   parsePageContent,
   readAccountsPage,
   readCostPage,
@@ -52,7 +53,7 @@ export interface Draft {
   accounts: Chain;
   /** The account that pays, as the listed accounts tell it. */
   payer: string | undefined;
-  invoices: Chain;
+  invoices: Chain & { readonly keys: Set<string> };
   /** The questions' answers, in the order in which they are asked. */
   readonly chains: Map<QueryName, Chain & { readonly query: Query }>;
   /** Usage type → services, from the answers so far; none where AWS names a usage type without its service. */
@@ -83,7 +84,7 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     scope,
     accounts: emptyChain('accounts'),
     payer: undefined,
-    invoices: emptyChain('invoices'),
+    invoices: noInvoices(),
     chains: new Map(),
     services: new Map(),
     regions: new Map(),
@@ -101,6 +102,10 @@ export function emptyDraft(name: string, scope: Scope): Draft {
 
 function emptyChain(operation: Operation): Chain {
   return { operation, pages: [], tokens: [], complete: false };
+}
+
+function noInvoices(): Draft['invoices'] {
+  return { ...emptyChain('invoices'), keys: new Set() };
 }
 
 /** The answer to a question; an empty one where nothing of it is staged. */
@@ -191,11 +196,26 @@ export async function dropAnswer(
   draft.chains.set(query.name, { query, ...emptyChain(query.name), complete: true });
 }
 
+/** What AWS lists twice: a document that was issued between two pages moves those behind it on. */
+export class ShiftedListError extends DataError {}
+
+/** Takes note of a page's invoices. @throws {ShiftedListError} when one of them is on an earlier page, or twice. */
+export function addInvoices({ invoices: { keys } }: Draft, page: FetchedInvoices): void {
+  for (const key of page.keys) {
+    if (keys.has(key))
+      throw new ShiftedListError(`AWS lists the invoice ${key.slice(0, 120)} twice`, {
+        where: page.where,
+        next: WITHOUT_INVOICES,
+      });
+    keys.add(key);
+  }
+}
+
 /** Leaves out the staged invoices: they are refused, or are asked for anew. */
 export async function dropInvoices(staging: Staging, slice: Slice, draft: Draft): Promise<void> {
   for (const { file } of draft.invoices.pages)
     await staging.remove(extractionKey(slice, draft.name, file));
-  draft.invoices = emptyChain('invoices');
+  draft.invoices = noInvoices();
 }
 
 function addPage(chain: Chain, { content, rows, nextToken }: FetchedPage): { file: string } {
@@ -334,7 +354,7 @@ async function readScope(stopped: StoppedExtraction, wanted: Scope): Promise<Sco
   if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
   if (!sameScope(scope, wanted))
     throw new DataError(
-      'it asked for another detail, metric, breakdown, billing view or list of accounts',
+      'it asked for another detail, metric, breakdown, billing view, list of accounts or invoices',
       {
         where,
       },
@@ -363,13 +383,15 @@ async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<v
 async function readInvoices(stopped: StoppedExtraction, draft: Draft): Promise<void> {
   const { staging, slice } = stopped;
   try {
-    await readChain(stopped, draft.invoices, (content, where) =>
-      readInvoicesPage(content, where, slice.month),
-    );
+    await readChain(stopped, draft.invoices, (content, where) => {
+      const page = readInvoicesPage(content, where, slice.month);
+      addInvoices(draft, page);
+      return page;
+    });
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     for (const file of stagedFiles(stopped, 'invoices')) await staging.remove(keyOf(stopped, file));
-    draft.invoices = emptyChain('invoices');
+    draft.invoices = noInvoices();
   }
 }
 

@@ -50,7 +50,9 @@ import type { Staging } from '../pipeline/staging/staging.js';
 import { AGAIN, RefusedTokenError, refusalOf } from './aws-errors.js';
 import type { Draft } from './draft.js';
 import {
+  ShiftedListError,
   addFigures,
+  addInvoices,
   chainOf,
   dropAnswer,
   dropInvoices,
@@ -549,15 +551,17 @@ async function fetchInvoices(
   const fetchRest = async (): Promise<void> => {
     const { complete, tokens } = draft.invoices;
     if (complete) return;
-    for await (const page of source.invoices(payer, slice.month, [...tokens], signal))
+    for await (const page of source.invoices(payer, slice.month, [...tokens], signal)) {
+      addInvoices(draft, page);
       await stagePage(staging, slice, draft, draft.invoices, page);
+    }
   };
   try {
     try {
       await fetchRest();
     } catch (error) {
-      if (!(error instanceof RefusedTokenError)) throw error;
-      // They were listed up to a page that AWS no longer goes on from: the list begins anew, the cost stays.
+      if (!(error instanceof RefusedTokenError || error instanceof ShiftedListError)) throw error;
+      // AWS no longer goes on from the last page, or its list has changed: it begins anew, the cost stays.
       await dropInvoices(staging, slice, draft);
       await fetchRest().catch((again: unknown) => {
         // Cost must not be asked for anew because of them, as it is where a token of its own is refused.

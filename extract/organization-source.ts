@@ -11,7 +11,7 @@ import { costQuery, costViewQuery } from '../pipeline/staging/manifest.js';
 import { AGAIN } from './aws-errors.js';
 import type { OrganizationAccess } from './organizations.js';
 import { fetchDocument } from './invoice-document.js';
-import type { FetchedAccounts, FetchedCost, FetchedPage } from './pages.js';
+import type { FetchedAccounts, FetchedCost, FetchedInvoices, FetchedPage } from './pages.js';
 import {
   readAccountsPage,
   readCostPage,
@@ -49,7 +49,7 @@ export interface OrganizationSource {
     month: Month,
     tokens: readonly string[],
     signal: AbortSignal,
-  ): AsyncIterable<FetchedPage>;
+  ): AsyncIterable<FetchedInvoices>;
   /** An invoice as PDF. @throws {PipelineError} that names it. */
   invoiceDocument(invoice: string, signal: AbortSignal): Promise<Uint8Array>;
   close(): void;
@@ -266,7 +266,7 @@ function listInvoices(
   month: Month,
   tokens: readonly string[],
   signal: AbortSignal,
-): AsyncGenerator<FetchedPage, void, undefined> {
+): AsyncGenerator<FetchedInvoices, void, undefined> {
   const call = { operation: 'ListInvoiceSummaries', month } as const;
   const where = session.describe(call);
   const [year, number] = month.split('-').map(Number);

@@ -15,6 +15,7 @@ import {
   freshAccounts,
   freshCost,
   invoiceFault,
+  invoiceKey,
   invoiceSummaries,
   keyFault,
   periodFault,
@@ -37,6 +38,14 @@ export interface FetchedPage {
 export interface FetchedAccounts extends FetchedPage {
   /** The management account, which pays, as the accounts' ARNs tell it; `undefined` where none does. */
   payer: string | undefined;
+}
+
+/** One answer of ListInvoiceSummaries, read. */
+export interface FetchedInvoices extends FetchedPage {
+  /** The request, or the staged file. */
+  where: string;
+  /** What tells the documents apart, see `invoiceKey`. */
+  keys: readonly string[];
 }
 
 /** Exact values by metric, in units of 10^-18 of the currency, or of the usage unit. */
@@ -100,16 +109,22 @@ export function readAccountsPage(content: Uint8Array, where: string): FetchedAcc
  * @throws {TransientError} when it is none. @throws {DataError} naming an invoice that no row can hold, or of
  * another month.
  */
-export function readInvoicesPage(content: Uint8Array, where: string, month: Month): FetchedPage {
+export function readInvoicesPage(
+  content: Uint8Array,
+  where: string,
+  month: Month,
+): FetchedInvoices {
   const answer = parseAnswer('ListInvoiceSummaries', invoiceSummaries, content, where);
   for (const [index, invoice] of answer.InvoiceSummaries.entries()) {
     const fault = invoiceFault(invoice, month);
     if (fault === undefined) continue;
     const { InvoiceId } = invoice;
     const named = InvoiceId === undefined ? '' : ` (${JSON.stringify(InvoiceId.slice(0, 40))})`;
-    throw wrongAnswer(`invoice ${index + 1}${named} ${fault}`, where);
+    throw new DataError(`invoice ${index + 1}${named} ${fault}`, { where, next: WITHOUT_INVOICES });
   }
-  return { content, rows: answer.InvoiceSummaries.length, nextToken: answer.NextToken };
+  const { InvoiceSummaries: listed, NextToken: nextToken } = answer;
+  const keys = listed.map(invoiceKey).filter((key) => key !== undefined);
+  return { content, rows: listed.length, nextToken, where, keys };
 }
 
 /**
@@ -265,6 +280,10 @@ function saidType(json: unknown): string {
   const type = z.object({ __type: z.string() }).safeParse(json).data?.__type;
   return type === undefined ? '' : ` (it says ${JSON.stringify(type.slice(0, 80))})`;
 }
+
+/** What to do about invoices that cannot be true: a month that has begun with them goes on with them. */
+export const WITHOUT_INVOICES =
+  'run the same command again; if it stays so, report it to AWS support, and fetch the month with --no-invoices, which pays for its cost anew';
 
 /** An answer that is whole, but holds what cannot be true: it is not staged. */
 export function wrongAnswer(message: string, where: string, cause?: unknown): DataError {

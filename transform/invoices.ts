@@ -2,7 +2,7 @@ import { parseAmount } from '../pipeline/shared/money.js';
 import { addRows } from '../pipeline/staging/batch.js';
 import type { RowBatch } from '../pipeline/staging/batch.js';
 import type { StagedInvoice } from '../pipeline/staging/answers.js';
-import { invoiceFault, invoiceTexts } from '../pipeline/staging/answers.js';
+import { invoiceFault, invoiceKey, invoiceTexts } from '../pipeline/staging/answers.js';
 import type { Value } from '../pipeline/staging/tables.js';
 import { invoices } from '../pipeline/staging/tables.js';
 import type { RowTally, Stamp } from './columns.js';
@@ -35,14 +35,11 @@ export async function* invoicesBatches(
   }
 }
 
-/** A document that stands in the list twice was listed, or staged, twice; a receipt may have its invoice's id. */
-function repetition(
-  { InvoiceId, InvoiceType }: StagedInvoice,
-  known: Set<string>,
-): string | undefined {
-  const key = JSON.stringify([InvoiceType, InvoiceId]);
-  if (InvoiceId !== undefined && known.has(key))
-    return `names ${JSON.stringify(InvoiceId.slice(0, 80))} once more`;
+/** A document that stands in the list twice would be counted twice. */
+function repetition(invoice: StagedInvoice, known: Set<string>): string | undefined {
+  const key = invoiceKey(invoice);
+  if (key === undefined) return undefined;
+  if (known.has(key)) return `names ${JSON.stringify(invoice.InvoiceId?.slice(0, 80))} once more`;
   known.add(key);
   return undefined;
 }

@@ -45,6 +45,11 @@ export const tasks = command({
       organizations: selection.stages.includes('extract'),
       database: false,
     });
+    // Each piece's own run would put it there.
+    if (config.queue !== undefined)
+      throw new UsageError('pieces are for an engine of your own, and a queue is named', {
+        next: 'leave out --queue, PIPELINE_QUEUE and "queue" in the configuration file, or use "pipeline run" with it',
+      });
     const { slicesOf } = await import('../run/runner.js');
     const slices = await slicesOf(await open(config), { config, selection, log });
     const chosen: NextRun = {

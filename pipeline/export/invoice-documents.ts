@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import pLimit from 'p-limit';
 import {
   ConfigurationError,
+  DataError,
   InterruptedError,
   PipelineError,
   describeError,
@@ -47,7 +48,7 @@ export async function saveDocuments(
   signal: AbortSignal,
 ): Promise<Document[]> {
   const limit = pLimit(AT_ONCE);
-  const files = filesOf(resolve(folder), wanted);
+  const files = wanted.map((one) => ({ one, ...placeOf(resolve(folder), one) }));
   for (const place of new Set(files.map(({ place: one }) => one))) await makePlace(place);
   return Promise.all(
     files.map(({ one, place, name }) =>
@@ -66,6 +67,10 @@ async function saveDocument(
   try {
     const there = await readThere(file);
     if (there !== undefined) return { ...wanted, ...{ state: 'kept', file }, ...digestOf(there) };
+    if (wanted.invoice === '')
+      throw new DataError('AWS lists it without an id, by which alone its document can be had', {
+        next: 'see the invoice in the Billing console',
+      });
     const bytes = await fetchDocument(wanted);
     await writeAside(file, (aside) => writeFile(aside, bytes, { flag: 'wx' }));
     return { ...wanted, ...{ state: 'saved', file }, ...digestOf(bytes) };
@@ -117,23 +122,22 @@ function unwritable(where: string, cause: unknown): ConfigurationError {
   });
 }
 
-/** Names of AWS's own kind, which mean the same in every file system. */
-const SAFE = /^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$/;
+/** Names of AWS's own kind, in capitals alone: no two of them are one where a file system tells no cases apart. */
+const SAFE = /^[A-Z0-9][A-Z0-9_-]{0,79}$/;
+/** Names that are devices on Windows, whatever stands behind their point. */
+const DEVICE = /^(CON|PRN|AUX|NUL|COM\d|LPT\d)$/;
 
 /**
- * Where each document lies. An id that is no safe name, or is another's but for upper and lower case, becomes a
- * digest of itself.
+ * Where a document lies, which depends on nothing but its id: a list that has become longer moves none. An id that
+ * is no safe name becomes a digest of itself.
  */
-function filesOf(folder: string, wanted: readonly WantedDocument[]) {
-  const taken = new Set<string>();
-  return wanted.map((one) => {
-    const place = join(folder, one.month, one.organization);
-    const key = `${one.month}/${one.organization}/${one.invoice.toLowerCase()}`;
-    const isSafe = SAFE.test(one.invoice) && !taken.has(key);
-    taken.add(key);
-    const digest = sha256Of(new TextEncoder().encode(one.invoice)).slice(0, 16);
-    return { one, place, name: `${isSafe ? one.invoice : `invoice-${digest}`}.pdf` };
-  });
+function placeOf(folder: string, { month, organization, invoice }: WantedDocument) {
+  const isSafe = SAFE.test(invoice) && !DEVICE.test(invoice);
+  const digest = sha256Of(new TextEncoder().encode(invoice)).slice(0, 16);
+  return {
+    place: join(folder, month, organization),
+    name: `${isSafe ? invoice : `invoice-${digest}`}.pdf`,
+  };
 }
 
 /** What became of the documents, for people: a line each, the file and its sha256, or why there is none. */

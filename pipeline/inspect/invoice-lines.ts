@@ -1,3 +1,4 @@
+import { nextRun, shownCommand } from '../shared/commands.js';
 import type { InvoiceComparison, InvoicedCurrency } from '../shared/invoice-comparison.js';
 import { addComparisons, isRounding } from '../shared/invoice-comparison.js';
 import { amountColumn, formatTable } from '../shared/table.js';
@@ -74,7 +75,8 @@ function table(lines: readonly Line[]): string {
 }
 
 function notesOf({ month, organization, invoiced }: InvoicedSlice): string[] {
-  const { reasons, uncounted, currencies } = invoiced;
+  const { state, reasons, uncounted, currencies } = invoiced;
+  const again = nextRun([], { month, organization }, '--invoices', '--force');
   const place = `${month} ${organization}`;
   return [
     ...currencies.flatMap((one) => {
@@ -82,6 +84,11 @@ function notesOf({ month, organization, invoiced }: InvoicedSlice): string[] {
       return words === undefined ? [] : [`${place}: ${words}`];
     }),
     ...reasons.map((reason) => `${place}: ${reason}`),
+    ...(state === 'refused'
+      ? [
+          `${place}: once AWS allows it, fetch the month again, which costs as much as the first time: "${shownCommand(again)}"`,
+        ]
+      : []),
     ...uncounted.map(({ id, reason }) => `${place}: ${id} does not count: it ${reason}`),
   ];
 }

@@ -4,7 +4,7 @@ import type { Source } from '../../load/source.js';
 import { findSource, readTable } from '../../load/source.js';
 import { openCsv } from '../../transform/csv.js';
 import { stagedOrganizations } from '../run/resources.js';
-import { advice, nextRun, subjectOf } from '../shared/commands.js';
+import { advice, nextRun, shownCommand, subjectOf } from '../shared/commands.js';
 import { DataError, throwIfInterrupted } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
 import { amountColumn, formatTable } from '../shared/table.js';
@@ -22,7 +22,7 @@ export interface InvoicesRequest {
   signal: AbortSignal;
 }
 
-/** An organization's month that was asked for invoices, as its exports hold them. */
+/** An organization's month and its invoices, as its exports hold them. */
 export interface FoundInvoices extends Slice, SliceInvoices {
   source: Source;
 }
@@ -49,9 +49,9 @@ export async function findInvoices(request: InvoicesRequest): Promise<FoundInvoi
     throwIfInterrupted(signal);
     const source = await findSource(staging, slice);
     const { comparison, listed } = await readInvoices(staging, source);
-    if (comparison.state !== 'not asked') found.push({ ...slice, source, comparison, listed });
+    found.push({ ...slice, source, comparison, listed });
   }
-  if (found.length > 0) return found;
+  if (found.some(({ comparison }) => comparison.state !== 'not asked')) return found;
   const subject =
     chosen.length > 0 ? subjectOf(...chosen) : { months, organizations: organizations ?? [] };
   throw new DataError(
@@ -94,6 +94,13 @@ export function invoicesText(found: readonly FoundInvoices[]): string[] {
   return [
     ...(listed.length === 0 ? [] : [invoices, '']),
     ...invoiceLines(found.map(({ comparison, ...slice }) => ({ ...slice, invoiced: comparison }))),
+    ...found.flatMap(({ month, organization, comparison: { state } }) =>
+      state === 'not asked'
+        ? [
+            `${month} ${organization}: its invoices were not fetched; fetch them with "${shownCommand(nextRun([], { month, organization }, '--invoices'))}"`,
+          ]
+        : [],
+    ),
   ];
 }
 
@@ -114,7 +121,9 @@ export async function writeInvoicesCsv(
   found: readonly FoundInvoices[],
 ): Promise<void> {
   const csv = openCsv(out, tables.invoices);
-  for (const { source } of found)
-    for await (const batch of readTable(staging, source, 'invoices')) await csv.write(batch);
+  for (const { source, listed } of found)
+    // A month without them has no such file.
+    for await (const batch of listed.length > 0 ? readTable(staging, source, 'invoices') : [])
+      await csv.write(batch);
   await csv.finish();
 }

@@ -110,8 +110,8 @@ export function compareInvoices(
   cost: CostOfMonth,
   listed: readonly InvoiceDocument[],
 ): InvoiceComparison {
-  const ids = new Set(listed.map(({ id }) => id));
-  const found = listed.map(completed).map((one) => ({ one, reason: whyUncounted(one, ids) }));
+  const all = listed.map(completed);
+  const found = all.map((one) => ({ one, reason: whyUncounted(one) ?? whyRestated(one, all) }));
   const uncounted = found.flatMap(({ one, reason }) =>
     reason === undefined ? [] : [{ id: one.id, reason }],
   );
@@ -227,16 +227,30 @@ function completed(document: InvoiceDocument): Counted {
   };
 }
 
-function whyUncounted(document: Counted, listed: ReadonlySet<string>): string | undefined {
-  const { id, type, receiverRole, taxAuthorityStatus, commercialInvoiceId, total } = document;
+function whyUncounted(document: Counted): string | undefined {
+  const { type, receiverRole, taxAuthorityStatus, total, currency } = document;
   if (type === 'PAYMENT_RECEIPT') return 'is the receipt of a payment';
   if (!['INVOICE', 'CREDIT_MEMO', ''].includes(type)) return `is of the unknown type ${type}`;
   if (!['BUYER', ''].includes(receiverRole))
     return `is addressed to the account as ${receiverRole}, not as buyer`;
   if (taxAuthorityStatus === 'CANCELLED') return 'was cancelled';
-  if (commercialInvoiceId !== '' && commercialInvoiceId !== id && listed.has(commercialInvoiceId))
-    return `states the invoice ${commercialInvoiceId} once more, for the tax`;
-  return total === null || document.currency === '' ? 'has no amount in its answer' : undefined;
+  return total === null || currency === '' ? 'has no amount in its answer' : undefined;
+}
+
+/**
+ * A document that states another one of its kind once more, where that one counts itself; of two that name each other
+ * the first counts.
+ */
+function whyRestated(one: Counted, all: readonly Counted[]): string | undefined {
+  const { id, commercialInvoiceId: of, isCredit } = one;
+  if (of === '' || of === id) return undefined;
+  const stated = all.find(
+    (other) => other.id === of && other.isCredit === isCredit && whyUncounted(other) === undefined,
+  );
+  if (stated === undefined) return undefined;
+  const isFirst = all.indexOf(one) < all.indexOf(stated);
+  if (stated.commercialInvoiceId === id && isFirst) return undefined;
+  return `states the invoice ${of} once more, for the tax`;
 }
 
 function isMarketplace({ billingEntity }: InvoiceDocument): boolean {

@@ -367,6 +367,11 @@ export function invoiceTexts(one: StagedInvoice): Readonly<Record<string, string
   };
 }
 
+/** What no two documents of a month have alike, as a receipt may have its invoice's id; undefined without an id. */
+export function invoiceKey({ InvoiceId, InvoiceType }: StagedInvoice): string | undefined {
+  return InvoiceId === undefined ? undefined : JSON.stringify([InvoiceType, InvoiceId]);
+}
+
 /** What keeps an invoice from being a row of a month, as `is of 2026-09`. */
 export function invoiceFault(one: StagedInvoice, month: Month): string | undefined {
   const { BillingPeriod, AccountId } = one;

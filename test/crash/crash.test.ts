@@ -78,11 +78,12 @@ for (const [index, [staging, database]] of combinations.entries()) {
         data: demoData({ months: [month], organizations }),
         groupsPerPage: 12,
         accountsPerPage: 5,
+        invoicesPerPage: 1,
         latencyMs: 5,
         onRequest: arrivals.notify,
       });
       t.teardown(() => cloud.close());
-      const args = ['run', '--month', month, '--staging', staged.location];
+      const args = ['run', '--month', month, '--invoices', '--staging', staged.location];
       const env = {
         ...cloud.environment,
         ...s3.environment,
@@ -98,7 +99,7 @@ for (const [index, [staging, database]] of combinations.entries()) {
     );
     t.is(finished.code, 0, finished.stderr);
     const expected = await resultOf(reference.staged, reference.tables);
-    t.is(expected.exports.size, 8);
+    t.is(expected.exports.size, 12);
     t.true(expected.tables.consumption.length > 50);
     t.deepEqual(expected.exports, (exportsOfAll ??= expected.exports));
     t.log(`a whole run: ${whole.steps} steps, ${whole.requests} requests`);

@@ -73,7 +73,13 @@ test('a shell and GNU parallel make what one process makes', async (t) => {
     ends.map((line) => line.split('\t')[6]),
     ['0', '0', '0', '0'],
   );
-  t.regex(ends[0] ?? '', /\tpipeline run --month \d{4}-\d\d --organization internal$/);
+  // In the order in which they ended.
+  t.deepEqual(
+    ends.map((line) => line.split('\t').at(-1)).sort(),
+    months.flatMap((of) =>
+      ['internal', 'oab'].map((name) => `pipeline run --month ${of} --organization ${name}`),
+    ),
+  );
   await t.throwsAsync(readFile(join(folder, 'shell/failed.txt')), { code: 'ENOENT' });
 });
 

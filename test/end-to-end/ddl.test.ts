@@ -50,7 +50,7 @@ test("DuckDB's statements run as printed, on any path, and give the exact sums o
   const { folder, run } = await world(t, { data });
   const staging = `a*b?[c]'d" $x; --`;
   const place = ['--staging', staging];
-  const flags = [...place, '--parquet', 'basic', '--by-record-type'];
+  const flags = [...place, '--parquet', 'basic', '--by', 'record-type', '--invoices'];
   t.is((await run('run', '--from', former, '--to', month, ...flags)).code, 0);
   // What a pattern would take it for, with other figures.
   await cp(join(folder, staging), join(folder, `aXbYc'd" $x; --`), { recursive: true });

@@ -2,6 +2,7 @@ import test from 'ava';
 import { demoData, organizationData } from '../../fixtures/demo/data.js';
 import type { DemoInvoice } from '../../fixtures/demo/model.js';
 import { invoicesOf } from '../../fixtures/demo/invoices.js';
+import { pipeline } from '../support/cli.js';
 import type { TestServer } from '../support/mariadb.js';
 import { startServer } from '../support/mariadb.js';
 import { month, world } from '../support/world.js';
@@ -62,6 +63,46 @@ test('plan counts the requests to Invoicing beside those that cost, and a run ma
   );
 });
 
+test('a process killed between two pages of the invoices pays nothing twice and loses none', async (t) => {
+  const { cloud, folder, run, charged } = await world(t, { invoicesPerPage: 1 });
+  const args = ['run', '--month', month, '--invoices', '--organization', 'oab'];
+  cloud.faults.push({
+    ...{ service: 'invoicing', operation: 'ListInvoiceSummaries', kind: 'hang' },
+    afterRequests: 1,
+  });
+  const isHanging = (): boolean =>
+    cloud.requests.filter(({ operation }) => operation === 'ListInvoiceSummaries').length === 2;
+  const killed = await pipeline(args, {
+    cwd: folder,
+    env: cloud.environment,
+    running: (child) => {
+      const wait = setInterval(() => {
+        if (isHanging()) child.kill('SIGKILL');
+      }, 20);
+      child.once('close', () => {
+        clearInterval(wait);
+      });
+    },
+  });
+  t.is(killed.signal, 'SIGKILL');
+  const paid = charged();
+  t.true(paid > 0);
+  const { code, stdout, stderr } = await run(...args);
+  t.is(code, 0, stdout + stderr);
+  t.is(charged(), paid);
+  const listed = JSON.parse((await run('invoices', '--month', month, '--json')).stdout) as {
+    slices: { invoices: { InvoiceId: string }[] }[];
+  };
+  const ids = listed.slices.flatMap(({ invoices }) => invoices.map(({ InvoiceId }) => InvoiceId));
+  t.true(ids.length > 1);
+  const tokens = cloud.requests
+    .filter(({ operation }) => operation === 'ListInvoiceSummaries')
+    .map(({ token }) => token);
+  t.is(tokens.length, ids.length + 1);
+  t.is(tokens[1], tokens[2]);
+  t.is(new Set(tokens).size, ids.length);
+});
+
 test('hostile texts of an invoice are the same in exports, SQLite and MariaDB, to the last digit', async (t) => {
   const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 3 }] });
   const oab = organizationData(data, 'oab');
@@ -94,4 +135,36 @@ test('where AWS denies the invoices the run goes on and says so, and status too'
   t.is(result.code, 0, result.stderr);
   t.regex(result.stderr, /AWS refused invoices: not for you \(AccessDeniedException\)/);
   t.regex((await run('status')).stdout, /oab: AWS refused invoices/);
+  const told = await run('invoices', '--month', month);
+  t.is(told.code, 0);
+  t.regex(
+    told.stdout,
+    /oab: once AWS allows it, fetch the month again, .* run --invoices --force --month 2026-10 --organization oab"/,
+  );
+  const csv = await run('invoices', '--month', month, '--csv');
+  t.deepEqual([csv.code, csv.stdout.trimEnd().split('\r\n').length], [0, 1]);
+});
+
+test('of several organizations those whose invoices were not fetched are named, and have none', async (t) => {
+  const { run } = await world(t);
+  t.is((await run('run', '--month', month, '--organization', 'internal')).code, 0);
+  t.is((await run('run', '--month', month, '--organization', 'oab', '--invoices')).code, 0);
+  const told = await run('invoices', '--month', month);
+  t.is(told.code, 0);
+  t.regex(
+    told.stdout,
+    /internal: its invoices were not fetched; fetch them with ".* run --invoices --month 2026-10 --organization internal"/,
+  );
+  const { slices } = JSON.parse((await run('invoices', '--month', month, '--json')).stdout) as {
+    slices: { organization: string; state: string; invoices: object[] }[];
+  };
+  t.deepEqual(
+    slices.map(({ organization, state, invoices }) => [organization, state, invoices.length > 0]),
+    [
+      ['internal', 'not asked', false],
+      ['oab', 'invoiced', true],
+    ],
+  );
+  const csv = await run('invoices', '--month', month, '--csv');
+  t.is(csv.stdout.trimEnd().split('\r\n').length, 1 + slices[1]!.invoices.length);
 });

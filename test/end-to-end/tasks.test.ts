@@ -117,3 +117,15 @@ test('a setting that a terminal would turn round is not shown, and a password on
   t.is(refused.code, 2);
   t.notRegex(refused.stdout + refused.stderr, /hunter2/);
 });
+
+test('pieces that their own run would put into a queue are none', async (t) => {
+  const { run, runWith } = await world(t);
+  const address = 'redis://127.0.0.1:1/0';
+  for (const refused of [
+    await run('tasks', '--month', month, '--queue', address),
+    await runWith({ PIPELINE_QUEUE: address }, 'tasks', '--month', month),
+  ]) {
+    t.deepEqual([refused.code, refused.stdout], [2, '']);
+    t.regex(refused.stderr, /a queue is named; leave out --queue, PIPELINE_QUEUE/);
+  }
+});

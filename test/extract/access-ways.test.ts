@@ -10,6 +10,7 @@ import type { ListedOrganization } from '../../pipeline/config/organization-fiel
 import { listedOrganizations } from '../../extract/organizations.js';
 import type { DemoOrganization } from '../../fixtures/demo/data.js';
 import { organizationData } from '../../fixtures/demo/data.js';
+import { plainScope } from '../../pipeline/shared/scope.js';
 import { ConfigurationError, TransientError, describeError } from '../../pipeline/shared/errors.js';
 import { assume } from '../support/aws-clients.js';
 import type { AwsFiles } from '../support/aws-files.js';
@@ -87,6 +88,20 @@ test.serial('keys without a role ask themselves', async (t) => {
   t.is((await run()).state, 'done');
   t.deepEqual(requests('AssumeRole'), []);
   t.true(requests('GetCostAndUsage').every(({ accessKeyId }) => accessKeyId === oab.accessKeyId));
+});
+
+test.serial('keys without a role and without a list of accounts ask whose they are', async (t) => {
+  const { run, data, oab, requests } = await ways(t);
+  for (const part of ['roleArn', 'roleSessionName'])
+    Reflect.deleteProperty(data.secret, `aws_oab_${part}`);
+  oab.directAccess = true;
+  const scope = { ...plainScope, invoices: true, listAccounts: false };
+  t.is((await run({ scope })).state, 'done');
+  t.is(requests('ListAccounts').length, 0);
+  t.is(requests('GetCallerIdentity').length, 1);
+  t.like(requests('ListInvoiceSummaries')[0]?.input, {
+    Selector: { ResourceType: 'ACCOUNT_ID', Value: oab.managementAccount },
+  });
 });
 
 test.serial('wrong keys without a role are told as such', async (t) => {

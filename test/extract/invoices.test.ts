@@ -163,6 +163,50 @@ test.serial('a damaged page of a stopped run is asked for anew', async (t) => {
   t.is(requests('GetCostAndUsage').length, paid);
 });
 
+/** What AWS would answer if a document had come in before those of the next page: its first one is listed again. */
+const shifted = (times: number): Fault => {
+  let last: unknown;
+  return {
+    service: 'invoicing',
+    operation: 'ListInvoiceSummaries',
+    kind: 'alter',
+    times,
+    alter: (body) => {
+      const page = JSON.parse(body) as { InvoiceSummaries: unknown[] };
+      const InvoiceSummaries = [...(last === undefined ? [] : [last]), ...page.InvoiceSummaries];
+      last = page.InvoiceSummaries.at(-1);
+      return JSON.stringify({ ...page, InvoiceSummaries });
+    },
+  };
+};
+
+test.serial('a list that moves on while it is read is read anew, and no cost', async (t) => {
+  const { run, cloud, requests, manifest } = await small(t);
+  cloud.faults.push(shifted(2));
+  const { extraction } = await run(asked);
+  const found = await manifest(extraction);
+  t.is(found.invoices?.rows, 7);
+  t.is(found.requests.ListInvoiceSummaries, 3);
+  t.is(requests('ListInvoiceSummaries').length, 5);
+});
+
+test.serial(
+  'a list that names an invoice twice again is told, and no cost is paid twice',
+  async (t) => {
+    const { run, cloud, requests, manifest } = await small(t);
+    cloud.faults.push(shifted(Infinity));
+    await t.throwsAsync(run(asked), {
+      instanceOf: DataError,
+      message: /AWS lists the invoice \["INVOICE","INV2"\] twice/,
+    });
+    const paid = requests('GetCostAndUsage').length;
+    cloud.faults.splice(0);
+    const { extraction } = await run(asked);
+    t.is((await manifest(extraction)).invoices?.rows, 7);
+    t.is(requests('GetCostAndUsage').length, paid);
+  },
+);
+
 test.serial('tokens that do not advance stop loudly', async (t) => {
   const { run, cloud, requests } = await small(t);
   let first: string | undefined;
@@ -292,5 +336,6 @@ for (const [name, change, says] of wrong)
     const error = await t.throwsAsync(run(asked), { instanceOf: DataError });
     t.regex(error.message, says);
     t.true(error.message.startsWith('invoice 2 ("INV1")'));
+    t.regex(error.next ?? '', /--no-invoices, which pays for its cost anew/);
     t.false((await keysOf(staging)).some((key) => key.includes('invoices-')));
   });

@@ -80,13 +80,26 @@ test('one that fails is told by name and leaves nothing, and the others go on', 
 });
 
 test('no id leaves the folder, and no two documents share a file', async (t) => {
-  const ids = ['../../x', '/etc/x', '..', '.hidden', 'a/b', 'a\\b', 'nul\0', '', 'inv', 'INV', 'é'];
-  ids.push('x'.repeat(1024), '\u001b[31m', 'CON .pdf', '-rf');
+  const ids = ['../../x', '/etc/x', '..', '.hidden', 'a/b', 'a\\b', 'nul\0', 'inv', 'INV', 'é'];
+  ids.push(
+    'x'.repeat(300),
+    'x'.repeat(1024),
+    'CON',
+    'NUL',
+    'LPT1',
+    'Inv',
+    '\u001b[31m',
+    'CON .pdf',
+    '-rf',
+  );
   await fc.assert(
     fc.asyncProperty(
-      fc.uniqueArray(fc.oneof(fc.constantFrom(...ids), fc.string({ unit: 'binary' })), {
-        maxLength: 12,
-      }),
+      fc.uniqueArray(
+        fc.oneof(fc.constantFrom(...ids), fc.string({ unit: 'binary', minLength: 1 })),
+        {
+          maxLength: 12,
+        },
+      ),
       async (invoices) => {
         const folder = await temporaryFolder(t);
         const found = await saveDocuments(folder, wanted(...invoices), textOf, signal);
@@ -94,7 +107,10 @@ test('no id leaves the folder, and no two documents share a file', async (t) => 
         t.true(found.every(({ state }) => state === 'saved'));
         const names = found.map(({ file }) => file.slice(place.length + 1));
         t.true(found.every(({ file }) => file.startsWith(`${place}/`)));
-        t.true(names.every((name) => /^[A-Za-z0-9][A-Za-z0-9_-]*\.pdf$/.test(name)));
+        t.true(
+          names.every((name) => /^([A-Z0-9][A-Z0-9_-]*|invoice-[0-9a-f]{16})\.pdf$/.test(name)),
+        );
+        t.false(names.some((name) => /^(con|nul|lpt1)\./i.test(name)));
         t.is(new Set(names.map((name) => name.toLowerCase())).size, invoices.length);
         if (invoices.length > 0) t.deepEqual((await readdir(place)).sort(), [...names].sort());
         t.deepEqual(await readdir(folder), invoices.length > 0 ? ['2026-10'] : []);
@@ -102,6 +118,26 @@ test('no id leaves the folder, and no two documents share a file', async (t) => 
     ),
     { numRuns: 25 },
   );
+});
+
+test('a document that is saved is found again under its name, whatever the list has beside it', async (t) => {
+  const folder = await temporaryFolder(t);
+  const all = ['inv', 'INV', 'Inv'];
+  const [first] = await saveDocuments(folder, wanted('Inv'), textOf, signal);
+  const found = await saveDocuments(folder, wanted(...all), textOf, signal);
+  t.deepEqual(
+    found.map(({ state }) => state),
+    ['saved', 'saved', 'kept'],
+  );
+  t.is(found[2]?.file, first?.file);
+  t.is(new Set(found.map(({ file }) => file.toLowerCase())).size, 3);
+});
+
+test('what is listed without an id is not asked for', async (t) => {
+  const folder = await temporaryFolder(t);
+  const [one] = await saveDocuments(folder, wanted(''), () => t.fail(), signal);
+  t.is(one?.state, 'failed');
+  t.regex(one?.error?.message ?? '', /without an id/);
 });
 
 test('a folder that cannot be is told before AWS is asked; whoever stops ends it all', async (t) => {

@@ -159,6 +159,27 @@ test('receipts, cancelled ones, those of a seller and those that state another o
   );
 });
 
+test('a document is left out for another one only where that one is in the sum', (t) => {
+  const amount = { beforeTax: '5', tax: '0', total: '5' };
+  const total = (documents: readonly InvoiceDocument[]) => {
+    const { invoices, creditMemos } = only(compare(cost({ Usage: '5' }), documents));
+    return [invoices.total, creditMemos.total];
+  };
+  const restated = invoice(amount, { id: 'T', commercialInvoiceId: 'INV-1' });
+  const receipt = invoice(amount, { type: 'PAYMENT_RECEIPT' });
+  t.deepEqual(total([receipt, restated]), ['5', '0'], 'a receipt has the same id');
+  const cancelled = invoice(amount, { taxAuthorityStatus: 'CANCELLED' });
+  t.deepEqual(total([cancelled, restated]), ['5', '0']);
+  const memo = invoice(amount, { id: 'T', commercialInvoiceId: 'INV-1', type: 'CREDIT_MEMO' });
+  t.deepEqual(total([invoice(amount), memo]), ['5', '-5'], 'a credit memo states no invoice');
+  const each = [
+    invoice(amount, { id: 'A', commercialInvoiceId: 'B' }),
+    invoice(amount, { id: 'B', commercialInvoiceId: 'A' }),
+  ];
+  t.deepEqual(total(each), ['5', '0']);
+  t.deepEqual(total([...each].reverse()), ['5', '0']);
+});
+
 test('states: by the day of the fetch, and by what the cost has and no invoice tells', (t) => {
   const usage = cost({ Usage: '10' });
   const document = invoice({ total: '10' });
