@@ -282,7 +282,8 @@ async function follow(
   );
   const outstanding = new Map(parts);
   const notes = new Map<string, string>();
-  const ended: TaskReport[][] = [];
+  /** Kept as sums: a backfill has tens of thousands of them. */
+  const ended = { slices: 0, requests: 0 };
   const endings = new AbortController();
 
   /** What a month and organization came to, once nothing of it is to come. */
@@ -290,11 +291,12 @@ async function follow(
     const own = names.flatMap((name) => parts.get(`${name} ${jobId(runId, slice)}`) ?? []);
     if (own.some(({ reports }) => reports === undefined)) return;
     const tasks = own.flatMap(({ reports = [] }) => reports);
-    ended.push(tasks);
+    ended.slices += 1;
+    for (const { requests } of tasks) ended.requests += requests;
     progress.end(sliceLabel(slice), describeTasks(tasks));
     progress.whole(
-      `${ended.length} of ${slices.length} months and organizations, ${costOf(ended.flat())}`,
-      ended.length / slices.length,
+      `${ended.slices} of ${slices.length} months and organizations, ${costOf([ended])}`,
+      ended.slices / slices.length,
     );
   };
   const endPart = (key: string, reports: readonly TaskReport[]): void => {

@@ -91,14 +91,16 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   const { config, selection, progress } = context;
   const { months, stages } = selection;
   const limit = pLimit(config.concurrency);
-  const finished: TaskReport[][] = [];
+  /** Kept as sums: a backfill has tens of thousands of them. */
+  const finished = { slices: 0, requests: 0 };
   const runOne = async (slice: Slice): Promise<TaskReport[]> => {
     const tasks = await runChain(slice, context);
     progress.end(sliceLabel(slice), describeTasks(tasks));
-    finished.push(tasks);
+    finished.slices += 1;
+    for (const { requests } of tasks) finished.requests += requests;
     progress.whole(
-      `${finished.length} of ${slices.length} months and organizations, ${costOf(finished.flat())}`,
-      finished.length / slices.length,
+      `${finished.slices} of ${slices.length} months and organizations, ${costOf([finished])}`,
+      finished.slices / slices.length,
     );
     return tasks;
   };
