@@ -13,8 +13,8 @@ import { noProgress } from './progress.js';
 import type { JobData, WireError, WireResult } from './queue-job.js';
 import { errorToWire, refuseOthers, resultToWire } from './queue-job.js';
 import type { Resources } from './resources.js';
-import { openResources } from './resources.js';
-import { runStages, skipped } from './runner.js';
+import { openResources, viewOf } from './resources.js';
+import { failedReports, runStages } from './runner.js';
 import type { TaskReport } from './task.js';
 import { reportFailure, runTask } from './task.js';
 
@@ -142,7 +142,7 @@ async function perform(job: JobData, own: Settled): Promise<JobEnd> {
   const { month, organization, stages, run: runId, force = false, acceptEmpty } = job;
   const slice = { month, organization };
   const { config, log, warnings } = own;
-  const [first = 'extract', ...rest] = stages;
+  const [first] = stages;
   warnings.length = 0;
   const context = {
     config,
@@ -163,10 +163,10 @@ async function perform(job: JobData, own: Settled): Promise<JobEnd> {
   const waits: { for: 'slice' | 'organization' } = { for: 'slice' };
   let reports: TaskReport[];
   try {
-    refuseOthers(job, config);
     const { resources } = await open(job, own);
     // Before anything is made under its name, which may be none.
-    if (first === 'extract') await resources.access(organization);
+    const access = first === 'extract' ? await resources.access(organization) : undefined;
+    refuseOthers(job, config, access === undefined ? undefined : viewOf({ access }));
     const options = { waitSeconds: 0, signal, log };
     reports = await leased(resources.staging, slice, options, (held) =>
       runStages(slice, { ...context, resources, signal: held }, async (of, stage, task) => {
@@ -185,16 +185,9 @@ async function perform(job: JobData, own: Settled): Promise<JobEnd> {
     );
   } catch (error) {
     if (error instanceof HeldError) return { is: 'held', lease: waits.for, why: error.message };
-    const failed = {
-      ...slice,
-      stage: first,
-      state: 'failed',
-      error,
-      requests: 0,
-      seconds: 0,
-    } as const;
+    const [failed, ...later] = failedReports(job, error);
     if (!(error instanceof InterruptedError)) reportFailure(failed, context);
-    reports = [failed, ...rest.map((stage) => ({ ...slice, stage, ...skipped }))];
+    reports = [failed, ...later];
   }
   const error = reports.find(({ state }) => state === 'failed')?.error;
   if (error === undefined) return { is: 'done', result: resultToWire(reports, warnings) };
@@ -205,6 +198,17 @@ async function perform(job: JobData, own: Settled): Promise<JobEnd> {
   // Whatever was wrong with a connection or a secret is not carried into the next job.
   await close();
   return { is: 'failed', result, error: errorToWire(error), again };
+}
+
+/** A job of which nothing could be begun, since the configuration is wrong. */
+function unbegun(job: JobData, error: unknown): JobEnd {
+  const result = resultToWire(failedReports(job, error), []);
+  return {
+    is: 'failed',
+    result,
+    error: errorToWire(error),
+    again: error instanceof TransientError,
+  };
 }
 
 /** Whether a forced job has fetched the month before it was given out once more. */
@@ -227,7 +231,15 @@ async function take(message: ToChild): Promise<void> {
       stopping.abort();
       return;
     case 'do': {
-      const own = await settled;
+      let own: Settled | undefined;
+      try {
+        own = await settled;
+      } catch (error) {
+        // The configuration was another when the worker began: this process is of no use.
+        say(unbegun(message.job, error));
+        process.disconnect();
+        return;
+      }
       if (own === undefined) return;
       const end = await perform(message.job, own);
       own.tellWarnings();

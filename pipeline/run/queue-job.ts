@@ -18,6 +18,7 @@ import {
 import { formatAmount } from '../shared/money.js';
 import { isMonth } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
+import type { OrganizationView } from '../shared/scope.js';
 import { version } from '../shared/version.js';
 import type { Slice } from '../staging/layout.js';
 import { parseOrganizationName } from '../staging/layout.js';
@@ -28,8 +29,16 @@ import type { TaskReport } from './task.js';
  * secret, and each is believed only once it was parsed.
  */
 
+/** Characters of a setting that is held in plain, and of its path, which may name an organization. */
+const LONGEST_SETTING = 100;
+
+/** Characters of a text for people: an error names every file or setting that is wrong. */
+const LONGEST_TEXT = 4_000;
+
 const month = z.string().refine(isMonth);
-const organization = z.string().transform(parseOrganizationName);
+const organization = z.string().refine(isOrganizationName);
+/** What is shown of it is short and harmless, whoever has written it into Redis. */
+const text = z.string().transform((value) => printable(value).slice(0, LONGEST_TEXT));
 
 const jobData = z.strictObject({
   /** The version of the pipeline that asks. */
@@ -47,8 +56,18 @@ const jobData = z.strictObject({
   /** The run's limit of requests to Cost Explorer, which are counted in Redis. */
   maxRequests: z.int().min(0).optional(),
   /** The settings that the result depends on, see {@link askedSettings}. */
-  settings: z.record(z.string(), z.string()),
+  settings: z
+    .record(z.string().max(LONGEST_SETTING), z.string().max(LONGEST_SETTING))
+    .refine((all) => Object.keys(all).length < 50),
 });
+
+function isOrganizationName(name: string): boolean {
+  try {
+    return parseOrganizationName(name) === name;
+  } catch {
+    return false;
+  }
+}
 
 /** A job as it stands in the queue: a few hundred bytes. */
 export type JobData = z.output<typeof jobData>;
@@ -101,20 +120,26 @@ const dependencies: Readonly<
 /**
  * The settings that the result of a job depends on, as texts by the settings' paths: what the run has and each of
  * its workers must have too. A long one is a digest; none is a secret.
+ * @param view the organization's own part of what is fetched, for a job that fetches.
  */
 export function askedSettings(
   config: Config,
   name: string,
   chosen: readonly Stage[],
+  view?: OrganizationView,
 ): Record<string, string> {
   const { staging, provisionalDays } = config;
   const place =
     staging.kind === 's3'
       ? `s3://${[staging.bucket, staging.prefix].filter((part) => part !== '').join('/')}`
       : resolve(staging.folder);
+  const own = Object.entries(view ?? {}).map(([field, value]) => {
+    return [`organizations.${name}.${field}`, value ?? undefined];
+  });
   const values = Object.assign(
     { staging: place, provisionalDays },
     ...chosen.map((stage) => dependencies[stage](config, name)),
+    Object.fromEntries(own),
   ) as Readonly<Record<string, unknown>>;
   return Object.fromEntries(
     Object.entries(values)
@@ -132,27 +157,27 @@ function databaseText(database: Config['database']): string {
     : `mysql://${location.host}:${location.port}/${location.database}`;
 }
 
-const LONGEST = 100;
-
 function shortText(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  if (text.length <= LONGEST) return text;
+  if (text.length <= LONGEST_SETTING) return text;
   return `sha256 ${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
 }
 
 /**
  * Holds the settings that a job asks for against the worker's own.
+ * @param view see {@link askedSettings}.
  * @throws {ConfigurationError} naming every one that differs.
  */
-export function refuseOthers(job: JobData, config: Config): void {
-  const own = askedSettings(config, job.organization, job.chain);
-  const paths = new Set([...Object.keys(job.settings), ...Object.keys(own)]);
-  const different = [...paths].filter((path) => job.settings[path] !== own[path]).sort();
+export function refuseOthers(job: JobData, config: Config, view?: OrganizationView): void {
+  const asked = new Map(Object.entries(job.settings));
+  const own = new Map(Object.entries(askedSettings(config, job.organization, job.chain, view)));
+  const paths = new Set([...asked.keys(), ...own.keys()]);
+  const different = [...paths].filter((path) => asked.get(path) !== own.get(path)).sort();
   if (different.length === 0) return;
   const shown = (text: string | undefined): string =>
     text === undefined ? 'none' : printable(text);
   const told = different.map((path) => {
-    return `${nameOf(path)} is ${shown(job.settings[path])} for the run and ${shown(own[path])} for this worker`;
+    return `${printable(nameOf(path))} is ${shown(asked.get(path))} for the run and ${shown(own.get(path))} for this worker`;
   });
   throw new ConfigurationError(`the worker has other settings than the run: ${told.join('; ')}`, {
     next: 'start workers and run with the same configuration',
@@ -162,17 +187,17 @@ export function refuseOthers(job: JobData, config: Config): void {
 const classes = { TransientError, ConfigurationError, UsageError, DataError } as const;
 
 const nextRun = z.object({
-  stages: z.array(z.string()).optional(),
-  flags: z.array(z.string()).optional(),
-  months: z.array(z.string()).optional(),
-  organizations: z.array(z.string()).optional(),
+  stages: z.array(z.enum(stages)).optional(),
+  flags: z.array(text).optional(),
+  months: z.array(month).optional(),
+  organizations: z.array(organization).optional(),
 });
 
 const wireError = z.object({
   class: z.string(),
-  message: z.string(),
-  where: z.string().optional(),
-  next: z.string().optional(),
+  message: text,
+  where: text.optional(),
+  next: text.optional(),
   command: nextRun.optional(),
 });
 
@@ -202,12 +227,12 @@ const wireReport = z.object({
   outcome: z
     .object({
       state: z.enum(['done', 'unchanged']),
-      extraction: z.string(),
+      extraction: text,
       provisional: z.boolean(),
       customers: z.number(),
       unlisted: z.number(),
       rows: z.number(),
-      totals: z.record(z.string(), z.string()),
+      totals: z.record(text, z.string().regex(/^-?\d{1,38}(\.\d{1,38})?$/)),
     })
     .optional(),
   error: wireError.optional(),
@@ -215,15 +240,21 @@ const wireReport = z.object({
   seconds: z.number(),
 });
 
-const warning = z.looseObject({
-  msg: z.string(),
-  month: z.string().optional(),
-  organization: z.string().optional(),
-  stage: z.string().optional(),
-  where: z.string().optional(),
+const warning = z.object({
+  msg: text,
+  month: month.optional(),
+  organization: organization.optional(),
+  stage: z.enum(stages).optional(),
+  where: text.optional(),
 });
 
-const result = z.object({ reports: z.array(wireReport), warnings: z.array(warning) });
+/** Warnings of one job that are told. */
+const MOST_WARNINGS = 100;
+
+const result = z.object({
+  reports: z.array(wireReport),
+  warnings: z.array(warning).max(MOST_WARNINGS),
+});
 
 /** What became of a job: the reports of its tasks, and what its log warned of. */
 export interface JobResult {
@@ -238,14 +269,25 @@ export function resultToWire(reports: readonly TaskReport[], warnings: readonly 
     ...report,
     ...(error === undefined ? {} : { error: errorToWire(error) }),
   }));
-  return result.parse({ reports: told, warnings: warnings.slice(0, 100) });
+  const warned = warnings.filter((one) => warning.safeParse(one).success);
+  return result.parse({ reports: told, warnings: warned.slice(0, MOST_WARNINGS) });
 }
 
-/** A job's result out of the queue; `undefined` where what stands there is none. */
-export function parseResult(data: unknown): JobResult | undefined {
+/** A job's result out of the queue; `undefined` where what stands there is not the one of these stages of the slice. */
+export function parseResult(
+  data: unknown,
+  slice: Slice,
+  asked: readonly Stage[],
+): JobResult | undefined {
   const parsed = result.safeParse(data);
   if (!parsed.success) return undefined;
   const { reports, warnings } = parsed.data;
+  const isWhole =
+    reports.length === asked.length &&
+    reports.every(({ month: of, organization: name, stage }, index) => {
+      return of === slice.month && name === slice.organization && stage === asked[index];
+    });
+  if (!isWhole) return undefined;
   return {
     warnings,
     reports: reports.map(({ error, outcome, ...report }) => ({
@@ -260,13 +302,13 @@ export function parseResult(data: unknown): JobResult | undefined {
 export const jobProgress = z.discriminatedUnion('is', [
   z.object({
     is: z.literal('at'),
-    stage: z.string(),
-    text: z.string(),
-    share: z.number().optional(),
+    stage: text,
+    text,
+    share: z.number().min(0).max(1).optional().catch(undefined),
   }),
-  z.object({ is: z.literal('waiting'), for: z.enum(['slice', 'organization']), why: z.string() }),
-  z.object({ is: z.literal('again'), why: z.string() }),
-  z.object({ is: z.literal('failed'), result }),
+  z.object({ is: z.literal('waiting'), for: z.enum(['slice', 'organization']), why: text }),
+  z.object({ is: z.literal('again'), why: text }),
+  z.object({ is: z.literal('failed'), result: z.unknown() }),
 ]);
 export type JobProgress = z.output<typeof jobProgress>;
 

@@ -59,7 +59,7 @@ export async function queueStatus(
   config: QueueConfig,
   options: { timeoutMs: number; log: Log },
 ): Promise<QueueStatus> {
-  const queue = await openQueue(config, options);
+  const queue = await openQueue(config, { ...options, isBrief: true });
   try {
     const both = [queue.months, queue.loads];
     const counts = { running: 0, failed: 0, again: 0, waiting: 0, done: 0 };
@@ -67,8 +67,14 @@ export async function queueStatus(
     for (const [state, types] of Object.entries(states) as [State, readonly JobType[]][])
       for (const one of both) {
         counts[state] += await one.getJobCountByTypes(...types);
-        const found = await one.getJobs([...types], 0, SHOWN - 1, true);
-        jobs.push(...found.map((job) => describe(job, state)));
+        const ids = await one.getRanges([...types], 0, SHOWN - 1, true);
+        // What is no job of BullMQ's must not keep the others from being shown.
+        const found = await Promise.allSettled(ids.map((id) => one.getJob(id)));
+        for (const [index, { status, ...read }] of found.entries()) {
+          const job = status === 'fulfilled' && 'value' in read ? read.value : undefined;
+          if (job !== undefined) jobs.push(describe(job, state));
+          else if (status === 'rejected') jobs.push(unreadable(ids[index] ?? '', state));
+        }
       }
     for (const one of both) counts.done += await one.getJobCountByTypes('completed');
     return {
@@ -96,9 +102,21 @@ function describe(job: Job, state: State): QueuedJob {
     stages: stages.map(printable),
     state,
     worker: state === 'waiting' ? null : printable(job.processedBy ?? '') || null,
-    since: new Date(at ?? job.timestamp).toISOString(),
+    since: instant(at ?? job.timestamp),
     text: textOf(job, state),
   };
+}
+
+function unreadable(id: string, state: State): QueuedJob {
+  const name = printable(id);
+  const text = 'is none of the pipeline: see who else uses this database of Redis';
+  return { name, run: '', stages: [], state, worker: null, since: instant(0), text };
+}
+
+/** Milliseconds since 1970 as ISO 8601; the beginning of 1970 where they are none. */
+function instant(milliseconds: number): string {
+  const date = new Date(milliseconds);
+  return new Date(Number.isNaN(date.getTime()) ? 0 : date).toISOString();
 }
 
 /** BullMQ's words for a load whose month failed, with a key of Redis that says nothing to people. */

@@ -2,6 +2,7 @@ import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Log } from '../shared/log.js';
 import { printable } from '../shared/printable.js';
+import { within } from '../shared/waits.js';
 import type { QueueConfig } from './queue-connection.js';
 import {
   QUEUE_PREFIX,
@@ -19,6 +20,9 @@ import {
 export const MONTHS = 'months';
 export const LOADS = 'loads';
 
+/** Milliseconds that closing may take. */
+const CLOSE = 2_000;
+
 /** The queues, over connections that outlast a Redis that is away for a while. */
 export interface OpenQueue {
   bullmq: Awaited<ReturnType<typeof queuePackages>>['bullmq'];
@@ -27,21 +31,27 @@ export interface OpenQueue {
   loads: Queue;
   /** Machine and process of every connected worker; `undefined` where Redis does not let the user see them. */
   workers(): Promise<string[] | undefined>;
-  /** When the connection was lost, by `performance.now()`; `undefined` while there is one. */
-  awaySince(): number | undefined;
   /** What every part of BullMQ is opened with. */
   options: { connection: Redis; prefix: string };
   close(): Promise<void>;
 }
 
+export interface QueueOptions {
+  timeoutMs: number;
+  log: Log;
+  /** Is told why, once each time that the connection is lost. */
+  onAway?: (why: string) => void;
+  /** For a short look: a Redis that goes away meanwhile is a failure, and not waited for. */
+  isBrief?: boolean;
+}
+
 /**
  * Connects to Redis.
- * @param onAway is told why, once each time that the connection is lost.
  * @throws {PipelineError} when the packages are not installed, or Redis cannot be reached or used.
  */
 export async function openQueue(
   config: QueueConfig,
-  { timeoutMs, log, onAway }: { timeoutMs: number; log: Log; onAway?: (why: string) => void },
+  { timeoutMs, log, onAway, isBrief = false }: QueueOptions,
 ): Promise<OpenQueue> {
   const { bullmq, ioredis } = await queuePackages();
   // What keeps it from working at all is told at once; what happens later is waited for.
@@ -49,8 +59,12 @@ export async function openQueue(
   const client = new ioredis.Redis({
     ...clientOptions(config, timeoutMs),
     lazyConnect: false,
-    maxRetriesPerRequest: null,
-    retryStrategy: (times) => Math.min(100 * times, 2000),
+    ...(isBrief
+      ? { commandTimeout: timeoutMs }
+      : {
+          maxRetriesPerRequest: null,
+          retryStrategy: (times: number) => Math.min(100 * times, 2000),
+        }),
   });
   let away: number | undefined;
   const lose = (error?: unknown): void => {
@@ -87,13 +101,14 @@ export async function openQueue(
         return undefined;
       }
     },
-    awaySince: () => away,
     async close() {
       client
         .off('close', lose)
         .off('error', lose)
         .on('error', () => undefined);
-      await Promise.allSettled([months.close(), loads.close()]);
+      // A Redis that is away is not waited for.
+      const closing = Promise.allSettled([months.close(), loads.close()]);
+      await within(CLOSE, closing, () => new Error('Redis is away')).catch(() => undefined);
       client.disconnect();
     },
   };

@@ -3,6 +3,7 @@ import pLimit from 'p-limit';
 import type { OrganizationEntry } from '../../extract/organizations.js';
 import type { Config } from '../config/config.js';
 import { scopeOf } from '../config/config.js';
+import type { Stage } from '../config/selection.js';
 import { DataError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
@@ -45,10 +46,8 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const clock = performance.now();
   const resources = await openResources(config, { log, signal });
   try {
-    const slices = await slicesOf(resources, request);
+    const slices = await checkedSlices(resources, request);
     const { months, stages } = selection;
-    if (stages.includes('extract'))
-      checkCostViews(slices, config.scope, await resources.secrets.organizations());
     log.info({ runId, months, stages, tasks: slices.length * stages.length }, 'tasks begin');
     const tasks = await runMonths(slices, { ...request, resources, runId });
     const absence = await leftOut(resources, request);
@@ -92,14 +91,16 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   const { config, selection, progress } = context;
   const { months, stages } = selection;
   const limit = pLimit(config.concurrency);
-  const finished: TaskReport[][] = [];
+  /** Kept as sums: a backfill has tens of thousands of them. */
+  const finished = { slices: 0, requests: 0 };
   const runOne = async (slice: Slice): Promise<TaskReport[]> => {
     const tasks = await runChain(slice, context);
     progress.end(sliceLabel(slice), describeTasks(tasks));
-    finished.push(tasks);
+    finished.slices += 1;
+    for (const { requests } of tasks) finished.requests += requests;
     progress.whole(
-      `${finished.length} of ${slices.length} months and organizations, ${costOf(finished.flat())}`,
-      finished.length / slices.length,
+      `${finished.slices} of ${slices.length} months and organizations, ${costOf([finished])}`,
+      finished.slices / slices.length,
     );
     return tasks;
   };
@@ -160,6 +161,18 @@ export async function slicesOf(
   });
 }
 
+/**
+ * The same, held against what may be asked for of each before anything is begun.
+ * @throws {PipelineError} see {@link slicesOf} and {@link checkCostViews}.
+ */
+export async function checkedSlices(resources: Resources, request: RunRequest): Promise<Slice[]> {
+  const slices = await slicesOf(resources, request);
+  const { config, selection } = request;
+  if (selection.stages.includes('extract'))
+    checkCostViews(slices, config.scope, await resources.secrets.organizations());
+  return slices;
+}
+
 /** @throws {UsageError} where an organization is asked for what does not go together. */
 export function checkCostViews(
   slices: readonly Slice[],
@@ -179,7 +192,7 @@ export function checkCostViews(
  */
 async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
   const { config, selection, signal, log, progress, resources } = context;
-  const [first = 'extract', ...rest] = selection.stages;
+  const [first] = selection.stages;
   const clock = performance.now();
   const onWait = (holder: string): void => {
     progress.note(sliceLabel(slice), `waiting for ${holder}`);
@@ -193,23 +206,31 @@ async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[
     );
   } catch (error) {
     const seconds = (performance.now() - clock) / 1000;
-    const failed = {
-      ...slice,
-      stage: first,
-      state: 'failed',
+    const [failed, ...later] = failedReports(
+      { ...slice, stages: selection.stages },
       error,
-      requests: 0,
       seconds,
-    } as const;
-    return [
-      reportFailure(failed, context),
-      ...rest.map((stage) => ({ ...slice, stage, ...skipped })),
-    ];
+    );
+    return [reportFailure(failed, context), ...later];
   }
 }
 
 /** How a stage ends that is left out, since one before it failed. */
 export const skipped = { state: 'skipped', requests: 0, seconds: 0 } as const;
+
+/** How the stages of a slice end of which the first could not be begun. */
+export function failedReports(
+  { month, organization, stages }: Slice & { stages: readonly Stage[] },
+  error: unknown,
+  seconds = 0,
+): [TaskReport, ...TaskReport[]] {
+  const [stage = 'extract', ...rest] = stages;
+  const slice = { month, organization };
+  return [
+    { ...slice, stage, state: 'failed', error, requests: 0, seconds },
+    ...rest.map((later): TaskReport => ({ ...slice, stage: later, ...skipped })),
+  ];
+}
 
 /**
  * The stages of a slice whose lease the caller holds, one after the other.

@@ -4,7 +4,6 @@ import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Job } from 'bullmq';
 import type { Flags } from '../config/config.js';
-import type { Stage } from '../config/selection.js';
 import { queuePlace } from '../config/queue-address.js';
 import { TransientError, describeError } from '../shared/errors.js';
 import type { LogLevel, RunLog } from '../shared/log.js';
@@ -14,9 +13,9 @@ import { pause, within } from '../shared/waits.js';
 import type { QueueConfig } from './queue-connection.js';
 import type { FromChild, JobEnd, ToChild } from './queue-child.js';
 import type { JobData, JobProgress } from './queue-job.js';
-import { parseJob, parseResult, priorityOf, resultToWire } from './queue-job.js';
+import { errorToWire, parseJob, parseResult, priorityOf, resultToWire } from './queue-job.js';
 import { LOADS, MONTHS, openQueue, runCount, waitingRoom } from './queue.js';
-import { skipped } from './runner.js';
+import { failedReports } from './runner.js';
 import { describeTasks, sliceLabel } from './task.js';
 
 export interface WorkerOptions {
@@ -135,7 +134,8 @@ export async function work(options: WorkerOptions): Promise<WorkerReport> {
             note.soon({ is: 'at', stage, text, ...(share === undefined ? {} : { share }) });
           } else answer(job, id, message, child);
         });
-    const shown = 'result' in end ? describeTasks(parseResult(end.result)?.reports ?? []) : '';
+    const shown =
+      'result' in end ? describeTasks(parseResult(end.result, job, job.stages)?.reports ?? []) : '';
     switch (end.is) {
       case 'done':
         report.done += 1;
@@ -265,7 +265,7 @@ function childPool({ flags, level, logFile, signal }: WorkerOptions) {
       all.delete(child);
       if (idle.includes(child)) idle.splice(idle.indexOf(child), 1);
     });
-    forked.on('error', () => undefined);
+    forked.on('error', () => all.delete(child));
     child.send({ is: 'begin', flags, level, file: logFile });
     return child;
   };
@@ -286,11 +286,15 @@ function childPool({ flags, level, logFile, signal }: WorkerOptions) {
             heard(message, child);
             return;
           }
-          child.process.off('exit', gone).off('message', hear);
+          child.process.off('exit', gone).off('error', unmade).off('message', hear);
           idle.push(child);
           resolve(message);
         };
-        child.process.once('exit', gone).on('message', hear);
+        // A process that could not be made has no exit.
+        const unmade = (error: Error): void => {
+          resolve(brokenJob(job, error.message));
+        };
+        child.process.once('exit', gone).once('error', unmade).on('message', hear);
         child.send({ is: 'do', job });
         if (signal.aborted) child.send({ is: 'stop' });
       });
@@ -316,27 +320,11 @@ function isEnd(message: FromChild): message is JobEnd {
 }
 
 /** A job whose process ended without saying how it went: out of memory, or killed. */
-function brokenJob({ month, organization, stages }: JobData, how: string): JobEnd {
-  const [first = 'extract', ...rest]: readonly Stage[] = stages;
-  const slice = { month, organization };
+function brokenJob(job: JobData, how: string): JobEnd {
   const error = new TransientError(`the process that did it ended by itself (${how})`, {
     where: workerName,
     next: 'see whether that machine has enough memory, then run the same command again',
   });
-  const failed = {
-    ...slice,
-    stage: first,
-    state: 'failed',
-    error,
-    requests: 0,
-    seconds: 0,
-  } as const;
-  const reports = [failed, ...rest.map((stage) => ({ ...slice, stage, ...skipped }))];
-  const { name, message } = error;
-  return {
-    is: 'failed',
-    again: true,
-    result: resultToWire(reports, []),
-    error: { class: name, message },
-  };
+  const result = resultToWire(failedReports(job, error), []);
+  return { is: 'failed', again: true, result, error: errorToWire(error) };
 }

@@ -22,8 +22,10 @@ import {
   InterruptedError,
   TransientError,
   UsageError,
+  describeError,
 } from '../../../pipeline/shared/errors.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
+import { printable } from '../../../pipeline/shared/printable.js';
 import { version } from '../../../pipeline/shared/version.js';
 
 const slice = { month: parseMonth('2026-10'), organization: 'oab' };
@@ -175,10 +177,98 @@ test('a result is taken for one only where it is', (t) => {
   const wire: unknown = JSON.parse(
     JSON.stringify(resultToWire(reports, [{ msg: 'mind', ...slice }])),
   );
-  const result = parseResult(wire);
+  const asked = ['extract', 'transform'] as const;
+  const result = parseResult(wire, slice, asked);
   t.is(result?.reports.length, 2);
   t.true(result?.reports[0]?.error instanceof DataError);
   t.is(result?.warnings[0]?.msg, 'mind');
-  t.is(parseResult({ reports: [{ stage: 'extract' }], warnings: [] }), undefined);
-  t.is(parseResult('ok'), undefined);
+  const [first, second] = (wire as { reports: object[] }).reports;
+  const others: unknown[] = [
+    'ok',
+    { reports: [], warnings: [] },
+    { reports: [first], warnings: [] },
+    { reports: [second, first], warnings: [] },
+    { reports: [first, second, second], warnings: [] },
+    { reports: [first, { ...second, month: '2026-09' }], warnings: [] },
+    { reports: [first, { ...second, organization: 'spp' }], warnings: [] },
+    { reports: [first, { ...second, organization: '../oab' }], warnings: [] },
+  ];
+  for (const other of others)
+    t.is(parseResult(other, slice, asked), undefined, JSON.stringify(other));
+});
+
+test('what a result says to people moves no cursor, and is not endless, whoever wrote it', (t) => {
+  const hostile = `\u001b[2J\u202e${'x'.repeat(100_000)}`;
+  const report = { ...slice, stage: 'load', state: 'failed', requests: 0, seconds: 1 };
+  const error = { class: 'DataError', message: hostile, where: hostile, next: hostile };
+  const warnings = [{ msg: hostile, where: hostile, level: 60, time: 'never' }];
+  const result = parseResult({ reports: [{ ...report, error }], warnings }, slice, ['load']);
+  const shown = describeError(result?.reports[0]?.error);
+  t.is(printable(shown), shown);
+  t.true(shown.length < 20_000);
+  t.deepEqual(Object.keys(result?.warnings[0] ?? {}).sort(), ['msg', 'where']);
+  const warned = result?.warnings[0]?.msg ?? hostile;
+  t.is(printable(warned), warned);
+});
+
+test('names of JavaScript are settings as any other, and refused', (t) => {
+  const job = jobOf(configOf());
+  for (const name of ['constructor', 'toString']) {
+    const settings = { ...job.settings, [name]: 'x' };
+    t.throws(
+      () => {
+        refuseOthers(parseJob({ ...job, settings }), configOf());
+      },
+      {
+        instanceOf: ConfigurationError,
+        message: new RegExp(`${name}.* is x for the run and none`),
+      },
+    );
+  }
+  const many = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [index, '']));
+  t.throws(() => parseJob({ ...job, settings: many }), { instanceOf: DataError });
+  const long = { ...job.settings, staging: 'x'.repeat(10_000) };
+  t.throws(() => parseJob({ ...job, settings: long }), { instanceOf: DataError });
+});
+
+test("an organization's own part of what is fetched has to be the worker's too, where a job fetches", (t) => {
+  const config = configOf();
+  const view = {
+    billingViewArn: null,
+    costViewArn: 'arn:aws:billing::1:billingview/a',
+    listAccounts: true,
+  };
+  const settings = askedSettings(config, 'oab', stages, view);
+  const job = jobOf(config, { settings });
+  t.notThrows(() => {
+    refuseOthers(job, config, view);
+  });
+  const others = [
+    { ...view, costViewArn: null },
+    { ...view, listAccounts: false },
+    { ...view, billingViewArn: 'arn:aws:billing::1:billingview/b' },
+  ];
+  for (const other of others)
+    t.throws(
+      () => {
+        refuseOthers(job, config, other);
+      },
+      { instanceOf: ConfigurationError, message: /organizations\.oab\.\w+/ },
+    );
+});
+
+test('every setting that a result depends on is asked for, the newest too', (t) => {
+  const job = jobOf(configOf());
+  const others: [Config, RegExp][] = [
+    [configOf({ by: ['record-type'] }), /--by/],
+    [configOf({ invoices: true }), /--invoices/],
+    [configOf({}, { provisionalDays: 3 }), /"provisionalDays"/],
+  ];
+  for (const [other, message] of others)
+    t.throws(
+      () => {
+        refuseOthers(job, other);
+      },
+      { instanceOf: ConfigurationError, message },
+    );
 });
