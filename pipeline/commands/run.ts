@@ -86,10 +86,10 @@ async function putIntoQueue(wanted: Wanted, { log, signal }: Context): Promise<A
     });
   const { noProgress } = await import('../run/progress.js');
   const { enqueue } = await import('../run/queue-run.js');
-  const { queuePlace } = await import('../config/queue-address.js');
+  const { queueAddress } = await import('../config/queue-address.js');
   const request = { ...wanted, signal, log, progress: noProgress, now: () => new Date() };
   const { runId, slices } = await enqueue(request);
-  const look = ownCommand(['status', '--queue', queuePlace(queue.location)]);
+  const look = ownCommand(['status', '--queue', queueAddress(queue.location)]);
   const jobs = slices.length;
   return {
     text: () =>

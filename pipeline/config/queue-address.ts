@@ -56,7 +56,13 @@ function decodeUser(text: string): string {
 }
 
 /** The address as people know it again, without the user. */
-export function queuePlace({ host, port, database, tls }: QueueLocation): string {
+export function queuePlace(location: QueueLocation): string {
+  return queueAddress({ ...location, user: undefined });
+}
+
+/** The address as a command takes it. */
+export function queueAddress({ host, port, user, database, tls }: QueueLocation): string {
   const name = host.includes(':') ? `[${host}]` : host;
-  return `${tls ? 'rediss' : 'redis'}://${name}:${port}/${database}`;
+  const who = user === undefined ? '' : `${encodeURIComponent(user)}@`;
+  return `${tls ? 'rediss' : 'redis'}://${who}${name}:${port}/${database}`;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { QueueEvents } from 'bullmq';
 import type { Stage } from '../config/selection.js';
-import { queuePlace } from '../config/queue-address.js';
+import { queueAddress, queuePlace } from '../config/queue-address.js';
 import { ownCommand } from '../shared/commands.js';
 import {
   InterruptedError,
@@ -356,7 +356,7 @@ async function follow(
             'Redis has lost the job: it was emptied, or started without its data',
             {
               where: queuePlace(place.location),
-              next: `run again: it goes on from what is staged; "${ownCommand(['check', '--queue', queuePlace(place.location)])}" tells whether Redis keeps its data`,
+              next: `run again: it goes on from what is staged; "${ownCommand(['check', '--queue', queueAddress(place.location)])}" tells whether Redis keeps its data`,
             },
           ),
         );

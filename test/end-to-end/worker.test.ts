@@ -287,6 +287,27 @@ test('loads are bounded over all workers, jobs go after their time, and status n
   t.is(await months.getFailedCount(), 0);
 });
 
+test('Ctrl-C ends a run whose Redis is away, and tells what is left there', async (t) => {
+  const own = await startRedis();
+  t.teardown(() => own.stop());
+  const { cloud, folder } = await place(t);
+  const { code, stderr, stdout } = await pipeline(['run', ...october], {
+    cwd: folder,
+    env: { ...cloud.environment, PIPELINE_QUEUE: own.address },
+    running: (child) => {
+      let isStopped = false;
+      child.stderr?.on('data', (text: Buffer) => {
+        if (String(text).includes('no worker is connected')) void own.kill();
+        if (isStopped || !String(text).includes('trying again')) return;
+        isStopped = child.kill('SIGINT');
+      });
+    },
+  });
+  t.is(code, 130, stderr);
+  t.regex(stderr, /2 jobs are left in the queue, since Redis gave no answer/);
+  t.regex(stdout, /oab +stopped +skipped +skipped/);
+});
+
 test('what goes with a queue alone, or not at all, is wrong usage', async (t) => {
   const { folder } = await place(t);
   const options = { cwd: folder };

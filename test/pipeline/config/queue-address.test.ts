@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { parseQueueUrl, queuePlace } from '../../../pipeline/config/queue-address.js';
+import { parseQueueUrl, queueAddress, queuePlace } from '../../../pipeline/config/queue-address.js';
 import { UsageError } from '../../../pipeline/shared/errors.js';
 
 test('host, port, user, database and TLS, with what holds where they are left out', (t) => {
@@ -24,11 +24,15 @@ test('what is shown of an address reads back as it, but for the user', (t) => {
       fc.integer({ min: 1, max: 65_535 }),
       fc.nat({ max: 99_999 }),
       fc.boolean(),
-      (host, port, database, tls) => {
+      fc.string({ minLength: 1, unit: 'grapheme' }),
+      (host, port, database, tls, user) => {
         const location = parseQueueUrl(
           `${tls ? 'rediss' : 'redis'}://${host.includes(':') ? `[${host}]` : host}:${port}/${database}`,
         );
         t.deepEqual(parseQueueUrl(queuePlace(location)), location);
+        const named = { ...location, user };
+        t.deepEqual(parseQueueUrl(queueAddress(named)), named);
+        t.false(queuePlace(named).includes('@'));
         t.is(location.port, port);
         t.is(location.database, database);
       },
