@@ -119,7 +119,7 @@ function readSettings(
     if (parsed.success) continue;
     wrong.add(path.replace(/\..*/, ''));
     for (const issue of parsed.error.issues)
-      faults.push(`${nameOf([path, ...issue.path].join('.'))}: ${messageOf(issue)}`);
+      faults.push(`${nameOf([path, ...issue.path].join('.'))}: ${messageOf(path, issue)}`);
   }
   faults.push(...strayKeys(file));
   return { values: values as SettingValues, wrong };
@@ -228,10 +228,13 @@ function strayKeys(file: Readonly<Record<string, unknown>>, group = ''): string[
   return faults;
 }
 
-function messageOf(issue: { code: string; message: string; keys?: unknown }): string {
+function messageOf(path: string, issue: { code: string; message: string; keys?: unknown }): string {
   if (issue.code !== 'unrecognized_keys') return issue.message;
-  // The one list of mappings that is checked so is that of the organizations.
-  const known = fileFields.map(([key]) => key);
+  // The two lists of mappings.
+  const known =
+    path === 'customers'
+      ? Object.keys(formats.customerGroup.shape)
+      : fileFields.map(([key]) => key);
   return noSuchKeys(Array.isArray(issue.keys) ? issue.keys : [], known);
 }
 

@@ -185,7 +185,8 @@ const accountId = z
   .string({ error: 'is no text' })
   .regex(/^\d{12}$/, { error: 'is no account id of 12 digits' });
 
-const customerGroup = z.strictObject({
+/** One customer of several accounts. */
+export const customerGroup = z.strictObject({
   name: text.max(255, { error: 'has more than 255 characters' }),
   accounts: z
     .array(accountId, { error: 'is no list of account ids' })

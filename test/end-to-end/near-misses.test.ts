@@ -72,6 +72,10 @@ test('an unknown key of the configuration file is answered by the known ones', a
       'organizations:\n  - name: oab\n    role_arn: x',
       /"role_arn" \(did you mean "roleArn"\?\); it may have name, profile, roleArn/,
     ],
+    [
+      "customers:\n  - name: Big\n    account: ['000000000012']",
+      /"account" \(did you mean "accounts"\?\); it may have name, accounts$/m,
+    ],
     ['colour: red', /no such key as "colour"; it may have vault/],
   ] as const) {
     await writeFile(file, `${text}\n`);
