@@ -33,7 +33,7 @@ import {
   readCustomers,
 } from './customers.js';
 import { openExports } from './exports.js';
-import { invoicesBatches } from './invoices.js';
+import { invoicesBatches } from './invoice-rows.js';
 import type { FinishedExtraction } from './staged-pages.js';
 import { currentExtraction } from './staged-pages.js';
 

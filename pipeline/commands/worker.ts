@@ -22,7 +22,7 @@ export const worker = command({
     const config = await configure(args, { organizations: true, database: true });
     if (config.queue === undefined)
       throw new UsageError('no queue is named', { next: 'name it with --queue or PIPELINE_QUEUE' });
-    const { work } = await import('../run/worker.js');
+    const { work } = await import('../run/queue-worker.js');
     const { queue, concurrency, loadConcurrency, timeoutMs } = config;
     const { 'log-level': level, 'log-file': logFile } = args;
     const options = { queue, flags: args, concurrency, loadConcurrency, timeoutMs };

@@ -1,4 +1,4 @@
-import { readInvoices } from '../../load/invoices.js';
+import { readInvoices } from '../../load/invoiced-months.js';
 import { advice, lookCommand, nextRun } from '../shared/commands.js';
 import type { InvoiceComparison } from '../shared/invoice-comparison.js';
 import type { Units } from '../shared/money.js';

@@ -1,5 +1,5 @@
-import type { ListedInvoice, SliceInvoices } from '../../load/invoices.js';
-import { readInvoices } from '../../load/invoices.js';
+import type { ListedInvoice, SliceInvoices } from '../../load/invoiced-months.js';
+import { readInvoices } from '../../load/invoiced-months.js';
 import type { Source } from '../../load/source.js';
 import { findSource, readTable } from '../../load/source.js';
 import { openCsv } from '../../transform/csv.js';

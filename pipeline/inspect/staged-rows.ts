@@ -4,7 +4,7 @@ import { checkBreakdowns, checkTally } from '../../transform/checks.js';
 import type { RowTally, Stamp } from '../../transform/columns.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
 import { consumptionBatches, emptyTally } from '../../transform/consumption.js';
-import { invoicesBatches } from '../../transform/invoices.js';
+import { invoicesBatches } from '../../transform/invoice-rows.js';
 import type { FinishedExtraction } from '../../transform/staged-pages.js';
 import { billingPeriod } from '../shared/month.js';
 import type { RowBatch } from '../staging/batch.js';

@@ -1,5 +1,5 @@
-import type { SliceInvoices } from '../../load/invoices.js';
-import { readInvoices } from '../../load/invoices.js';
+import type { SliceInvoices } from '../../load/invoiced-months.js';
+import { readInvoices } from '../../load/invoiced-months.js';
 import { findSource, readTable } from '../../load/source.js';
 import { advice, transformAgain } from '../shared/commands.js';
 import { DataError } from '../shared/errors.js';

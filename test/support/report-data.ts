@@ -6,7 +6,7 @@ import type { Look, MonthReport } from '../../pipeline/report/figures.js';
 import type { MoneyRows, Names, SliceRows } from '../../pipeline/report/month-rows.js';
 import { createNames, unitsColumn } from '../../pipeline/report/month-rows.js';
 import type { FormerFetch, Gap, MonthData } from '../../pipeline/report/months.js';
-import type { SliceInvoices } from '../../load/invoices.js';
+import type { SliceInvoices } from '../../load/invoiced-months.js';
 import type { InvoiceDocument } from '../../pipeline/shared/invoice-comparison.js';
 import { compareInvoices } from '../../pipeline/shared/invoice-comparison.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
