@@ -42,6 +42,10 @@ export const run = command({
       ...one(),
       describe: "File to which the run's record is appended as one line of JSON, however it ends",
     },
+    'metrics': {
+      ...one(),
+      describe: "File ending in .prom for Prometheus (node_exporter's textfile collector)",
+    },
   },
   examples: [
     ['run', 'all stages for the last complete month'],
@@ -52,13 +56,8 @@ export const run = command({
   ],
   async work(args, context) {
     if (args['dry-run']) return planRun(args, context);
-    const { summary } = args;
-    if (args.detach && summary !== undefined)
-      throw new UsageError('--summary goes without --detach: the record is made when all is done', {
-        next: 'leave one of them out',
-      });
-    const { checkSummaryFile, makeRecord } = await import('../run/record.js');
-    if (summary !== undefined) await checkSummaryFile(summary);
+    await checkOutlets(args);
+    const { makeRecord } = await import('../run/record.js');
     const facts: Facts = { runId: randomUUID(), started: new Date() };
     let exitCode: number = EXIT.failed;
     try {
@@ -73,25 +72,53 @@ export const run = command({
       const isInterrupted = context.signal.aborted;
       if (isInterrupted) exitCode = EXIT.interrupted;
       const record = makeRecord({ ...facts, ended: new Date(), exitCode, isInterrupted });
-      if (!args.detach) await publish(record, args, context);
+      if (!args.detach) await publish(record, args, { ...facts, log: context.log });
     }
   },
 });
 
-/** Gives the record to whoever was named for it. What has been done is done, also where one cannot be reached. */
-async function publish(record: RunRecord, { summary }: Outlets, { log }: Context): Promise<void> {
-  if (summary !== undefined) {
-    const { appendRecord } = await import('../run/record.js');
-    await appendRecord(summary, record).catch((error: unknown) => {
-      const why = describeError(error);
-      log.warn({ where: summary }, `the summary file has no line of this run: ${why}`);
-    });
-  }
-}
-
 /** Where a run's record goes. */
 interface Outlets {
   summary?: string | undefined;
+  metrics?: string | undefined;
+}
+
+/** @throws {UsageError} when the record cannot go there. */
+async function checkOutlets({
+  summary,
+  metrics,
+  detach,
+}: Outlets & { detach: boolean }): Promise<void> {
+  const [flag] = Object.entries({ summary, metrics }).find(([, file]) => file !== undefined) ?? [];
+  if (detach && flag !== undefined)
+    throw new UsageError(`--${flag} goes without --detach: it tells how the run ended`, {
+      next: 'leave one of them out',
+    });
+  if (summary !== undefined) await (await import('../run/record.js')).checkSummaryFile(summary);
+  if (metrics !== undefined) await (await import('../run/metrics.js')).checkMetricsFile(metrics);
+}
+
+/** Gives the record to whoever was named for it. What has been done is done, also where one cannot be reached. */
+async function publish(
+  record: RunRecord,
+  { summary, metrics }: Outlets,
+  { selection, log }: Pick<Facts, 'selection'> & Pick<Context, 'log'>,
+): Promise<void> {
+  const warn = (where: string, what: string) => (error: unknown) => {
+    log.warn({ where }, `${what}: ${describeError(error)}`);
+  };
+  if (summary !== undefined) {
+    const { appendRecord } = await import('../run/record.js');
+    await appendRecord(summary, record).catch(
+      warn(summary, 'the summary file has no line of this run'),
+    );
+  }
+  if (metrics !== undefined) {
+    const { exportMetrics } = await import('../run/metrics.js');
+    await exportMetrics(metrics, record, selection).catch(
+      warn(metrics, "the metrics' file says nothing of this run"),
+    );
+  }
 }
 
 /** What is known of a run so far, for its record. */
