@@ -3,7 +3,7 @@ import { InvoicingClient } from '@aws-sdk/client-invoicing';
 import { OrganizationsClient } from '@aws-sdk/client-organizations';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { z } from 'zod';
-import { TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
+import { BudgetError, TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import { sdkAgents } from '../pipeline/shared/network.js';
 import { keepSecret } from '../pipeline/shared/printable.js';
@@ -191,7 +191,7 @@ interface RequestBudget {
   /**
    * Sends a request that AWS charges for, however often it is tried. One that fails is not charged,
    * and so not counted; while one is on its way it is.
-   * @throws {TransientError} instead of sending it, when it would exceed the limit.
+   * @throws {BudgetError} instead of sending it, when it would exceed the limit.
    */
   spend<T>(where: string, send: () => Promise<T>): Promise<T>;
 }
@@ -222,7 +222,7 @@ export function requestBudget(count: RequestCount = ownCount()): RequestBudget {
   return {
     async spend(where, send) {
       if (!(await count.take())) {
-        throw new TransientError(
+        throw new BudgetError(
           `the run's limit of ${count.limit} Cost Explorer requests is reached: what is staged so far is kept`,
           { where, next: 'run again to go on, with a higher --max-requests where it is too low' },
         );

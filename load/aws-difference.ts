@@ -1,5 +1,5 @@
 import { advice, fetchAgain } from '../pipeline/shared/commands.js';
-import { DataError } from '../pipeline/shared/errors.js';
+import { DifferenceError } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { formatAmount, parseAmount } from '../pipeline/shared/money.js';
 import type { TotalsText } from '../pipeline/shared/sums.js';
@@ -27,12 +27,12 @@ export type BesideAws = Pick<
  * metric; or, by usage type, of a usage type in a service or an account. Where AWS's total was not asked
  * for, the breakdowns are held against the rows.
  * @param tolerance units of 10^-18 of the currency.
- * @throws {DataError} naming organization, total, sum and difference.
+ * @throws {DifferenceError} naming organization, total, sum and difference.
  */
 export function checkDifference(slice: BesideAws, tolerance: Units): void {
   const { month, organization } = slice;
-  const fault = (what: string, apart: string, services = ''): DataError =>
-    new DataError(
+  const fault = (what: string, apart: string, services = ''): DifferenceError =>
+    new DifferenceError(
       `${what}: a difference of ${apart}, more than the tolerance of ${formatAmount(tolerance)}${services}`,
       {
         ...advice(

@@ -1,5 +1,7 @@
 import { fstatSync, statSync } from 'node:fs';
 import {
+  BudgetError,
+  DifferenceError,
   InterruptedError,
   UsageError,
   causeOf,
@@ -13,7 +15,33 @@ import { version } from '../shared/version.js';
 
 /** What is told of this process, from before anything can fail to how it ends: its log, its last words, its exit code. */
 
-export const EXIT = { failed: 1, usage: 2, interrupted: 130 };
+/** Every exit code but 0; docs/operations.md has the table. */
+export const EXIT = {
+  failed: 1,
+  /** Wrong usage or configuration: nothing was done. */
+  usage: 2,
+  /** A figure differs beyond the tolerance, or moved by a threshold: whatever else was asked for is done. */
+  differs: 3,
+  /** The budget of requests (`--max-requests`) is used up. */
+  budget: 4,
+  /** `status --check` alone: all is well, but AWS may still change the figures. */
+  provisional: 5,
+  interrupted: 130,
+} as const;
+
+/**
+ * The exit code of a command in which these failures happened: that of their kind where all are of one kind, and
+ * 1 where they are not, or where none is told from the others.
+ */
+export function exitCodeOf(failures: readonly unknown[]): number {
+  const [code = EXIT.failed, ...others] = new Set(failures.map(kindOf));
+  return others.length === 0 ? code : EXIT.failed;
+}
+
+function kindOf(failure: unknown): number {
+  if (failure instanceof DifferenceError) return EXIT.differs;
+  return failure instanceof BudgetError ? EXIT.budget : EXIT.failed;
+}
 
 /** The log of this process, which knows how the process ended. */
 interface Journal extends OpenLog {
@@ -102,7 +130,7 @@ export async function fail(error: unknown, words: readonly string[]): Promise<vo
       ? EXIT.usage
       : error instanceof InterruptedError
         ? EXIT.interrupted
-        : EXIT.failed;
+        : exitCodeOf([error]);
   tell(`pipeline: ${describeError(error)}`);
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),

@@ -7,6 +7,7 @@ import { UsageError, causeOf, describeError, errorToJson } from '../shared/error
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, pick } from './command.js';
+import { exitCodeOf } from './journal.js';
 import { planRun } from './plan.js';
 
 /** `pipeline run`: the month's extract, transform and load, or some of them. */
@@ -151,10 +152,12 @@ export async function runStages(wanted: Wanted, { log, signal }: Context): Promi
   try {
     const report = await run(request);
     const news = signal.aborted ? [] : await findNews(report.tasks, request);
+    const failed = report.tasks.filter(({ state }) => state === 'failed');
     return {
       text: () => formatReport(report, request, news),
       json: () => reportToJson(report, request, news),
-      failed: report.tasks.some(({ state }) => state === 'failed'),
+      failed: failed.length > 0,
+      exitCode: exitCodeOf(failed.map(({ error }) => error)),
       isUsual: news.length === 0,
       figures: { ...figuresOf(report), restated: news.length },
     };

@@ -24,7 +24,7 @@ export const status = command({
     ...pick('json', 'log-level'),
   },
   epilogue:
-    'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 3 when all is so, but AWS may still change the figures, which were fetched within 8 days; 1 otherwise. With --queue it shows what waits, runs and failed in a queue instead, by whom and since when.',
+    'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 5 when all is so, but AWS may still change the figures, which were fetched within 8 days; 1 otherwise. With --queue it shows what waits, runs and failed in a queue instead, by whom and since when.',
   examples: [
     ['status', 'every month that is staged'],
     ['status --queue redis://queue.example:6379/0', 'what waits, runs and failed in a queue'],

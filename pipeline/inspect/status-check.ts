@@ -114,8 +114,8 @@ export function describeProblem({ slices, what, command }: Problem): string {
 export interface Check extends Record<Virtue, boolean> {
   /** `provisional` where any of the figures are; `undefined` where there are none. */
   figures: 'final' | 'provisional' | undefined;
-  /** Exit code: 0 all is well and final, 3 the same but provisional, 1 anything else. */
-  exitCode: 0 | 1 | 3;
+  /** Exit code: 0 all is well and final, 5 the same but provisional, 1 anything else. */
+  exitCode: 0 | 1 | 5;
 }
 
 export function check(
@@ -137,7 +137,7 @@ export function check(
     ),
   };
   const isWell = found.complete && found.current && found.fresh;
-  return { ...found, exitCode: !isWell ? 1 : found.figures === 'final' ? 0 : 3 };
+  return { ...found, exitCode: !isWell ? 1 : found.figures === 'final' ? 0 : 5 };
 }
 
 /** The same as people read it. */

@@ -7,8 +7,10 @@ import type { Stage } from '../config/selection.js';
 import { stages } from '../config/selection.js';
 import { nameOf } from '../config/settings.js';
 import {
+  BudgetError,
   ConfigurationError,
   DataError,
+  DifferenceError,
   InterruptedError,
   PipelineError,
   TransientError,
@@ -184,7 +186,14 @@ export function refuseOthers(job: JobData, config: Config, view?: OrganizationVi
   });
 }
 
-const classes = { TransientError, ConfigurationError, UsageError, DataError } as const;
+const classes = {
+  TransientError,
+  BudgetError,
+  ConfigurationError,
+  UsageError,
+  DataError,
+  DifferenceError,
+} as const;
 
 const nextRun = z.object({
   stages: z.array(z.enum(stages)).optional(),

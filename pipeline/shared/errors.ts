@@ -51,6 +51,12 @@ export class UsageError extends ConfigurationError {}
 /** The data itself is wrong: a staged file, an answer, a sum. Neither waiting nor a setting mends it. */
 export class DataError extends PipelineError {}
 
+/** A figure lies further from AWS's own than the tolerance: exit code 3. */
+export class DifferenceError extends DataError {}
+
+/** The run's budget of requests is used up (`--max-requests`): exit code 4. Another run goes on from here. */
+export class BudgetError extends TransientError {}
+
 /** The user (or the system) asked the run to stop: exit code 130. */
 export class InterruptedError extends PipelineError {
   constructor() {
