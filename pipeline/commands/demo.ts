@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Reseller } from '../../fixtures/demo/reseller.js';
@@ -37,7 +38,7 @@ export const demo = command({
     rememberOwn({ instead: ['demo', '--folder', args.folder] });
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { reseller } = await import('../../fixtures/demo/reseller.js');
-    const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
+    const { figuresOf, formatReport, noNews, reportToJson } = await import('../run/summary.js');
     const { reportJson, reportText } = await import('./report.js');
     const now = new Date();
     const month = lastCompleteMonth(now);
@@ -55,9 +56,9 @@ export const demo = command({
         ? [await told(before), guide(folder, month), '', reportText(reports)]
         : [];
       return {
-        text: () => [formatReport(last.report, last.request, []), ...rest].join('\n'),
+        text: () => [formatReport(last.report, last.request, noNews), ...rest].join('\n'),
         json: () => ({
-          runs: runs.map(({ report, request }) => reportToJson(report, request, [])),
+          runs: runs.map(({ report, request }) => reportToJson(report, request, noNews)),
           report: reportJson(reports),
         }),
         failed,
@@ -113,6 +114,7 @@ async function live(
       const label = words.join('  ');
       if (!isLast) progress.show(label, 'run', '…');
       const request: RunRequest = {
+        runId: randomUUID(),
         config,
         selection: { months: [month], organizations, stages },
         force: force || changed,

@@ -38,6 +38,12 @@ export function exitCodeOf(failures: readonly unknown[]): number {
   return others.length === 0 ? code : EXIT.failed;
 }
 
+/** The exit code of a command that ended by this error. */
+export function exitCodeAt(error: unknown): number {
+  if (error instanceof UsageError) return EXIT.usage;
+  return error instanceof InterruptedError ? EXIT.interrupted : exitCodeOf([error]);
+}
+
 function kindOf(failure: unknown): number {
   if (failure instanceof DifferenceError) return EXIT.differs;
   return failure instanceof BudgetError ? EXIT.budget : EXIT.failed;
@@ -125,12 +131,7 @@ function isStandardOutput(file: string): boolean {
  * @param words the command line as it was given.
  */
 export async function fail(error: unknown, words: readonly string[]): Promise<void> {
-  process.exitCode =
-    error instanceof UsageError
-      ? EXIT.usage
-      : error instanceof InterruptedError
-        ? EXIT.interrupted
-        : exitCodeOf([error]);
+  process.exitCode = exitCodeAt(error);
   tell(`pipeline: ${describeError(error)}`);
   const isJson = words.some(
     (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),

@@ -1,13 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import type { Config } from '../config/config.js';
-import type { Selection } from '../config/selection.js';
+import type { Selection, SelectionFlags } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
+import type { RunFacts, RunRecord } from '../run/record.js';
 import { ownCommand } from '../shared/commands.js';
 import { UsageError, causeOf, describeError, errorToJson } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
-import { command, configure, off, pick } from './command.js';
-import { exitCodeOf } from './journal.js';
+import { command, configure, off, one, pick } from './command.js';
+import { EXIT, exitCodeAt, exitCodeOf } from './journal.js';
 import { planRun } from './plan.js';
 
 /** `pipeline run`: the month's extract, transform and load, or some of them. */
@@ -36,6 +38,10 @@ export const run = command({
       ...off(),
       describe: 'Make the report of each month at the end, as "pipeline report" does',
     },
+    'summary': {
+      ...one(),
+      describe: "File to which the run's record is appended as one line of JSON, however it ends",
+    },
   },
   examples: [
     ['run', 'all stages for the last complete month'],
@@ -46,23 +52,74 @@ export const run = command({
   ],
   async work(args, context) {
     if (args['dry-run']) return planRun(args, context);
-    const selection = select(args, new Date());
-    const config = await configure(args, {
-      organizations: selection.stages.includes('extract'),
-      database: selection.stages.includes('load'),
-    });
-    // The log says it too, but may be asked to say errors only.
-    if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
-      tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
-    const { force, quiet, report, detach, 'accept-empty': acceptEmpty } = args;
-    const wanted = { config, selection, force, acceptEmpty, quiet, report };
-    if (detach) return putIntoQueue(wanted, context);
-    const answer = await runStages(wanted, context);
-    return report && !context.signal.aborted
-      ? withReports(answer, config, selection, context)
-      : answer;
+    const { summary } = args;
+    if (args.detach && summary !== undefined)
+      throw new UsageError('--summary goes without --detach: the record is made when all is done', {
+        next: 'leave one of them out',
+      });
+    const { checkSummaryFile, makeRecord } = await import('../run/record.js');
+    if (summary !== undefined) await checkSummaryFile(summary);
+    const facts: Facts = { runId: randomUUID(), started: new Date() };
+    let exitCode: number = EXIT.failed;
+    try {
+      const answer = await runSettled(args, context, facts);
+      exitCode = answer.failed ? (answer.exitCode ?? EXIT.failed) : 0;
+      return answer;
+    } catch (error) {
+      facts.error = error;
+      exitCode = exitCodeAt(error);
+      throw error;
+    } finally {
+      const isInterrupted = context.signal.aborted;
+      if (isInterrupted) exitCode = EXIT.interrupted;
+      const record = makeRecord({ ...facts, ended: new Date(), exitCode, isInterrupted });
+      if (!args.detach) await publish(record, args, context);
+    }
   },
 });
+
+/** Gives the record to whoever was named for it. What has been done is done, also where one cannot be reached. */
+async function publish(record: RunRecord, { summary }: Outlets, { log }: Context): Promise<void> {
+  if (summary !== undefined) {
+    const { appendRecord } = await import('../run/record.js');
+    await appendRecord(summary, record).catch((error: unknown) => {
+      const why = describeError(error);
+      log.warn({ where: summary }, `the summary file has no line of this run: ${why}`);
+    });
+  }
+}
+
+/** Where a run's record goes. */
+interface Outlets {
+  summary?: string | undefined;
+}
+
+/** What is known of a run so far, for its record. */
+type Facts = Omit<RunFacts, 'ended' | 'exitCode' | 'isInterrupted'>;
+
+type RunFlags = SelectionFlags &
+  Record<'force' | 'quiet' | 'report' | 'detach' | 'accept-empty', boolean> & {
+    'log-level': string;
+    [flag: string]: unknown;
+  };
+
+/** Settles selection and settings, and does the work. @param facts are completed as far as it comes. */
+async function runSettled(args: RunFlags, context: Context, facts: Facts): Promise<Answer> {
+  const selection = select(args, new Date());
+  facts.selection = selection;
+  const config = await configure(args, {
+    organizations: selection.stages.includes('extract'),
+    database: selection.stages.includes('load'),
+  });
+  // The log says it too, but may be asked to say errors only.
+  if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
+    tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
+  const { force, quiet, report, detach, 'accept-empty': acceptEmpty } = args;
+  const wanted = { config, selection, force, acceptEmpty, quiet, report };
+  if (detach) return putIntoQueue(wanted, context, facts);
+  const answer = await runStages(wanted, context, facts);
+  return report && !context.signal.aborted ? withReports(answer, wanted, context, facts) : answer;
+}
 
 /** What a run is asked to do. */
 interface Wanted {
@@ -77,7 +134,11 @@ interface Wanted {
 }
 
 /** Puts the run into the queue, and leaves it to the workers. */
-async function putIntoQueue(wanted: Wanted, { log, signal }: Context): Promise<Answer> {
+async function putIntoQueue(
+  wanted: Wanted,
+  { log, signal }: Context,
+  { runId }: Facts,
+): Promise<Answer> {
   const { queue } = wanted.config;
   if (queue === undefined)
     throw new UsageError('--detach needs a queue', { next: 'name it with --queue' });
@@ -88,8 +149,8 @@ async function putIntoQueue(wanted: Wanted, { log, signal }: Context): Promise<A
   const { noProgress } = await import('../run/progress.js');
   const { enqueue } = await import('../run/queue-run.js');
   const { queueAddress } = await import('../config/queue-address.js');
-  const request = { ...wanted, signal, log, progress: noProgress, now: () => new Date() };
-  const { runId, slices } = await enqueue(request);
+  const request = { ...wanted, runId, signal, log, progress: noProgress, now: () => new Date() };
+  const slices = await enqueue(request);
   const look = ownCommand(['status', '--queue', queueAddress(queue.location)]);
   const jobs = slices.length;
   return {
@@ -109,9 +170,9 @@ interface RunAnswer extends Answer {
 /** The answer with the months' reports, or with why there are none: what was run has been run all the same. */
 async function withReports(
   answer: RunAnswer,
-  config: Config,
-  { months, organizations }: Selection,
+  { config, selection: { months, organizations } }: Wanted,
   { open, signal, log }: Context,
+  facts: Facts,
 ): Promise<Answer> {
   const { makeReportsOf, reportJson, reportText } = await import('./report.js');
   try {
@@ -124,6 +185,7 @@ async function withReports(
       json: () => ({ ...answer.json(), report: reportJson(written) }),
     };
   } catch (error) {
+    facts.error = error;
     const { message, ...details } = errorToJson(error);
     log.error({ ...details, ...causeOf(error), err: error }, `no report: ${String(message)}`);
     return {
@@ -131,6 +193,7 @@ async function withReports(
       text: () => `${answer.text()}\n\nno report: ${describeError(error)}`,
       json: () => ({ ...answer.json(), report: { error: errorToJson(error) } }),
       failed: true,
+      exitCode: EXIT.failed,
     };
   }
 }
@@ -139,27 +202,34 @@ async function withReports(
  * Runs the stages with progress on standard error.
  * @throws {PipelineError} when no task could be begun.
  */
-export async function runStages(wanted: Wanted, { log, signal }: Context): Promise<RunAnswer> {
+async function runStages(
+  wanted: Wanted,
+  { log, signal }: Context,
+  facts: Facts,
+): Promise<RunAnswer> {
   const { createProgress, noProgress } = await import('../run/progress.js');
   const run =
     wanted.config.queue === undefined
       ? (await import('../run/runner.js')).run
       : (await import('../run/queue-run.js')).runByQueue;
-  const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
+  const { figuresOf, formatReport, noNews, reportToJson } = await import('../run/summary.js');
   const { findNews } = await import('../inspect/run-news.js');
   const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);
-  const request = { ...wanted, signal, log, progress, now: () => new Date() };
+  const { runId } = facts;
+  const request = { ...wanted, runId, signal, log, progress, now: () => new Date() };
   try {
     const report = await run(request);
-    const news = signal.aborted ? [] : await findNews(report.tasks, request);
+    facts.whole = { report, request, news: noNews };
+    const news = signal.aborted ? noNews : await findNews(report.tasks, request);
+    facts.whole.news = news;
     const failed = report.tasks.filter(({ state }) => state === 'failed');
     return {
       text: () => formatReport(report, request, news),
       json: () => reportToJson(report, request, news),
       failed: failed.length > 0,
       exitCode: exitCodeOf(failed.map(({ error }) => error)),
-      isUsual: news.length === 0,
-      figures: { ...figuresOf(report), restated: news.length },
+      isUsual: news.restated.length === 0,
+      figures: { ...figuresOf(report), restated: news.restated.length },
     };
   } finally {
     progress.stop();

@@ -1,4 +1,5 @@
 import type { News } from '../run/summary.js';
+import { noNews } from '../run/summary.js';
 import type { RunRequest, TaskReport } from '../run/task.js';
 import { DataError, PipelineError, describeError } from '../shared/errors.js';
 import { formatTotals } from '../shared/sums.js';
@@ -13,14 +14,15 @@ import { openStaging } from '../staging/open.js';
 export async function findNews(
   tasks: readonly TaskReport[],
   { config, signal, log }: Pick<RunRequest, 'config' | 'signal' | 'log'>,
-): Promise<News[]> {
+): Promise<News> {
   const fetched = tasks.filter(({ stage, state }) => stage === 'extract' && state === 'done');
-  if (fetched.length === 0) return [];
+  if (fetched.length === 0) return noNews;
   const { findChanges } = await import('./month-changes.js');
   const staging = await openStaging(config.staging, { ...config.stagingOptions, signal });
   const { provisionalDays } = config;
   const points = { since: undefined, until: undefined, provisionalDays };
-  const news: News[] = [];
+  const restated: News['restated'][number][] = [];
+  const finalized: News['finalized'][number][] = [];
   for (const { month, organization, outcome } of fetched) {
     try {
       const request = { staging, month, organizations: [organization], ...points, signal };
@@ -29,12 +31,14 @@ export async function findNews(
       const { since, until, changes, totals } = found;
       // What was taken from what is staged is no news: it was told when it was fetched.
       if (until.extraction !== outcome?.extraction) continue;
+      if (since.provisional && !until.provisional)
+        finalized.push({ month, organization, since: since.fetched });
       const provisionalAgain = until.provisional && !since.provisional;
       if (since.detail !== until.detail || (changes.length === 0 && !provisionalAgain)) continue;
       const sums = (side: 'before' | 'after') =>
         formatTotals(new Map(totals.map((total) => [total.currency, total[side]])));
-      news.push({
-        ...{ month, organization, amounts: changes.length, provisionalAgain },
+      restated.push({
+        ...{ month, organization, changed: changes.length, provisionalAgain },
         ...{ since: since.fetched, before: sums('before'), after: sums('after') },
       });
     } catch (error) {
@@ -47,5 +51,5 @@ export async function findNews(
       break;
     }
   }
-  return news;
+  return { restated, finalized };
 }

@@ -228,6 +228,8 @@ export function errorFromWire({ class: name, message, ...details }: WireError): 
   return new Known(message, JSON.parse(JSON.stringify(details)) as object);
 }
 
+const amounts = z.record(text, z.string().regex(/^-?\d{1,38}(\.\d{1,38})?$/));
+
 const wireReport = z.object({
   month,
   organization,
@@ -241,7 +243,8 @@ const wireReport = z.object({
       customers: z.number(),
       unlisted: z.number(),
       rows: z.number(),
-      totals: z.record(text, z.string().regex(/^-?\d{1,38}(\.\d{1,38})?$/)),
+      totals: amounts,
+      differences: amounts.optional(),
     })
     .optional(),
   error: wireError.optional(),

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { QueueEvents } from 'bullmq';
 import type { Stage } from '../config/selection.js';
 import { queueAddress, queuePlace } from '../config/queue-address.js';
@@ -58,22 +57,17 @@ const DAY = 86_400;
 /** Jobs that are put in or looked at with one message. */
 const BATCH = 500;
 
-/** What a run has put into the queue. */
-export interface QueuedRun {
-  runId: string;
-  slices: readonly Slice[];
-}
-
 /**
  * Puts the run's jobs into the queue.
+ * @returns what they are of.
  * @throws {PipelineError} when it cannot be found out which organizations there are, or Redis cannot be used.
  */
-export async function enqueue(request: RunRequest): Promise<QueuedRun> {
+export async function enqueue(request: RunRequest): Promise<readonly Slice[]> {
   return withQueue(request, async (resources, queue) => {
     const slices = await checkedSlices(resources, request);
-    const runId = randomUUID();
+    const { runId } = request;
     await put(queue, runId, slices, { ...request, resources });
-    return { runId, slices };
+    return slices;
   });
 }
 
@@ -83,12 +77,11 @@ export async function enqueue(request: RunRequest): Promise<QueuedRun> {
  * @throws {PipelineError} see {@link enqueue}. @throws {TransientError} when Redis is away for too long.
  */
 export async function runByQueue(request: RunRequest): Promise<RunReport> {
-  const { log, signal, now } = request;
+  const { runId, log, signal, now } = request;
   const started = now();
   const clock = performance.now();
   return withQueue(request, async (resources, queue) => {
     const slices = await checkedSlices(resources, request);
-    const runId = randomUUID();
     const following = await follow(queue, runId, slices, request);
     try {
       await put(queue, runId, slices, { ...request, resources });

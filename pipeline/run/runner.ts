@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import pLimit from 'p-limit';
 import type { OrganizationEntry } from '../../extract/organizations.js';
 import type { Config } from '../config/config.js';
@@ -40,8 +39,7 @@ export interface RunReport {
  * @throws {PipelineError} when it cannot be found out which organizations there are.
  */
 export async function run(request: RunRequest): Promise<RunReport> {
-  const { config, selection, signal, log, now } = request;
-  const runId = randomUUID();
+  const { runId, config, selection, signal, log, now } = request;
   const started = now();
   const clock = performance.now();
   const resources = await openResources(config, { log, signal });
@@ -49,7 +47,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
     const slices = await checkedSlices(resources, request);
     const { months, stages } = selection;
     log.info({ runId, months, stages, tasks: slices.length * stages.length }, 'tasks begin');
-    const tasks = await runMonths(slices, { ...request, resources, runId });
+    const tasks = await runMonths(slices, { ...request, resources });
     const absence = await leftOut(resources, request);
     const seconds = (performance.now() - clock) / 1000;
     return { runId, version, started, seconds, interrupted: signal.aborted, tasks, absence };

@@ -11,14 +11,14 @@ import { costOf, endOf, price, requestsOf, resumeCommand } from './task.js';
  * The run's result as people read it: what came of its tasks and what they cost, a line for each month and
  * organization, the news, and each failure with the command that resumes it.
  */
-export function formatReport(report: RunReport, run: RunRequest, news: readonly News[]): string {
+export function formatReport(report: RunReport, run: RunRequest, news: News): string {
   const counts = Object.entries(countsOf(report)).map(([state, count]) => `${count} ${state}`);
   return [
     `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`,
     '',
     sliceTable(report, run),
     ...describeAbsence(report.absence).flatMap((absent) => ['', absent]),
-    ...news.flatMap((one) => ['', describeNews(one)]),
+    ...news.restated.flatMap((one) => ['', describeRestated(one)]),
     ...describeFailures(report.tasks, run).flatMap((failure) => ['', failure]),
   ].join('\n');
 }
@@ -57,12 +57,21 @@ function sliceTable({ tasks }: RunReport, { selection }: RunRequest): string {
   );
 }
 
-/** What a run brought to light of a month that had been fetched before. */
+/** What a run brought to light of months that had been fetched before. */
 export interface News {
+  restated: readonly Restated[];
+  finalized: readonly Finalized[];
+}
+
+/** What a run says that has nothing to compare with. */
+export const noNews: News = { restated: [], finalized: [] };
+
+/** A month that AWS has changed since it was fetched before. */
+interface Restated {
   month: string;
   organization: string;
-  /** Amounts, by account and service, that differ. */
-  amounts: number;
+  /** How many amounts, by account and service, differ. */
+  changed: number;
   /** Whether the figures were final, and are not any more. */
   provisionalAgain: boolean;
   /** When the former figures were fetched: ISO 8601. */
@@ -72,17 +81,25 @@ export interface News {
   after: Readonly<Record<string, string>>;
 }
 
-function describeNews(news: News): string {
-  const { month, organization, amounts, provisionalAgain, since, before, after } = news;
+/** A month whose figures were provisional when it was fetched before, and are final now. */
+interface Finalized {
+  month: string;
+  organization: string;
+  /** When the former figures were fetched: ISO 8601. */
+  since: string;
+}
+
+function describeRestated(restated: Restated): string {
+  const { month, organization, changed, provisionalAgain, since, before, after } = restated;
   const fetched = `${since.slice(0, 16).replace('T', ' ')} UTC`;
   const sums = Object.entries(after).map(
     ([currency, sum]) =>
       `${shortAmount(before[currency] ?? '0')} → ${shortAmount(sum)} ${currency}`,
   );
   const what = [
-    ...(amounts === 0
+    ...(changed === 0
       ? []
-      : [`restated, ${amounts === 1 ? '1 amount differs' : `${amounts} amounts differ`}`]),
+      : [`restated, ${changed === 1 ? '1 amount differs' : `${changed} amounts differ`}`]),
     ...(provisionalAgain ? ['provisional again'] : []),
   ].join('; ');
   const command = lookCommand('changes', { month, organization });
@@ -107,7 +124,7 @@ export function figuresOf(report: RunReport): Record<string, unknown> {
 }
 
 /** The run's result as one JSON document; amounts stay decimal texts. */
-export function reportToJson(report: RunReport, run: RunRequest, news: readonly News[]): object {
+export function reportToJson(report: RunReport, run: RunRequest, news: News): object {
   return {
     runId: report.runId,
     version: report.version,
@@ -117,7 +134,7 @@ export function reportToJson(report: RunReport, run: RunRequest, news: readonly 
     requests: requestsOf(report.tasks),
     priceUsd: price(requestsOf(report.tasks)),
     absent: report.absence.slices,
-    restated: news,
+    restated: news.restated,
     tasks: report.tasks.map((task) => ({
       month: task.month,
       organization: task.organization,
@@ -145,7 +162,8 @@ export function reportToJson(report: RunReport, run: RunRequest, news: readonly 
   };
 }
 
-function rounded(seconds: number): number {
+/** Seconds as documents have them, to the millisecond. */
+export function rounded(seconds: number): number {
   return Math.round(seconds * 1000) / 1000;
 }
 

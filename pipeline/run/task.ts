@@ -21,6 +21,8 @@ import { viewOf } from './resources.js';
 
 /** What a run is asked to do, and what it works with. */
 export interface RunRequest {
+  /** Names the run in the log, the queue, the load history and its record. */
+  runId: string;
   config: Config;
   selection: Selection;
   /** Do the chosen stages even where nothing changed. */
@@ -37,7 +39,6 @@ export interface RunRequest {
 
 export interface TaskContext extends RunRequest {
   resources: Resources;
-  runId: string;
 }
 
 /** How one stage ended for one month and organization. */

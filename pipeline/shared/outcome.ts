@@ -14,6 +14,8 @@ export interface Outcome {
   rows: number;
   /** Currency → exact sum of the rows' amounts, in plain decimal notation. */
   totals: Readonly<Record<string, string>>;
+  /** AWS's own total minus the rows, likewise; absent where it was not asked for, and in the extract stage. */
+  differences?: Readonly<Record<string, string>> | undefined;
 }
 
 /**

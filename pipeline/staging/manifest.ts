@@ -12,6 +12,7 @@ import { isProvisional } from '../shared/provisional.js';
 import type { Scope } from '../shared/scope.js';
 import { details, furtherMetrics } from '../shared/scope.js';
 import type { SumsText } from '../shared/sums.js';
+import { difference } from '../shared/sums.js';
 import type { Operation, QueryName, Slice, TableName } from './layout.js';
 import {
   SCOPE,
@@ -378,7 +379,7 @@ export function outcomeOf(
   manifest: TransformManifest,
   provisionalDays: number,
 ): Outcome {
-  const { extraction, customers, consumption } = manifest;
+  const { extraction, customers, consumption, awsTotal } = manifest;
   return {
     state,
     extraction,
@@ -387,6 +388,7 @@ export function outcomeOf(
     unlisted: customers.unlisted,
     rows: consumption.rows,
     totals: consumption.totals,
+    ...(awsTotal === null ? {} : { differences: difference(awsTotal, consumption.totals) }),
   };
 }
 

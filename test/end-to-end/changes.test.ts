@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
@@ -14,7 +15,7 @@ import { resolveConfig } from '../../pipeline/config/config.js';
 import { select } from '../../pipeline/config/selection.js';
 import { noProgress } from '../../pipeline/run/progress.js';
 import { run } from '../../pipeline/run/runner.js';
-import { reportToJson } from '../../pipeline/run/summary.js';
+import { noNews, reportToJson } from '../../pipeline/run/summary.js';
 import type { RunRequest, TaskReport } from '../../pipeline/run/task.js';
 import { formatAmount } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
@@ -60,6 +61,7 @@ async function world(
     async runAt(instant, { force = false, organization } = {}) {
       const before = aws();
       const request: RunRequest = {
+        runId: randomUUID(),
         config: resolveConfig(
           {
             staging: join(folder, 'staging'),
@@ -87,7 +89,7 @@ async function world(
       if (failure !== undefined) throw failure.error as Error;
       return {
         tasks: report.tasks,
-        json: reportToJson(report, request, []) as Day['json'],
+        json: reportToJson(report, request, noNews) as Day['json'],
         asked: aws() - before,
       };
     },
