@@ -1,6 +1,7 @@
 import { ConfigurationError, PipelineError, describeError } from '../shared/errors.js';
 import { keepSecret } from '../shared/printable.js';
 import type { Threshold } from '../shared/threshold.js';
+import { thresholdText } from '../shared/threshold.js';
 
 /** Who is told of a run: what `notify` in the configuration file says, and what of it stands in the environment. */
 
@@ -38,6 +39,15 @@ export interface Hook extends Pick<HookEntry, 'kind' | 'on' | 'thresholds'> {
 /** A hook as people know it: of its address no more than the host is shown. */
 export function hookName({ kind, url }: Pick<Hook, 'kind' | 'url'>): string {
   return `${kind} at ${url.host}`;
+}
+
+/** What is sent where, and when, in words. */
+export function describeHook(hook: Pick<Hook, 'kind' | 'url' | 'on' | 'thresholds'>): string {
+  const size = hook.thresholds.map(thresholdText).join(' and ');
+  const when = hook.on.map((one) =>
+    one === 'restated' && size !== '' ? `${one} by ${size}` : one,
+  );
+  return `${hookName(hook)}, on ${when.join(', ')}`;
 }
 
 const LOOPBACK = ['127.0.0.1', '[::1]', 'localhost'];

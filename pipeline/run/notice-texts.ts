@@ -71,7 +71,7 @@ function some<T>(all: readonly T[], line: (one: T) => string): string[] {
 
 /** One line, without secrets, printable, and not too long; no character is cut in two. */
 function harmless(line: string): string {
-  const characters = [...printable(withoutSecrets(line))];
+  const characters = Array.from(printable(withoutSecrets(line)));
   if (characters.length <= LONGEST_LINE) return characters.join('');
   return `${characters.slice(0, LONGEST_LINE - 1).join('')}…`;
 }

@@ -33,9 +33,11 @@ const PAUSE = 1_000;
 export async function post(url: URL, sent: Post): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await postOnce(url, sent);
+      await postOnce(url, sent);
+      return;
     } catch (error) {
-      if (!(error instanceof AwayError) || tries === TRIES) throw error;
+      const isAway = error instanceof AwayError && error.pauseMs < sent.timeoutMs;
+      if (!isAway || tries === TRIES) throw error;
       await pause(error.pauseMs, sent.signal);
     }
   }

@@ -33,6 +33,7 @@ test('without any setting there are the defaults', (t) => {
     queue: undefined,
     waitSeconds: 0,
     timeoutMs: 60_000,
+    hooks: [],
     provisionalDays: 10,
     tags: {},
     customers: [],
