@@ -31,7 +31,9 @@ function noticeOf(record: RunRecord, restated: RunRecord['restated']): Notice {
         return `${shortAmount(before[currency] ?? '0')} → ${shortAmount(sum)} ${currency}`;
       });
       const what = [
-        ...(changed === 0 ? [] : [`restated, ${changed} amount${changed === 1 ? '' : 's'} differ`]),
+        ...(changed === 0
+          ? []
+          : [`restated, ${changed === 1 ? '1 amount differs' : `${changed} amounts differ`}`]),
         ...(provisionalAgain ? ['provisional again'] : []),
       ];
       return `${month} ${organization} ${what.join('; ')}: ${sums.join(', ')}`;
