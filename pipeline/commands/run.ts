@@ -43,6 +43,10 @@ export const run = command({
       ...one(),
       describe: "File to which the run's record is appended as one line of JSON, however it ends",
     },
+    'metrics': {
+      ...one(),
+      describe: "File ending in .prom for Prometheus (node_exporter's textfile collector)",
+    },
   },
   examples: [
     ['run', 'all stages for the last complete month'],
@@ -53,13 +57,8 @@ export const run = command({
   ],
   async work(args, context) {
     if (args['dry-run']) return planRun(args, context);
-    const { summary } = args;
-    if (args.detach && summary !== undefined)
-      throw new UsageError('--summary goes without --detach: the record is made when all is done', {
-        next: 'leave one of them out',
-      });
-    const { checkSummaryFile, makeRecord } = await import('../run/record.js');
-    if (summary !== undefined) await checkSummaryFile(summary);
+    await checkOutlets(args);
+    const { makeRecord } = await import('../run/record.js');
     const facts: Facts = { runId: randomUUID(), started: new Date() };
     let exitCode: number = EXIT.failed;
     let answer: Answer | undefined;
@@ -75,12 +74,34 @@ export const run = command({
       const isInterrupted = context.signal.aborted;
       if (isInterrupted) exitCode = EXIT.interrupted;
       const record = makeRecord({ ...facts, ended: new Date(), exitCode, isInterrupted });
-      const isTold = args.detach || (await publish(record, { ...args, ...facts }, context));
+      const { log, signal } = context;
+      const isTold = args.detach || (await publish(record, args, { ...facts, log, signal }));
       // --quiet hides warnings where all went as it should.
       if (!isTold && answer !== undefined) answer.isUsual = false;
     }
   },
 });
+
+/** Where a run's record goes. */
+interface Outlets {
+  summary?: string | undefined;
+  metrics?: string | undefined;
+}
+
+/** @throws {UsageError} when the record cannot go there. */
+async function checkOutlets({
+  summary,
+  metrics,
+  detach,
+}: Outlets & { detach: boolean }): Promise<void> {
+  const [flag] = Object.entries({ summary, metrics }).find(([, file]) => file !== undefined) ?? [];
+  if (detach && flag !== undefined)
+    throw new UsageError(`--${flag} goes without --detach: it tells how the run ended`, {
+      next: 'leave one of them out',
+    });
+  if (summary !== undefined) await (await import('../run/record.js')).checkSummaryFile(summary);
+  if (metrics !== undefined) await (await import('../run/metrics.js')).checkMetricsFile(metrics);
+}
 
 /**
  * Gives the record to whoever was named for it. What has been done is done, also where one cannot be reached.
@@ -88,33 +109,35 @@ export const run = command({
  */
 async function publish(
   record: RunRecord,
-  { summary, hooks = [] }: Outlets,
-  { log, signal }: Context,
+  { summary, metrics }: Outlets,
+  { selection, hooks, log, signal }: Told,
 ): Promise<boolean> {
   let isTold = true;
+  const warn = (where: string, what: string) => (error: unknown) => {
+    log.warn({ where }, `${what}: ${describeError(error)}`);
+    isTold = false;
+  };
   if (summary !== undefined) {
     const { appendRecord } = await import('../run/record.js');
-    await appendRecord(summary, record).catch((error: unknown) => {
-      const why = describeError(error);
-      log.warn({ where: summary }, `the summary file has no line of this run: ${why}`);
-      isTold = false;
-    });
+    await appendRecord(summary, record).catch(
+      warn(summary, 'the summary file has no line of this run'),
+    );
   }
-  if (hooks.length > 0) {
-    const { notify } = await import('../run/notify.js');
-    isTold = (await notify(record, { hooks, log, signal })) && isTold;
+  if (metrics !== undefined) {
+    const { exportMetrics } = await import('../run/metrics.js');
+    await exportMetrics(metrics, record, selection).catch(
+      warn(metrics, "the metrics' file says nothing of this run"),
+    );
   }
-  return isTold;
+  if (hooks === undefined || hooks.length === 0) return isTold;
+  const { notify } = await import('../run/notify.js');
+  return (await notify(record, { hooks, log, signal })) && isTold;
 }
 
-/** Where a run's record goes. */
-interface Outlets {
-  summary?: string | undefined;
-  hooks?: readonly Hook[];
-}
+type Told = Pick<Facts, 'selection' | 'hooks'> & Pick<Context, 'log' | 'signal'>;
 
-/** What is known of a run so far, for its record. */
-type Facts = Omit<RunFacts, 'ended' | 'exitCode' | 'isInterrupted'> & Pick<Outlets, 'hooks'>;
+/** What is known of a run so far, for its record, and who is to be told of it. */
+type Facts = Omit<RunFacts, 'ended' | 'exitCode' | 'isInterrupted'> & { hooks?: readonly Hook[] };
 
 type RunFlags = SelectionFlags &
   Record<'force' | 'quiet' | 'report' | 'detach' | 'accept-empty', boolean> & {

@@ -4,6 +4,7 @@ import { shownCommand } from '../shared/commands.js';
 import { UsageError, describeError } from '../shared/errors.js';
 import { lastCompleteMonth } from '../shared/month.js';
 import type { Answer, Context } from './command.js';
+import { EXIT } from './journal.js';
 import { command, configure, configureAnyway, flags, off, pick } from './command.js';
 
 /** `pipeline status`: how far each month of each organization is. */
@@ -16,7 +17,8 @@ export const status = command({
       ...flags.month,
       describe: 'Month YYYY-MM, repeatable (default: all that are staged; with --check, the last)',
     },
-    ...pick('from', 'to', 'organization', 'staging', 'database', 'queue', 'config', 'timeout'),
+    ...pick('from', 'to', 'organization', 'staging', 'database', 'queue', 'tolerance'),
+    ...pick('config', 'timeout'),
     check: {
       ...off(),
       describe: 'Say by the exit code whether the month is complete, current, fresh and final',
@@ -24,7 +26,7 @@ export const status = command({
     ...pick('json', 'log-level'),
   },
   epilogue:
-    'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 5 when all is so, but AWS may still change the figures, which were fetched within 8 days; 1 otherwise. With --queue it shows what waits, runs and failed in a queue instead, by whom and since when.',
+    'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 5 when all is so, but AWS may still change the figures, which were fetched within 8 days; 3 when all that is missing is a load that was refused, since a figure differs beyond the tolerance; 1 otherwise. With --queue it shows what waits, runs and failed in a queue instead, by whom and since when.',
   examples: [
     ['status', 'every month that is staged'],
     ['status --queue redis://queue.example:6379/0', 'what waits, runs and failed in a queue'],
@@ -45,7 +47,7 @@ export const status = command({
     const { absentSlices, knownOrganizations } = await import('../run/known-organizations.js');
     const { stagedSlices } = await import('../staging/extractions.js');
     const { staging, secrets } = await open(config);
-    const { timeoutMs, provisionalDays } = config;
+    const { timeoutMs, provisionalDays, tolerance } = config;
     const known = await knownOrganizations(secrets, notSetUp);
     const loads = await openLoads(() => secrets.database(), { log, signal, timeoutMs });
     const { fault } = loads;
@@ -60,7 +62,7 @@ export const status = command({
       ({ slice: { month, organization } }) =>
         months.includes(month) && (organizations?.includes(organization) ?? true),
     );
-    const slices = await status({ staging, staged, loads, provisionalDays });
+    const slices = await status({ staging, staged, loads, provisionalDays, tolerance });
     const everything = all.map(({ slice }) => slice);
     const absence = absentSlices(known, everything, months, organizations, now);
     const problems = problemsOf(slices, absence, fault, now);
@@ -69,11 +71,12 @@ export const status = command({
     const document = statusToJson(slices, staging.location, fault);
     if (args.check) {
       const checked = check(slices, problems, absence, fault);
+      const exitCode = exitCodes[checked.verdict];
       return {
         text: () => [...told, ...noted, describeCheck(checked, months)].join('\n'),
-        json: () => ({ ...document, check: checked, problems: told }),
-        failed: checked.exitCode !== 0,
-        exitCode: checked.exitCode,
+        json: () => ({ ...document, check: { ...checked, exitCode }, problems: told }),
+        failed: exitCode !== 0,
+        exitCode,
       };
     }
     const table =
@@ -87,6 +90,14 @@ export const status = command({
     };
   },
 });
+
+/** Exit codes of `--check`. */
+const exitCodes = {
+  well: 0,
+  failed: EXIT.failed,
+  differs: EXIT.differs,
+  provisional: EXIT.provisional,
+} as const;
 
 /** What a queue holds; the months' own state is another question. */
 async function queueStatus(args: QueueFlags, log: Context['log']): Promise<Answer> {

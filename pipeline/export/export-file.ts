@@ -1,11 +1,11 @@
-import { lstat, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { open } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
 import type { Source } from '../../load/source.js';
 import type { TableExport } from '../../transform/table-export.js';
 import { checkWritten } from '../../transform/table-export.js';
 import { absentSlices } from '../run/known-organizations.js';
-import { ConfigurationError, DataError, PipelineError, UsageError } from '../shared/errors.js';
-import { codeOf, isRegular, syncFolder } from '../shared/files.js';
+import { ConfigurationError, DataError, UsageError } from '../shared/errors.js';
+import { writeAside } from '../shared/files.js';
 import type { Month } from '../shared/month.js';
 import { isProvisional } from '../shared/provisional.js';
 import type { SumsText } from '../shared/sums.js';
@@ -148,38 +148,4 @@ async function openFile(
   const handle = await open(path, 'wx');
   const out = { write: (chunk: Uint8Array) => handle.appendFile(chunk) };
   return { rows: openRows(out, columns), close: () => handle.close() };
-}
-
-/**
- * Has a file written beside its place, forces it to the disk and renames it: whoever reads it sees all of the old one
- * or all of the new one. Nothing is left of it where `write` fails.
- */
-export async function writeAside(
-  file: string,
-  write: (aside: string) => Promise<void>,
-): Promise<void> {
-  const folder = dirname(file);
-  const aside = join(folder, `.${basename(file)}.${process.pid}.tmp`);
-  try {
-    const there = await lstat(file).catch((cause: unknown) => {
-      if (codeOf(cause) === 'ENOENT') return undefined;
-      throw cause;
-    });
-    if (there !== undefined && !isRegular(there, file))
-      throw new ConfigurationError('a folder has that name', { where: file, next: 'name a file' });
-    await write(aside);
-    const written = await open(aside, 'r+');
-    await written.sync().finally(() => written.close());
-    await rename(aside, file);
-    await syncFolder(folder);
-  } catch (cause) {
-    await rm(aside, { force: true }).catch(() => undefined);
-    const code = codeOf(cause);
-    if (cause instanceof PipelineError || code === undefined) throw cause;
-    throw new ConfigurationError(`the file cannot be written (${code})`, {
-      where: file,
-      next: 'check that its folder exists, that this user may write there, and that there is room',
-      cause,
-    });
-  }
 }

@@ -10,11 +10,10 @@ import {
   errorToJson,
   throwIfInterrupted,
 } from '../shared/errors.js';
-import { codeOf, makeFolder, openRegular } from '../shared/files.js';
+import { codeOf, makeFolder, openRegular, writeAside } from '../shared/files.js';
 import { printable } from '../shared/printable.js';
 import type { Slice } from '../staging/layout.js';
 import { sha256Of } from '../staging/staging.js';
-import { writeAside } from './export-file.js';
 
 /** An invoice whose document is wanted. */
 export interface WantedDocument extends Slice {

@@ -1,10 +1,11 @@
 import pLimit from 'p-limit';
-import { describeServices } from '../../load/aws-difference.js';
+import { checkDifference, describeServices } from '../../load/aws-difference.js';
 import type { NewestLoad } from '../../load/history.js';
 import { findSource } from '../../load/source.js';
 import { subjectOf } from '../shared/commands.js';
 import type { PipelineError } from '../shared/errors.js';
-import { DataError, errorToJson } from '../shared/errors.js';
+import { DataError, DifferenceError, errorToJson } from '../shared/errors.js';
+import type { Units } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { figuresOf, isProvisional } from '../shared/provisional.js';
 import type { Scope } from '../shared/scope.js';
@@ -36,6 +37,8 @@ export interface SliceStatus extends Slice {
   difference: TotalsText | undefined;
   /** What was made from something older than what the stage before it has now. */
   stale: ('transform' | 'load')[];
+  /** Why its tables, which are not loaded, would not be: they lie too far from AWS's own total. */
+  apart: DifferenceError | undefined;
   /** Why something that is staged cannot be read. */
   faults: DataError[];
 }
@@ -47,6 +50,8 @@ export interface StatusRequest {
   loads: Loads;
   /** Days after a month's end in which its figures are provisional. */
   provisionalDays: number;
+  /** The largest difference from AWS's total that is loaded, in units of 10^-18 of the currency. */
+  tolerance: Units;
 }
 
 /** How far every staged slice is, by month and organization, from the staging area and the load history. */
@@ -74,7 +79,7 @@ async function exportSizes(
 }
 
 async function sliceStatus(
-  { staging, loads, provisionalDays }: StatusRequest,
+  { staging, loads, provisionalDays, tolerance }: StatusRequest,
   { slice, survey: { current, unfinished }, transformed: isTransformed }: StagedSlice,
   sizes: ReadonlyMap<string, number>,
 ): Promise<SliceStatus> {
@@ -101,8 +106,10 @@ async function sliceStatus(
   const isReplaced =
     source !== undefined && loaded !== undefined && source.sha256 !== loaded.source;
   const total = extracted?.awsTotal ?? undefined;
+  const isToLoad = transformed !== undefined && (loaded === undefined || isReplaced);
   return {
     ...slice,
+    apart: isToLoad && !isOld(transformed) ? refusalOf(transformed, tolerance) : undefined,
     ...{ extracted, unfinished, transformed, loaded, faults },
     missing: files.filter(({ key, bytes }) => sizes.get(key) !== bytes).map(({ key }) => key),
     provisional:
@@ -113,6 +120,16 @@ async function sliceStatus(
       ...(isOld(loaded) || isReplaced ? (['load'] as const) : []),
     ],
   };
+}
+
+function refusalOf(tables: TransformManifest, tolerance: Units): DifferenceError | undefined {
+  try {
+    checkDifference(tables, tolerance);
+    return undefined;
+  } catch (error) {
+    if (error instanceof DifferenceError) return error;
+    throw error;
+  }
 }
 
 /** The slices as people read them; times are UTC. */

@@ -18,6 +18,8 @@ export interface Problem {
   slices: readonly Slice[];
   what: string;
   command: NextRun | undefined;
+  /** Whether all that is wrong is a figure that differs beyond the tolerance. */
+  isDifference?: true;
 }
 
 const DAY = 86_400_000;
@@ -73,7 +75,9 @@ export function problemsOf(
     command: NextRun,
     some: readonly Slice[],
   ): Problem[] => products(some).map((product) => ({ lacks, slices: product, what, command }));
-  const readable = slices.filter(({ faults }) => faults.length === 0);
+  const isApart = ({ apart, missing }: SliceStatus): boolean =>
+    apart !== undefined && missing.length === 0 && databaseFault === undefined;
+  const readable = slices.filter((slice) => slice.faults.length === 0 && !isApart(slice));
   const first = readable.map((slice) =>
     rules.find(
       ([, , command, holds]) =>
@@ -91,6 +95,10 @@ export function problemsOf(
         return { lacks: 'complete', slices: [slice], what, command: undefined };
       }),
     ),
+    ...slices.filter(isApart).map((slice): Problem => {
+      const what = `not loaded: ${describeError(slice.apart, subjectOf(slice))}`;
+      return { lacks: 'complete', slices: [slice], what, command: undefined, isDifference: true };
+    }),
     ...rules.flatMap((rule) => {
       const [lacks, what, command] = rule;
       return group(
@@ -114,8 +122,8 @@ export function describeProblem({ slices, what, command }: Problem): string {
 export interface Check extends Record<Virtue, boolean> {
   /** `provisional` where any of the figures are; `undefined` where there are none. */
   figures: 'final' | 'provisional' | undefined;
-  /** Exit code: 0 all is well and final, 5 the same but provisional, 1 anything else. */
-  exitCode: 0 | 1 | 5;
+  /** Why not all is well: nothing, provisional figures alone, differences alone, or anything else. */
+  verdict: 'well' | 'provisional' | 'differs' | 'failed';
 }
 
 export function check(
@@ -136,8 +144,14 @@ export function check(
       isEmpty ? undefined : slices.some(({ provisional }) => provisional === true),
     ),
   };
-  const isWell = found.complete && found.current && found.fresh;
-  return { ...found, exitCode: !isWell ? 1 : found.figures === 'final' ? 0 : 5 };
+  if (found.complete && found.current && found.fresh)
+    return { ...found, verdict: found.figures === 'final' ? 'well' : 'provisional' };
+  const isDifference =
+    problems.length > 0 &&
+    problems.every((one) => one.isDifference === true) &&
+    untold.length === 0 &&
+    databaseFault === undefined;
+  return { ...found, verdict: isDifference ? 'differs' : 'failed' };
 }
 
 /** The same as people read it. */

@@ -26,7 +26,7 @@ import { sectionNames, withSection } from './sections.js';
 
 const run = promisify(execFile);
 /** Pages whose recipes have tests of their own. */
-const apart = ['docs/reading.md', 'docs/several-machines.md'];
+const apart = ['docs/operations.md', 'docs/reading.md', 'docs/several-machines.md'];
 const files = await markdownFiles();
 const texts = new Map(
   await Promise.all(

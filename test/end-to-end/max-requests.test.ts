@@ -5,7 +5,7 @@ test('a run stops before the request that would exceed its limit, and later ones
   const { cloud, run, charged } = await world(t);
   const args = ['run', '--month', month, '--max-requests', '3'];
   const first = await run(...args);
-  t.is(first.code, 1);
+  t.is(first.code, 4);
   t.is(charged(), 3);
   t.regex(
     first.stdout,
@@ -15,7 +15,7 @@ test('a run stops before the request that would exceed its limit, and later ones
   t.regex(first.stdout, /resume with: .*--max-requests 3/);
   let code = first.code;
   let runs = 1;
-  while (code === 1 && runs < 20) {
+  while (code === 4 && runs < 20) {
     const before = charged();
     code = (await run(...args)).code;
     runs += 1;
@@ -32,7 +32,7 @@ test('a run stops before the request that would exceed its limit, and later ones
 test('a limit of nought asks Cost Explorer for nothing', async (t) => {
   const { run, charged } = await world(t);
   const result = await run('run', '--month', month, '--max-requests', '0', '--json');
-  t.is(result.code, 1);
+  t.is(result.code, 4);
   t.is(charged(), 0);
   const { requests, priceUsd } = JSON.parse(result.stdout) as Record<string, unknown>;
   t.deepEqual([requests, priceUsd], [0, '0.00']);

@@ -57,7 +57,7 @@ test('of a stopped extraction only what is left is planned, and staged files sta
   const { folder, run, charged } = await world(t);
   const selection = ['--month', month, '--organization', 'oab'];
   t.is((await run('run', ...selection)).code, 0);
-  t.is((await run('run', ...selection, '--force', '--max-requests', '2')).code, 1);
+  t.is((await run('run', ...selection, '--force', '--max-requests', '2')).code, 4);
   const files = await readdir(join(folder, 'staging'), { recursive: true });
   const plan = parse((await run('plan', ...selection, '--force', '--json')).stdout);
   t.like(plan.slices[0]?.stages['extract'], { action: 'resume', stagedPages: 2 });
@@ -75,7 +75,7 @@ test('of a stopped extraction only what is left is planned, and staged files sta
 test('a stopped extraction without a page is a fetch', async (t) => {
   const { run } = await world(t);
   const selection = ['--month', month, '--organization', 'oab'];
-  t.is((await run('run', ...selection, '--max-requests', '0')).code, 1);
+  t.is((await run('run', ...selection, '--max-requests', '0')).code, 4);
   const { stdout } = await run('plan', ...selection);
   t.regex(stdout, /^2026-10 +oab +fetch +run +run /m);
   const plan = parse((await run('plan', ...selection, '--json')).stdout);
@@ -145,7 +145,7 @@ test("a load that AWS's total will stop is told beforehand", async (t) => {
   const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 3 }] });
   data.organizations[0]!.months.get(month)!.outsideGroups = parseAmount('5').units;
   const { run } = await world(t, { data });
-  t.is((await run('run', '--month', month)).code, 1);
+  t.is((await run('run', '--month', month)).code, 3);
   const refused = await run('plan', '--month', month);
   t.is(refused.code, 1);
   t.regex(refused.stdout, /oab load would fail: .*a difference of 5 USD/);

@@ -75,7 +75,7 @@ test('status follows the stages, with what is stale, from the staging area and t
   t.is((await run(...again, '--stage', 'load')).code, 0);
   t.deepEqual(await staleOf(), [[], []]);
 
-  t.is((await run(...again, '--force', '--max-requests', '1')).code, 1);
+  t.is((await run(...again, '--force', '--max-requests', '1')).code, 4);
   const [, oab] = parse((await run('status', '--json')).stdout).slices;
   t.regex(oab?.unfinished ?? '', /^\d{8}T\d{6}Z$/);
   t.regex((await run('status')).stdout, /newer unfinished/);
@@ -166,13 +166,14 @@ test('an absent organization is named with the command that fetches it, and the 
 
   await writeFile(join(folder, 'pipeline.config.yaml'), 'provisionalDays: 365\n');
   const provisional = await run(...check, '--json');
-  t.is(provisional.code, 3);
+  t.is(provisional.code, 5);
   t.deepEqual(parse(provisional.stdout).check, {
     complete: true,
     current: true,
     fresh: true,
     figures: 'provisional',
-    exitCode: 3,
+    verdict: 'provisional',
+    exitCode: 5,
   });
   t.deepEqual(parse(provisional.stdout).problems, []);
 });

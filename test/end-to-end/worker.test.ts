@@ -123,7 +123,7 @@ test('--max-requests holds over the whole run, and no worker asks for more than 
   await Promise.all([work('--concurrency', '2'), work('--concurrency', '2')]);
   const args = ['--from', '2026-09', '--to', '2026-10', '--max-requests', '5'];
   const first = await run(...args);
-  t.is(first.code, 1, first.stdout + first.stderr);
+  t.is(first.code, 4, first.stdout + first.stderr);
   t.is(paidPages(cloud.requests).length, 5);
   t.regex(first.stdout, /5 Cost Explorer requests, \$0\.05/);
   t.regex(first.stdout, /the run's limit of 5 Cost Explorer requests is reached/);

@@ -3,7 +3,11 @@ import type { SliceStatus } from '../../../pipeline/inspect/slice-status.js';
 import { check, describeProblem, problemsOf } from '../../../pipeline/inspect/status-check.js';
 import type { KnownOrganizations } from '../../../pipeline/run/known-organizations.js';
 import { absentSlices } from '../../../pipeline/run/known-organizations.js';
-import { ConfigurationError, TransientError } from '../../../pipeline/shared/errors.js';
+import {
+  ConfigurationError,
+  DifferenceError,
+  TransientError,
+} from '../../../pipeline/shared/errors.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
 import type { Slice } from '../../../pipeline/staging/layout.js';
 
@@ -25,6 +29,7 @@ function well(organization: string, finished = '2026-11-25T06:00:00.000Z'): Slic
     difference: undefined,
     stale: [],
     faults: [],
+    apart: undefined,
   };
 }
 
@@ -66,19 +71,38 @@ test('figures that AWS may still change are fresh for eight days, final ones for
       nothing,
       undefined,
     );
-  t.like(of('2026-11-18T08:00:00.000Z', true), { fresh: true, exitCode: 3 });
-  t.like(of('2026-11-18T07:59:59.999Z', true), { fresh: false, complete: true, exitCode: 1 });
-  t.like(of('2026-11-11T00:00:00.000Z', false), { fresh: true, figures: 'final', exitCode: 0 });
+  t.like(of('2026-11-18T08:00:00.000Z', true), { fresh: true, verdict: 'provisional' });
+  t.like(of('2026-11-18T07:59:59.999Z', true), { fresh: false, complete: true, verdict: 'failed' });
+  t.like(of('2026-11-11T00:00:00.000Z', false), { fresh: true, figures: 'final', verdict: 'well' });
 });
 
 test('what cannot be told is not taken for complete', (t) => {
   const away = new TransientError('away');
   const problems = problemsOf([well('a')], nothing, away, now);
   t.deepEqual(problems, []);
-  t.like(check([well('a')], problems, nothing, away), { complete: false, exitCode: 1 });
-  t.like(check([well('a')], [], { ...nothing, untold: [month] }, undefined), { exitCode: 1 });
-  t.like(check([], [], nothing, undefined), { complete: false, fresh: false, exitCode: 1 });
-  t.like(check([well('a')], [], nothing, undefined), { complete: true, exitCode: 0 });
+  t.like(check([well('a')], problems, nothing, away), { complete: false, verdict: 'failed' });
+  t.like(check([well('a')], [], { ...nothing, untold: [month] }, undefined), { verdict: 'failed' });
+  t.like(check([], [], nothing, undefined), { complete: false, fresh: false, verdict: 'failed' });
+  t.like(check([well('a')], [], nothing, undefined), { complete: true, verdict: 'well' });
+});
+
+test('a load that was refused for a difference is told apart, where nothing else is wrong', (t) => {
+  const apart = new DifferenceError('29 USD apart');
+  const of = (...slices: SliceStatus[]) => {
+    const problems = problemsOf(slices, nothing, undefined, now);
+    return check(slices, problems, nothing, undefined);
+  };
+  const refused = { ...well('a'), loaded: undefined, apart };
+  t.deepEqual(told(refused), ['2026-10 a not loaded: 29 USD apart']);
+  t.like(of(refused, well('b')), { complete: false, verdict: 'differs' });
+  t.like(of({ ...well('a'), stale: ['load'], apart }), { verdict: 'differs' });
+  // Anything else beside it is not told by that.
+  t.like(of(refused, { ...well('b'), loaded: undefined }), { verdict: 'failed' });
+  t.like(of({ ...refused, missing: ['csv/x'] }), { verdict: 'failed' });
+  const problems = problemsOf([refused], nothing, undefined, now);
+  t.like(check([refused], problems, { ...nothing, untold: [month] }, undefined), {
+    verdict: 'failed',
+  });
 });
 
 const known = (names: readonly string[], unasked = false): KnownOrganizations => ({
