@@ -257,7 +257,8 @@ export const settings = {
     schema: ({ customers }) => customers,
   },
   'notify': {
-    meaning: 'Who is told of a run, and when: a list of webhooks, Slack and Teams, see Operations',
+    meaning:
+      'Who is told of a run, and when: a list of webhooks, Slack and Teams, see docs/operations.md',
     default: [],
     unset: 'none: nobody is told',
     schema: ({ hooks }) => hooks,
