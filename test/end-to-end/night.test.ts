@@ -134,12 +134,12 @@ test('on a pipe there is one line for each month and organization', async (t) =>
 
 test('--quiet tells nothing of what is as it should be, and all of what is not', async (t) => {
   const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 3 }] });
-  const { cloud, runWith } = await world(t, { data });
+  const { cloud, folder, runWith } = await world(t, { data });
   const at = (instant: string, ...words: string[]) =>
     runWith(
       // The SDK sets its clock by the first refusal.
       { AWS_MAX_ATTEMPTS: '3', ...clockOffBy(Date.parse(instant) - Date.now()) },
-      ...['run', '--month', month, '--quiet', ...words],
+      ...['run', '--month', month, '--quiet', '--summary', 'runs.jsonl', ...words],
     );
   for (const instant of ['2026-11-02T06:00:00Z', '2026-11-02T07:00:00Z', '2026-11-04T06:00:00Z']) {
     const { code, stdout, stderr } = await at(instant);
@@ -166,4 +166,13 @@ test('--quiet tells nothing of what is as it should be, and all of what is not',
   t.is(failed.code, 1);
   t.regex(failed.stdout, /^1 failed, 2 skipped; [^]*oab extract failed/);
   t.is(failed.stderr, '');
+
+  const runs = (await readFile(join(folder, 'runs.jsonl'), 'utf8')).trim().split('\n');
+  const told = runs.map((line) => {
+    const { restated: news, finalized } = JSON.parse(line) as Record<string, { since: string }[]>;
+    return [news, finalized].map((some = []) => some.map(({ since }) => since.slice(0, 10)));
+  });
+  const nothing = [[], []];
+  const final = [['2026-11-04'], ['2026-11-04']];
+  t.deepEqual(told.slice(2), [nothing, final, nothing, [['2026-11-15'], []], nothing]);
 });

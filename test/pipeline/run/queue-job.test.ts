@@ -17,8 +17,10 @@ import {
 import type { JobData } from '../../../pipeline/run/queue-job.js';
 import { commandText, nextRun } from '../../../pipeline/shared/commands.js';
 import {
+  BudgetError,
   ConfigurationError,
   DataError,
+  DifferenceError,
   InterruptedError,
   TransientError,
   UsageError,
@@ -156,6 +158,8 @@ test('an error comes back as it was, its command too, so that whoever follows ad
     new ConfigurationError('wrong'),
     new UsageError('usage', { next: 'do' }),
     new DataError('broken', { where: 'file' }),
+    new DifferenceError('29 USD apart'),
+    new BudgetError('used up'),
   ];
   for (const error of errors) {
     const back = errorFromWire(
@@ -170,6 +174,21 @@ test('an error comes back as it was, its command too, so that whoever follows ad
 
 test('a result is taken for one only where it is', (t) => {
   const error = new DataError('broken');
+  const outcome = {
+    state: 'done',
+    ...{ extraction: '20261102T060000Z', provisional: false },
+    ...{ customers: 1, unlisted: 0, rows: 2, totals: { USD: '0.1' }, differences: { USD: '29' } },
+  } as const;
+  const loaded = {
+    ...slice,
+    stage: 'load',
+    state: 'done',
+    outcome,
+    requests: 0,
+    seconds: 1,
+  } as const;
+  const back = parseResult(JSON.parse(JSON.stringify(resultToWire([loaded], []))), slice, ['load']);
+  t.deepEqual(back?.reports, [loaded]);
   const reports = [
     { ...slice, stage: 'extract', state: 'failed', error, requests: 3, seconds: 1.5 },
     { ...slice, stage: 'transform', state: 'skipped', requests: 0, seconds: 0 },
