@@ -39,6 +39,10 @@ export const check = command({
     const config = file === undefined ? undefined : await checkSettings(args, file, list);
     const paidMonth = args.paid ? lastCompleteMonth(new Date()) : undefined;
     if (config !== undefined) await check({ config, organizations, paidMonth, log, signal }, list);
+    if (config !== undefined && config.hooks.length > 0) {
+      const { describeHook } = await import('../config/hooks.js');
+      for (const hook of config.hooks) list.note('notify', describeHook(hook));
+    }
     if (config?.queue !== undefined) {
       const { checkQueue } = await import('../inspect/queue-check.js');
       await checkQueue(config.queue, config, list);
@@ -87,7 +91,11 @@ async function checkSettings(
 ): Promise<Config | undefined> {
   const { resolveConfig } = await import('../config/config.js');
   const settle = (needed: boolean): Config =>
-    resolveConfig(flags, process.env, file, { organizations: needed, database: needed });
+    resolveConfig(flags, process.env, file, {
+      organizations: needed,
+      database: needed,
+      hooks: needed,
+    });
   const complete = await list.step('settings', () =>
     Promise.resolve().then(() => ({ found: settle(true), text: 'complete' })),
   );

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { Config } from '../config/config.js';
+import type { Config, Needs } from '../config/config.js';
+import type { Hook } from '../config/hooks.js';
 import type { Selection, SelectionFlags } from '../config/selection.js';
 import { select } from '../config/selection.js';
 import { settingFlags } from '../config/settings.js';
@@ -60,8 +61,9 @@ export const run = command({
     const { makeRecord } = await import('../run/record.js');
     const facts: Facts = { runId: randomUUID(), started: new Date() };
     let exitCode: number = EXIT.failed;
+    let answer: Answer | undefined;
     try {
-      const answer = await runSettled(args, context, facts);
+      answer = await runSettled(args, context, facts);
       exitCode = answer.failed ? (answer.exitCode ?? EXIT.failed) : 0;
       return answer;
     } catch (error) {
@@ -72,7 +74,10 @@ export const run = command({
       const isInterrupted = context.signal.aborted;
       if (isInterrupted) exitCode = EXIT.interrupted;
       const record = makeRecord({ ...facts, ended: new Date(), exitCode, isInterrupted });
-      if (!args.detach) await publish(record, args, { ...facts, log: context.log });
+      const { log, signal } = context;
+      const isTold = args.detach || (await publish(record, args, { ...facts, log, signal }));
+      // --quiet hides warnings where all went as it should.
+      if (!isTold && answer !== undefined) answer.isUsual = false;
     }
   },
 });
@@ -103,14 +108,19 @@ async function checkOutlets({
   if (metrics !== undefined) await (await import('../run/metrics.js')).checkMetricsFile(metrics);
 }
 
-/** Gives the record to whoever was named for it. What has been done is done, also where one cannot be reached. */
+/**
+ * Gives the record to whoever was named for it. What has been done is done, also where one cannot be reached.
+ * @returns whether all have it; of those that have not, a warning tells.
+ */
 async function publish(
   record: RunRecord,
   { summary, metrics }: Outlets,
-  { selection, log }: Pick<Facts, 'selection'> & Pick<Context, 'log'>,
-): Promise<void> {
+  { selection, hooks, log, signal }: Told,
+): Promise<boolean> {
+  let isTold = true;
   const warn = (where: string, what: string) => (error: unknown) => {
     log.warn({ where }, `${what}: ${describeError(error)}`);
+    isTold = false;
   };
   if (summary !== undefined) {
     const { appendRecord } = await import('../run/record.js');
@@ -124,10 +134,15 @@ async function publish(
       warn(metrics, "the metrics' file says nothing of this run"),
     );
   }
+  if (hooks === undefined || hooks.length === 0) return isTold;
+  const { notify } = await import('../run/notify.js');
+  return (await notify(record, { hooks, log, signal })) && isTold;
 }
 
-/** What is known of a run so far, for its record. */
-type Facts = Omit<RunFacts, 'ended' | 'exitCode' | 'isInterrupted'>;
+type Told = Pick<Facts, 'selection' | 'hooks'> & Pick<Context, 'log' | 'signal'>;
+
+/** What is known of a run so far, for its record, and who is to be told of it. */
+type Facts = Omit<RunFacts, 'ended' | 'exitCode' | 'isInterrupted'> & { hooks?: readonly Hook[] };
 
 type RunFlags = SelectionFlags &
   Record<'force' | 'quiet' | 'report' | 'detach' | 'accept-empty', boolean> & {
@@ -139,9 +154,10 @@ type RunFlags = SelectionFlags &
 async function runSettled(args: RunFlags, context: Context, facts: Facts): Promise<Answer> {
   const selection = select(args, new Date());
   facts.selection = selection;
-  const config = await configure(args, {
+  const config = await configureTold(facts, args, {
     organizations: selection.stages.includes('extract'),
     database: selection.stages.includes('load'),
+    hooks: true,
   });
   // The log says it too, but may be asked to say errors only.
   if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
@@ -151,6 +167,20 @@ async function runSettled(args: RunFlags, context: Context, facts: Facts): Promi
   if (detach) return putIntoQueue(wanted, context, facts);
   const answer = await runStages(wanted, context, facts);
   return report && !context.signal.aborted ? withReports(answer, wanted, context, facts) : answer;
+}
+
+/** The settings. Where what is wrong with them leaves it known who is to be told, they are told of that too. */
+async function configureTold(facts: Facts, args: RunFlags, needs: Needs): Promise<Config> {
+  try {
+    const config = await configure(args, needs);
+    facts.hooks = config.hooks;
+    return config;
+  } catch (error) {
+    const least = { organizations: false, database: false, hooks: true };
+    const known = await configure(args, least).catch(() => undefined);
+    if (known !== undefined) facts.hooks = known.hooks;
+    throw error;
+  }
 }
 
 /** What a run is asked to do. */

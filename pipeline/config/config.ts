@@ -7,6 +7,8 @@ import { parseOrganizationName } from '../staging/layout.js';
 import type { StagingOptions } from '../staging/open.js';
 import type { DatabaseLocation } from './database-address.js';
 import * as formats from './formats.js';
+import type { Hook } from './hooks.js';
+import { hooksOf } from './hooks.js';
 import { fileFields } from './organization-fields.js';
 import type { Setting, SettingValues } from './settings.js';
 import type { QueueLocation } from './queue-address.js';
@@ -26,6 +28,8 @@ export interface Config extends Omit<SettingValues, keyof Interpreted> {
   scope: Pick<SettingValues, 'detail' | 'metrics' | 'by' | 'invoices'>;
   waitSeconds: number;
   timeoutMs: number;
+  /** Who is told of the run; empty where {@link Needs} does not ask for them. */
+  hooks: readonly Hook[];
   /** Also of the organizations of the configuration file. */
   tags: Readonly<Record<string, string>>;
 }
@@ -42,6 +46,7 @@ type Interpreted = Pick<
   | 'invoices'
   | 'timeout'
   | 'wait'
+  | 'notify'
   | 'tags'
 >;
 
@@ -53,6 +58,8 @@ export interface Needs {
   /** The organizations and how they are reached. */
   organizations: boolean;
   database: boolean;
+  /** Who is told of the run, with the secrets of the environment. */
+  hooks?: boolean;
 }
 
 export type Flags = Readonly<Record<string, unknown>>;
@@ -69,7 +76,8 @@ export function resolveConfig(
 ): Config {
   const faults = environmentFaults(env);
   const { values, wrong } = readSettings(flags, env, file, faults);
-  const { vault, s3, queue, detail, metrics, by, invoices, timeout, wait, ...others } = values;
+  const { vault, s3, queue, detail, metrics, by, invoices, timeout, wait, notify, ...others } =
+    values;
   if (s3.kmsKeyId !== undefined && s3.sse !== 'aws:kms' && !wrong.has('s3'))
     faults.push(`${nameOf('s3.kmsKeyId')}: goes with --s3-sse aws:kms only`);
   const config: Omit<Config, 'vault'> = {
@@ -80,6 +88,12 @@ export function resolveConfig(
     scope: { detail, metrics, by, invoices },
     waitSeconds: wait,
     timeoutMs: timeout * 1000,
+    hooks:
+      needs.hooks === true
+        ? hooksOf(notify, env, (path, message) =>
+            faults.push(`${nameOf(`notify.${path}`)}: ${message}`),
+          )
+        : [],
     tags: tagsOf(values, faults),
   };
   if (typeof detail === 'object')
@@ -168,12 +182,24 @@ export function settingSources(places: Places): {
     if (by === 'file') settings.file.push(path);
   }
   const variables = Object.keys(places.env).filter((name) => notEmpty(places.env[name]));
-  settings.environment.push(...variables.filter((name) => foreign.test(name)).sort());
+  const ofHooks = hookVariables(valueAt(places.file, 'notify'));
+  names.push(...ofHooks);
+  const others = variables.filter((name) => foreign.test(name) || ofHooks.includes(name));
+  settings.environment.push(...others.sort());
   const unread = variables.filter((name) => name.startsWith('PIPELINE_') && !names.includes(name));
   return {
     settings,
     unread: unread.map((variable) => ({ variable, meant: nearest(variable, names) })),
   };
+}
+
+/** The variables that a list of hooks names, right or wrong as it is. */
+function hookVariables(notify: unknown): string[] {
+  const entries: readonly unknown[] = Array.isArray(notify) ? notify : [];
+  return entries
+    .filter(isMapping)
+    .flatMap((entry) => Object.entries(entry))
+    .flatMap(([key, value]) => (key.endsWith('From') && typeof value === 'string' ? [value] : []));
 }
 
 const declared: readonly (readonly [string, Setting])[] = Object.entries(settings);
@@ -230,12 +256,13 @@ function strayKeys(file: Readonly<Record<string, unknown>>, group = ''): string[
 
 function messageOf(path: string, issue: { code: string; message: string; keys?: unknown }): string {
   if (issue.code !== 'unrecognized_keys') return issue.message;
-  // The two lists of mappings.
-  const known =
-    path === 'customers'
-      ? Object.keys(formats.customerGroup.shape)
-      : fileFields.map(([key]) => key);
-  return noSuchKeys(Array.isArray(issue.keys) ? issue.keys : [], known);
+  // The lists of mappings.
+  const known: Readonly<Record<string, readonly string[]>> = {
+    customers: Object.keys(formats.customerGroup.shape),
+    organizations: fileFields.map(([key]) => key),
+    notify: Object.keys(formats.hookEntry.shape),
+  };
+  return noSuchKeys(Array.isArray(issue.keys) ? issue.keys : [], known[path] ?? []);
 }
 
 /** A key that looks like none may be a value without its colon, and so is not repeated. */

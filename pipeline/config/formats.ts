@@ -5,9 +5,12 @@ import { DataError, PipelineError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import { parseAmount } from '../shared/money.js';
 import { nearest } from '../shared/nearest.js';
+import { parseThreshold } from '../shared/threshold.js';
 import { parseStagingLocation } from '../staging/open.js';
 import { parseDatabaseUrl } from './database-address.js';
 import { parseQueueUrl } from './queue-address.js';
+import type { HookEntry } from './hooks.js';
+import { hookKinds, occasions, parseHookAddress } from './hooks.js';
 import type { Field, ListedOrganization } from './organization-fields.js';
 import { fileFields, roleFields } from './organization-fields.js';
 
@@ -217,6 +220,71 @@ export const customers = z
       }
     }
   });
+
+/** The name of an environment variable: a value that is none may be the secret itself, and is not repeated. */
+const variable = z
+  .string({ error: 'is no text' })
+  .regex(/^[A-Za-z_]\w*$/, { error: 'is no name of an environment variable' });
+
+/** One value, or a list of them. */
+function oneOrMore<T>(value: z.ZodType<T>, none: string): z.ZodType<T[]> {
+  const all = z.array(value).min(1, { error: none });
+  return z.preprocess(
+    (given): unknown[] => (Array.isArray(given) ? (given as unknown[]) : [given]),
+    all,
+  );
+}
+
+const hookAddress = parsed(parseHookAddress).optional();
+const itsVariable = variable.optional();
+
+/** The keys of an entry of `notify`. */
+export const hookEntry = z.strictObject({
+  webhook: hookAddress,
+  webhookFrom: itsVariable,
+  slack: hookAddress,
+  slackFrom: itsVariable,
+  teams: hookAddress,
+  teamsFrom: itsVariable,
+  secretFrom: itsVariable,
+  on: oneOrMore(word(...occasions), 'names no occasion').optional(),
+  threshold: oneOrMore(
+    parsed((given) => parseThreshold(given, 'threshold')),
+    'is empty',
+  ).optional(),
+});
+
+/** Who is told of a run, and when. */
+export const hooks = z.array(
+  hookEntry.transform((given, context): HookEntry => {
+    const fault = (message: string, ...path: string[]): void => {
+      context.addIssue({ code: 'custom', path, message });
+    };
+    const { secretFrom, on = ['failure'], threshold: thresholds = [] } = given;
+    const places = hookKinds
+      .map((kind) => ({ kind, address: given[kind], addressFrom: given[`${kind}From`] }))
+      .flatMap(({ kind, address, addressFrom }) => [
+        ...(address === undefined ? [] : [{ kind, address, addressFrom: undefined }]),
+        ...(addressFrom === undefined ? [] : [{ kind, address: undefined, addressFrom }]),
+      ]);
+    const [place] = places;
+    if (place === undefined || places.length > 1) {
+      const keys = hookKinds.flatMap((kind) => [kind, `${kind}From`]);
+      fault(
+        `names ${places.length === 0 ? 'no place' : 'more than one place'}; take one of ${keys.join(', ')}`,
+      );
+      return z.NEVER;
+    }
+    const isSigned = place.kind === 'webhook';
+    if (isSigned && secretFrom === undefined)
+      fault('is missing: the variable with the secret that signs', 'secretFrom');
+    if (!isSigned && secretFrom !== undefined) fault('goes with a webhook only', 'secretFrom');
+    if (thresholds.length > 0 && !on.includes('restated'))
+      fault('goes with "restated" only', 'threshold');
+    return { ...place, secretFrom, on, thresholds };
+  }),
+  { error: 'is no list' },
+);
 
 const tag = text.max(64, { error: 'has more than 64 characters' });
 

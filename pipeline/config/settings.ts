@@ -256,6 +256,13 @@ export const settings = {
     unset: 'none: each account is a customer',
     schema: ({ customers }) => customers,
   },
+  'notify': {
+    meaning:
+      'Who is told of a run, and when: a list of webhooks, Slack and Teams, see docs/operations.md',
+    default: [],
+    unset: 'none: nobody is told',
+    schema: ({ hooks }) => hooks,
+  },
   'provisionalDays': {
     meaning: "Days after a month's end (UTC) in which its figures are provisional",
     default: 10,

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,6 +8,7 @@ import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline, root, temporaryFolder } from '../support/cli.js';
+import { hookServer } from '../support/hook-server.js';
 import { endProcess, freePort } from '../support/private-server.js';
 import { provideRedis } from '../support/redis.js';
 import { startWorker } from '../support/queue.js';
@@ -61,6 +62,9 @@ test('redis, two workers and a run do the demo months, although one worker is ki
   for await (const line of createInterface(redis.stdout)) if (/Ready to accept/.test(line)) break;
   redis.stdout.resume();
 
+  const slack = await hookServer(t);
+  const notify = [{ slack: slack.url, on: 'always' }];
+  await writeFile(join(folder, 'pipeline.config.yaml'), JSON.stringify({ notify }));
   const args = wordsOf('npx pipeline worker ', address);
   const settings = { cwd: folder, env: cloud.environment };
   const workers = [1, 2].map(() => startWorker(t, { args, ...settings }));
@@ -76,6 +80,7 @@ test('redis, two workers and a run do the demo months, although one worker is ki
   };
   t.regex(await said('check'), /^ok +queue persistence/m);
   const summary = await said('run');
+  t.is(slack.told.length, 1, 'whoever follows the run tells of it, and no worker');
   t.false(workers[0]?.isRunning());
   t.true(workers[1]?.isRunning());
   t.regex(summary, /^24 done; /m, summary);

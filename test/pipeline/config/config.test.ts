@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { readConfigFile } from '../../../pipeline/config/config-file.js';
 import { resolveConfig, tagOf } from '../../../pipeline/config/config.js';
+import { describeHook } from '../../../pipeline/config/hooks.js';
 import { UsageError } from '../../../pipeline/shared/errors.js';
 import { pipeline, temporaryFolder } from '../../support/cli.js';
 
@@ -33,6 +34,7 @@ test('without any setting there are the defaults', (t) => {
     queue: undefined,
     waitSeconds: 0,
     timeoutMs: 60_000,
+    hooks: [],
     provisionalDays: 10,
     tags: {},
     customers: [],
@@ -472,4 +474,128 @@ test('the look of reports: a language as it is known here, formats with commas b
   t.throws(() => of({}, { locale: 'xx' }), { message: /"report.locale".*is no language/ });
   t.throws(() => of({}, { currency: 'words' }), { message: /"report.currency"/ });
   t.throws(() => of({}, { colour: 'red' }), { message: /has no such key as "colour"/ });
+});
+
+const hookSecret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+
+/** Hooks of a configuration file's `notify`, with these variables. */
+function hooksOf(notify: unknown, env: NodeJS.ProcessEnv = {}) {
+  return resolveConfig({}, env, { notify }, { ...none, hooks: true }).hooks;
+}
+
+test('hooks stand in the file, their secrets in the environment', (t) => {
+  const env = { SLACK: ' https://hooks.slack.example/services/T/B/x ', KEY: hookSecret };
+  const hooks = hooksOf(
+    [
+      { slackFrom: 'SLACK' },
+      { webhook: 'https://a.example/x?y=z', secretFrom: 'KEY', on: ['always'] },
+      { teams: 'http://127.0.0.1:8080/', on: 'restated', threshold: '5%' },
+      { teams: 'https://t.example', on: ['failure', 'restated'], threshold: ['5%', '100usd'] },
+    ],
+    env,
+  );
+  t.deepEqual(
+    hooks.map(({ kind, url, on }) => [kind, url.href, on]),
+    [
+      ['slack', 'https://hooks.slack.example/services/T/B/x', ['failure']],
+      ['webhook', 'https://a.example/x?y=z', ['always']],
+      ['teams', 'http://127.0.0.1:8080/', ['restated']],
+      ['teams', 'https://t.example/', ['failure', 'restated']],
+    ],
+  );
+  t.deepEqual(hooks[1]?.key, Buffer.alloc(32, 7));
+  t.deepEqual(hooks.map(describeHook).slice(2), [
+    'teams at 127.0.0.1:8080, on restated by 5%',
+    'teams at t.example, on failure, restated by 5% and 100USD',
+  ]);
+});
+
+test('only a run needs the secrets of hooks', (t) => {
+  const file = { notify: [{ slackFrom: 'NOT_SET' }] };
+  t.deepEqual(resolveConfig({}, {}, file, none).hooks, []);
+  t.throws(() => hooksOf(file.notify), { instanceOf: UsageError, message: /notify\.0\.slackFrom/ });
+});
+
+for (const [what, entry, says] of [
+  [
+    'names no place',
+    { on: ['failure'] },
+    /"notify\.0" .*names no place; take one of webhook, webhookFrom, slack/,
+  ],
+  [
+    'names two',
+    { slack: 'https://a.example', teamsFrom: 'T' },
+    /"notify\.0" .*more than one place/,
+  ],
+  ['is no entry', 'https://a.example', /"notify\.0" /],
+  [
+    'has another key',
+    { slack: 'https://a.example', urls: 1 },
+    /no such key as "urls"; it may have webhook/,
+  ],
+  ['has a slip', { slak: 'https://a.example' }, /"slak" \(did you mean "slack"\?\)/],
+  [
+    'is plain',
+    { slack: 'http://a.example/hunter7' },
+    /"notify\.0\.slack" .*is no https:\/\/ address/,
+  ],
+  ['is no address', { slack: 'hunter7' }, /"notify\.0\.slack" .*is no https:\/\/ address/],
+  [
+    'knows another occasion',
+    { slack: 'https://a.example', on: ['fail'] },
+    /notify\.0\.on\.0" .*is neither "failure"/,
+  ],
+  ['knows none', { slack: 'https://a.example', on: [] }, /notify\.0\.on" .*names no occasion/],
+  [
+    'has a threshold of nothing',
+    { slack: 'https://a.example', threshold: '5%' },
+    /threshold" .*"restated" only/,
+  ],
+  [
+    'has a threshold without a unit',
+    { slack: 'https://a.example', on: 'restated', threshold: '5' },
+    /"5" is not a threshold/,
+  ],
+  [
+    'signs what takes no signature',
+    { slack: 'https://a.example', secretFrom: 'KEY' },
+    /secretFrom" .*webhook only/,
+  ],
+  ['does not sign', { webhook: 'https://a.example' }, /secretFrom" .*is missing/],
+  [
+    'has the secret itself',
+    { webhook: 'https://a.example', secretFrom: 'whsec_hunter7+' },
+    /secretFrom" .*no name of an env/,
+  ],
+  [
+    'names an unset variable',
+    { webhook: 'https://a.example', secretFrom: 'hunter7' },
+    /secretFrom" .*not set/,
+  ],
+  [
+    'names a short secret',
+    { webhook: 'https://a.example', secretFrom: 'SHORT' },
+    /secretFrom" .*openssl rand/,
+  ],
+  [
+    'names a bare secret',
+    { webhook: 'https://a.example', secretFrom: 'BARE' },
+    /secretFrom" .*openssl rand/,
+  ],
+  ['names another address', { teamsFrom: 'PLAIN' }, /teamsFrom" .*is no https:\/\/ address/],
+] as const) {
+  test(`an entry of notify that ${what} is refused, and no value is repeated`, (t) => {
+    const env = {
+      KEY: hookSecret,
+      SHORT: `whsec_${Buffer.from('hunter7').toString('base64')}`,
+      BARE: 'hunter7'.repeat(8),
+      PLAIN: 'http://hunter7.example',
+    };
+    const error = t.throws(() => hooksOf([entry], env), { instanceOf: UsageError, message: says });
+    t.notRegex(error.message, /hunter7/);
+  });
+}
+
+test('notify is a list', (t) => {
+  t.throws(() => hooksOf({ slack: 'https://a.example' }), { message: /"notify" .*is no list/ });
 });
