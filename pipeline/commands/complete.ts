@@ -43,15 +43,15 @@ export async function complete([shell, ...words]: readonly string[]): Promise<vo
   // A read that the system never ends keeps even process.exit from ending the process.
   const deadline = setTimeout(() => process.kill(process.pid, 'SIGKILL'), DEADLINE);
   try {
-    const [line = '', replaced = ''] = words;
-    const typed = shell === 'bash' ? shellWords(line).slice(1) : words;
+    const typed = wordsOf(shell, words);
     const found = await candidatesFor(typed);
     if (typeof found === 'string') {
       await print(`:${found}\n`);
       return;
     }
     const current = typed.at(-1) ?? '';
-    const kept = shell === 'bash' ? current.length - (shellWords(replaced).at(-1) ?? '').length : 0;
+    const kept =
+      shell === 'bash' ? current.length - (shellWords(words[1] ?? '').at(-1) ?? '').length : 0;
     const lines = found
       .filter(({ value }) => value.startsWith(current))
       .map(({ value, text }) => value.slice(kept) + (text === undefined ? '' : `\t${text}`));
@@ -61,6 +61,14 @@ export async function complete([shell, ...words]: readonly string[]): Promise<vo
   } finally {
     clearTimeout(deadline);
   }
+}
+
+/** The words behind the program's name, without quotes. */
+function wordsOf(shell: string | undefined, words: readonly string[]): readonly string[] {
+  const [line = ''] = words;
+  if (shell === 'bash') return shellWords(line).slice(1);
+  // fish gives what is being typed as it stands there, with a quote that is still open.
+  return shell === 'fish' ? [...words.slice(0, -1), ...shellWords(words.at(-1) ?? '')] : words;
 }
 
 /**
@@ -81,8 +89,12 @@ export function shellWords(line: string): string[] {
 /** Blanks, a text in quotes, which may be open at the end, a character behind a backslash, anything else. */
 const pieces = /\s+|'([^']*)'?|"((?:[^"\\]|\\.)*)"?|\\(.?)|[^\s'"\\]+/gs;
 
-/** @param words those behind the program's name, the one that is typed last. */
-async function candidatesFor(words: readonly string[]): Promise<Candidates> {
+/**
+ * Everything that may stand in the last word's place, whatever of it is typed.
+ * @param words those behind the program's name, the one that is typed last.
+ * @throws {PipelineError} where the settings that name the staging area are wrong.
+ */
+export async function candidatesFor(words: readonly string[]): Promise<Candidates> {
   const current = words.at(-1) ?? '';
   const before = words.slice(0, -1);
   const at = before.findIndex((word) => commandTexts.has(word));

@@ -81,11 +81,11 @@ compdef _pipeline pipeline
     switch "$reply"
         case :files
             for name in (__fish_complete_path $path)
-                echo $head$name
+                echo "$head$name"
             end
         case :folders
             for name in (__fish_complete_directories $path)
-                echo $head$name
+                echo "$head$name"
             end
         case '*'
             string join -- \\n $reply
