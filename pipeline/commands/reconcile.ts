@@ -18,7 +18,7 @@ export const reconcile = command({
       describe:
         "Ask AWS for today's totals too ($0.01 a month and organization), and say what has moved since",
     },
-    ...pick('max-requests', 'config', 'timeout', 'json', 'log-level'),
+    ...pick('max-requests', 'config', 'timeout', 'output', 'json', 'log-level'),
   },
   epilogue:
     'Reads the staging area and the database, asks Vault, where it is set up, which organizations there are, and writes nothing. AWS is asked for nothing without --paid. Exit code 1 on any finding, and when an organization is absent.',
@@ -36,7 +36,7 @@ export const reconcile = command({
     const needs = { organizations: true, database: true };
     const { config, notSetUp } = await configureAnyway(args, needs);
     if (args.paid && notSetUp !== undefined) throw notSetUp;
-    const { formatReconciled, isWhole, reconcile, reconciledToJson } =
+    const { formatReconciled, isWhole, reconcile, reconciledTable, reconciledToJson } =
       await import('../inspect/reconciliation.js');
     const { knownOrganizations } = await import('../run/known-organizations.js');
     const { price } = await import('../run/task.js');
@@ -59,6 +59,7 @@ export const reconcile = command({
     return {
       text: () => formatReconciled(found),
       json: () => reconciledToJson(found),
+      table: () => reconciledTable(found),
       failed: !isWhole(found),
     };
   },

@@ -8,7 +8,7 @@ import type { RunFacts, RunRecord } from '../run/record.js';
 import { ownCommand } from '../shared/commands.js';
 import { UsageError, causeOf, describeError, errorToJson } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
-import type { Answer, Context } from './command.js';
+import type { Context, TableAnswer } from './command.js';
 import { command, configure, off, one, pick } from './command.js';
 import { EXIT, exitCodeAt, exitCodeOf, isStandardOutput } from './journal.js';
 import { planRun } from './plan.js';
@@ -20,7 +20,7 @@ export const run = command({
   flags: {
     ...pick('stage', 'month', 'from', 'to', 'organization', 'config'),
     ...settingFlags,
-    ...pick('quiet', 'json', 'log-file', 'log-level'),
+    ...pick('quiet', 'output', 'json', 'log-file', 'log-level'),
     'force': { ...off(), describe: 'Do the chosen stages even where nothing changed' },
     'dry-run': {
       ...off(),
@@ -61,7 +61,7 @@ export const run = command({
     const { makeRecord } = await import('../run/record.js');
     const facts: Facts = { runId: randomUUID(), started: new Date() };
     let exitCode: number = EXIT.failed;
-    let answer: Answer | undefined;
+    let answer: TableAnswer | undefined;
     try {
       answer = await runSettled(args, context, facts);
       exitCode = answer.failed ? (answer.exitCode ?? EXIT.failed) : 0;
@@ -151,7 +151,7 @@ type RunFlags = SelectionFlags &
   };
 
 /** Settles selection and settings, and does the work. @param facts are completed as far as it comes. */
-async function runSettled(args: RunFlags, context: Context, facts: Facts): Promise<Answer> {
+async function runSettled(args: RunFlags, context: Context, facts: Facts): Promise<TableAnswer> {
   const selection = select(args, new Date());
   facts.selection = selection;
   const config = await configureTold(facts, args, {
@@ -200,7 +200,7 @@ async function putIntoQueue(
   wanted: Wanted,
   { log, signal }: Context,
   { runId }: Facts,
-): Promise<Answer> {
+): Promise<TableAnswer> {
   const { queue } = wanted.config;
   if (queue === undefined)
     throw new UsageError('--detach needs a queue', { next: 'name it with --queue' });
@@ -219,12 +219,16 @@ async function putIntoQueue(
     text: () =>
       `run ${runId}: ${jobs} months and organizations are in the queue; see how far they are with: ${look}`,
     json: () => ({ runId, queued: slices }),
+    table: () => ({
+      columns: ['runId', 'month', 'organization'],
+      rows: slices.map((slice) => ({ runId, ...slice })),
+    }),
     failed: false,
     figures: { runId, queued: jobs },
   };
 }
 
-interface RunAnswer extends Answer {
+interface RunAnswer extends TableAnswer {
   text: () => string;
   json: () => object;
 }
@@ -235,7 +239,7 @@ async function withReports(
   { config, selection: { months, organizations } }: Wanted,
   { open, signal, log }: Context,
   facts: Facts,
-): Promise<Answer> {
+): Promise<TableAnswer> {
   const { makeReportsOf, reportJson, reportText } = await import('./report.js');
   try {
     const { staging } = await open(config);
@@ -274,7 +278,8 @@ async function runStages(
     wanted.config.queue === undefined
       ? (await import('../run/runner.js')).run
       : (await import('../run/queue-run.js')).runByQueue;
-  const { figuresOf, formatReport, noNews, reportToJson } = await import('../run/summary.js');
+  const { figuresOf, formatReport, noNews, reportTable, reportToJson } =
+    await import('../run/summary.js');
   const { findNews } = await import('../inspect/run-news.js');
   const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);
   const { runId } = facts;
@@ -288,6 +293,7 @@ async function runStages(
     return {
       text: () => formatReport(report, request, news),
       json: () => reportToJson(report, request, news),
+      table: () => reportTable(report, request, news),
       failed: failed.length > 0,
       exitCode: exitCodeOf(failed.map(({ error }) => error)),
       isUsual: news.restated.length === 0,

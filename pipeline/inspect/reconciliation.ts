@@ -348,12 +348,7 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       extraction: result.staged?.extraction ?? null,
       fetched: result.staged?.fetched ?? null,
       figures: figuresOf(result.provisional) ?? null,
-      layers: result.layers.map(({ name, customers, rows, totals }) => ({
-        layer: name,
-        customers: customers ?? null,
-        rows: rows ?? null,
-        amount: totals ?? null,
-      })),
+      layers: result.layers.map((layer) => layerJson(result, layer)),
       difference: result.staged?.difference ?? null,
       ...(result.staged?.margin === undefined ? {} : { margin: result.staged.margin }),
       moved: result.today?.moved ?? null,
@@ -370,6 +365,40 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       })),
       next: shownNext(remedy(result.findings), subjectOf(result)) ?? null,
     })),
+  };
+}
+
+function layerJson(result: Reconciled, layer: Layer) {
+  const { name, customers, rows, totals } = layer;
+  return {
+    layer: name,
+    customers: customers ?? null,
+    rows: rows ?? null,
+    amount: totals ?? null,
+    check: checkOf(result, layer),
+  };
+}
+
+/** The layers of that document as rows. */
+export function reconciledTable({ results, absence }: Reconciliation) {
+  return {
+    columns: [
+      ...['month', 'organization', 'figures'],
+      ...['layer', 'customers', 'rows', 'amount.*', 'check'],
+    ],
+    rows: results.flatMap((result) =>
+      result.layers.map((layer) => ({
+        month: result.month,
+        organization: result.organization,
+        figures: figuresOf(result.provisional) ?? null,
+        ...layerJson(result, layer),
+      })),
+    ),
+    notes: [
+      summary(results, absence),
+      ...describeAbsence(absence),
+      ...results.flatMap((result) => (result.findings.length === 0 ? [] : describe(result))),
+    ],
   };
 }
 
