@@ -1,9 +1,9 @@
 import { select } from '../config/selection.js';
 import { UsageError } from '../shared/errors.js';
 import type { Month } from '../shared/month.js';
-import { print, tell } from '../shared/output.js';
-import { printable, printableLines } from '../shared/printable.js';
-import { command, configure, flags, off, one, pick } from './command.js';
+import { print } from '../shared/output.js';
+import { printableLines } from '../shared/printable.js';
+import { command, configure, flags, one, pick } from './command.js';
 
 /** `pipeline changes`: what AWS changed in a month from one of its extractions to another. */
 export const changes = command({
@@ -21,8 +21,7 @@ export const changes = command({
       ...one(),
       describe: 'Extraction or date to compare with (default: the newest)',
     },
-    ...pick('staging', 'config', 'timeout', 'json'),
-    csv: { ...off(), describe: 'Print every change as CSV' },
+    ...pick('staging', 'config', 'timeout', 'output', 'json'),
   },
   examples: [
     ['changes --month 2026-10', 'the newest extraction against the one before'],
@@ -40,7 +39,7 @@ export const changes = command({
     const points = await checkUsage(args, months);
     const config = await configure(args, { organizations: false, database: false });
     const { month } = points;
-    const { changesLines, changesToJson, uncomparedLines, writeChangesCsv } =
+    const { changesLines, changesRows, changesToJson } =
       await import('../inspect/month-changes-report.js');
     const { findChanges } = await import('../inspect/month-changes.js');
     const { checkMonths, checkOrganizations } = await import('../inspect/chosen.js');
@@ -57,18 +56,10 @@ export const changes = command({
     });
     return {
       async text() {
-        if (!args.csv) {
-          for (const line of changesLines(month, found)) await print(printableLines(`${line}\n`));
-          return;
-        }
-        // A program gets the texts as they are, a terminal does not.
-        const write = process.stdout.isTTY
-          ? (chunk: string | Uint8Array) => print(printableLines(Buffer.from(chunk).toString()))
-          : print;
-        await writeChangesCsv({ write }, month, found);
-        for (const line of uncomparedLines(month, found.organizations)) tell(printable(line));
+        for (const line of changesLines(month, found)) await print(printableLines(`${line}\n`));
       },
       json: () => changesToJson(month, found),
+      table: () => changesRows(month, found),
       failed: false,
     };
   },
@@ -76,13 +67,11 @@ export const changes = command({
 
 /** @throws {UsageError} on several months, a text that is no moment, or moments the wrong way round. */
 async function checkUsage(
-  args: { json: boolean; csv: boolean; since: string | undefined; until: string | undefined },
+  args: { since: string | undefined; until: string | undefined },
   [month, ...more]: readonly Month[],
 ): Promise<{ month: Month; since: string | undefined; until: string | undefined }> {
   if (month === undefined || more.length > 0)
     throw new UsageError('the changes of one month at a time', { next: 'give one --month' });
-  if (args.json && args.csv)
-    throw new UsageError('--json does not go with --csv', { next: 'use one or the other' });
   const { parseMoment } = await import('../inspect/month-changes.js');
   const since = args.since === undefined ? undefined : parseMoment(args.since);
   const until = args.until === undefined ? undefined : parseMoment(args.until);

@@ -27,7 +27,7 @@ export const check = command({
       'config',
       'timeout',
     ),
-    ...pick('invoices', 'json', 'log-level'),
+    ...pick('invoices', 'output', 'json', 'log-level'),
   },
   epilogue:
     'Writes one small file below check/ in the staging area and removes it, and makes the tables in a database server or an SQLite file that is there where they are missing, as the first load would. Exit code 1 if anything fails.',
@@ -48,6 +48,7 @@ export const check = command({
     return {
       text: () => formatChecklist(lines),
       json: () => ({ ok: !failed, checks: lines }),
+      table: () => ({ columns: ['check', 'state', 'text'], rows: lines }),
       failed,
     };
   },

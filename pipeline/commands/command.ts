@@ -8,6 +8,7 @@ import { InterruptedError, UsageError } from '../shared/errors.js';
 import type { RunLog } from '../shared/log.js';
 import { logLevels } from '../shared/log.js';
 import { printDocument, printText, tell } from '../shared/output.js';
+import type { AnswerTable } from './answer-table.js';
 import { EXIT, closeLog, openJournal } from './journal.js';
 
 /** A command: its name, its description, its flags and its work. The skeleton below does all else. */
@@ -21,7 +22,7 @@ export interface Command<F extends Record<string, Options>> {
   /** Whether a signal is how it ends, and no interruption. */
   isEndedBySignal?: boolean;
   /** Settles what flags, environment and configuration file say, before it opens or contacts anything. */
-  work: (args: Args<F>, context: Context) => Promise<Answer>;
+  work: (args: Args<F>, context: Context) => Promise<AnswerOf<F>>;
 }
 
 type Args<F extends Record<string, Options>> = ArgumentsCamelCase<InferredOptionTypes<F>>;
@@ -39,8 +40,10 @@ export interface Context {
 export interface Answer {
   /** For people; what may be long prints itself. */
   text: () => string | Promise<void>;
-  /** The same as one document, with `--json`. */
+  /** The same as one document, with `--output json`. */
   json: () => unknown;
+  /** The rows of that document, with `--output csv`. */
+  table?: () => AnswerTable;
   /** Whether the process exits with 1. */
   failed: boolean;
   /** What it exits with instead, where 1 would not say it. */
@@ -51,13 +54,19 @@ export interface Answer {
   figures?: Readonly<Record<string, unknown>>;
 }
 
+/** An answer that is a table for people, and so has its rows. */
+export type TableAnswer = Answer & Required<Pick<Answer, 'table'>>;
+
+/** A command with `--output` gives rows. */
+type AnswerOf<F> = F extends { output: Options } ? TableAnswer : Answer;
+
 /** The flags of every command that was made, by its name. */
 export const commandFlags = new Map<string, Readonly<Record<string, Options>>>();
 
 /**
- * Makes the command: flags → settings → work → answer. The answer goes to standard output, as text or with
- * `--json` as one document, all else to standard error; the process exits with 0, or 1 where the answer says
- * so; what is thrown goes to `fail`.
+ * Makes the command: flags → settings → work → answer. The answer goes to standard output, as text, with
+ * `--output json` (`--json`) as one document or with `--output csv` as its rows, all else to standard error; the process
+ * exits with 0, or 1 where the answer says so; what is thrown goes to `fail`.
  */
 export function command<F extends Record<string, Options>>(
   definition: Command<F>,
@@ -98,15 +107,17 @@ export function command<F extends Record<string, Options>>(
         },
       };
       try {
-        const answer = await work(args, context);
+        // Before the work, which may cost money.
+        const form = formOf(args as OutputFlags);
+        const answer: Answer = await work(args, context);
         // A reader of the answer may take its time: from here on a signal just ends the process.
         interrupt.end();
         if (answer.failed) process.exitCode = answer.exitCode ?? EXIT.failed;
         journal.figures = answer.figures;
-        const { json, quiet } = args as OutputFlags;
+        const { quiet } = args as OutputFlags;
         isSilent = quiet === true && answer.isUsual === true && !answer.failed && !signal.aborted;
         if (!isSilent) tellWarnings();
-        if (!isSilent || json === true) await print(answer, json === true);
+        if (!isSilent || form !== 'text') await print(answer, form, isSilent);
         if (signal.aborted && isEndedBySignal !== true) throw new InterruptedError();
       } finally {
         interrupt.end();
@@ -120,7 +131,22 @@ export function command<F extends Record<string, Options>>(
 /** The flags that tell what is printed. */
 interface OutputFlags {
   json?: boolean;
+  output?: string;
   quiet?: boolean;
+}
+
+/** In which form an answer is printed: for people, or for programs. */
+type Form = 'text' | 'json' | 'csv';
+
+/** @throws {UsageError} when the flags ask for two forms. */
+function formOf({ json, output }: OutputFlags): Form {
+  if (json === true && output !== undefined && output !== 'json')
+    throw new UsageError(`--json does not go with --output ${output}`, {
+      next: 'use one or the other',
+    });
+  if (json === true || output === 'json') return 'json';
+  // A command's own further forms are texts.
+  return output === 'csv' ? 'csv' : 'text';
 }
 
 /** Every flag that more than one command has, that may be given several times, or that is a setting's. */
@@ -145,6 +171,11 @@ export const flags = {
   'quiet': {
     ...off(),
     describe: 'Print only when something failed, was restated or is provisional again',
+  },
+  'output': {
+    ...one(),
+    choices: ['table', 'json', 'csv'],
+    describe: 'Print a table (default), one JSON document, or its rows as CSV',
   },
   'json': { ...off(), describe: 'Print the result as one JSON document' },
   'log-file': { ...one(), describe: 'Append a log of JSON lines to this file' },
@@ -226,8 +257,15 @@ function interruptible(): { signal: AbortSignal; end: () => void } {
   return { signal: controller.signal, end };
 }
 
-async function print({ text, json }: Answer, asDocument: boolean): Promise<void> {
-  if (asDocument) return printDocument(json());
+async function print({ text, json, table }: Answer, form: Form, isSilent: boolean): Promise<void> {
+  if (form === 'json') return printDocument(json());
+  if (form === 'csv' && table !== undefined) {
+    const { printCsv } = await import('./answer-table.js');
+    const rows = table();
+    await printCsv(rows);
+    if (!isSilent) for (const note of rows.notes ?? []) tell(note);
+    return;
+  }
   const printed = text();
   if (typeof printed === 'string') await printText(printed);
   else await printed;

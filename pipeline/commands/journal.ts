@@ -69,16 +69,17 @@ export function openJournal(): Journal {
  * Opens the log that a command's flags ask for, before anything can fail: also what is wrong with the other flags
  * is to stand in it.
  * @param args the flags as they were given, right or wrong.
- * @throws {UsageError} when its file cannot be written, or is where the one document of `--json` goes.
+ * @throws {UsageError} when its file cannot be written, or is where what a program reads goes.
  */
 export async function openLog(
   args: Readonly<Record<string, unknown>> & { _: readonly (string | number)[] },
 ): Promise<void> {
-  const { json, 'log-file': named, 'log-level': asked } = args;
+  const { json, output, 'log-file': named, 'log-level': asked } = args;
   const file = typeof named === 'string' && named.trim() !== '' ? named : undefined;
   const level = logLevels.find((one) => one === asked) ?? 'warn';
-  if (json === true && file !== undefined && isStandardOutput(file)) {
-    throw new UsageError('the log would mix with the document on standard output', {
+  const isForProgram = json === true || output === 'json' || output === 'csv';
+  if (isForProgram && file !== undefined && isStandardOutput(file)) {
+    throw new UsageError('the log would mix with the result on standard output', {
       where: '--log-file',
       next: 'name another file',
     });
@@ -101,6 +102,17 @@ function logFlags(words: readonly string[]): Parameters<typeof openLog>[0] {
   const at = words.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
   const file = words[at] === flag ? words[at + 1] : words[at]?.slice(flag.length + 1);
   return { '_': [], 'log-file': file };
+}
+
+/** Whether a command line asks for one JSON document, whatever else it says. */
+function wantsDocument(words: readonly string[]): boolean {
+  return words.some((word, index) => {
+    const next = words[index + 1];
+    if (word === '--output') return next === 'json';
+    return (
+      word === '--output=json' || word === '--json=true' || (word === '--json' && next !== 'false')
+    );
+  });
 }
 
 /** Ends the log with how the process ends. */
@@ -137,9 +149,7 @@ export async function fail(error: unknown, words: readonly string[]): Promise<vo
         ? EXIT.interrupted
         : exitCodeOf([error]);
   tell(`pipeline: ${describeError(error)}`);
-  const isJson = words.some(
-    (word, index) => word === '--json=true' || (word === '--json' && words[index + 1] !== 'false'),
-  );
+  const isJson = wantsDocument(words);
   // What is wrong with the command line may have been found before its log was asked for.
   if (journal === undefined)
     await openLog({ ...logFlags(words), json: isJson }).catch(() => undefined);

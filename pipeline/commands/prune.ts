@@ -20,7 +20,7 @@ export const prune = command({
       describe: 'Month YYYY-MM, repeatable (default: every staged one)',
     },
     ...pick('from', 'to', 'organization', 'staging', 'config', 'concurrency', 'wait', 'timeout'),
-    ...pick('s3-sse', 's3-kms-key', 'json', 'log-file', 'log-level'),
+    ...pick('s3-sse', 's3-kms-key', 'output', 'json', 'log-file', 'log-level'),
   },
   examples: [['prune --keep 2 --dry-run', 'what would go if the newest two stay']],
   async work(args, { log, signal }) {
@@ -28,7 +28,7 @@ export const prune = command({
     const chosen = selectStaged(args, new Date());
     const config = await configure(args, { organizations: false, database: false });
     const { 'dry-run': dryRun } = args;
-    const { formatPrune, prune, pruneToJson } = await import('../inspect/pruning.js');
+    const { formatPrune, prune, pruneTable, pruneToJson } = await import('../inspect/pruning.js');
     const report = await prune({
       ...chosen,
       config,
@@ -44,6 +44,7 @@ export const prune = command({
     return {
       text: () => formatPrune(report, dryRun),
       json: () => pruneToJson(report, dryRun),
+      table: () => pruneTable(report, dryRun),
       failed: report.failures.length > 0,
     };
   },

@@ -28,7 +28,7 @@ export const reconcile = command({
       describe:
         "Ask AWS for today's totals too ($0.01 a month and organization), and say what has moved since",
     },
-    ...pick('max-requests', 'config', 'timeout', 'json', 'log-level'),
+    ...pick('max-requests', 'config', 'timeout', 'output', 'json', 'log-level'),
   },
   epilogue:
     'Reads the staging area and the database, asks Vault, where it is set up, which organizations there are, and writes nothing. AWS is asked for nothing without --paid. Exit code 3 where figures differ and all else is there: the layers hold other rows, or a total of AWS or of its invoices lies beyond the tolerance; 1 on any other finding, and when an organization is absent; 4 where --paid was stopped by --max-requests alone.',
@@ -46,7 +46,7 @@ export const reconcile = command({
     const needs = { organizations: true, database: true };
     const { config, notSetUp } = await configureAnyway(args, needs);
     if (args.paid && notSetUp !== undefined) throw notSetUp;
-    const { formatReconciled, foundKinds, isWhole, reconcile, reconciledToJson } =
+    const { formatReconciled, foundKinds, isWhole, reconcile, reconciledTable, reconciledToJson } =
       await import('../inspect/reconciliation.js');
     const { knownOrganizations } = await import('../run/known-organizations.js');
     const { price } = await import('../run/task.js');
@@ -69,6 +69,7 @@ export const reconcile = command({
     return {
       text: () => formatReconciled(found),
       json: () => reconciledToJson(found),
+      table: () => reconciledTable(found),
       failed: !isWhole(found),
       exitCode: oneCode(foundKinds(found).map((kind) => codes[kind])),
     };

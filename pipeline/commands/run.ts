@@ -5,7 +5,7 @@ import { settingFlags } from '../config/settings.js';
 import { ownCommand } from '../shared/commands.js';
 import { UsageError, causeOf, describeError, errorToJson } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
-import type { Answer, Context } from './command.js';
+import type { Context, TableAnswer } from './command.js';
 import { command, configure, off, pick } from './command.js';
 import { exitCodeOf } from './journal.js';
 import { planRun } from './plan.js';
@@ -17,7 +17,7 @@ export const run = command({
   flags: {
     ...pick('stage', 'month', 'from', 'to', 'organization', 'config'),
     ...settingFlags,
-    ...pick('quiet', 'json', 'log-file', 'log-level'),
+    ...pick('quiet', 'output', 'json', 'log-file', 'log-level'),
     'force': { ...off(), describe: 'Do the chosen stages even where nothing changed' },
     'dry-run': {
       ...off(),
@@ -77,7 +77,7 @@ interface Wanted {
 }
 
 /** Puts the run into the queue, and leaves it to the workers. */
-async function putIntoQueue(wanted: Wanted, { log, signal }: Context): Promise<Answer> {
+async function putIntoQueue(wanted: Wanted, { log, signal }: Context): Promise<TableAnswer> {
   const { queue } = wanted.config;
   if (queue === undefined)
     throw new UsageError('--detach needs a queue', { next: 'name it with --queue' });
@@ -96,12 +96,16 @@ async function putIntoQueue(wanted: Wanted, { log, signal }: Context): Promise<A
     text: () =>
       `run ${runId}: ${jobs} months and organizations are in the queue; see how far they are with: ${look}`,
     json: () => ({ runId, queued: slices }),
+    table: () => ({
+      columns: ['runId', 'month', 'organization'],
+      rows: slices.map((slice) => ({ runId, ...slice })),
+    }),
     failed: false,
     figures: { runId, queued: jobs },
   };
 }
 
-interface RunAnswer extends Answer {
+interface RunAnswer extends TableAnswer {
   text: () => string;
   json: () => object;
 }
@@ -112,7 +116,7 @@ async function withReports(
   config: Config,
   { months, organizations }: Selection,
   { open, signal, log }: Context,
-): Promise<Answer> {
+): Promise<TableAnswer> {
   const { makeReportsOf, reportJson, reportText } = await import('./report.js');
   try {
     const { staging } = await open(config);
@@ -145,7 +149,7 @@ export async function runStages(wanted: Wanted, { log, signal }: Context): Promi
     wanted.config.queue === undefined
       ? (await import('../run/runner.js')).run
       : (await import('../run/queue-run.js')).runByQueue;
-  const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
+  const { figuresOf, formatReport, reportTable, reportToJson } = await import('../run/summary.js');
   const { findNews } = await import('../inspect/run-news.js');
   const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);
   const request = { ...wanted, signal, log, progress, now: () => new Date() };
@@ -156,6 +160,7 @@ export async function runStages(wanted: Wanted, { log, signal }: Context): Promi
     return {
       text: () => formatReport(report, request, news),
       json: () => reportToJson(report, request, news),
+      table: () => reportTable(report, request, news),
       failed: failed.length > 0,
       exitCode: exitCodeOf(failed.map(({ error }) => error)),
       isUsual: news.length === 0,

@@ -3,7 +3,7 @@ import { selectStaged } from '../config/selection.js';
 import { shownCommand } from '../shared/commands.js';
 import { UsageError, describeError } from '../shared/errors.js';
 import { lastCompleteMonth } from '../shared/month.js';
-import type { Answer, Context } from './command.js';
+import type { Context, TableAnswer } from './command.js';
 import { command, configure, configureAnyway, flags, off, pick } from './command.js';
 
 /** `pipeline status`: how far each month of each organization is. */
@@ -21,7 +21,7 @@ export const status = command({
       ...off(),
       describe: 'Say by the exit code whether the month is complete, current, fresh and final',
     },
-    ...pick('json', 'log-level'),
+    ...pick('output', 'json', 'log-level'),
   },
   epilogue:
     'Reads the staging area and the database, and asks Vault, where it is set up, which organizations there are; writes nothing. A database that cannot be reached makes the column "loaded" say unknown, with a warning and exit code 1; a missing SQLite file counts as nothing loaded. Times are UTC. With --check the exit code is 0 when every organization is extracted, transformed and loaded, nothing is stale, and the figures are final; 5 when all is so, but AWS may still change the figures, which were fetched within 8 days; 1 otherwise. With --queue it shows what waits, runs and failed in a queue instead, by whom and since when.',
@@ -38,7 +38,8 @@ export const status = command({
       organizations: true,
       database: true,
     });
-    const { formatStatus, status, statusToJson } = await import('../inspect/slice-status.js');
+    const { formatStatus, status, statusTable, statusToJson } =
+      await import('../inspect/slice-status.js');
     const { check, describeProblem, describeCheck, problemsOf } =
       await import('../inspect/status-check.js');
     const { openLoads } = await import('../inspect/loads.js');
@@ -72,6 +73,7 @@ export const status = command({
       return {
         text: () => [...told, ...noted, describeCheck(checked, months)].join('\n'),
         json: () => ({ ...document, check: checked, problems: told }),
+        table: () => statusTable(document, [...told, ...noted, describeCheck(checked, months)]),
         failed: checked.exitCode !== 0,
         exitCode: checked.exitCode,
       };
@@ -80,16 +82,18 @@ export const status = command({
       slices.length === 0
         ? nothingStaged(staging.location, (chosen ?? organizations) !== undefined)
         : formatStatus(slices, fault);
+    const besides = [...told, ...(absence.slices.length > 0 ? noted : [])];
     return {
-      text: () => [table, ...told, ...(absence.slices.length > 0 ? noted : [])].join('\n'),
+      text: () => [table, ...besides].join('\n'),
       json: () => ({ ...document, problems: told }),
+      table: () => statusTable(document, besides),
       failed: fault !== undefined || slices.some(({ faults }) => faults.length > 0),
     };
   },
 });
 
 /** What a queue holds; the months' own state is another question. */
-async function queueStatus(args: QueueFlags, log: Context['log']): Promise<Answer> {
+async function queueStatus(args: QueueFlags, log: Context['log']): Promise<TableAnswer> {
   const { month, from, to, organization, check } = args;
   if (check || [month, from, to, organization].some((flag) => flag !== undefined))
     throw new UsageError('--queue shows the whole queue', {
@@ -98,9 +102,14 @@ async function queueStatus(args: QueueFlags, log: Context['log']): Promise<Answe
   const { queue, timeoutMs } = await configure(args, { organizations: false, database: false });
   if (queue === undefined)
     throw new UsageError('no queue is named', { next: 'name it with --queue' });
-  const { formatQueue, queueStatus: look } = await import('../run/queue-status.js');
+  const { formatQueue, queueStatus: look, queueTable } = await import('../run/queue-status.js');
   const found = await look(queue, { timeoutMs, log });
-  return { text: () => formatQueue(found), json: () => found, failed: false };
+  return {
+    text: () => formatQueue(found),
+    json: () => found,
+    table: () => queueTable(found),
+    failed: false,
+  };
 }
 
 interface QueueFlags extends SelectionFlags {

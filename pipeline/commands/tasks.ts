@@ -6,7 +6,7 @@ import { UsageError } from '../shared/errors.js';
 import { printable } from '../shared/printable.js';
 import { formatTable } from '../shared/table.js';
 import type { Slice } from '../staging/layout.js';
-import { command, configure, off, one, pick } from './command.js';
+import { command, configure, flags, off, pick } from './command.js';
 
 /** A month of an organization with the command that does it. */
 interface Piece extends Slice {
@@ -26,10 +26,10 @@ export const tasks = command({
     'force': { ...off(), describe: 'Pieces that are done even where nothing changed' },
     'accept-empty': { ...off(), describe: 'Pieces that load a month too that has lost all' },
     'output': {
-      ...one(),
-      choices: ['table', 'lines'],
-      default: 'table',
-      describe: 'table for people, or lines: the commands alone',
+      ...flags.output,
+      choices: ['table', 'lines', 'json', 'csv'],
+      describe:
+        'Print a table (default), lines: the commands alone, one JSON document, or its rows as CSV',
     },
     ...pick('json', 'log-level'),
   },
@@ -75,6 +75,10 @@ export const tasks = command({
             );
       },
       json: () => ({ stages: selection.stages, tasks: pieces }),
+      table() {
+        for (const piece of pieces) refuseUnprintable(piece);
+        return { columns: ['month', 'organization', 'command'], rows: pieces };
+      },
       failed: false,
     };
   },

@@ -84,7 +84,7 @@ const flagWords: Readonly<Record<string, readonly string[]>> = {
   folder: ['staging'],
   dir: ['staging'],
   out: ['staging'],
-  output: ['staging'],
+  output: ['out', 'staging'],
   bucket: ['staging'],
   granularity: ['detail'],
   budget: ['max-requests'],
@@ -98,7 +98,8 @@ const flagWords: Readonly<Record<string, readonly string[]>> = {
   silent: ['quiet'],
   preview: ['dry-run'],
   simulate: ['dry-run'],
-  format: ['json'],
+  format: ['output', 'json'],
+  csv: ['output csv'],
 };
 
 /**

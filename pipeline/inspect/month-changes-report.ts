@@ -1,4 +1,3 @@
-import { openCsv } from '../../transform/csv.js';
 import { price } from '../run/task.js';
 import { fetchAgain, shownCommand } from '../shared/commands.js';
 import type { Units } from '../shared/money.js';
@@ -6,8 +5,7 @@ import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import { shortAmount, tableLines } from '../shared/table.js';
-import type { Column, Value } from '../staging/tables.js';
-import type { MonthChanges, OrganizationChanges } from './month-changes.js';
+import type { Change, MonthChanges, OrganizationChanges } from './month-changes.js';
 
 type Compared = Extract<OrganizationChanges, { until: unknown }>;
 
@@ -116,8 +114,6 @@ function timeText(instant: string): string {
 
 /** What changed as one JSON document; amounts are decimal texts, null where there was no such cost. */
 export function changesToJson(month: Month, { organizations, customer }: MonthChanges): unknown {
-  const orNull = (units: Units | undefined): string | null =>
-    units === undefined ? null : formatAmount(units);
   return {
     month,
     ...(customer === undefined ? {} : { customer }),
@@ -134,12 +130,7 @@ export function changesToJson(month: Month, { organizations, customer }: MonthCh
               difference: formatAmount(difference),
             })),
             ...(one.cost === undefined ? {} : { cost: one.cost }),
-            changes: one.changes.map((change) => ({
-              ...change,
-              before: orNull(change.before),
-              after: orNull(change.after),
-              difference: formatAmount(change.difference),
-            })),
+            changes: one.changes.map(changeJson),
           }
         : {
             ...one,
@@ -154,51 +145,30 @@ export function changesToJson(month: Month, { organizations, customer }: MonthCh
   };
 }
 
-const csvColumns: readonly Column[] = [
-  { name: 'Month', type: 'string', description: 'Billing month' },
-  { name: 'Organization', type: 'string', description: 'Organization' },
-  { name: 'Since', type: 'string', description: 'The older extraction' },
-  { name: 'Until', type: 'string', description: 'The newer extraction' },
-  { name: 'Provisional', type: 'boolean', description: 'Whether the newer one may still change' },
-  { name: 'Reference', type: 'string', description: 'Account id' },
-  { name: 'TenantName', type: 'string', description: 'Account name' },
-  { name: 'Service', type: 'string', description: 'Service' },
-  { name: 'Change', type: 'string', description: '`appeared`, `vanished` or `changed`' },
-  { name: 'Before', type: 'decimal', nullable: true, description: 'Amount in the older one' },
-  { name: 'After', type: 'decimal', nullable: true, description: 'Amount in the newer one' },
-  { name: 'Difference', type: 'decimal', description: 'After less Before' },
-  { name: 'Currency', type: 'string', description: "The amounts' unit" },
-];
+function changeJson(change: Change) {
+  const orNull = (units: Units | undefined): string | null =>
+    units === undefined ? null : formatAmount(units);
+  return {
+    ...change,
+    before: orNull(change.before),
+    after: orNull(change.after),
+    difference: formatAmount(change.difference),
+  };
+}
 
-/** Writes every change as CSV, in the same manner as the exports: `N/A` where there was no such cost. */
-export async function writeChangesCsv(
-  out: Parameters<typeof openCsv>[0],
-  month: Month,
-  { organizations }: MonthChanges,
-): Promise<void> {
-  const csv = openCsv(out, csvColumns);
-  for (const { organization, since, until, changes } of organizations.filter(isCompared)) {
-    const rows = changes.map((change): Value[] => [
-      month,
-      organization,
-      since.extraction,
-      until.extraction,
-      until.provisional,
-      change.account,
-      change.name,
-      change.service,
-      change.change,
-      change.before ?? null,
-      change.after ?? null,
-      change.difference,
-      change.currency,
-    ]);
-    await csv.write({
-      length: rows.length,
-      columns: csvColumns.map((_, column) => rows.map((row) => row[column] ?? null)),
-    });
-  }
-  await csv.finish();
+/** Every change as a row, with what was not compared beside them. */
+export function changesRows(month: Month, { organizations }: MonthChanges) {
+  const sides = ['since.extraction', 'until.extraction', 'until.provisional'];
+  const own = ['account', 'name', 'service', 'change', ...amountNames, 'currency'];
+  return {
+    columns: ['month', 'organization', ...sides, ...own],
+    rows: organizations
+      .filter(isCompared)
+      .flatMap(({ organization, since, until, changes }) =>
+        changes.map((change) => ({ month, organization, since, until, ...changeJson(change) })),
+      ),
+    notes: uncomparedLines(month, organizations),
+  };
 }
 
 function isCompared(one: OrganizationChanges): one is Compared {

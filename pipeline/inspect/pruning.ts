@@ -177,19 +177,37 @@ async function removeExtraction(
 }
 
 /** What was removed, or would be, as people read it: a table, its sum, and each failure. */
-export function formatPrune({ removed, failures }: PruneReport, dryRun: boolean): string {
-  const head = ['month', 'organization', 'extraction', 'files', 'bytes'] as const;
-  const rows = removed.map((one) => head.map((column) => String(one[column])));
-  const extractions = removed.length === 1 ? '1 extraction' : `${removed.length} extractions`;
-  const { files, bytes } = sums(removed);
+export function formatPrune(report: PruneReport, dryRun: boolean): string {
+  const rows = report.removed.map((one) => head.map((column) => String(one[column])));
   return [
     ...(rows.length === 0 ? [] : [formatTable(head, rows, ['files', 'bytes']), '']),
-    `${dryRun ? 'would remove' : 'removed'} ${extractions}, ${files} files, ${bytes} bytes`,
-    ...failures.flatMap(({ month, organization, error }) => [
-      '',
-      `${month} ${organization} prune failed: ${describeError(error)}`,
-    ]),
+    summary(report, dryRun),
+    ...failureLines(report).flatMap((line) => ['', line]),
   ].join('\n');
+}
+
+const head = ['month', 'organization', 'extraction', 'files', 'bytes'] as const;
+
+function summary({ removed }: PruneReport, dryRun: boolean): string {
+  const extractions = removed.length === 1 ? '1 extraction' : `${removed.length} extractions`;
+  const { files, bytes } = sums(removed);
+  return `${dryRun ? 'would remove' : 'removed'} ${extractions}, ${files} files, ${bytes} bytes`;
+}
+
+function failureLines({ failures }: PruneReport): string[] {
+  return failures.map(
+    ({ month, organization, error }) =>
+      `${month} ${organization} prune failed: ${describeError(error)}`,
+  );
+}
+
+/** What was removed, or would be, as rows. */
+export function pruneTable(report: PruneReport, dryRun: boolean) {
+  return {
+    columns: head,
+    rows: report.removed,
+    notes: [summary(report, dryRun), ...failureLines(report)],
+  };
 }
 
 /** The same as one JSON document. */

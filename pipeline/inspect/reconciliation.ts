@@ -349,12 +349,7 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       extraction: result.staged?.extraction ?? null,
       fetched: result.staged?.fetched ?? null,
       figures: figuresOf(result.provisional) ?? null,
-      layers: result.layers.map(({ name, customers, rows, totals }) => ({
-        layer: name,
-        customers: customers ?? null,
-        rows: rows ?? null,
-        amount: totals ?? null,
-      })),
+      layers: result.layers.map((layer) => layerJson(result, layer)),
       difference: result.staged?.difference ?? null,
       ...(result.staged?.margin === undefined ? {} : { margin: result.staged.margin }),
       moved: result.today?.moved ?? null,
@@ -381,6 +376,36 @@ export function foundKinds({ results, absence }: Reconciliation): FindingKind[] 
     ...absence.slices.map((): FindingKind => 'fault'),
     ...results.flatMap(({ findings }) => kindsOf(findings)),
   ];
+}
+
+function layerJson(result: Reconciled, layer: Layer) {
+  const { name, customers, rows, totals } = layer;
+  return {
+    layer: name,
+    customers: customers ?? null,
+    rows: rows ?? null,
+    amount: totals ?? null,
+    check: checkOf(result, layer),
+  };
+}
+
+/** The layers of that document as rows. */
+export function reconciledTable({ results, absence }: Reconciliation) {
+  return {
+    columns: ['month', 'organization', 'layer', 'customers', 'rows', 'amount.*', 'check'],
+    rows: results.flatMap((result) =>
+      result.layers.map((layer) => ({
+        month: result.month,
+        organization: result.organization,
+        ...layerJson(result, layer),
+      })),
+    ),
+    notes: [
+      summary(results, absence),
+      ...describeAbsence(absence),
+      ...results.flatMap((result) => (result.findings.length === 0 ? [] : describe(result))),
+    ],
+  };
 }
 
 /** Whether everything agrees, and nothing is absent. */

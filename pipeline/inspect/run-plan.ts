@@ -315,22 +315,40 @@ export function planToJson(slices: readonly SlicePlan[], notes: readonly string[
   return {
     ...estimateJson(totalOf(slices)),
     ...(notes.length === 0 ? {} : { notes }),
-    slices: slices.map(({ month, organization, stages: plans, estimate }) => ({
-      month,
-      organization,
-      ...estimateJson(estimate),
-      stages: Object.fromEntries(
-        Object.entries(plans).map(([stage, { error, ...plan }]) => [
-          stage,
-          {
-            ...plan,
-            ...(error === undefined
-              ? {}
-              : { error: errorToJson(error, subjectOf({ month, organization })) }),
-          },
-        ]),
-      ),
-    })),
+    slices: slices.map(sliceJson),
+  };
+}
+
+/** The months and organizations of that document as rows. */
+export function planTable(slices: readonly SlicePlan[], notes: readonly string[]) {
+  return {
+    columns: [
+      ...['month', 'organization'],
+      ...stages.flatMap((stage) => [`stages.${stage}.action`, `stages.${stage}.error.message`]),
+      ...['requests', 'requestsAtMost', 'requestsKnown', 'requestsLike', 'requestsUsuallyAtMost'],
+      ...['priceUsd', 'invoicingRequests'],
+    ],
+    rows: slices.map(sliceJson),
+    notes,
+  };
+}
+
+function sliceJson({ month, organization, stages: plans, estimate }: SlicePlan) {
+  return {
+    month,
+    organization,
+    ...estimateJson(estimate),
+    stages: Object.fromEntries(
+      Object.entries(plans).map(([stage, { error, ...plan }]) => [
+        stage,
+        {
+          ...plan,
+          ...(error === undefined
+            ? {}
+            : { error: errorToJson(error, subjectOf({ month, organization })) }),
+        },
+      ]),
+    ),
   };
 }
 

@@ -165,12 +165,36 @@ function notesOf(slice: SliceStatus): string[] {
   ];
 }
 
+interface StatusDocument {
+  staging: string;
+  databaseError?: object;
+  slices: readonly object[];
+}
+
+/** The slices of that document as rows. */
+export function statusTable({ slices }: StatusDocument, notes: readonly string[]) {
+  const done = ['extraction', 'finished', 'detail'];
+  return {
+    columns: [
+      ...['month', 'organization'],
+      ...done.map((key) => `extracted.${key}`),
+      'unfinished',
+      ...done.map((key) => `transformed.${key}`),
+      'missingExports',
+      ...done.map((key) => `loaded.${key}`),
+      ...['stale', 'figures', 'rows', 'amount.*', 'difference.*', 'errors'],
+    ],
+    rows: slices,
+    notes,
+  };
+}
+
 /** The same as one JSON document; amounts stay decimal texts, instants ISO 8601. */
 export function statusToJson(
   slices: readonly SliceStatus[],
   staging: string,
   databaseFault: PipelineError | undefined,
-): object {
+): StatusDocument {
   return {
     staging,
     ...(databaseFault === undefined ? {} : { databaseError: errorToJson(databaseFault) }),

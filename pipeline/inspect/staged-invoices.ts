@@ -1,8 +1,6 @@
 import type { ListedInvoice, SliceInvoices } from '../../load/invoiced-months.js';
 import { readInvoices } from '../../load/invoiced-months.js';
-import type { Source } from '../../load/source.js';
-import { findSource, readTable } from '../../load/source.js';
-import { openCsv } from '../../transform/csv.js';
+import { findSource } from '../../load/source.js';
 import { stagedOrganizations } from '../run/resources.js';
 import { advice, nextRun, shownCommand, subjectOf } from '../shared/commands.js';
 import { DataError, throwIfInterrupted } from '../shared/errors.js';
@@ -23,9 +21,7 @@ export interface InvoicesRequest {
 }
 
 /** An organization's month and its invoices, as its exports hold them. */
-export interface FoundInvoices extends Slice, SliceInvoices {
-  source: Source;
-}
+export type FoundInvoices = Slice & SliceInvoices;
 
 /**
  * Reads the invoices of the chosen months and organizations from their exports.
@@ -47,9 +43,7 @@ export async function findInvoices(request: InvoicesRequest): Promise<FoundInvoi
   const chosen = exported.filter((one) => organizations?.includes(one.organization) ?? true);
   for (const slice of chosen) {
     throwIfInterrupted(signal);
-    const source = await findSource(staging, slice);
-    const { comparison, listed } = await readInvoices(staging, source);
-    found.push({ ...slice, source, comparison, listed });
+    found.push({ ...slice, ...(await readInvoices(staging, await findSource(staging, slice))) });
   }
   if (found.some(({ comparison }) => comparison.state !== 'not asked')) return found;
   const subject =
@@ -114,16 +108,10 @@ export function invoicesToJson(found: readonly FoundInvoices[]) {
   }));
 }
 
-/** Writes the rows of the table as CSV, in the same manner as the exports. */
-export async function writeInvoicesCsv(
-  out: Parameters<typeof openCsv>[0],
-  staging: Staging,
-  found: readonly FoundInvoices[],
-): Promise<void> {
-  const csv = openCsv(out, tables.invoices);
-  for (const { source, listed } of found)
-    // A month without them has no such file.
-    for await (const batch of listed.length > 0 ? readTable(staging, source, 'invoices') : [])
-      await csv.write(batch);
-  await csv.finish();
+/** Every invoice as a row with the columns of the table `invoices`. */
+export function invoicesTable(found: readonly FoundInvoices[]) {
+  return {
+    columns: tables.invoices.map(({ name }) => name),
+    rows: found.flatMap(({ listed }) => listed.map(({ row }) => row)),
+  };
 }

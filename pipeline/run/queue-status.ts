@@ -134,8 +134,8 @@ function textOf(job: Job, state: State): string {
   return printable(noted.why);
 }
 
-/** The queue for people: who works, how much is left, and the jobs that run, failed or wait. */
-export function formatQueue({ queue, workers, counts, jobs }: QueueStatus): string {
+/** How much is left, and who works on it. */
+function summary({ queue, workers, counts }: QueueStatus): string {
   const told = Object.entries(counts).map(([state, count]) => `${count} ${words[state as State]}`);
   const who =
     workers === null
@@ -143,6 +143,21 @@ export function formatQueue({ queue, workers, counts, jobs }: QueueStatus): stri
       : workers.length === 0
         ? 'no worker'
         : `${workers.length === 1 ? '1 worker' : `${workers.length} workers`}: ${workers.join(', ')}`;
+  return `${queue}: ${told.join(', ')}; ${who}`;
+}
+
+/** The jobs as rows. */
+export function queueTable(status: QueueStatus) {
+  return {
+    columns: ['name', 'run', 'stages', 'state', 'worker', 'since', 'text'],
+    rows: status.jobs,
+    notes: [summary(status)],
+  };
+}
+
+/** The queue for people: who works, how much is left, and the jobs that run, failed or wait. */
+export function formatQueue(status: QueueStatus): string {
+  const { counts, jobs } = status;
   const rows: string[][] = [];
   for (const state of Object.keys(states) as State[]) {
     const own = jobs.filter((job) => job.state === state);
@@ -160,10 +175,9 @@ export function formatQueue({ queue, workers, counts, jobs }: QueueStatus): stri
     if (more > 0) rows.push([`and ${more} more`, '', words[state], '', '', '', '']);
   }
   const head = ['job', 'stages', 'state', 'worker', 'since', 'run', ''];
-  return [
-    `${queue}: ${told.join(', ')}; ${who}`,
-    ...(rows.length === 0 ? [] : ['', formatTable(head, rows, [])]),
-  ].join('\n');
+  return [summary(status), ...(rows.length === 0 ? [] : ['', formatTable(head, rows, [])])].join(
+    '\n',
+  );
 }
 
 const words: Readonly<Record<State | 'done', string>> = {

@@ -118,30 +118,45 @@ export function reportToJson(report: RunReport, run: RunRequest, news: readonly 
     priceUsd: price(requestsOf(report.tasks)),
     absent: report.absence.slices,
     restated: news,
-    tasks: report.tasks.map((task) => ({
-      month: task.month,
-      organization: task.organization,
-      stage: task.stage,
-      state: task.state,
-      ...(task.outcome === undefined
-        ? {}
-        : {
-            extraction: task.outcome.extraction,
-            customers: task.outcome.customers,
-            unlisted: task.outcome.unlisted,
-            rows: task.outcome.rows,
-            amount: task.outcome.totals,
-            provisional: task.outcome.provisional,
-          }),
-      requests: task.requests,
-      seconds: rounded(task.seconds),
-      ...(task.state === 'failed'
-        ? {
-            error: errorToJson(task.error, subjectOf(task)),
-            resume: resumeCommand(run, [task]),
-          }
-        : {}),
-    })),
+    tasks: report.tasks.map((task) => taskJson(task, run)),
+  };
+}
+
+/** The tasks of that document as rows, with the news and what is absent beside them. */
+export function reportTable({ tasks, absence }: RunReport, run: RunRequest, news: readonly News[]) {
+  return {
+    columns: [
+      ...['month', 'organization', 'stage', 'state', 'extraction', 'customers', 'unlisted', 'rows'],
+      ...['amount.*', 'provisional', 'requests', 'seconds'],
+      ...['error.class', 'error.message', 'error.where', 'error.next', 'resume'],
+    ],
+    rows: tasks.map((task) => taskJson(task, run)),
+    notes: [...describeAbsence(absence), ...news.map(describeNews)],
+  };
+}
+
+function taskJson(task: TaskReport, run: RunRequest) {
+  const { month, organization, stage, state, outcome } = task;
+  return {
+    ...{ month, organization, stage, state },
+    ...(outcome === undefined
+      ? {}
+      : {
+          extraction: outcome.extraction,
+          customers: outcome.customers,
+          unlisted: outcome.unlisted,
+          rows: outcome.rows,
+          amount: outcome.totals,
+          provisional: outcome.provisional,
+        }),
+    requests: task.requests,
+    seconds: rounded(task.seconds),
+    ...(state === 'failed'
+      ? {
+          error: errorToJson(task.error, subjectOf(task)),
+          resume: resumeCommand(run, [task]),
+        }
+      : {}),
   };
 }
 

@@ -328,19 +328,19 @@ test.serial('a restated month shows exactly what changed, and the database follo
   t.is(half.code, 2);
   t.true(half.stderr.includes(`${named.id} (${named.name})`), half.stderr);
 
-  const csv = await changes('--csv');
+  const csv = await changes('--output', 'csv');
   t.is(csv.code, 0, csv.stderr);
-  t.true(csv.stdout.startsWith('"Month","Organization","Since","Until","Provisional",'));
+  t.true(csv.stdout.startsWith('"month","organization","since.extraction",'));
   t.true(csv.stdout.endsWith('\r\n'));
   const rows = parse<Record<string, string>>(csv.stdout, {
     columns: true,
     record_delimiter: '\r\n',
   });
   t.deepEqual(
-    rows.map((row) => [row['Reference'], row['Before'], row['After'], row['Difference']]),
-    found.map((row) => [row.account, row.before ?? 'N/A', row.after ?? 'N/A', row.difference]),
+    rows.map((row) => [row['account'], row['before'], row['after'], row['difference']]),
+    found.map((row) => [row.account, row.before ?? '', row.after ?? '', row.difference]),
   );
-  t.is(rows[0]?.['TenantName'], `'${hostile}`);
+  t.is(rows[0]?.['name'], `'${hostile}`);
   t.is(cloud.requests.length, asked, 'comparing asked the cloud');
 
   const stored = querySqlite(
@@ -436,7 +436,7 @@ test.serial('wrong usage ends with 2, damage with 1 and the file at fault', asyn
     [['--since', 'yesterday'], /neither an extraction nor a date/],
     [['--since', '2026-11-08', '--until', '2026-11-02'], /--since is not before --until/],
     [['--month', '2026-09'], /one month at a time/],
-    [['--csv', '--json'], /--json does not go with --csv/],
+    [['--output', 'csv', '--json'], /--json does not go with --output csv/],
     [['--organization', 'nobody'], /nothing is staged of nobody/],
   ] as const) {
     const { code, stdout, stderr } = await changes(...args);

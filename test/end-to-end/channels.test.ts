@@ -73,7 +73,7 @@ const commands = [
   ['status', '--json'],
   ['plan'],
   ['changes', '--month', month, '--json'],
-  ['changes', '--month', month, '--csv'],
+  ['changes', '--month', month, '--output', 'csv'],
   ['changes', '--month', month],
   ['reconcile'],
   ['prune', '--keep', '1'],

@@ -433,5 +433,5 @@ test('a log where the document goes is refused, whatever its name', async (t) =>
   const { code, stdout, stderr } = await runWith({}, '--json', '--log-file', '/proc/self/fd/1');
   t.is(code, 2);
   t.like(JSON.parse(stdout), { error: { class: 'UsageError' } });
-  t.regex(stderr, /the log would mix with the document on standard output \[--log-file\]/);
+  t.regex(stderr, /the log would mix with the result on standard output \[--log-file\]/);
 });

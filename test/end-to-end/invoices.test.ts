@@ -164,7 +164,7 @@ test('every layer has the invoices to the last digit, and says the same of them'
     ]),
   );
 
-  const { stdout } = await of.run('invoices', '--month', month, '--csv');
+  const { stdout } = await of.run('invoices', '--month', month, '--output', 'csv');
   t.deepEqual(
     parse(stdout, { columns: true }).map((row: unknown) => (row as Row)['InvoiceId']),
     slices.flatMap(({ invoices }) => invoices.map((row) => row['InvoiceId'])),

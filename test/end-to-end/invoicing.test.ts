@@ -141,7 +141,7 @@ test('where AWS denies the invoices the run goes on and says so, and status too'
     told.stdout,
     /oab: once AWS allows it, fetch the month again, .* run --invoices --force --month 2026-10 --organization oab"/,
   );
-  const csv = await run('invoices', '--month', month, '--csv');
+  const csv = await run('invoices', '--month', month, '--output', 'csv');
   t.deepEqual([csv.code, csv.stdout.trimEnd().split('\r\n').length], [0, 1]);
 });
 
@@ -165,6 +165,6 @@ test('of several organizations those whose invoices were not fetched are named, 
       ['oab', 'invoiced', true],
     ],
   );
-  const csv = await run('invoices', '--month', month, '--csv');
+  const csv = await run('invoices', '--month', month, '--output', 'csv');
   t.is(csv.stdout.trimEnd().split('\r\n').length, 1 + slices[1]!.invoices.length);
 });
