@@ -4,6 +4,7 @@ import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { commandFlags } from './commands/command.js';
+import { customers } from './commands/customers.js';
 import { ddl } from './commands/ddl.js';
 import { demo } from './commands/demo.js';
 import { exportFile } from './commands/export.js';
@@ -52,6 +53,7 @@ const cli = yargs(words)
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(customers)
   .command(invoices)
   .command(exportFile)
   .command(ddl)
