@@ -45,6 +45,9 @@ test('the pieces are those of a run with the same flags, oldest first, and AWS i
   // What is staged tells which there are, once nothing is fetched: of September oab alone.
   t.is((await run('run', '--month', former, '--organization', 'oab')).code, 0);
   t.is((await run('run', '--month', month)).code, 0);
+  // Whoever runs several months of one organization is told what of them the others lack.
+  const some = await run('run', ...range, '--organization', 'oab');
+  t.regex(some.stdout, new RegExp(`\\n${former} internal: absent, though the AWS secret`));
   for (const flags of [
     range,
     [...range, '--organization', 'oab'],
@@ -56,9 +59,6 @@ test('the pieces are those of a run with the same flags, oldest first, and AWS i
     const done = piecesOf((await run('run', ...flags, '--json')).stdout);
     t.deepEqual(pieces.map(nameOf), [...new Set(done.map(nameOf))], flags.join(' '));
   }
-  // Whoever runs several months of one organization is told what of them the others lack.
-  const some = await run('run', ...range, '--organization', 'oab');
-  t.regex(some.stdout, new RegExp(`\\n${former} internal: absent, though the AWS secret`));
   for (const flags of [
     ['--month', month, '--organization', 'oxb'],
     ['--month', '2026-08', '--stage', 'transform'],
