@@ -10,8 +10,9 @@ import {
   errorToJson,
   throwIfInterrupted,
 } from '../shared/errors.js';
-import { codeOf, makeFolder, openRegular, writeAside } from '../shared/files.js';
+import { codeOf, makeFolder, openRegular } from '../shared/files.js';
 import { printable } from '../shared/printable.js';
+import { writeAside } from '../staging/aside.js';
 import type { Slice } from '../staging/layout.js';
 import { sha256Of } from '../staging/staging.js';
 

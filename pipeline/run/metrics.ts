@@ -1,8 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Selection } from '../config/selection.js';
 import { ConfigurationError, PipelineError, UsageError, describeError } from '../shared/errors.js';
-import { codeOf, writeAside } from '../shared/files.js';
+import { codeOf } from '../shared/files.js';
 import { parseMonth, timePeriod } from '../shared/month.js';
+import { writeAside } from '../staging/aside.js';
 import type { RunRecord } from './record.js';
 
 /**

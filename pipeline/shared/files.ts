@@ -1,9 +1,9 @@
 import type { Stats } from 'node:fs';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { lstat, mkdir, open, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { ConfigurationError, PipelineError } from './errors.js';
+import { lstat, mkdir, open, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { ConfigurationError } from './errors.js';
 import { pause } from './waits.js';
 
 /**
@@ -69,40 +69,6 @@ export async function syncFolder(folder: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
-  }
-}
-
-/**
- * Has a file written beside its place, forces it to the disk and renames it: whoever reads it sees all of the old one
- * or all of the new one. Nothing is left of it where `write` fails.
- */
-export async function writeAside(
-  file: string,
-  write: (aside: string) => Promise<void>,
-): Promise<void> {
-  const folder = dirname(file);
-  const aside = join(folder, `.${basename(file)}.${process.pid}.tmp`);
-  try {
-    const there = await lstat(file).catch((cause: unknown) => {
-      if (codeOf(cause) === 'ENOENT') return undefined;
-      throw cause;
-    });
-    if (there !== undefined && !isRegular(there, file))
-      throw new ConfigurationError('a folder has that name', { where: file, next: 'name a file' });
-    await write(aside);
-    const written = await open(aside, 'r+');
-    await written.sync().finally(() => written.close());
-    await rename(aside, file);
-    await syncFolder(folder);
-  } catch (cause) {
-    await rm(aside, { force: true }).catch(() => undefined);
-    const code = codeOf(cause);
-    if (cause instanceof PipelineError || code === undefined) throw cause;
-    throw new ConfigurationError(`the file cannot be written (${code})`, {
-      where: file,
-      next: 'check that its folder exists, that this user may write there, and that there is room',
-      cause,
-    });
   }
 }
 
