@@ -115,7 +115,7 @@ export function closeLog(): void {
 }
 
 /** Whether a file is what standard output writes to: `/dev/stdout`, or the file of `> FILE`. */
-function isStandardOutput(file: string): boolean {
+export function isStandardOutput(file: string): boolean {
   try {
     const [named, output] = [statSync(file), fstatSync(1)];
     const isSink = output.isCharacterDevice() && !process.stdout.isTTY;

@@ -10,7 +10,7 @@ import { UsageError, causeOf, describeError, errorToJson } from '../shared/error
 import { tell } from '../shared/output.js';
 import type { Answer, Context } from './command.js';
 import { command, configure, off, one, pick } from './command.js';
-import { EXIT, exitCodeAt, exitCodeOf } from './journal.js';
+import { EXIT, exitCodeAt, exitCodeOf, isStandardOutput } from './journal.js';
 import { planRun } from './plan.js';
 
 /** `pipeline run`: the month's extract, transform and load, or some of them. */
@@ -98,6 +98,11 @@ async function checkOutlets({
   if (detach && flag !== undefined)
     throw new UsageError(`--${flag} goes without --detach: it tells how the run ended`, {
       next: 'leave one of them out',
+    });
+  if (summary !== undefined && isStandardOutput(summary))
+    throw new UsageError('the record would mix with the result on standard output', {
+      where: '--summary',
+      next: 'name another file',
     });
   if (summary !== undefined) await (await import('../run/record.js')).checkSummaryFile(summary);
   if (metrics !== undefined) await (await import('../run/metrics.js')).checkMetricsFile(metrics);

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Selection } from '../config/selection.js';
-import { ConfigurationError, UsageError, describeError } from '../shared/errors.js';
+import { ConfigurationError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import { codeOf, writeAside } from '../shared/files.js';
 import { parseMonth, timePeriod } from '../shared/month.js';
 import type { RunRecord } from './record.js';
@@ -86,7 +86,7 @@ interface Sample {
 export async function checkMetricsFile(file: string): Promise<void> {
   const where = '--metrics';
   if (!file.endsWith('.prom'))
-    throw new UsageError("the metrics' file has to end in .prom, or node_exporter reads it not", {
+    throw new UsageError("the metrics' file has to end in .prom: node_exporter reads no other", {
       where,
       next: 'name such a file; a metric of cost, such as AmortizedCost, is named with --metric',
     });
@@ -96,8 +96,9 @@ export async function checkMetricsFile(file: string): Promise<void> {
     if (former === '') await writeMetrics(file, '');
     else parseSamples(file, former);
   } catch (cause) {
-    throw new UsageError(`the metrics' file cannot be written: ${describeError(cause)}`, {
-      where,
+    const why = cause instanceof PipelineError ? cause.message : describeError(cause);
+    throw new UsageError(`the metrics cannot be written: ${why}`, {
+      where: `${where} ${file}`,
       next: 'name a file of its own, in a folder that this user may write to',
       cause,
     });

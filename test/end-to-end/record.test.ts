@@ -162,6 +162,9 @@ test('however a run ends, its exit code, its line and its figures say so', async
     t.is(detached.code, 2);
     t.regex(detached.stderr, new RegExp(`--${flag} goes without --detach`));
   }
+  const mixed = await pipeline(['run', '--summary', '/dev/stdout'], { cwd: folder, env });
+  t.deepEqual([mixed.code, mixed.stdout], [2, '']);
+  t.regex(mixed.stderr, /would mix with the result/);
   t.is(cloud.requests.length, asked);
   for (const file of [summary, metrics]) {
     await rm(file, { recursive: true });
