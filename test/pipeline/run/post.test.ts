@@ -111,15 +111,29 @@ test('an answer without an end is not waited for: none of success, a second of a
   const fine = await hookServer(t, endless('200 OK'));
   const refusing = await hookServer(t, endless('400 Bad Request'));
   t.is(await tried(fine.url, 500), undefined);
+  const began = performance.now();
   t.regex((await tried(refusing.url))?.message ?? '', /^it answered 400: said x+$/);
+  t.true(performance.now() - began < 4_000);
 });
 
 test('a long refusal is read as far as it is told', async (t) => {
-  const server = await hookServer(t, (response) =>
-    response.writeHead(400, { 'content-type': 'text/plain' }).end('y'.repeat(50_000_000)),
-  );
+  let end: (bytes: number) => void = () => undefined;
+  const sent = new Promise<number>((resolve) => (end = resolve));
+  const server = await hookServer(t, (response) => {
+    const { socket } = response;
+    response.writeHead(400, { 'content-type': 'text/plain' });
+    const more = (): void => {
+      while (response.write('y'.repeat(65_536))) if (socket?.destroyed === true) return;
+    };
+    response.on('drain', more);
+    socket?.on('close', () => {
+      end(socket.bytesWritten);
+    });
+    more();
+  });
   const message = (await tried(server.url))?.message ?? '';
   t.is(message.length, 'it answered 400: '.length + 300);
+  t.true((await sent) < 20_000_000);
 });
 
 test('where nobody listens, or the connection breaks, a second try is made and the code is told', async (t) => {
