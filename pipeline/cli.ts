@@ -4,6 +4,7 @@ import { hideBin } from 'yargs/helpers';
 import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { commandFlags } from './commands/command.js';
+import { completion } from './commands/completion.js';
 import { customers } from './commands/customers.js';
 import { ddl } from './commands/ddl.js';
 import { demo } from './commands/demo.js';
@@ -64,6 +65,7 @@ const cli = yargs(words)
   .command(worker)
   .command(init)
   .command(demo)
+  .command(completion)
   .demandCommand(1, 'name a command')
   .strict()
   // What it says of a wrong flag is read, and told in our words.
@@ -99,10 +101,16 @@ async function end(): Promise<void> {
 process.on('uncaughtException', (error) => void failed(error).finally(end));
 watchChannels();
 try {
-  refuseSlips(words);
-  await cli.parseAsync();
-  // Help too has to have been taken.
-  await print('');
+  if (words[0] === 'complete') {
+    // What a shell's line holds so far is no command line yet.
+    const { complete } = await import('./commands/complete.js');
+    await complete(words.slice(1));
+  } else {
+    refuseSlips(words);
+    await cli.parseAsync();
+    // Help too has to have been taken.
+    await print('');
+  }
 } catch (error) {
   await failed(error);
 }

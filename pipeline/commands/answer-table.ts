@@ -14,32 +14,40 @@ export interface AnswerTable {
   notes?: readonly string[];
 }
 
-/** Bytes that are gathered before they are written. */
+/** Characters that are gathered before they are written. */
 const PIECE = 64 * 1024;
 
 /**
- * Prints the rows as CSV, in the same manner as the exports: a header always, RFC 4180, decimals with every digit, an
- * apostrophe before what a spreadsheet would run as a formula. What there is no value for is an empty cell. A program
- * gets the texts as they are; for a terminal they are made printable, and lines end as a terminal's do.
+ * Prints the rows as CSV.
  * @throws {ConfigurationError} when standard output cannot be written.
  */
-export async function printCsv({ columns, rows }: AnswerTable): Promise<void> {
+export async function printCsv(table: AnswerTable): Promise<void> {
+  for (const piece of csvOf(table, process.stdout.isTTY)) await print(piece);
+}
+
+/**
+ * The rows as CSV, piece by piece, in the same manner as the exports: a header always, RFC 4180, decimals with every
+ * digit, an apostrophe before what a spreadsheet would run as a formula. What there is no value for is an empty cell.
+ * @param isTerminal a program gets the texts as they are; for a terminal they are made printable, and lines end as its
+ * own do.
+ */
+export function* csvOf({ columns, rows }: AnswerTable, isTerminal: boolean): Generator<string> {
   const heads = columns.flatMap((column) => headsOf(column, rows));
-  const { isTTY } = process.stdout;
+  const end = isTerminal ? '\n' : '\r\n';
   const cell = (row: object, head: readonly string[]): string => {
     const text = textOf(valueAt(row, head));
-    const shown = isTTY ? printable(text) : text;
+    const shown = isTerminal ? printable(text) : text;
     return decimal.test(shown) ? shown : textCell(shown);
   };
-  let piece = headerRecord(heads.map((head) => head.join('.')));
-  if (isTTY) piece = piece.replace('\r', '');
+  const names = heads.map((head) => head.join('.'));
+  let piece = headerRecord(isTerminal ? names.map(printable) : names).trimEnd() + end;
   for (const row of rows) {
-    piece += heads.map((head) => cell(row, head)).join(',') + (isTTY ? '\n' : '\r\n');
+    piece += heads.map((head) => cell(row, head)).join(',') + end;
     if (piece.length < PIECE) continue;
-    await print(piece);
+    yield piece;
     piece = '';
   }
-  await print(piece);
+  yield piece;
 }
 
 /** A number as JSON and amounts write it: no formula, whatever sign it begins with. */

@@ -63,6 +63,9 @@ type AnswerOf<F> = F extends { output: Options } ? TableAnswer : Answer;
 /** The flags of every command that was made, by its name. */
 export const commandFlags = new Map<string, Readonly<Record<string, Options>>>();
 
+/** What every such command does, and the name of what is given to it by its place. */
+export const commandTexts = new Map<string, { describe: string; placed: string | undefined }>();
+
 /**
  * Makes the command: flags → settings → work → answer. The answer goes to standard output, as text, with
  * `--output json` (`--json`) as one document or with `--output csv` as its rows, all else to standard error; the process
@@ -72,7 +75,11 @@ export function command<F extends Record<string, Options>>(
   definition: Command<F>,
 ): CommandModule<object, InferredOptionTypes<F>> {
   const { name, describe, flags: own, epilogue, examples = [], isEndedBySignal, work } = definition;
-  commandFlags.set(name.replace(/ .*/, ''), own);
+  // What the name has in brackets is given by its place, not by a flag.
+  const [, placed] = /\[(\w+)\]/.exec(name) ?? [];
+  const [word = name] = name.split(' ');
+  commandFlags.set(word, own);
+  commandTexts.set(word, { describe, placed });
   return {
     command: name,
     describe,
@@ -84,8 +91,6 @@ export function command<F extends Record<string, Options>>(
         ...(epilogue === undefined ? [] : [epilogue]),
       ];
       const built = yargs.options(own).epilogue(parts.join('\n\n'));
-      // What the name has in brackets is given by its place, not by a flag.
-      const [, placed] = /\[(\w+)\]/.exec(name) ?? [];
       if (placed !== undefined) built.positional(placed, { describe: own[placed]?.describe });
       return built;
     },

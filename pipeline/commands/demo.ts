@@ -29,7 +29,7 @@ export const demo = command({
       describe: 'Folder for the staging area, the database and the report',
     },
     force: { ...off(), describe: 'Do every stage even where nothing changed' },
-    ...pick('output', 'json', 'log-file', 'log-level'),
+    ...pick('json', 'log-file', 'log-level'),
   },
   async work(args, context) {
     const folder = resolve(args.folder);
@@ -37,8 +37,7 @@ export const demo = command({
     rememberOwn({ instead: ['demo', '--folder', args.folder] });
     const { startCloud } = await import('../../fixtures/cloud/cloud.js');
     const { reseller } = await import('../../fixtures/demo/reseller.js');
-    const { figuresOf, formatReport, reportTable, reportToJson } =
-      await import('../run/summary.js');
+    const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
     const { reportJson, reportText } = await import('./report.js');
     const now = new Date();
     const month = lastCompleteMonth(now);
@@ -61,14 +60,6 @@ export const demo = command({
           runs: runs.map(({ report, request }) => reportToJson(report, request, [])),
           report: reportJson(reports),
         }),
-        table() {
-          const { columns } = reportTable(last.report, last.request, []);
-          const rows = runs.flatMap(({ report, request }) => {
-            const { runId } = report;
-            return reportTable(report, request, []).rows.map((row) => ({ runId, ...row }));
-          });
-          return { columns: ['runId', ...columns], rows };
-        },
         failed,
         figures: figuresOf(last.report),
       };

@@ -392,11 +392,15 @@ function layerJson(result: Reconciled, layer: Layer) {
 /** The layers of that document as rows. */
 export function reconciledTable({ results, absence }: Reconciliation) {
   return {
-    columns: ['month', 'organization', 'layer', 'customers', 'rows', 'amount.*', 'check'],
+    columns: [
+      ...['month', 'organization', 'figures'],
+      ...['layer', 'customers', 'rows', 'amount.*', 'check'],
+    ],
     rows: results.flatMap((result) =>
       result.layers.map((layer) => ({
         month: result.month,
         organization: result.organization,
+        figures: figuresOf(result.provisional) ?? null,
         ...layerJson(result, layer),
       })),
     ),

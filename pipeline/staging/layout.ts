@@ -163,6 +163,12 @@ export function parseExtractionKey(
     : { ...slice, extraction, file };
 }
 
+/** The slice of a folder that {@link rawPrefix} names, without its last slash; `undefined` for any other. */
+export function parseRawFolder(folder: string): Slice | undefined {
+  const [, month, organization] = /^raw\/month=([^/]+)\/([^/]+)$/.exec(folder) ?? [];
+  return sliceOf(month, organization);
+}
+
 /** A slice by the names that stand in a key; `undefined` when they are no names of ours. */
 function sliceOf(month: string | undefined, organization: string | undefined): Slice | undefined {
   return month !== undefined &&
