@@ -19,7 +19,7 @@ import {
   checkCostView,
   completeScope,
   covers,
-  describeScope,
+  describeScopeChange,
   sameScope,
 } from '../pipeline/shared/scope.js';
 import { version } from '../pipeline/shared/version.js';
@@ -140,7 +140,7 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
 export type ExtractDecision = {
   found: Survey;
   scope: Scope;
-  /** Where the month's exports come to tell something else: what takes the place of what, in words. */
+  /** Where the month's exports come to tell something else: what they tell more and less, in words. */
   replaces?: string | undefined;
   /** Where the month before tells the cost of other billing views: which, in words. */
   unlike?: string | undefined;
@@ -173,22 +173,24 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
       : scopeToKeep(manifest, task.scope);
   const scope = completeScope(task.scope, before);
   checkCostView(slice.organization, scope);
-  const replaced = (by: Scope, verb: string, end = ''): string | undefined =>
+  const replaced = (by: Scope, what: string): string | undefined =>
     manifest === undefined || sameScope(manifest.scope, by)
       ? undefined
-      : `what ${verb} ${describeScope(by)} takes the place of what was fetched ${describeScope(manifest.scope)} on ${dayOf(manifest)}, which stays staged${end}`;
+      : `${what}, ${describeScopeChange(manifest.scope, by)}; what was fetched on ${dayOf(manifest)} stays staged`;
   if (!force && manifest !== undefined) {
     if (!covers(manifest.scope, task.scope)) {
       const older = await reusable(task, found, scope);
       if (older !== undefined) {
-        const verb = `was fetched on ${dayOf(older)}`;
-        const replaces = replaced(older.scope, verb, '; no request is made');
+        const replaces = replaced(
+          older.scope,
+          `taken from what was fetched on ${dayOf(older)}, without a request`,
+        );
         const unlike = await otherViews(task, older.scope);
         return { found, scope: older.scope, replaces, unlike, action: 'reuse', manifest: older };
       }
     } else if (!isOutdated(task, manifest)) return { found, scope, action: 'unchanged', manifest };
   }
-  const told = { replaces: replaced(scope, 'is fetched'), unlike: await otherViews(task, scope) };
+  const told = { replaces: replaced(scope, 'fetched anew'), unlike: await otherViews(task, scope) };
   const draft = await unfinishedDraft(task, found, scope);
   return draft === undefined
     ? { found, scope, ...told, action: 'fetch' }

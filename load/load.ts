@@ -155,14 +155,15 @@ async function checkCollapse(
   ];
   const gone = figures.filter(({ loaded, found }) => loaded > 0 && found <= 0);
   if (gone.length === 0) return;
-  const list = (of: 'loaded' | 'found'): string =>
-    gone.map((figure) => `${figure[of]} ${figure.what}`).join(' and ');
+  const list = new Intl.ListFormat('en').format(
+    gone.map(({ loaded, what }) => `${loaded} ${what}`),
+  );
   const { month, organization } = slice;
   const missing = gone.flatMap((figure) => ('flags' in figure ? figure.flags : []));
   // What was not asked for is asked for by name, which takes what is staged of it before it pays for it again.
   const isUnasked = gone.every((figure) => 'flags' in figure && figure.flags.length > 0);
   throw new DataError(
-    `${organization}'s ${month} is loaded with ${list('loaded')}, and extraction ${extraction} has ${list('found')}: nothing was changed`,
+    `${organization}'s ${month} is loaded with ${list}, and extraction ${extraction} has none of them: nothing was changed`,
     {
       where,
       ...advice(

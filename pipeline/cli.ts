@@ -5,6 +5,7 @@ import { changes } from './commands/changes.js';
 import { check } from './commands/check.js';
 import { commandFlags } from './commands/command.js';
 import { completion } from './commands/completion.js';
+import { customers } from './commands/customers.js';
 import { ddl } from './commands/ddl.js';
 import { demo } from './commands/demo.js';
 import { exportFile } from './commands/export.js';
@@ -53,6 +54,7 @@ const cli = yargs(words)
   .command(prune)
   .command(reconcile)
   .command(changes)
+  .command(customers)
   .command(invoices)
   .command(exportFile)
   .command(ddl)

@@ -34,7 +34,12 @@ export const EXIT = {
  * 1 where they are not, or where none is told from the others.
  */
 export function exitCodeOf(failures: readonly unknown[]): number {
-  const [code = EXIT.failed, ...others] = new Set(failures.map(kindOf));
+  return oneCode(failures.map(kindOf));
+}
+
+/** The code that all have, and 1 where they have several, or there are none. */
+export function oneCode(codes: readonly number[]): number {
+  const [code = EXIT.failed, ...others] = new Set(codes);
   return others.length === 0 ? code : EXIT.failed;
 }
 

@@ -1,6 +1,16 @@
 import { selectStaged } from '../config/selection.js';
+import type { FindingKind } from '../inspect/reconcile-findings.js';
 import { tell } from '../shared/output.js';
 import { command, configureAnyway, flags, off, pick } from './command.js';
+import { EXIT, oneCode } from './journal.js';
+
+/** The exit code of each kind of finding; where there are several, it is that of a fault. */
+const codes: Readonly<Record<FindingKind, number>> = {
+  difference: EXIT.differs,
+  budget: EXIT.budget,
+  unloaded: EXIT.failed,
+  fault: EXIT.failed,
+};
 
 /** `pipeline reconcile`: whether every layer of the staged months still holds the same rows and sums. */
 export const reconcile = command({
@@ -21,7 +31,7 @@ export const reconcile = command({
     ...pick('max-requests', 'config', 'timeout', 'output', 'json', 'log-level'),
   },
   epilogue:
-    'Reads the staging area and the database, asks Vault, where it is set up, which organizations there are, and writes nothing. AWS is asked for nothing without --paid. Exit code 1 on any finding, and when an organization is absent.',
+    'Reads the staging area and the database, asks Vault, where it is set up, which organizations there are, and writes nothing. AWS is asked for nothing without --paid. Exit code 3 where figures differ and all else is there: the layers hold other rows, or a total of AWS or of its invoices lies beyond the tolerance; 1 on any other finding, and when an organization is absent; 4 where --paid was stopped by --max-requests alone.',
   examples: [
     ['reconcile', 'every month that is staged'],
     ['reconcile --month 2026-10 --json', 'one month, for a program'],
@@ -36,7 +46,7 @@ export const reconcile = command({
     const needs = { organizations: true, database: true };
     const { config, notSetUp } = await configureAnyway(args, needs);
     if (args.paid && notSetUp !== undefined) throw notSetUp;
-    const { formatReconciled, isWhole, reconcile, reconciledTable, reconciledToJson } =
+    const { formatReconciled, foundKinds, isWhole, reconcile, reconciledTable, reconciledToJson } =
       await import('../inspect/reconciliation.js');
     const { knownOrganizations } = await import('../run/known-organizations.js');
     const { price } = await import('../run/task.js');
@@ -61,6 +71,7 @@ export const reconcile = command({
       json: () => reconciledToJson(found),
       table: () => reconciledTable(found),
       failed: !isWhole(found),
+      exitCode: oneCode(foundKinds(found).map((kind) => codes[kind])),
     };
   },
 });

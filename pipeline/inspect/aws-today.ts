@@ -7,6 +7,7 @@ import type { SumsText, TotalsText } from '../shared/sums.js';
 import { addMoney, beyond, difference, formatSums, noSums } from '../shared/sums.js';
 import { amountOf } from '../shared/table.js';
 import type { Layer, Report } from './reconcile-findings.js';
+import { kindOf } from './reconcile-findings.js';
 import type { StagedFigures } from './reconcile-pages.js';
 
 /** AWS's ungrouped total of a month as it is today. */
@@ -43,7 +44,7 @@ export async function checkToday(
   } catch (error) {
     if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
     const { message, where, next, command } = error;
-    report.add('AWS today', message, { where, next, command });
+    report.add(kindOf(error), 'AWS today', message, { where, next, command });
     return { layer: { name: 'AWS today' }, moved: undefined };
   }
   const layer: Layer = { name: 'AWS today', totals: today.totals };
@@ -66,7 +67,7 @@ export async function checkToday(
     ),
   ];
   if (moves.length > 0)
-    report.add('AWS today', moves.join('; '), {
+    report.add('difference', 'AWS today', moves.join('; '), {
       ...advice(
         'fetch the month again with',
         nextRun([], slice, '--force'),

@@ -5,13 +5,14 @@ import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import { shortAmount, tableLines } from '../shared/table.js';
+import { thresholdText } from '../shared/threshold.js';
 import type { Change, MonthChanges, OrganizationChanges } from './month-changes.js';
 
 type Compared = Extract<OrganizationChanges, { until: unknown }>;
 
 /** The lines in which people read what changed: totals, every change, and what was not compared. */
 export function* changesLines(month: Month, found: MonthChanges): Generator<string> {
-  const { organizations, customer } = found;
+  const { organizations, customer, thresholds } = found;
   const compared = organizations.filter(isCompared);
   const currencies = new Set(compared.flatMap(({ totals }) => totals.map((one) => one.currency)));
   const isOne = currencies.size <= 1;
@@ -29,16 +30,22 @@ export function* changesLines(month: Month, found: MonthChanges): Generator<stri
         yield `${organization}: detail by ${since.detail}, then by ${until.detail}; AWS rounds each group by itself, so that differences of 0.000000001 or less are no change of cost`;
   }
   for (const { organization, cost } of compared) yield* costLines(organization, cost);
-  const same = compared.filter(({ changes }) => changes.length === 0);
+  const same = compared.filter((one) => one.changes.length + one.belowThreshold === 0);
   if (same.length > 0) {
     yield '';
     yield `no amount differs: ${same.map(({ organization }) => organization).join(', ')}`;
   }
-  for (const { organization, changes } of compared) {
-    if (changes.length === 0) continue;
+  const least = thresholds.map(thresholdText).join(' and ');
+  for (const { organization, changes, belowThreshold } of compared) {
+    if (changes.length + belowThreshold === 0) continue;
+    const count = ['no amount differs', '1 amount differs'][changes.length];
     yield '';
-    yield `${organization}: ${changes.length === 1 ? '1 amount differs' : `${changes.length} amounts differ`}`;
-    yield* changesTable(changes, isOne);
+    yield [
+      `${organization}: ${count ?? `${changes.length} amounts differ`}`,
+      ...(least === '' ? [] : [` by ${least} or more`]),
+      ...(belowThreshold === 0 ? [] : [`, ${belowThreshold} by less`]),
+    ].join('');
+    if (changes.length > 0) yield* changesTable(changes, isOne);
   }
   const others = uncomparedLines(month, organizations);
   if (others.length > 0) yield '';
@@ -113,10 +120,14 @@ function timeText(instant: string): string {
 }
 
 /** What changed as one JSON document; amounts are decimal texts, null where there was no such cost. */
-export function changesToJson(month: Month, { organizations, customer }: MonthChanges): unknown {
+export function changesToJson(
+  month: Month,
+  { organizations, customer, thresholds }: MonthChanges,
+): unknown {
   return {
     month,
     ...(customer === undefined ? {} : { customer }),
+    ...(thresholds.length === 0 ? {} : { thresholds: thresholds.map(thresholdText) }),
     organizations: organizations.map((one) =>
       isCompared(one)
         ? {
@@ -131,6 +142,7 @@ export function changesToJson(month: Month, { organizations, customer }: MonthCh
             })),
             ...(one.cost === undefined ? {} : { cost: one.cost }),
             changes: one.changes.map(changeJson),
+            ...(thresholds.length === 0 ? {} : { belowThreshold: one.belowThreshold }),
           }
         : {
             ...one,
@@ -169,6 +181,11 @@ export function changesRows(month: Month, { organizations }: MonthChanges) {
       ),
     notes: uncomparedLines(month, organizations),
   };
+}
+
+/** How many changes there are that reach what they had to. */
+export function countChanges({ organizations }: MonthChanges): number {
+  return organizations.filter(isCompared).reduce((sum, { changes }) => sum + changes.length, 0);
 }
 
 function isCompared(one: OrganizationChanges): one is Compared {

@@ -9,6 +9,8 @@ import { isProvisional } from '../shared/provisional.js';
 import type { Detail } from '../shared/scope.js';
 import type { Totals, TotalsText } from '../shared/sums.js';
 import { addTo, difference } from '../shared/sums.js';
+import type { Threshold } from '../shared/threshold.js';
+import { reaches } from '../shared/threshold.js';
 import type { RowBatch } from '../staging/batch.js';
 import { valueAt } from '../staging/batch.js';
 import { survey } from '../staging/extractions.js';
@@ -29,6 +31,8 @@ export interface ChangesRequest {
   until: string | undefined;
   /** Only the account of this id or name; `undefined`: all. */
   customer?: string | undefined;
+  /** Only the changes that reach every one of them; none: all. */
+  thresholds?: readonly Threshold[];
   provisionalDays: number;
   signal: AbortSignal;
 }
@@ -91,8 +95,10 @@ export type OrganizationChanges =
       totals: readonly TotalChange[];
       /** What became of the cost by the cost view; absent where neither extraction has it, or of one customer. */
       cost?: CostChanges | undefined;
-      /** Largest absolute difference first. */
+      /** Those that reach every threshold, largest absolute difference first. */
       changes: readonly Change[];
+      /** How many more there are that do not. */
+      belowThreshold: number;
     };
 
 /** What changed, and whose changes they are. */
@@ -100,6 +106,8 @@ export interface MonthChanges {
   organizations: readonly OrganizationChanges[];
   /** The one customer that was asked for. */
   customer: Customer | undefined;
+  /** What a change had to reach to be among them; none: nothing. */
+  thresholds: readonly Threshold[];
 }
 
 interface Customer {
@@ -141,7 +149,8 @@ export async function findChanges(request: ChangesRequest): Promise<MonthChanges
   const isCompared = organizations.length < request.organizations.length || chosen.size > 0;
   if (customer !== undefined && isCompared)
     checkOne(customer, [...chosen.values()], [...near.values()]);
-  return { organizations, customer: [...chosen.values()][0] };
+  const { thresholds = [] } = request;
+  return { organizations, customer: [...chosen.values()][0], thresholds };
 }
 
 /** Most customers that a message names. */
@@ -236,6 +245,10 @@ async function compare(
         difference: (after ?? 0n) - (before ?? 0n),
       };
     });
+  const { thresholds = [] } = request;
+  // Without one also a cost that came or went with an amount of 0 is told.
+  const reached =
+    thresholds.length === 0 ? changes : changes.filter((change) => reaches(change, thresholds));
   return {
     changes: {
       organization,
@@ -243,7 +256,8 @@ async function compare(
       until: until.side,
       totals: totalChanges(chosen),
       cost: request.customer === undefined ? costChanges(since.cost, until.cost) : undefined,
-      changes: changes.sort(bySize),
+      changes: reached.sort(bySize),
+      belowThreshold: changes.length - reached.length,
     },
     customers,
   };

@@ -80,7 +80,7 @@ function without(references: Set<string>, others: Set<string>): string[] {
 }
 
 function reportUnloaded({ location: where }: ReadingDatabase, report: Report): void {
-  report.add('database', 'the month of this organization is staged, but not loaded', {
+  report.add('unloaded', 'database', 'the month of this organization is staged, but not loaded', {
     where,
     ...advice('run', nextRun(['load'], report.slice)),
   });
@@ -90,6 +90,7 @@ function reportStrays({ location }: ReadingDatabase, report: Report, strays: str
   const [first] = strays;
   if (first === undefined) return;
   report.add(
+    'difference',
     'database',
     `cost without a customer: ${strays.length} ${strays.length === 1 ? 'account' : 'accounts'}, first ${first}`,
     {
@@ -115,6 +116,7 @@ async function isCurrent(
   const { sha256, manifest } = exported.source;
   if (newest.Source === sha256 && newest.Extraction === manifest.extraction) return exported;
   report.add(
+    'unloaded',
     'database',
     `the newest load is of extraction ${newest.Extraction}, and what is staged now (${manifest.extraction}) is not loaded`,
     { where: database.location, ...advice('run', nextRun(['load'], report.slice)) },
@@ -165,7 +167,7 @@ async function checkTable(
     const check = (): void => {
       checkSums(`${table} in the database`, current.source.manifest, table, sums);
     };
-    await report.examine('database', check, where);
+    await report.examine('database', check, where, 'difference');
     return;
   }
   const batches = readTable(staging, current.source, table);
@@ -179,7 +181,7 @@ async function checkTable(
     if (kind.rows === 0) continue;
     const count = `${kind.rows} ${kind.rows === 1 ? 'row' : 'rows'}`;
     const load = nextRun(['load'], report.slice, '--force');
-    report.add('database', `${table}: ${count} ${what}, first ${kind.first}`, {
+    report.add('difference', 'database', `${table}: ${count} ${what}, first ${kind.first}`, {
       where,
       ...advice('find out who changes the table, then run', load),
     });

@@ -16,7 +16,7 @@ import { tableSums } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { digest } from '../staging/staging.js';
 import { columnOf, tableNames, tables } from '../staging/tables.js';
-import type { Layer, Report } from './reconcile-findings.js';
+import type { FindingKind, Layer, Report } from './reconcile-findings.js';
 import { textAdder } from './reconcile-findings.js';
 import type { StagedFigures } from './reconcile-pages.js';
 
@@ -64,7 +64,7 @@ export async function checkExports(
       checkSums(`${table} in ${layer.name}`, manifest, table, sums);
       return true;
     };
-    return (await report.examine(layer.name, check, where)) === true;
+    return (await report.examine(layer.name, check, where, 'difference')) === true;
   };
   for (const table of tableNames) {
     const key = source.files[table]?.key;
@@ -84,15 +84,15 @@ function compareWithPages(
   { extraction, source, pages, consumption, breakdowns, invoices }: StagedFigures,
 ): void {
   const { slice } = report;
-  const add = (what: string, ...flags: string[]): void => {
-    report.add('Parquet', what, {
+  const add = (kind: FindingKind, what: string, ...flags: string[]): void => {
+    report.add(kind, 'Parquet', what, {
       where: `${staging.location}/${transformManifestKey(slice)}`,
       ...advice('run', nextRun(['transform', 'load'], slice, ...flags)),
     });
   };
   if (manifest.extraction !== extraction || manifest.source !== source) {
     const older = manifest.extraction === extraction ? 'another state of it' : manifest.extraction;
-    add(`the tables are not made from ${extraction} but from ${older}`);
+    add('fault', `the tables are not made from ${extraction} but from ${older}`);
     return;
   }
   const { customers: rows } = pages;
@@ -105,7 +105,7 @@ function compareWithPages(
         : [`${table} has ${describeSums(said)}, the staged pages give ${describeSums(found)}`];
     },
   );
-  if (wrong.length > 0) add(`by the manifest ${wrong.join('; ')}`, '--force');
+  if (wrong.length > 0) add('difference', `by the manifest ${wrong.join('; ')}`, '--force');
 }
 
 /** The keys of the files that are there as the manifest says, byte for byte. */
@@ -118,7 +118,7 @@ async function wholeFiles(
   for (const format of exportFormats) {
     const layer = format === 'csv' ? 'CSV' : 'Parquet';
     const add = (key: string, what: string): void => {
-      report.add(layer, what, {
+      report.add('fault', layer, what, {
         where: `${staging.location}/${key}`,
         ...advice('make it anew with', transformAgain(report.slice)),
       });

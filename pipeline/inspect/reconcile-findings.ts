@@ -1,7 +1,7 @@
 import { stages } from '../config/selection.js';
 import type { NextRun } from '../shared/commands.js';
 import { commandText } from '../shared/commands.js';
-import { DataError } from '../shared/errors.js';
+import { BudgetError, DataError, DifferenceError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';
 import type { Sums, TotalsText } from '../shared/sums.js';
 import { addMoney } from '../shared/sums.js';
@@ -32,14 +32,40 @@ export interface Layer {
   state?: string | undefined;
 }
 
+/**
+ * Why something does not agree, by which the exit code is chosen: `difference`: two layers are there and hold other
+ * figures or rows; `unloaded`: what is staged is not in the database (yet); `budget`: AWS was not asked, since the
+ * budget of requests is used up; `fault`: anything else, such as a file that is missing or cannot be read.
+ */
+export type FindingKind = 'difference' | 'unloaded' | 'budget' | 'fault';
+
 /** Something that does not agree: what, where, and what to do next. */
 export interface Finding extends Slice {
   layer: LayerName;
+  kind: FindingKind;
   what: string;
   where?: string | undefined;
   next?: string | undefined;
   /** The command in `next`. */
   command?: NextRun | undefined;
+}
+
+/** What kind of finding a failure makes. */
+export function kindOf(failure: unknown): FindingKind {
+  if (failure instanceof DifferenceError) return 'difference';
+  return failure instanceof BudgetError ? 'budget' : 'fault';
+}
+
+/**
+ * The kinds of what was found about one slice. A difference from AWS's total stops the load: that the database lacks
+ * what is staged follows from it then, and is no kind of its own.
+ */
+export function kindsOf(findings: readonly Finding[]): FindingKind[] {
+  const isStopped = findings.some(
+    ({ layer, kind }) => layer === 'AWS total' && kind === 'difference',
+  );
+  const kinds = findings.map(({ kind }) => kind);
+  return isStopped ? kinds.filter((kind) => kind !== 'unloaded') : kinds;
 }
 
 /**
@@ -66,12 +92,23 @@ export function remedy(findings: readonly Finding[]): Pick<Finding, 'next' | 'co
 export interface Report {
   readonly slice: Slice;
   readonly findings: Finding[];
-  add(layer: LayerName, what: string, details: Pick<Finding, 'where' | 'next' | 'command'>): void;
+  add(
+    kind: FindingKind,
+    layer: LayerName,
+    what: string,
+    details: Pick<Finding, 'where' | 'next' | 'command'>,
+  ): void;
   /**
    * Does a check; data that is wrong becomes a finding and `undefined`, any other failure is thrown.
    * @param place what was checked, for a failure that does not say it itself.
+   * @param kind what a failure is, where its class does not tell.
    */
-  examine<T>(layer: LayerName, check: () => Promise<T> | T, place?: string): Promise<T | undefined>;
+  examine<T>(
+    layer: LayerName,
+    check: () => Promise<T> | T,
+    place?: string,
+    kind?: FindingKind,
+  ): Promise<T | undefined>;
 }
 
 export function createReport(slice: Slice): Report {
@@ -79,16 +116,16 @@ export function createReport(slice: Slice): Report {
   return {
     slice,
     findings,
-    add(layer, what, details) {
-      findings.push({ ...slice, layer, what, ...details });
+    add(kind, layer, what, details) {
+      findings.push({ ...slice, kind, layer, what, ...details });
     },
-    async examine(layer, check, place) {
+    async examine(layer, check, place, kind) {
       try {
         return await check();
       } catch (error) {
         if (!(error instanceof DataError)) throw error;
         const { message: what, where = place, next, command } = error;
-        findings.push({ ...slice, layer, what, where, next, command });
+        findings.push({ ...slice, layer, kind: kind ?? kindOf(error), what, where, next, command });
         return undefined;
       }
     },

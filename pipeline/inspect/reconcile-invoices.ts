@@ -38,7 +38,7 @@ function hold(report: Report, comparison: InvoiceComparison, tolerance: Units): 
   if (state === 'not asked' || state === 'refused') {
     const what =
       state === 'refused' ? `AWS refused them: ${reasons.join('; ')}` : 'they were not fetched';
-    report.add('invoices', `no invoice is there to hold against the tolerance: ${what}`, {
+    report.add('fault', 'invoices', `no invoice is there to hold against the tolerance: ${what}`, {
       ...advice('fetch them with', nextRun([], slice, '--invoices', '--force')),
     });
     return;
@@ -48,6 +48,7 @@ function hold(report: Report, comparison: InvoiceComparison, tolerance: Units): 
     const { currency, difference } = one;
     if (difference === null)
       report.add(
+        'fault',
         'invoices',
         `invoices and cost in ${currency} are not compared: ${reasons.join('; ')}`,
         {
@@ -56,6 +57,7 @@ function hold(report: Report, comparison: InvoiceComparison, tolerance: Units): 
       );
     else if (beyond({ [currency]: difference }, tolerance).length > 0)
       report.add(
+        'difference',
         'invoices',
         `${differenceWords(one) ?? ''}; more than ${formatAmount(tolerance)} is not taken`,
         { next: `see the invoices with "${lookCommand('invoices', slice)}"` },

@@ -24,8 +24,8 @@ import { checkMonths, checkOrganizations } from './chosen.js';
 import { invoiceLines } from './invoice-lines.js';
 import { checkDatabase, loadedSlices } from './reconcile-database.js';
 import { checkExports } from './reconcile-exports.js';
-import type { Finding, Layer } from './reconcile-findings.js';
-import { createReport, layerNames, remedy } from './reconcile-findings.js';
+import type { Finding, FindingKind, Layer } from './reconcile-findings.js';
+import { createReport, kindsOf, layerNames, remedy } from './reconcile-findings.js';
 import { checkInvoices } from './reconcile-invoices.js';
 import type { StagedFigures } from './reconcile-pages.js';
 import { checkPages } from './reconcile-pages.js';
@@ -132,6 +132,7 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciliati
 function nothingStaged(staging: Staging, slice: Slice): Reconciled {
   const report = createReport(slice);
   report.add(
+    'fault',
     'staged pages',
     'the month of this organization is loaded, but nothing of it is staged',
     {
@@ -359,6 +360,7 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       invoices: result.invoiced ?? null,
       findings: result.findings.map((finding) => ({
         layer: finding.layer,
+        kind: finding.kind,
         what: finding.what,
         where: finding.where ?? null,
         next: shownNext(finding, subjectOf(finding)) ?? null,
@@ -366,6 +368,14 @@ export function reconciledToJson({ results, absence, requests }: Reconciliation)
       next: shownNext(remedy(result.findings), subjectOf(result)) ?? null,
     })),
   };
+}
+
+/** The kinds of all that was found, of which the exit code is made; an organization that is absent is a fault. */
+export function foundKinds({ results, absence }: Reconciliation): FindingKind[] {
+  return [
+    ...absence.slices.map((): FindingKind => 'fault'),
+    ...results.flatMap(({ findings }) => kindsOf(findings)),
+  ];
 }
 
 function layerJson(result: Reconciled, layer: Layer) {

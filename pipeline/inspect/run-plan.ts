@@ -39,7 +39,7 @@ export interface StagePlan {
   restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
-  /** What takes the place of what, where the month comes to tell something else. */
+  /** What the month comes to tell more and less than before. */
   replaces?: string;
   /** What the month before was asked of other billing views, in words. */
   unlike?: string;

@@ -133,18 +133,34 @@ export function checkCostView(
   );
 }
 
-/** In words: `by usage type and RECORD_TYPE, with AmortizedCost`. */
-export function describeScope(scope: Scope): string {
-  const { detail, metrics, by, invoices, billingViewArn, costViewArn, listAccounts } = scope;
+/**
+ * What one scope has that another has not, in words: `by service instead of usage type, with AmortizedCost, without
+ * RECORD_TYPE`. What both have is not told. Empty where they are the same.
+ */
+export function describeScopeChange(from: Scope, to: Scope): string {
   const list = new Intl.ListFormat('en');
-  const dimensions = [detail === 'service' ? 'service' : 'usage type', ...by.map(printable)];
+  const parts = (scope: Scope): string[] => [
+    ...scope.by.map(printable),
+    ...scope.metrics,
+    ...(scope.invoices ? ['invoices'] : []),
+    ...(scope.listAccounts ? ['the list of accounts'] : []),
+  ];
+  const beyond = (word: string, some: Scope, others: Scope): string[] => {
+    const own = parts(some).filter((part) => !parts(others).includes(part));
+    return own.length === 0 ? [] : [`${word} ${list.format(own)}`];
+  };
+  const instead = (word: string, nameOf: (scope: Scope) => string): string[] =>
+    nameOf(from) === nameOf(to) ? [] : [`${word} ${nameOf(to)} instead of ${nameOf(from)}`];
   return [
-    `by ${list.format(dimensions)}`,
-    ...(metrics.length === 0 ? [] : [`with ${list.format(metrics)}`]),
-    ...(invoices ? ['and invoices'] : []),
-    ...(billingViewArn === null ? [] : [`of the billing view ${billingViewArn}`]),
-    ...(costViewArn === null ? [] : [`with what it costs by the billing view ${costViewArn}`]),
-    ...(listAccounts ? [] : ['without the list of accounts']),
+    ...instead('by', ({ detail }) => (detail === 'service' ? 'service' : 'usage type')),
+    ...beyond('with', to, from),
+    ...beyond('without', from, to),
+    ...instead('of', ({ billingViewArn }) =>
+      billingViewArn === null ? 'the organization itself' : `the billing view ${billingViewArn}`,
+    ),
+    ...instead('with', ({ costViewArn }) =>
+      costViewArn === null ? 'no cost view' : `the cost view ${costViewArn}`,
+    ),
   ].join(', ');
 }
 

@@ -247,7 +247,7 @@ test('a month that loses all its cost is loaded only when that is accepted', asy
   t.regex(
     collapsed.stdout,
     new RegExp(
-      `load failed: oab's 2026-10 is loaded with ${rows} rows of consumption, and extraction \\w+ has 0 rows of consumption: nothing was changed .*--accept-empty`,
+      `load failed: oab's 2026-10 is loaded with ${rows} rows of consumption, and extraction \\w+ has none of them: nothing was changed .*--accept-empty`,
     ),
   );
   const now = await state();
@@ -299,7 +299,7 @@ test('breakdowns that are no longer wanted do not vanish from the database unask
   t.regex(
     without.stdout,
     new RegExp(
-      `loaded with ${before.length} rows of breakdowns by RECORD_TYPE, and .* has 0 rows of breakdowns by RECORD_TYPE: .*--by record-type .*--accept-empty`,
+      `loaded with ${before.length} rows of breakdowns by RECORD_TYPE, and extraction \\w+ has none of them: .*--by record-type .*--accept-empty`,
     ),
   );
   t.deepEqual(charges(), before);

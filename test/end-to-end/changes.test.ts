@@ -291,6 +291,37 @@ test.serial('a restated month shows exactly what changed, and the database follo
   t.regex(table.stdout, /\noab: 3 amounts differ\n/);
   t.notRegex(table.stdout, /internal/);
 
+  const reached = async (...args: string[]) => {
+    const { code: exit, stdout: printed } = await changes('--json', ...args);
+    const { thresholds, organizations } = JSON.parse(printed) as Document & {
+      thresholds: string[];
+    };
+    const [, watched] = organizations as (Document['organizations'][0] & {
+      belowThreshold: number;
+    })[];
+    return { exit, thresholds, changes: watched?.changes, below: watched?.belowThreshold };
+  };
+  t.deepEqual(await reached('--threshold', '100%, 1USD'), {
+    ...{ exit: 3, thresholds: ['100%', '1USD'], below: 1 },
+    // What vanished is a hundred percent less.
+    changes: found.slice(0, 2),
+  });
+  t.deepEqual(await reached('--threshold', '0%'), {
+    ...{ exit: 3, thresholds: ['0%'], below: 0 },
+    changes: found,
+  });
+  t.deepEqual(await reached('--threshold', '98765432109876.0000000002USD'), {
+    ...{ exit: 0, thresholds: ['98765432109876.0000000002USD'], below: found.length, changes: [] },
+  });
+  const watched = await changes('--threshold', '98765432109876.0000000001usd', '--quiet');
+  t.is(watched.code, 3);
+  t.regex(
+    watched.stdout,
+    /\noab: 1 amount differs by 98765432109876\.0000000001USD or more, 2 by less\naccount +name/,
+  );
+  const silent = await changes('--threshold', '98765432109876.0000000002USD', '--quiet');
+  t.deepEqual([silent.code, silent.stdout, silent.stderr], [0, '', '']);
+
   const one = await changes('--json', '--customer', appeared);
   t.is(one.code, 0, one.stderr);
   const narrowed = JSON.parse(one.stdout) as Document & { customer: object };
@@ -438,6 +469,8 @@ test.serial('wrong usage ends with 2, damage with 1 and the file at fault', asyn
     [['--month', '2026-09'], /one month at a time/],
     [['--output', 'csv', '--json'], /--json does not go with --output csv/],
     [['--organization', 'nobody'], /nothing is staged of nobody/],
+    [['--threshold', '1,000USD'], /"1" is not a threshold .*--threshold.*20%/],
+    [['--quiet'], /--quiet needs a --threshold/],
   ] as const) {
     const { code, stdout, stderr } = await changes(...args);
     t.is(code, 2, stderr);

@@ -120,7 +120,7 @@ test('what it costs the reseller stands beside the bill to the last digit in eve
     `UPDATE consumption SET CostAmount = '-3.0000000008' WHERE Service = '${ONLY_COST}'`,
   );
   const tampered = await run('reconcile');
-  t.is(tampered.code, 1);
+  t.is(tampered.code, 3);
   t.regex(
     tampered.stdout,
     /consumption: 1 row other values in the database than staged, .*: CostAmount is "-3\.0000000008" instead of "-3\.0000000007"/,

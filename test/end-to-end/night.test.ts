@@ -92,19 +92,22 @@ test('a warning is words, told once with all that it is about, and whole in the 
   t.is(warnings.length, 1, stderr);
   t.regex(
     warnings[0] ?? '',
-    /^warning: 2026-10 internal, oab \(2 times\): what is fetched .* takes the place of what was fetched/,
+    /^warning: 2026-10 internal, oab \(2 times\): fetched anew, with RECORD_TYPE; what was fetched on \d{4}-\d\d-\d\d stays staged/,
   );
   t.notRegex(stderr, /[{}]/);
   const plan = await run('plan', '--month', month, '--metric', 'BlendedCost');
-  t.is(plan.stdout.match(/takes the place/g)?.length, 1, plan.stdout);
-  t.regex(plan.stdout, /^note: 2026-10 internal, oab: what is fetched .* takes the place of what/m);
+  t.is(plan.stdout.match(/fetched anew/g)?.length, 1, plan.stdout);
+  t.regex(
+    plan.stdout,
+    /^note: 2026-10 internal, oab: fetched anew, with BlendedCost, without [A-Za-z]+; what was/m,
+  );
   const followed = await run(...again, '--metric', 'BlendedCost', '--log-level', 'info');
   const lines = followed.stderr.split('\n').filter((line) => line.includes(' WARN '));
   t.is(lines.length, 2);
   for (const line of lines)
     t.regex(
       line,
-      /^\d\d:\d\d:\d\d WARN {2}2026-10 (oab|internal) extract: what is fetched [^{}[\]]+$/,
+      /^\d\d:\d\d:\d\d WARN {2}2026-10 (oab|internal) extract: fetched anew, with [^{}[\]]+$/,
     );
   const told = (await linesOf(join(folder, 'run.log'))).filter(({ level }) => level === 40);
   t.is(told.length, 4);

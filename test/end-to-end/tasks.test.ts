@@ -45,6 +45,9 @@ test('the pieces are those of a run with the same flags, oldest first, and AWS i
   // What is staged tells which there are, once nothing is fetched: of September oab alone.
   t.is((await run('run', '--month', former, '--organization', 'oab')).code, 0);
   t.is((await run('run', '--month', month)).code, 0);
+  // Whoever runs several months of one organization is told what of them the others lack.
+  const some = await run('run', ...range, '--organization', 'oab');
+  t.regex(some.stdout, new RegExp(`\\n${former} internal: absent, though the AWS secret`));
   for (const flags of [
     range,
     [...range, '--organization', 'oab'],
@@ -91,7 +94,10 @@ test('each command does its piece as the flags said, whatever stands in them', a
   for (const { stdout, stderr } of [json, lines, table])
     t.notRegex(stdout + stderr, /hunter2|role|AKIA/i);
 
-  t.is((await run(...(pieces[1]?.args ?? []))).code, 0);
+  const done = await run(...(pieces[1]?.args ?? []));
+  t.is(done.code, 0);
+  // What the other pieces are to do is nothing that this one lacks.
+  t.notRegex(done.stdout, /absent|internal/);
   t.deepEqual(await readdir(folder), [staging]);
   const status = await run('status', '--staging', staging, '--json');
   t.regex(status.stdout, /"organization": "oab"/);

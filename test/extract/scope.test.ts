@@ -1,7 +1,13 @@
 import test from 'ava';
 import { demoData, monthData } from '../../fixtures/demo/data.js';
 import type { Scope, WantedScope } from '../../pipeline/shared/scope.js';
-import { completeScope, covers, plainScope, sameScope } from '../../pipeline/shared/scope.js';
+import {
+  completeScope,
+  covers,
+  describeScopeChange,
+  plainScope,
+  sameScope,
+} from '../../pipeline/shared/scope.js';
 import { TransientError } from '../../pipeline/shared/errors.js';
 import { survey } from '../../pipeline/staging/extractions.js';
 import { MONTH, beforeWrites, bench, keysOf } from '../support/extract.js';
@@ -46,6 +52,27 @@ test('what is open is left as it was asked for; what is set holds, and more of i
   t.false(sameScope(rich, { ...rich, metrics: ['AmortizedCost'] }));
 });
 
+test('of another scope only what is more and less is told', (t) => {
+  const other: Scope = {
+    ...plainScope,
+    metrics: ['AmortizedCost', 'BlendedCost'],
+    by: [],
+    invoices: true,
+    listAccounts: false,
+    billingViewArn: 'arn:a',
+    costViewArn: 'arn:b',
+  };
+  t.is(describeScopeChange(rich, rich), '');
+  t.is(
+    describeScopeChange(rich, other),
+    'by service instead of usage type, with BlendedCost and invoices, without RECORD_TYPE, NetAmortizedCost, and the list of accounts, of the billing view arn:a instead of the organization itself, with the cost view arn:b instead of no cost view',
+  );
+  t.is(
+    describeScopeChange({ ...other, detail: 'usage-type' }, { ...rich, costViewArn: 'arn:b' }),
+    'with RECORD_TYPE, NetAmortizedCost, and the list of accounts, without BlendedCost and invoices, of the organization itself instead of the billing view arn:a',
+  );
+});
+
 test.serial('a month keeps what it was asked for, also where it is fetched again', async (t) => {
   const { run, manifest, lines } = await bench(t, small);
   await run({ scope: rich, now: on(2), provisionalDays });
@@ -58,7 +85,7 @@ test.serial('a month keeps what it was asked for, also where it is fetched again
   t.deepEqual((await manifest(next.extraction)).scope, rich);
   const forced = await run({ scope: open, now: on(28), provisionalDays, force: true });
   t.deepEqual((await manifest(forced.extraction)).scope, rich);
-  t.false(lines.join('').includes('takes the place'));
+  t.false(lines.join('').includes('fetched anew'));
   const fewer = { ...open, metrics: ['AmortizedCost'], by: [] } as const;
   const told = await run({ scope: fewer, now: on(28), provisionalDays, force: true });
   t.deepEqual((await manifest(told.extraction)).scope, {
@@ -68,7 +95,7 @@ test.serial('a month keeps what it was asked for, also where it is fetched again
   });
   t.regex(
     lines.join(''),
-    /what is fetched by usage type, with AmortizedCost takes the place of what was fetched by usage type and RECORD_TYPE, with AmortizedCost and NetAmortizedCost on 2026-11-28, which stays staged/,
+    /fetched anew, without RECORD_TYPE and NetAmortizedCost; what was fetched on 2026-11-28 stays staged/,
   );
 });
 
@@ -79,7 +106,7 @@ test.serial('the other detail is taken from what is staged, there and back', asy
   const usageType = await run({ scope: byUsageType, now });
   t.regex(
     lines.join(''),
-    /what is fetched by usage type takes the place of what was fetched by service on 2026-11-25/,
+    /fetched anew, by usage type instead of service; what was fetched on 2026-11-25 stays staged/,
   );
   for (const [scope, former] of [
     [byService, service],
@@ -95,7 +122,7 @@ test.serial('the other detail is taken from what is staged, there and back', asy
   }
   t.regex(
     lines.join(''),
-    /what was fetched on 2026-11-25 by service takes the place of what was fetched by usage type on 2026-11-25, which stays staged; no request is made/,
+    /taken from what was fetched on 2026-11-25, without a request, by service instead of usage type; what was fetched on 2026-11-25 stays staged/,
   );
   // One choice stands at a time, and the next fetch does away with it.
   const choices = async (): Promise<string[]> =>
