@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { parse } from 'csv-parse/sync';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import type { CloudOptions } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
@@ -258,6 +259,16 @@ test('Ctrl-C takes back what nobody has begun; --detach leaves it, and status sh
   };
   t.deepEqual(shown.workers, []);
   t.is(shown.counts['waiting'], 4);
+  const csv = await status('--output', 'csv');
+  t.deepEqual(
+    parse<Record<string, string>>(csv.stdout, { columns: true }).map((row) => ({
+      name: row['name'],
+      run: row['run'],
+      state: row['state'],
+    })),
+    shown.jobs.map(({ name, run: of, state }) => ({ name, run: of, state })),
+  );
+  t.regex(csv.stderr, /4 waiting.*no worker/);
   t.deepEqual([...new Set(shown.jobs.map(({ run: of }) => of))], [runId]);
   t.regex(
     (await status()).stdout,

@@ -6,7 +6,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { candidatesFor, shellWords } from '../../../pipeline/commands/complete.js';
 import type { Finished } from '../../support/cli.js';
-import { bareEnvironment, cliFile, pipeline, temporaryFolder } from '../../support/cli.js';
+import { bareEnvironment, cliFile, pipeline, root, temporaryFolder } from '../../support/cli.js';
 import { openTerminal, provideShells } from '../../support/terminal.js';
 
 const run = promisify(execFile);
@@ -213,18 +213,22 @@ function quoteAs(way: string, text: string): string {
   return text.replaceAll(/[^a-z]/g, '\\$&');
 }
 
-/** In each shell: how it starts, the function that shows what was typed, and how the script comes in. */
+/** How each shell starts, and the function that afterwards shows what was typed, in the command's place. */
 const shells = {
-  bash: [
-    'bash --norc --noprofile -i',
-    `pipeline() { printf '<%s>' "$@"; echo .; }; eval "$(SCRIPT)"`,
-  ],
-  zsh: ['zsh -f -i', `pipeline() { printf '<%s>' "$@"; echo .; }; eval "$(SCRIPT)"`],
-  fish: [
-    'fish --no-config -i',
-    `function pipeline; printf '<%s>' $argv; echo .; end; SCRIPT | source`,
-  ],
+  bash: ['bash --norc --noprofile -i', `pipeline() { printf '<%s>' "$@"; echo .; }`],
+  zsh: ['zsh -f -i', `pipeline() { printf '<%s>' "$@"; echo .; }`],
+  fish: ['fish --no-config -i', `function pipeline; printf '<%s>' $argv; echo .; end`],
 } as const;
+
+/** The lines that docs/set-up.md has for a shell's start file. */
+async function startLines(shell: string): Promise<string> {
+  const text = await readFile(join(root, 'docs/set-up.md'), 'utf8');
+  const pattern = shell === 'fish' ? /^function pipeline.*\n.*/m : /^pipeline\(\) .*\n.*/m;
+  const [lines = ''] = pattern.exec(text) ?? [];
+  return lines
+    .replaceAll('/opt/billing/dist/pipeline/cli.js', cliFile)
+    .replace('completion bash', `completion ${shell}`);
+}
 
 /** What is typed, a Tab as `→`, and the words that the command then gets. */
 const typed = [
@@ -253,14 +257,14 @@ const typed = [
 
 test.before(() => provideShells('bash', 'zsh', 'fish'));
 
-for (const [shell, [start, prepare]] of Object.entries(shells))
+for (const [shell, [start, show]] of Object.entries(shells))
   test(`${shell} completes at a terminal, and runs nothing that a name says`, async (t) => {
     const cwd = await staged(t);
     await mkdir(join(cwd, 'lonely folder/raw/month=2019-01/oab'), { recursive: true });
     const env = { ...bareEnvironment(), HOME: cwd, HISTFILE: '', PS1: '> ' };
     const terminal = openTerminal(t, start, { cwd, env });
-    const script = `${process.execPath} ${cliFile} completion ${shell}`;
-    await terminal.type(`${prepare.replace('SCRIPT', script)}; echo READY''READY\r`, /READYREADY/);
+    await writeFile(join(cwd, 'start'), `${await startLines(shell)}\n${show}\n`);
+    await terminal.type(`source ./start; echo READY''READY\r`, /READYREADY/);
     for (const [line, words] of typed) {
       const shown = await terminal.type(`pipeline ${line.replaceAll('→', '\t')}\r`, /^.*>\.\r?\n/m);
       // zsh takes the slash behind a folder away again.
