@@ -4,6 +4,7 @@ import test from 'ava';
 import { demoData, monthData, restate } from '../../fixtures/demo/data.js';
 import { costs, units } from '../../fixtures/demo/model.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
+import { hookServer } from '../support/hook-server.js';
 import { clockOffBy } from '../support/shift-clock.js';
 import { month, world } from '../support/world.js';
 
@@ -138,6 +139,15 @@ test('on a pipe there is one line for each month and organization', async (t) =>
 test('--quiet tells nothing of what is as it should be, and all of what is not', async (t) => {
   const data = demoData({ months: [month], organizations: [{ name: 'oab', accounts: 3 }] });
   const { cloud, folder, runWith } = await world(t, { data });
+  const hook = await hookServer(t);
+  const notify = [
+    { slack: `${hook.url}/restated`, on: 'restated' },
+    { slack: `${hook.url}/far`, on: 'restated', threshold: '1%' },
+    { slack: `${hook.url}/farther`, on: 'restated', threshold: ['1%', '99999USD'] },
+    { slack: `${hook.url}/final`, on: 'provisional-final' },
+    { slack: `${hook.url}/failure` },
+  ];
+  await writeFile(join(folder, 'pipeline.config.yaml'), JSON.stringify({ notify }));
   const at = (instant: string, ...words: string[]) =>
     runWith(
       // The SDK sets its clock by the first refusal.
@@ -159,16 +169,20 @@ test('--quiet tells nothing of what is as it should be, and all of what is not',
     /^2026-10 oab restated, 1 amount differs, since it was fetched at 2026-11-04 06:00 UTC: \d+\.\d\d → \d+\.\d\d USD\n {2}see what changed with: node .*changes --month 2026-10 --organization oab$/m,
   );
   t.is(restated.stderr, '');
+  const toldOf = (): string[] => hook.told.splice(0).map(({ url }) => url.slice(1));
+  t.deepEqual(toldOf().sort(), ['far', 'final', 'restated']);
   t.is((await at('2026-11-16T06:00:00Z')).stdout, '');
 
   monthData(data, 'oab', month).estimated = true;
   const open = await at('2026-11-17T06:00:00Z', '--force');
   t.regex(open.stdout, /^2026-10 oab provisional again, since it was fetched at 2026-11-15/m);
+  t.deepEqual(toldOf(), ['restated'], 'no amount has moved');
   cloud.faults.push(denied);
   const failed = await at('2026-11-18T06:00:00Z');
   t.is(failed.code, 1);
   t.regex(failed.stdout, /^1 failed, 2 skipped; [^]*oab extract failed/);
   t.is(failed.stderr, '');
+  t.deepEqual(toldOf(), ['failure']);
 
   const runs = (await readFile(join(folder, 'runs.jsonl'), 'utf8')).trim().split('\n');
   const told = runs.map((line) => {
