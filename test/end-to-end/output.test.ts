@@ -44,6 +44,7 @@ const lines: readonly (readonly [line: string, rows: (document: Document) => Row
       ),
   ],
   ['check', ({ checks = [] }) => checks],
+  [`customers --month ${month}`, ({ customers = [] }) => customers],
   ['prune --keep 1 --dry-run', ({ extractions = [] }) => extractions],
 ];
 
