@@ -136,8 +136,9 @@ def with_clickhouse():
     for statement in asked["statements"]["clickhouse"]:
         session.query(statement)
     version = session.query("SELECT version()").data().strip().strip('"')
+    exact = " SETTINGS output_format_json_quote_decimals = 1"
     answers = [
-        json.loads(session.query(query, "JSONCompactStrings").data() or "{}")["data"] for query in asked["queries"]
+        json.loads(session.query(query + exact, "JSONCompact").data() or "{}")["data"] for query in asked["queries"]
     ]
     return version, {"`pipeline ddl --engine clickhouse`": answers}
 
