@@ -64,6 +64,8 @@ const versioned = z.object({
   data: keys.nullable(),
   metadata: z.looseObject({ version: z.int() }),
 });
+/** What stands in place of an answer that was put into a wrapping token (Vault, response wrapping). */
+const wrapped = z.object({ wrap_info: z.object({ token: z.string() }) });
 
 /**
  * Logs in to Vault.
@@ -159,8 +161,17 @@ async function ask<T>(
 ): Promise<T> {
   for (let tried = 0; ; tried++) {
     try {
-      const answer = schema.safeParse(await send());
+      const sent = await send();
+      const answer = schema.safeParse(sent);
       if (answer.success) return answer.data;
+      const inside = wrapped.safeParse(sent).data?.wrap_info;
+      if (inside !== undefined) {
+        keepSecret(inside.token);
+        throw new ConfigurationError(`Vault wrapped its answer to the ${step} in a token`, {
+          where,
+          next: 'have it answered unwrapped: no proxy or agent on the way may add X-Vault-Wrap-TTL, and no control group may hold the path',
+        });
+      }
       throw new TransientError(`not an answer of Vault to a ${step}`, {
         where,
         next: 'check that VAULT_ADDR is the address of a Vault server',
@@ -241,7 +252,7 @@ const meanings: readonly [RegExp, kind: ErrorClass, message: string, next: strin
     /^400 login/,
     ConfigurationError,
     'Vault did not accept the role id or the secret id:',
-    'check VAULT_ROLE_ID and VAULT_SECRET_ID: a secret id expires and may be used up',
+    'check VAULT_ROLE_ID and VAULT_SECRET_ID: a secret id expires and may be used up, and one that was handed over in a wrapping token has to be unwrapped first',
   ],
   [/^400/, ConfigurationError, 'Vault did not accept the request:', 'check the path of the secret'],
   [

@@ -133,6 +133,20 @@ test.serial('failure: a denied path, and one that is not there', async (t) => {
   t.deepEqual(await session.read(path), data.secret);
 });
 
+test.serial('failure: an answer in a wrapping token, and a secret id that is one', async (t) => {
+  const { cloud, log, settings, path } = await vault(t);
+  cloud.vault.wrapped = [path];
+  const session = await openVault(settings, log);
+  const reading = await fails(t, session.read(path), /wrapped its answer to the read in a token/);
+  t.true(reading instanceof ConfigurationError);
+  t.regex(describeError(reading), /secret\/data\/billing\/aws\]; .*X-Vault-Wrap-TTL/);
+  cloud.vault.wrapped = [settings.loginPath];
+  await fails(t, openVault(settings, log), /wrapped its answer to the login .*X-Vault-Wrap-TTL/);
+  cloud.vault.wrapped = [];
+  const work = openVault({ ...settings, secretId: 'hvs.CAESIwrapped' }, log);
+  await fails(t, work, /invalid role or secret ID .*wrapping token has to be unwrapped first/);
+});
+
 for (const status of [412, 473, 429]) {
   test.serial(`status ${status} is asked again a few times, then told`, async (t) => {
     const { cloud, log, settings, path } = await vault(t);

@@ -22,7 +22,7 @@ import { breaking, bytesAt, keysOf, noise, stagingContract, textAt } from './con
 
 stagingContract(test, async (t) => localStaging(await folderFor(t)));
 
-async function folderFor(t: ExecutionContext): Promise<string> {
+async function folderFor(t: Pick<ExecutionContext, 'teardown'>): Promise<string> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'staging-')));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   return folder;
