@@ -5,6 +5,7 @@ import { withSection } from '../docs/sections.js';
 import { root } from '../support/cli.js';
 import { databaseTrials } from './databases.js';
 import { readerTrials } from './readers.js';
+import { s3Trials } from './s3.js';
 import type { Tried } from './trial.js';
 import { runTrial, triedTable } from './trial.js';
 
@@ -14,7 +15,7 @@ import { runTrial, triedTable } from './trial.js';
  * docs/compatibility.md, and fails where anything did not hold.
  */
 
-const trials = [...databaseTrials, ...readerTrials];
+const trials = [...databaseTrials, ...s3Trials, ...readerTrials];
 const servers = trials.map(({ server }) => server);
 
 const words = process.argv.slice(2).map((word) => word.toLowerCase());

@@ -1,15 +1,23 @@
 import { createHash } from 'node:crypto';
-import type { ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { DataError } from '../../../pipeline/shared/errors.js';
 import type { StagedFile, Staging } from '../../../pipeline/staging/staging.js';
 import { openWriter, readAll } from '../../../pipeline/staging/staging.js';
 
 /** What the contract asks of whoever runs its tests: AVA, and the suite of real servers. */
-export type ContractContext = Pick<
-  ExecutionContext,
-  'is' | 'true' | 'false' | 'deepEqual' | 'notDeepEqual' | 'throwsAsync' | 'teardown'
->;
+export interface ContractContext {
+  is: (actual: unknown, expected: unknown) => unknown;
+  true: (actual: unknown) => unknown;
+  false: (actual: unknown) => unknown;
+  deepEqual: (actual: unknown, expected: unknown) => unknown;
+  notDeepEqual: (actual: unknown, expected: unknown) => unknown;
+  throwsAsync: (
+    work: Promise<unknown>,
+    expected?: { instanceOf: typeof DataError },
+    message?: string,
+  ) => Promise<unknown>;
+  teardown: (end: () => Promise<void>) => void;
+}
 type ContractTest = (title: string, run: (t: ContractContext) => Promise<void>) => void;
 
 /** Opens an empty staging area of its own for a test. */
