@@ -14,8 +14,8 @@ import { querySqlite } from '../support/sqlite.js';
 import type { World } from '../support/world.js';
 import { month, world } from '../support/world.js';
 import { goProgram } from './go.js';
+import { startMoto } from './moto.js';
 import { npmPackage } from './npm.js';
-import { pythonWith } from './python.js';
 import { startHttpServer } from './server.js';
 import type { Attempt, Trial } from './trial.js';
 import { trial } from './trial.js';
@@ -28,8 +28,8 @@ const login = {
   AWS_SECRET_ACCESS_KEY: 'not-a-secret-at-all',
 };
 
-/** Starts a server; its address. */
-type Start = (t: Attempt) => Promise<string>;
+/** Starts a server; what of {@link login} is another one there, and its address. */
+type Start = (t: Attempt) => Promise<Record<string, string>>;
 
 const versity: Start = async (t) => {
   const { program, version } = await goProgram(t.cache, {
@@ -47,21 +47,10 @@ const versity: Start = async (t) => {
     ROOT_ACCESS_KEY_ID: login.AWS_ACCESS_KEY_ID,
     ROOT_SECRET_ACCESS_KEY: login.AWS_SECRET_ACCESS_KEY,
   });
-  return url;
+  return { AWS_ENDPOINT_URL_S3: url };
 };
 
-const moto: Start = async (t) => {
-  const { python, versionOf } = await pythonWith(t.cache, 'moto[server]');
-  t.version(`${await versionOf('moto')} from PyPI`);
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  await startHttpServer(
-    t,
-    [python, '-m', 'moto.server', '-H', '127.0.0.1', '-p', String(port)],
-    url,
-  );
-  return url;
-};
+const moto: Start = async (t) => ({ AWS_ENDPOINT_URL_S3: await startMoto(t) });
 
 const s3rver: Start = async (t) => {
   const { folder, version } = await npmPackage(t.cache, 's3rver');
@@ -70,7 +59,9 @@ const s3rver: Start = async (t) => {
   const url = `http://127.0.0.1:${port}`;
   const words = [join(folder, 'bin/s3rver.js'), '-a', '127.0.0.1', '-p', String(port)];
   await startHttpServer(t, [process.execPath, ...words, '-d', join(t.folder, 'files')], url);
-  return url;
+  // Its own, and no others.
+  const own = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' };
+  return { ...own, AWS_ENDPOINT_URL_S3: url };
 };
 
 /** What reaches a server: the environment of a command, and an area of this process with nothing in it. */
@@ -80,7 +71,7 @@ interface Place {
 }
 
 async function placeAt(t: Attempt, start: Start): Promise<Place> {
-  const environment = { ...login, AWS_ENDPOINT_URL_S3: await start(t), AWS_REGION: 'us-east-1' };
+  const environment = { ...login, AWS_REGION: 'us-east-1', ...(await start(t)) };
   const before = { ...process.env };
   t.teardown(() => {
     process.env = before;
