@@ -141,6 +141,7 @@ export async function openVault(
         last.token = auth.client_token;
         await last.tokenRevokeSelf();
       } catch (cause) {
+        if (isUnknownToken(cause)) return;
         const error = vaultError(cause, 'read', endpoint);
         log.warn(
           { where: endpoint },
@@ -213,6 +214,13 @@ function vaultStatus(cause: unknown): number | undefined {
   return refused.safeParse(cause).data?.response.statusCode;
 }
 
+/** Whether Vault does not know the token that came along: it is revoked, has run out, or has no uses left. */
+function isUnknownToken(cause: unknown): boolean {
+  const answer = refused.safeParse(cause).data?.response;
+  const errors = faults.safeParse(answer?.body).data?.errors ?? [];
+  return answer?.statusCode === 403 && errors.some((error) => error.includes('invalid token'));
+}
+
 /**
  * What a failed request to Vault means for people. Vault's own words are repeated without the secrets that
  * something on the way may have put into them; the request is not.
@@ -224,7 +232,8 @@ function vaultError(cause: unknown, step: VaultStep, where: string): unknown {
   if (code === String(PROXY_LOGIN)) return proxyLogin(where);
   const key = answer === undefined ? code : `${code} ${step}`;
   const isTls = typeof answer?.body === 'string' && answer.body.includes('HTTPS server');
-  const meaning = meanings.find(([pattern]) => pattern.test(isTls ? `${key} https` : key));
+  const more = isTls ? ' https' : isUnknownToken(cause) ? ' token' : '';
+  const meaning = meanings.find(([pattern]) => pattern.test(key + more));
   if (meaning === undefined) return cause;
   const [, kind, message, next] = meaning;
   const words = said(faults.safeParse(answer?.body).data?.errors.join(', ') ?? '');
@@ -260,6 +269,12 @@ const meanings: readonly [RegExp, kind: ErrorClass, message: string, next: strin
     ConfigurationError,
     'Vault denies access:',
     'check VAULT_LOGIN_PATH, VAULT_NAMESPACE and the addresses that the role may log in from',
+  ],
+  [
+    /^403 .*token/,
+    TransientError,
+    'Vault no longer knows the token of this login:',
+    `${AGAIN}; if it stays so, the token_num_uses or token_ttl of the role are too small`,
   ],
   [
     /^403/,

@@ -225,6 +225,19 @@ test.serial('a token that cannot be revoked is told in the log, and is no failur
   t.true(lines.some((line) => line.includes('"level":40') && line.includes('not revoked')));
 });
 
+test.serial(
+  'a token that is gone already is told by the read, and is none to revoke',
+  async (t) => {
+    const { log, lines, settings, path } = await vault(t, { vault: { tokenSeconds: 0 } });
+    const session = await openVault(settings, log);
+    const error = await fails(t, session.read(path), /no longer knows the token .*invalid token/);
+    t.true(error instanceof TransientError);
+    t.regex(describeError(error), /token_num_uses/);
+    await session.close();
+    t.false(lines.some((line) => line.includes('"level":40')));
+  },
+);
+
 test.serial('the token is revoked after an interruption too', async (t) => {
   const { cloud, log, settings, path } = await vault(t);
   const controller = new AbortController();
