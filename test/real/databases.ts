@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -28,6 +29,8 @@ async function mysql({ cache }: Attempt): Promise<ServerProgram> {
     `--plugin-dir=${join(usr, 'lib/mysql/plugin')}`,
     // It would listen on every address.
     '--mysqlx=OFF',
+    // Its folder of this machine's package is not here, and nothing reads or writes files of the server.
+    '--secure-file-priv=NULL',
   ];
   return {
     command: words,
@@ -99,151 +102,157 @@ const settings = (key: 'sql_require_primary_key' | 'innodb_force_primary_key'): 
     flags: ['--default-time-zone=+09:00'],
     says: { time_zone: '+09:00' },
   },
+  {
+    what: 'latin1, ANSI mode, packets of 1 MiB',
+    flags: ['--character-set-server=latin1', '--sql-mode=ANSI', '--max-allowed-packet=1M'],
+    says: { character_set_server: 'latin1', max_allowed_packet: 1 << 20 },
+  },
 ];
 
 async function databaseTrial(
   t: Attempt,
   program: ServerProgram,
   configurations: readonly Setting[],
-): Promise<void> {
+): Promise<Place> {
   const server = await startServer([], program);
   t.teardown(() => server.stop());
   const any = await server.createDatabase();
   const [{ version } = {}] = await server.query(any, 'SELECT VERSION() AS version');
   t.version(String(version));
-
+  const world = await everyDetail(t);
+  const place = { ...world, server };
   for (const { what, flags, says } of configurations)
-    await t.holds(`two months with ${what}`, async () => {
-      await server.kill();
-      await server.restart(flags);
+    await t.holds(what, async () => {
+      await startAgain(server, flags);
       for (const [name, value] of Object.entries(says))
         assert.deepEqual(await server.query(any, `SELECT @@GLOBAL.${name} AS it`), [{ it: value }]);
-      await twoMonths(server, await server.createDatabase());
+      await wholeMonths(place);
     });
-
-  await t.holds('a load that was killed at ten places, each gone on with', async () => {
-    await server.kill();
-    await server.restart();
-    await killedLoads(server);
+  await t.holds('a load killed at ten places', async () => {
+    await startAgain(server);
+    await killedLoads(place);
   });
-  await t.holds(
-    'TLS with a certificate of its own: verified; another authority, and none, refused',
-    () => overTls(t, server),
+  await t.holds('TLS by a certificate of its own; without its authority refused', () =>
+    overTls(place),
   );
+  return place;
 }
 
-/** Each month runs, is the exports' row for row, and a second run changes nothing. */
-async function twoMonths(server: TestServer, address: string): Promise<void> {
-  await inWorld(async ({ runWith, folder, whole }) => {
-    const env = { PIPELINE_DATABASE: address };
-    await succeeded(runWith(env, 'run', ...whole));
-    const rows = await sameAsExports(server, address, join(folder, 'staging'));
-    const loads = await server.query(address, 'SELECT * FROM pipeline_loads ORDER BY Id');
-    assert.equal(loads.length, 2 * months.length);
-    const again = await succeeded(runWith(env, 'run', ...whole, '--json'));
-    const { tasks } = z
-      .object({ tasks: z.array(z.object({ state: z.string() })) })
-      .parse(JSON.parse(again));
-    assert.deepEqual([...new Set(tasks.map(({ state }) => state))], ['unchanged']);
-    assert.deepEqual(
-      await server.query(address, 'SELECT * FROM pipeline_loads ORDER BY Id'),
-      loads,
-    );
-    assert.equal(await sameAsExports(server, address, join(folder, 'staging')), rows);
-    await succeeded(runWith(env, 'reconcile', ...whole));
-  });
+type Place = World & { whole: readonly string[]; server: TestServer };
+
+async function startAgain(server: TestServer, flags: readonly string[] = []): Promise<void> {
+  await server.kill();
+  await server.restart(flags);
 }
 
-/** @returns how many rows there are, in all tables. */
-async function sameAsExports(
-  server: TestServer,
-  address: string,
-  staging: string,
-): Promise<number> {
-  let rows = 0;
+/** Into an empty database: all rows are those of the exports, and a second run changes nothing. */
+async function wholeMonths({ server, runWith, folder, whole }: Place): Promise<void> {
+  const address = await server.createDatabase();
+  const env = { PIPELINE_DATABASE: address };
+  await succeeded(runWith(env, 'run', ...whole));
+  await sameAsExports(server, address, folder);
+  const loads = await server.query(address, 'SELECT * FROM pipeline_loads ORDER BY Id');
+  assert.equal(loads.length, 2 * months.length);
+  const again = await succeeded(runWith(env, 'run', ...whole, '--json'));
+  const { tasks } = tasksOf.parse(JSON.parse(again));
+  assert.deepEqual([...new Set(tasks.map(({ state }) => state))], ['unchanged']);
+  assert.deepEqual(await server.query(address, 'SELECT * FROM pipeline_loads ORDER BY Id'), loads);
+  await sameAsExports(server, address, folder);
+  await succeeded(runWith(env, 'reconcile', ...whole));
+}
+
+const tasksOf = z.object({ tasks: z.array(z.object({ state: z.string() })) });
+
+async function sameAsExports(server: TestServer, address: string, folder: string): Promise<void> {
   for (const table of tableNames) {
     const found = linesOf(table, await server.query(address, `SELECT * FROM ${table}`));
-    const expected = await exported(staging, table);
+    const expected = await exported(join(folder, 'staging'), table);
     assert.ok(expected.length > 3, `${table} has ${expected.length} rows`);
     assert.deepEqual(found, expected, table);
-    rows += found.length;
   }
-  return rows;
 }
 
-/** The load alone, of what is staged, killed before a step of its own, again and again; then it is let finish. */
-async function killedLoads(server: TestServer): Promise<void> {
-  await inWorld(async ({ run: runPlain, runWith, folder, whole }) => {
-    const staging = join(folder, 'staging');
-    await succeeded(runPlain('run', ...whole, '--stage', 'extract,transform'));
-    const load = ['run', ...whole, '--stage', 'load'];
-    const first = { PIPELINE_DATABASE: await server.createDatabase() };
-    const counted = join(folder, 'steps');
-    await succeeded(runWith({ ...first, ...countSteps(counted) }, ...load));
-    const steps = Number(await readFile(counted, 'utf8'));
-    const address = await server.createDatabase();
-    const env = { PIPELINE_DATABASE: address };
-    let killed = 0;
-    for (let tenth = 1; tenth <= 10; tenth += 1) {
-      const step = Math.floor((steps * tenth) / 11);
-      // Forced: what a killed one has loaded already is loaded again.
-      const { signal } = await runWith({ ...env, ...killAtStep(step) }, ...load, '--force');
-      if (signal === 'SIGKILL') killed += 1;
-    }
-    assert.equal(killed, 10);
-    await succeeded(runWith(env, ...load));
-    await sameAsExports(server, address, staging);
-    await succeeded(runWith(env, 'reconcile', ...whole));
-  });
+/** The load alone, killed before a step of its own, from the first tables to the last rows; then it is let finish. */
+async function killedLoads({ server, run, runWith, folder, whole }: Place): Promise<void> {
+  await succeeded(run('run', ...whole, '--stage', 'extract,transform'));
+  // Forced: what a killed one has loaded already is loaded again.
+  const load = ['run', ...whole, '--stage', 'load', '--force'];
+  const first = { PIPELINE_DATABASE: await server.createDatabase() };
+  await succeeded(runWith(first, ...load));
+  const counted = join(folder, 'steps');
+  await succeeded(runWith({ ...first, ...countSteps(counted) }, ...load));
+  const steps = Number(await readFile(counted, 'utf8'));
+  const address = await server.createDatabase();
+  const env = { PIPELINE_DATABASE: address };
+  for (let tenth = 1; tenth <= 10; tenth += 1) {
+    const step = Math.floor((steps * tenth) / 11);
+    const { signal, stdout, stderr } = await runWith({ ...env, ...killAtStep(step) }, ...load);
+    assert.equal(signal, 'SIGKILL', `${step} of ${steps} steps: ${stdout}${stderr}`);
+  }
+  await succeeded(runWith(env, 'run', ...whole));
+  await sameAsExports(server, address, folder);
+  await succeeded(runWith(env, 'reconcile', ...whole));
 }
 
-async function overTls(t: Attempt, server: TestServer): Promise<void> {
+async function overTls({ server, run, runWith, folder, whole }: Place): Promise<void> {
   const [own, other] = [selfSignedCertificate(), selfSignedCertificate()];
-  const file = (name: string): string => join(t.folder, name);
+  const file = (name: string): string => join(folder, name);
   await writeFile(file('cert.pem'), own.cert);
   await writeFile(file('key.pem'), own.key);
   await writeFile(file('other.pem'), other.cert);
-  const plain = await server.createDatabase();
-  await server.kill();
-  await server.restart([`--ssl-cert=${file('cert.pem')}`, `--ssl-key=${file('key.pem')}`]);
-  // From here on, so that this side can still set it.
-  await server.query(plain, 'SET GLOBAL require_secure_transport = ON');
-  await inWorld(async ({ run: runPlain, runWith, folder, whole }) => {
-    await succeeded(runPlain('run', ...whole, '--stage', 'extract,transform'));
-    const load = (address: string) =>
-      runWith({ PIPELINE_DATABASE: address }, 'run', ...whole, '--stage', 'load');
-    const told = async (address: string): Promise<string> => {
-      const { code, stdout, stderr } = await load(address);
-      assert.equal(code, 1);
-      return (stdout + stderr).replaceAll(/\s+/g, ' ');
-    };
-    assert.match(await told(`${plain}?ssl-ca=${file('other.pem')}`), /no trusted TLS connection/);
-    assert.match(await told(`${plain}?ssl=true`), /no trusted TLS connection/);
-    assert.match(await told(plain), /takes connections by TLS alone.*\?ssl=true/);
-    await succeeded(load(`${plain}?ssl-ca=${file('cert.pem')}`));
-    await server.kill();
-    await server.restart();
-    await sameAsExports(server, plain, join(folder, 'staging'));
-  });
+  await succeeded(run('run', ...whole, '--stage', 'extract,transform'));
+  const address = await server.createDatabase();
+  await startAgain(server, [`--ssl-cert=${file('cert.pem')}`, `--ssl-key=${file('key.pem')}`]);
+  await server.query(address, 'SET GLOBAL require_secure_transport = ON');
+  const load = (search: string) =>
+    runWith({ PIPELINE_DATABASE: address + search }, 'run', ...whole, '--stage', 'load');
+  const told = async (search: string): Promise<string> => {
+    const { code, stdout, stderr } = await load(search);
+    assert.equal(code, 1);
+    return (stdout + stderr).replaceAll(/\s+/g, ' ');
+  };
+  assert.match(await told(`?ssl-ca=${file('other.pem')}`), /no trusted TLS connection/);
+  assert.match(await told('?ssl=true'), /no trusted TLS connection/);
+  assert.match(await told(''), /takes connections by TLS alone.*\?ssl=true/);
+  await succeeded(load(`?ssl-ca=${file('cert.pem')}`));
+  // Without TLS again, for this side to look.
+  await startAgain(server);
+  await sameAsExports(server, address, folder);
 }
 
-/** A world of its own, which ends with the work. */
-async function inWorld(
-  work: (world: World & { whole: readonly string[] }) => Promise<void>,
-): Promise<void> {
-  const ends: (() => Promise<void>)[] = [];
-  try {
-    await work(await everyDetail({ teardown: (end) => void ends.push(end) }));
-  } finally {
-    for (const end of ends.reverse()) await end();
-  }
+/** A user's first login, of which the server has no proof at hand: MySQL wants the password itself. */
+async function firstLogin({ server, runWith, run, folder, whole }: Place): Promise<void> {
+  await startAgain(server);
+  await succeeded(run('run', ...whole, '--stage', 'extract,transform'));
+  const address = await server.createDatabase();
+  const [{ place } = {}] = await server.query(address, 'SELECT @@datadir AS place');
+  const load = async (search: string) => {
+    const own = new URL(address + search);
+    own.username = `new_${randomBytes(4).toString('hex')}`;
+    await server.query(
+      address,
+      `CREATE USER ${own.username} IDENTIFIED BY '${decodeURIComponent(own.password)}'`,
+      `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON ${own.pathname.slice(1)}.* TO ${own.username}`,
+    );
+    return runWith({ PIPELINE_DATABASE: own.href }, 'run', ...whole, '--stage', 'load');
+  };
+  const { code, stdout, stderr } = await load('');
+  assert.equal(code, 1);
+  assert.match(stdout + stderr, /asks\s+for\s+a\s+login\s+that\s+is\s+not\s+given\s+here/);
+  // The authority that MySQL made for itself; its certificate names no host.
+  await succeeded(load(`?ssl-mode=verify-ca&ssl-ca=${join(String(place), 'ca.pem')}`));
+  await succeeded(load('?get-server-public-key=true'));
+  await sameAsExports(server, address, folder);
 }
 
 export const databaseTrials: readonly Trial[] = [
-  trial('MySQL', async (t) =>
-    databaseTrial(t, await mysql(t), settings('sql_require_primary_key')),
-  ),
-  trial('MariaDB', async (t) =>
-    databaseTrial(t, await mariadb(t), settings('innodb_force_primary_key')),
-  ),
+  trial('MySQL', async (t) => {
+    const place = await databaseTrial(t, await mysql(t), settings('sql_require_primary_key'));
+    await t.holds("a first login: by the server's own authority or key, else refused", () =>
+      firstLogin(place),
+    );
+  }),
+  trial('MariaDB', async (t) => {
+    await databaseTrial(t, await mariadb(t), settings('innodb_force_primary_key'));
+  }),
 ];

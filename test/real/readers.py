@@ -1,9 +1,11 @@
 """Sums of every table of a staging area by one reader or engine, printed as JSON: its version, and what each way to read gave.
 
-Argument: the reader. Standard input: {"tables": {table: [columns of money]}, "statements": {engine: […]}, "queries": […]}. Reads below `staging` of the current folder; the engines run their statements
+Argument: the reader. Standard input: {"tables": {table: [columns of money]}, "recipes": {reader: {name: Python}},
+"statements": {engine: […]}, "queries": […]}. Reads below `staging` of the current folder; the engines run their statements
 of `pipeline ddl`, and then the queries. An answer is, for each table, rows of month, organization, count and sums.
 """
 
+import csv
 import json
 import sys
 import tempfile
@@ -13,14 +15,43 @@ from glob import glob
 asked = json.load(sys.stdin)
 tables = asked["tables"].items()
 folder = tempfile.mkdtemp()
+opaque = []
+found = {}
 
 
 def month_of(day):
     return str(day)[:7]
 
 
+def recipes(reader, figures):
+    """Runs those of docs/reading.md, and tells what they found: figures by name."""
+    for name, text in asked["recipes"][reader].items():
+        scope = {}
+        exec(text, scope)
+        found[name] = {figure: plain(value) for figure, value in figures(scope).items()}
+
+
+def own_rows():
+    with open("customer.csv", newline="", encoding="utf-8") as file:
+        return len(list(csv.reader(file))) - 1
+
+
+def plain(value):
+    return None if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
 def with_pandas():
     import pandas as pd
+
+    recipes(
+        "pandas",
+        lambda its: {
+            "total": its["by_month"].to_numpy().sum(),
+            "mover": its["movers"].index[0][0],
+            "moved": its["movers"].iloc[0],
+            "own": own_rows(),
+        },
+    )
 
     def sums(read):
         for table, amounts in tables:
@@ -31,7 +62,7 @@ def with_pandas():
                 for key, group in groups
             ]
 
-    def csv(table, amounts):
+    def from_csv(table, amounts):
         files = sorted(glob(f"staging/csv/{table}/*/*.csv"))
         rows = pd.concat(pd.read_csv(file, dtype=str, keep_default_na=False) for file in files)
         for name in amounts:
@@ -40,13 +71,15 @@ def with_pandas():
 
     return pd.__version__, {
         "read_parquet of each table's folder": sums(lambda table, _: pd.read_parquet(f"staging/parquet/{table}")),
-        "read_csv of each table's files": sums(csv),
+        "read_csv of each table's files": sums(from_csv),
     }
 
 
 def with_pyarrow():
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    recipes("pyarrow", lambda its: {"large": its["large"].num_rows})
 
     def sums():
         for table, amounts in tables:
@@ -66,6 +99,16 @@ def with_pyarrow():
 def with_polars():
     import polars as pl
 
+    recipes(
+        "polars",
+        lambda its: {
+            "total": sum(its["by_month"].select("2026-09", "2026-10").sum().row(0)),
+            "mover": its["movers"]["Reference"][0],
+            "moved": its["movers"]["change"][0],
+            "own": own_rows(),
+        },
+    )
+
     def sums(read):
         for table, amounts in tables:
             rows = read(table, amounts).with_columns(pl.col("BillingPeriod").cast(pl.String).str.slice(0, 7))
@@ -76,7 +119,7 @@ def with_polars():
             )
             yield found.rows()
 
-    def csv(table, amounts):
+    def from_csv(table, amounts):
         rows = pl.read_csv(f"staging/csv/{table}/*/*.csv", infer_schema=False).fill_null("")
         return rows.with_columns(
             pl.when(pl.col(name) != "N/A").then(pl.col(name)).cast(pl.Decimal(38, 18)) for name in amounts
@@ -86,7 +129,7 @@ def with_polars():
         "read_parquet of each table's files": sums(
             lambda table, _: pl.read_parquet(f"staging/parquet/{table}/*/*.parquet")
         ),
-        "read_csv of each table's files": sums(csv),
+        "read_csv of each table's files": sums(from_csv),
     }
 
 
@@ -136,8 +179,9 @@ def with_clickhouse():
     for statement in asked["statements"]["clickhouse"]:
         session.query(statement)
     version = session.query("SELECT version()").data().strip().strip('"')
+    exact = " SETTINGS output_format_json_quote_decimals = 1"
     answers = [
-        json.loads(session.query(query, "JSONCompactStrings").data() or "{}")["data"] for query in asked["queries"]
+        json.loads(session.query(query + exact, "JSONCompact").data() or "{}")["data"] for query in asked["queries"]
     ]
     return version, {"`pipeline ddl --engine clickhouse`": answers}
 
@@ -153,12 +197,7 @@ def with_sqlglot():
     return sqlglot.__version__, {}
 
 
-opaque = []
 version, answers = globals()[f"with_{sys.argv[1]}"]()
-
-
-def plain(value):
-    return None if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 print(
@@ -166,6 +205,7 @@ print(
         {
             "version": version,
             "opaque": opaque,
+            "recipes": found,
             "answers": {
                 name: [sorted(([plain(value) for value in row] for row in rows), key=lambda row: row[:2]) for rows in answer]
                 for name, answer in answers.items()

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { withSection } from '../docs/sections.js';
@@ -8,7 +8,7 @@ import { databaseTrials } from './databases.js';
 import { readerTrials } from './readers.js';
 import { s3Trials } from './s3.js';
 import type { Tried } from './trial.js';
-import { runTrial, triedTable } from './trial.js';
+import { cache, runTrial, triedTable } from './trial.js';
 import { vaultTrials } from './vault.js';
 
 /**
@@ -28,9 +28,10 @@ for (const word of words)
     throw new Error(`no trial is called "${word}"; there are: ${servers.join(', ')}`);
 const chosen = words.length === 0 ? trials : [...new Set(words.flatMap(chosenBy))];
 
+await mkdir(cache, { recursive: true });
 const tried: Tried[] = [];
 // One after the other: each starts servers of its own, and times are not told.
-for (const one of chosen) tried.push(await runTrial(one));
+for (const one of chosen) tried.push(await runTrial(one, console.log));
 
 const file = join(root, 'docs/compatibility.md');
 const text = await readFile(file, 'utf8');

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -48,13 +48,18 @@ export interface Tried {
 }
 
 /** `REAL_CACHE`, else a folder in the user's own cache: outside of the checkout, and safe to remove. */
-const cache =
+export const cache =
   process.env['REAL_CACHE'] ??
   join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'aws-billing-pipeline');
 
-/** Runs a trial to its end; what fails or is not run in it is told on the screen and in what is returned. */
-export async function runTrial({ server, attempt }: Trial): Promise<Tried> {
-  await mkdir(cache, { recursive: true });
+/**
+ * Runs a trial to its end; what fails or is not run in it is told in what is returned.
+ * @param tell takes a line for whoever waits, and what a check failed with.
+ */
+export async function runTrial(
+  { server, attempt }: Trial,
+  tell: (said: unknown) => void,
+): Promise<Tried> {
   const folder = await mkdtemp(join(tmpdir(), 'billing-real-'));
   const ends: (() => unknown)[] = [() => rm(folder, { recursive: true, force: true })];
   const [held, failed, notRun]: [string[], string[], string[]] = [[], [], []];
@@ -64,7 +69,7 @@ export async function runTrial({ server, attempt }: Trial): Promise<Tried> {
     const start = performance.now();
     const say = (word: string): void => {
       const seconds = ((performance.now() - start) / 1000).toFixed(1);
-      console.log(`${word.padEnd(8)} ${server} ${version ?? ''}${name} (${seconds} s)`);
+      tell(`${word.padEnd(8)} ${server} ${version ?? ''}${name} (${seconds} s)`);
     };
     try {
       await work();
@@ -74,13 +79,13 @@ export async function runTrial({ server, attempt }: Trial): Promise<Tried> {
     } catch (error) {
       if (error instanceof NotRun) {
         notRun.push(what === undefined ? error.message : `${what}: ${error.message}`);
-        say(`not run`);
-        console.log(`         ${error.message}`);
+        say('not run');
+        tell(`         ${error.message}`);
         return;
       }
       failed.push(what ?? 'the trial itself');
       say('FAILED');
-      console.log(error);
+      tell(error);
     }
   };
   await counted(undefined, () =>

@@ -79,7 +79,7 @@ export async function startServer(
         `--socket=${join(folder, 'socket')}`,
         `--pid-file=${join(folder, 'pid')}`,
         `--tmpdir=${folder}`,
-        `--log-error=${join(folder, 'log')}`,
+        `--log-error=${join(folder, 'log.err')}`,
         '--bind-address=127.0.0.1',
         `--port=${port}`,
         '--skip-name-resolve',
@@ -93,7 +93,7 @@ export async function startServer(
     );
     child.unref();
     watchdog = watchOver(child, folder);
-    await untilItAnswers(address, child, join(folder, 'log'));
+    await untilItAnswers(address, child, join(folder, 'log.err'));
   };
   const stop = async (): Promise<void> => {
     watchdog?.kill();
