@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { withSection } from '../docs/sections.js';
 import { root } from '../support/cli.js';
+import { awsTrials } from './aws.js';
 import { databaseTrials } from './databases.js';
 import { readerTrials } from './readers.js';
+import { s3Trials } from './s3.js';
 import type { Tried } from './trial.js';
 import { cache, runTrial, triedTable } from './trial.js';
+import { vaultTrials } from './vault.js';
 
 /**
  * `npm run test:real`: the pipeline on servers, engines and readers that nobody here wrote, each brought by its trial or
@@ -14,7 +17,7 @@ import { cache, runTrial, triedTable } from './trial.js';
  * docs/compatibility.md, and fails where anything did not hold.
  */
 
-const trials = [...databaseTrials, ...readerTrials];
+const trials = [...databaseTrials, ...vaultTrials, ...s3Trials, ...awsTrials, ...readerTrials];
 const servers = trials.map(({ server }) => server);
 
 const words = process.argv.slice(2).map((word) => word.toLowerCase());
