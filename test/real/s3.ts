@@ -247,8 +247,12 @@ async function contract(t: Attempt, { area }: Place): Promise<void> {
         try {
           await run({
             is: assert.equal,
-            true: (actual) => assert.equal(actual, true),
-            false: (actual) => assert.equal(actual, false),
+            true: (actual) => {
+              assert.equal(actual, true);
+            },
+            false: (actual) => {
+              assert.equal(actual, false);
+            },
             deepEqual: assert.deepEqual,
             notDeepEqual: assert.notDeepEqual,
             async throwsAsync(work, expected, message = 'nothing was thrown') {
