@@ -64,6 +64,8 @@ const versioned = z.object({
   data: keys.nullable(),
   metadata: z.looseObject({ version: z.int() }),
 });
+/** What stands in place of an answer that was put into a wrapping token (Vault, response wrapping). */
+const wrapped = z.object({ wrap_info: z.object({ token: z.string() }) });
 
 /**
  * Logs in to Vault.
@@ -139,6 +141,7 @@ export async function openVault(
         last.token = auth.client_token;
         await last.tokenRevokeSelf();
       } catch (cause) {
+        if (isUnknownToken(cause)) return;
         const error = vaultError(cause, 'read', endpoint);
         log.warn(
           { where: endpoint },
@@ -159,8 +162,17 @@ async function ask<T>(
 ): Promise<T> {
   for (let tried = 0; ; tried++) {
     try {
-      const answer = schema.safeParse(await send());
+      const sent = await send();
+      const answer = schema.safeParse(sent);
       if (answer.success) return answer.data;
+      const inside = wrapped.safeParse(sent).data?.wrap_info;
+      if (inside !== undefined) {
+        keepSecret(inside.token);
+        throw new ConfigurationError(`Vault wrapped its answer to the ${step} in a token`, {
+          where,
+          next: 'have it answered unwrapped: no proxy or agent on the way may add X-Vault-Wrap-TTL, and no control group may hold the path',
+        });
+      }
       throw new TransientError(`not an answer of Vault to a ${step}`, {
         where,
         next: 'check that VAULT_ADDR is the address of a Vault server',
@@ -202,6 +214,13 @@ function vaultStatus(cause: unknown): number | undefined {
   return refused.safeParse(cause).data?.response.statusCode;
 }
 
+/** Whether Vault does not know the token that came along: it is revoked, has run out, or has no uses left. */
+function isUnknownToken(cause: unknown): boolean {
+  const answer = refused.safeParse(cause).data?.response;
+  const errors = faults.safeParse(answer?.body).data?.errors ?? [];
+  return answer?.statusCode === 403 && errors.some((error) => error.includes('invalid token'));
+}
+
 /**
  * What a failed request to Vault means for people. Vault's own words are repeated without the secrets that
  * something on the way may have put into them; the request is not.
@@ -213,7 +232,8 @@ function vaultError(cause: unknown, step: VaultStep, where: string): unknown {
   if (code === String(PROXY_LOGIN)) return proxyLogin(where);
   const key = answer === undefined ? code : `${code} ${step}`;
   const isTls = typeof answer?.body === 'string' && answer.body.includes('HTTPS server');
-  const meaning = meanings.find(([pattern]) => pattern.test(isTls ? `${key} https` : key));
+  const more = isTls ? ' https' : isUnknownToken(cause) ? ' token' : '';
+  const meaning = meanings.find(([pattern]) => pattern.test(key + more));
   if (meaning === undefined) return cause;
   const [, kind, message, next] = meaning;
   const words = said(faults.safeParse(answer?.body).data?.errors.join(', ') ?? '');
@@ -241,7 +261,7 @@ const meanings: readonly [RegExp, kind: ErrorClass, message: string, next: strin
     /^400 login/,
     ConfigurationError,
     'Vault did not accept the role id or the secret id:',
-    'check VAULT_ROLE_ID and VAULT_SECRET_ID: a secret id expires and may be used up',
+    'check VAULT_ROLE_ID and VAULT_SECRET_ID: a secret id expires and may be used up, and one that was handed over in a wrapping token has to be unwrapped first',
   ],
   [/^400/, ConfigurationError, 'Vault did not accept the request:', 'check the path of the secret'],
   [
@@ -249,6 +269,12 @@ const meanings: readonly [RegExp, kind: ErrorClass, message: string, next: strin
     ConfigurationError,
     'Vault denies access:',
     'check VAULT_LOGIN_PATH, VAULT_NAMESPACE and the addresses that the role may log in from',
+  ],
+  [
+    /^403 .*token/,
+    TransientError,
+    'Vault no longer knows the token of this login:',
+    `${AGAIN}; if it stays so, the token_num_uses or token_ttl of the role are too small`,
   ],
   [
     /^403/,

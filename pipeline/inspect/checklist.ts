@@ -18,6 +18,7 @@ import type { Month } from '../shared/month.js';
 import { lastCompleteMonth } from '../shared/month.js';
 import { probeKey } from '../staging/layout.js';
 import { openStaging } from '../staging/open.js';
+import { overwriting } from '../staging/lease.js';
 import type { Staging } from '../staging/staging.js';
 import { readAll } from '../staging/staging.js';
 
@@ -185,12 +186,7 @@ async function probe(staging: Staging, key: string): Promise<void> {
   const where = `${staging.location}/${key}`;
   const content = new TextEncoder().encode('{"purpose":"pipeline check"}\n');
   await staging.write(key, content);
-  if (await staging.write(key, content, { ifAbsent: true })) {
-    throw new ConfigurationError('the staging area overwrites what is to be written only once', {
-      where,
-      next: 'take a store that honours conditional writes (If-None-Match): leases stand on them',
-    });
-  }
+  if (await staging.write(key, content, { ifAbsent: true })) throw overwriting(where);
   const read = await staging.read(key);
   const bytes = read === undefined ? undefined : await readAll(read);
   if (bytes === undefined || Buffer.compare(bytes, content) !== 0)

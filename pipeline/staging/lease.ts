@@ -1,5 +1,10 @@
 import { z } from 'zod';
-import { TransientError, describeError, throwIfInterrupted } from '../shared/errors.js';
+import {
+  ConfigurationError,
+  TransientError,
+  describeError,
+  throwIfInterrupted,
+} from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import { pause } from '../shared/waits.js';
 import { isGone, self } from './holder.js';
@@ -81,6 +86,30 @@ export async function takeLease(
   );
 }
 
+/** The areas that were seen to refuse a second file of one name. */
+const exclusive = new WeakSet<Staging>();
+
+/**
+ * Creates the own file once more, which has to be refused: an area that overwrites it would let two runs hold
+ * one lease, and both pay. Asked once in a process.
+ * @throws {ConfigurationError} when the area overwrites it.
+ */
+async function proveExclusive(staging: Staging, key: string, own: LeaseRecord): Promise<void> {
+  if (exclusive.has(staging)) return;
+  if (await staging.write(key, serializeRecord(own), { ifAbsent: true })) {
+    throw overwriting(`${staging.location}/${key}`);
+  }
+  exclusive.add(staging);
+}
+
+/** What a staging area is that does not keep a file written with `ifAbsent`. */
+export function overwriting(where: string): ConfigurationError {
+  return new ConfigurationError('the staging area overwrites what is to be written only once', {
+    where,
+    next: 'take a store that honours conditional writes (If-None-Match): leases stand on them',
+  });
+}
+
 type Judge = (found: FoundLease) => Verdict;
 
 async function tryTake(
@@ -107,6 +136,7 @@ async function tryTake(
   const record = newRecord(now, now, seconds);
   if (!(await staging.write(key, serializeRecord(record), { ifAbsent: true }))) return 'collided';
   try {
+    await proveExclusive(staging, key, record);
     const others = (await findLeases(staging, subject)).filter((found) => found.number !== number);
     if (others.some((found) => found.number > number || judge(found) !== 'dead')) {
       await staging.remove(key);

@@ -15,8 +15,9 @@ import { loadSlice, openFor, temporaryStaging } from '../support/load-fixture.js
 import { openServer } from '../support/mariadb.js';
 import { querySqlite } from '../support/sqlite.js';
 import { run } from '../support/transform.js';
+import { codeBlocks } from './sections.js';
 
-/** The recipes of docs/reading.md, run as they stand. Those for pyarrow, polars and LibreOffice are run by hand. */
+/** The recipes of docs/reading.md, run as they stand. Those for pyarrow and polars are run by `npm run test:real`, LibreOffice's by hand. */
 const reading = await readFile(join(root, 'docs/reading.md'), 'utf8');
 const [september, october] = ['2026-09', '2026-10'].map(parseMonth);
 const slices = {
@@ -25,14 +26,8 @@ const slices = {
   joined: { month: october!, organization: 'internal' },
 };
 
-/** The code blocks of a section, in order. */
-function blocks(section: string, language: string): string[] {
-  const [, text = ''] = reading.split(`\n## ${section}\n`);
-  const [own = ''] = text.split('\n## ');
-  return [...own.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(
-    ([, block = '']) => block,
-  );
-}
+const blocks = (section: string, language: string): string[] =>
+  codeBlocks(reading, section, language);
 
 /** Names that readers take for something else, and one of an account that changed payers: 000000000012. */
 const names = [

@@ -133,6 +133,20 @@ test.serial('failure: a denied path, and one that is not there', async (t) => {
   t.deepEqual(await session.read(path), data.secret);
 });
 
+test.serial('failure: an answer in a wrapping token, and a secret id that is one', async (t) => {
+  const { cloud, log, settings, path } = await vault(t);
+  cloud.vault.wrapped = [path];
+  const session = await openVault(settings, log);
+  const reading = await fails(t, session.read(path), /wrapped its answer to the read in a token/);
+  t.true(reading instanceof ConfigurationError);
+  t.regex(describeError(reading), /secret\/data\/billing\/aws\]; .*X-Vault-Wrap-TTL/);
+  cloud.vault.wrapped = [settings.loginPath];
+  await fails(t, openVault(settings, log), /wrapped its answer to the login .*X-Vault-Wrap-TTL/);
+  cloud.vault.wrapped = [];
+  const work = openVault({ ...settings, secretId: 'hvs.CAESIwrapped' }, log);
+  await fails(t, work, /invalid role or secret ID .*wrapping token has to be unwrapped first/);
+});
+
 for (const status of [412, 473, 429]) {
   test.serial(`status ${status} is asked again a few times, then told`, async (t) => {
     const { cloud, log, settings, path } = await vault(t);
@@ -210,6 +224,19 @@ test.serial('a token that cannot be revoked is told in the log, and is no failur
   await session.close();
   t.true(lines.some((line) => line.includes('"level":40') && line.includes('not revoked')));
 });
+
+test.serial(
+  'a token that is gone already is told by the read, and is none to revoke',
+  async (t) => {
+    const { log, lines, settings, path } = await vault(t, { vault: { tokenSeconds: 0 } });
+    const session = await openVault(settings, log);
+    const error = await fails(t, session.read(path), /no longer knows the token .*invalid token/);
+    t.true(error instanceof TransientError);
+    t.regex(describeError(error), /token_num_uses/);
+    await session.close();
+    t.false(lines.some((line) => line.includes('"level":40')));
+  },
+);
 
 test.serial('the token is revoked after an interruption too', async (t) => {
   const { cloud, log, settings, path } = await vault(t);

@@ -20,10 +20,20 @@ export interface TestServer {
   query(address: string, ...statements: string[]): Promise<Record<string, unknown>[]>;
   /** Ends a private server as a crash would, leaving its files. */
   kill(): Promise<void>;
-  /** Starts a killed private server again, on its files and port. */
-  restart(): Promise<void>;
+  /** Starts a killed private server again, on its files and port, with other flags where some are given. */
+  restart(flags?: readonly string[]): Promise<void>;
   /** Ends a private server and removes its files, or drops the databases made on a shared one. */
   stop(): Promise<void>;
+}
+
+/** A server's program, and how its system tables are made. */
+export interface ServerProgram {
+  /** The words that start it. */
+  command: readonly string[];
+  /** Options that it always needs, such as where its own files lie. */
+  flags: readonly string[];
+  /** Makes the system tables in the folder that `data`, options of the server, name. */
+  initialize: (data: readonly string[]) => Promise<void>;
 }
 
 /**
@@ -36,12 +46,17 @@ export async function openServer(): Promise<TestServer> {
 }
 
 /**
- * Starts a private server on a temporary folder and a free port of 127.0.0.1: the `mariadbd` or
- * `mysqld` of this machine, else of Debian's package, which is installed where that is possible.
+ * Starts a private server on a temporary folder and a free port of 127.0.0.1.
  * @param flags further options of the server, such as `--local-infile=0`.
+ * @param given its program; by default the `mariadbd` or `mysqld` of this machine, else of Debian's package, which is
+ * installed where that is possible.
  */
-export async function startServer(flags: readonly string[] = []): Promise<TestServer> {
-  const binary = await provideServer();
+export async function startServer(
+  flags: readonly string[] = [],
+  given?: ServerProgram,
+): Promise<TestServer> {
+  const program = given ?? (await machineProgram());
+  const [binary = '', ...words] = program.command;
   const folder = await mkdtemp(join(tmpdir(), 'pipeline-mariadb-'));
   const password = `p@:/#?% ${randomBytes(6).toString('hex')}`;
   const port = await freePort();
@@ -51,18 +66,20 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
   let child: ChildProcess | undefined;
   let watchdog: ChildProcess | undefined;
-  const start = async (): Promise<void> => {
+  const start = async (own = flags): Promise<void> => {
     child = spawn(
       binary,
       [
+        ...words,
         '--no-defaults',
         ...asRoot,
+        ...program.flags,
         `--datadir=${join(folder, 'data')}`,
         `--init-file=${join(folder, 'start.sql')}`,
         `--socket=${join(folder, 'socket')}`,
         `--pid-file=${join(folder, 'pid')}`,
         `--tmpdir=${folder}`,
-        `--log-error=${join(folder, 'log')}`,
+        `--log-error=${join(folder, 'log.err')}`,
         '--bind-address=127.0.0.1',
         `--port=${port}`,
         '--skip-name-resolve',
@@ -70,13 +87,13 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
         // Durable against a crash of the server, which tests cause, not of the machine.
         '--innodb-flush-log-at-trx-commit=2',
         '--innodb-flush-method=nosync',
-        ...flags,
+        ...own,
       ],
       { stdio: 'ignore' },
     );
     child.unref();
     watchdog = watchOver(child, folder);
-    await untilItAnswers(address, child, join(folder, 'log'));
+    await untilItAnswers(address, child, join(folder, 'log.err'));
   };
   const stop = async (): Promise<void> => {
     watchdog?.kill();
@@ -84,7 +101,12 @@ export async function startServer(flags: readonly string[] = []): Promise<TestSe
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    await initialize(binary, folder, asRoot);
+    // Servers that share a folder for temporary tables remove each other's.
+    await program.initialize([
+      ...asRoot,
+      `--datadir=${join(folder, 'data')}`,
+      `--tmpdir=${folder}`,
+    ]);
     await writeFile(
       join(folder, 'start.sql'),
       `CREATE USER IF NOT EXISTS 'tester'@'%' IDENTIFIED BY '${password}';\nGRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n`,
@@ -151,29 +173,28 @@ async function findServer(): Promise<string | undefined> {
   return (await findProgram('mariadbd')) ?? (await findProgram('mysqld'));
 }
 
-/** The server's program. */
-async function provideServer(): Promise<string> {
+/** This machine's own server. */
+async function machineProgram(): Promise<ServerProgram> {
   const isThere = '[ -x /usr/sbin/mariadbd ] || command -v mariadbd mysqld';
   const reason = await installPackages(isThere, 'mariadb-server');
   const binary = await findServer();
-  if (binary !== undefined) return binary;
+  if (binary !== undefined)
+    return { command: [binary], flags: [], initialize: (data) => initialize(binary, data) };
   throw new Error(
     `These tests need a MariaDB or MySQL server and found none (${reason ?? 'it was installed elsewhere'}). Install one ("apt-get install mariadb-server", "brew install mariadb"), or set PIPELINE_TEST_DATABASE=mysql://USER:PASSWORD@HOST:PORT/ to one whose user may create databases.`,
   );
 }
 
-async function initialize(binary: string, folder: string, asRoot: string[]): Promise<void> {
-  // Servers that share a folder for temporary tables remove each other's.
-  const data = [`--datadir=${join(folder, 'data')}`, `--tmpdir=${folder}`];
+async function initialize(binary: string, data: readonly string[]): Promise<void> {
   const { stdout } = await run(binary, ['--no-defaults', '--version']);
   if (!stdout.includes('MariaDB')) {
-    await run(binary, ['--no-defaults', ...asRoot, '--initialize-insecure', ...data]);
+    await run(binary, ['--no-defaults', '--initialize-insecure', ...data]);
     return;
   }
   const installer =
     (await findProgram('mariadb-install-db')) ?? (await findProgram('mysql_install_db'));
   if (installer === undefined) throw new Error(`${binary} lies without mariadb-install-db`);
-  await run(installer, ['--no-defaults', ...asRoot, '--skip-test-db', ...data]);
+  await run(installer, ['--no-defaults', '--skip-test-db', ...data]);
 }
 
 async function untilItAnswers(address: URL, child: ChildProcess, log: string): Promise<void> {

@@ -1,4 +1,4 @@
-import type { CloudData, LineItem } from '../../fixtures/demo/data.js';
+import type { CloudData, LineItem, OrganizationSize } from '../../fixtures/demo/data.js';
 import { demoData, monthData, organizationData } from '../../fixtures/demo/data.js';
 import type { DemoView } from '../../fixtures/demo/model.js';
 import { costs, units } from '../../fixtures/demo/model.js';
@@ -9,9 +9,12 @@ export const COST_VIEW = 'arn:aws:billing::999900009999:billingview/what-we-pay'
 /** Stands in the bill alone, and in the cost view alone. */
 export const [ONLY_BILL, ONLY_COST] = ['Amazon Braket', 'AWS <b>Ground Station</b>'];
 
-/** Data of one organization that names two views: the bill's, and that of what it costs, 10 % less. */
-export function resold(months: Month[]): CloudData {
-  const data = demoData({ months, organizations: [{ name: 'oab', accounts: 9 }] });
+/** Data of which the organization `oab` names two views: the bill's, and that of what it costs, 10 % less. */
+export function resold(
+  months: Month[],
+  organizations: readonly OrganizationSize[] = [{ name: 'oab', accounts: 9 }],
+): CloudData {
+  const data = demoData({ months, organizations });
   const oab = organizationData(data, 'oab');
   const [, first, second] = oab.accounts;
   for (const one of months) {

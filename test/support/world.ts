@@ -1,4 +1,3 @@
-import type { ExecutionContext } from 'ava';
 import type { Cloud, CloudOptions } from '../../fixtures/cloud/cloud.js';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
 import { demoData } from '../../fixtures/demo/data.js';
@@ -24,7 +23,7 @@ export interface World {
 }
 
 export async function world(
-  t: ExecutionContext,
+  t: { teardown: (end: () => Promise<void>) => void },
   options: Partial<CloudOptions> = {},
 ): Promise<World> {
   const folder = await temporaryFolder(t);

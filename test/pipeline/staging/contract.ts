@@ -1,17 +1,32 @@
 import { createHash } from 'node:crypto';
-import type { ExecutionContext, TestFn } from 'ava';
 import fc from 'fast-check';
 import { DataError } from '../../../pipeline/shared/errors.js';
 import type { StagedFile, Staging } from '../../../pipeline/staging/staging.js';
 import { openWriter, readAll } from '../../../pipeline/staging/staging.js';
 
+/** What the contract asks of whoever runs its tests: AVA, and the suite of real servers. */
+export interface ContractContext {
+  is: (actual: unknown, expected: unknown) => unknown;
+  true: (actual: unknown) => unknown;
+  false: (actual: unknown) => unknown;
+  deepEqual: (actual: unknown, expected: unknown) => unknown;
+  notDeepEqual: (actual: unknown, expected: unknown) => unknown;
+  throwsAsync: (
+    work: Promise<unknown>,
+    expected?: { instanceOf: typeof DataError },
+    message?: string,
+  ) => Promise<unknown>;
+  teardown: (end: () => Promise<void>) => void;
+}
+type ContractTest = (title: string, run: (t: ContractContext) => Promise<void>) => void;
+
 /** Opens an empty staging area of its own for a test. */
-export type OpenStaging = (t: ExecutionContext) => Promise<Staging>;
+export type OpenStaging = (t: ContractContext) => Promise<Staging>;
 
 const MIB = 1024 * 1024;
 
 /** Declares the tests that every driver has to pass. */
-export function stagingContract(test: TestFn, open: OpenStaging): void {
+export function stagingContract(test: ContractTest, open: OpenStaging): void {
   test('what is written is read back, whatever its length and its pieces', async (t) => {
     const staging = await open(t);
     for (const length of [0, 1, 1000, 262_143, 262_144, 262_145, 700_001]) {

@@ -4,7 +4,11 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { InterruptedError, TransientError } from '../../../pipeline/shared/errors.js';
+import {
+  ConfigurationError,
+  InterruptedError,
+  TransientError,
+} from '../../../pipeline/shared/errors.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
 import { self } from '../../../pipeline/staging/holder.js';
 import { leaseKey } from '../../../pipeline/staging/layout.js';
@@ -301,4 +305,19 @@ test('other months and organizations are free', async (t) => {
     await (await takeLease(staging, other, options)).release();
   }
   await lease.release();
+});
+
+test('a bucket that overwrites what is there gives no lease, and keeps none', async (t) => {
+  const { staging, sent } = bucketFor({ conditional: false });
+  const error = await t.throwsAsync(take(staging), { instanceOf: ConfigurationError });
+  t.regex(error.message, /^the staging area overwrites what is to be written only once$/);
+  t.regex(error.next ?? '', /If-None-Match/);
+  t.deepEqual(await keysOf(staging, ''), []);
+  const other = bucketFor();
+  for (let turn = 0; turn < 3; turn += 1) await (await take(other.staging)).release();
+  t.deepEqual(
+    [sent('PutObject').length, other.sent('PutObject').length],
+    [2, 4],
+    'asked once in a process',
+  );
 });

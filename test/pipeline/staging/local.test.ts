@@ -18,11 +18,12 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { ConfigurationError } from '../../../pipeline/shared/errors.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
+import type { ContractContext } from './contract.js';
 import { breaking, bytesAt, keysOf, noise, stagingContract, textAt } from './contract.js';
 
 stagingContract(test, async (t) => localStaging(await folderFor(t)));
 
-async function folderFor(t: ExecutionContext): Promise<string> {
+async function folderFor(t: Pick<ContractContext, 'teardown'>): Promise<string> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'staging-')));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   return folder;

@@ -22,7 +22,7 @@ export interface TestBucket {
 }
 
 export type BucketFor = (
-  settings?: { region?: string; pageSize?: number },
+  settings?: { region?: string; pageSize?: number; conditional?: boolean },
   options?: StagingOptions,
 ) => TestBucket;
 
