@@ -53,11 +53,11 @@ function isAlive(pid: number): boolean {
 /** A process as leases know it: who it is, which others it knows to be gone, and the clocks that it lives by. */
 export interface LivingProcess {
   readonly self: Holder;
-  isGone(other: Holder): boolean;
+  readonly isGone: (other: Holder) => boolean;
   /** This machine's time, in milliseconds since 1970, which may be wrong. */
-  now(): number;
+  readonly now: () => number;
   /** Milliseconds on a clock that only goes on. */
-  elapsed(): number;
+  readonly elapsed: () => number;
   /** Waits so many milliseconds, see `pause`. */
   pause(milliseconds: number, signal: AbortSignal): Promise<void>;
   /** A number from 0 to 1, by which processes that meet go different ways. */

@@ -285,7 +285,6 @@ function holdLease(
     }
     const renewed = us.elapsed();
     await staging.write(key, serializeRecord(newRecord(since, new Date(us.now()), seconds, us)));
-    if (lost.signal.aborted) return;
     forgetEnd();
     forgetEnd = endAfter(renewed);
   };

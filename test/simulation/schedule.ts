@@ -178,7 +178,7 @@ export function createSchedule(random: Random, trace: (line: string) => void = (
             try {
               resolve(answer(result));
             } catch (error) {
-              reject(error as Error);
+              reject(error instanceof Error ? error : new Error(String(error)));
             }
           });
         });

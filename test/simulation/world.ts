@@ -214,7 +214,7 @@ export async function simulate(
   let pids = 0;
   const ends = new Map<Actor, unknown>();
   const start = (machine: Machine, force: boolean, waitSeconds: number, disturb = true): Actor => {
-    const name = `${String.fromCharCode(65 + pids)}`;
+    const name = String.fromCharCode(65 + pids);
     const actor = schedule.process(name, machine, (pids += 1));
     if (plan !== undefined && disturb) actor.onAsk = disturbance(plan, actor);
     schedule.trace(`${name} begins on ${machine.name}${force ? ' with --force' : ''}`);
@@ -319,8 +319,7 @@ export async function simulate(
       check();
     }
     const failure = ends.get(last);
-    if (failure !== undefined)
-      throw new Violation(`the last run fails: ${String(failure)}`, { cause: failure });
+    if (failure !== undefined) throw new Violation('the last run fails', { cause: failure });
     if (tally !== undefined) tally.lies += storage.lies.length;
     const exports = new Map([...storage.files].filter(([key]) => /^(parquet|csv)\//.test(key)));
     const rows = await memory.rows();
@@ -342,9 +341,9 @@ function compare(expected: Expected, exports: Expected['exports'], rows: Rows): 
   if (rows.loads === 0) throw new Violation('no load is recorded');
 }
 
-function json<T>(bytes: Uint8Array | undefined): T | undefined {
+function json(bytes: Uint8Array | undefined): unknown {
   try {
-    return JSON.parse(Buffer.from(bytes ?? []).toString()) as T;
+    return JSON.parse(Buffer.from(bytes ?? []).toString());
   } catch {
     return undefined;
   }
@@ -352,7 +351,7 @@ function json<T>(bytes: Uint8Array | undefined): T | undefined {
 
 /** Whether all exports are those that the manifest tells: what `reconcile` compares. */
 function isWhole({ files }: Storage): boolean {
-  const manifest = json<TransformManifest>(files.get(transformManifestKey(slice)));
+  const manifest = json(files.get(transformManifestKey(slice))) as TransformManifest | undefined;
   if (manifest === undefined) return false;
   return [...manifest.customers.files, ...manifest.consumption.files].every(
     ({ key, sha256 }) => sha256Of(files.get(key) ?? Buffer.alloc(0)) === sha256,
@@ -369,7 +368,7 @@ function checkChange(
   const parts = parseExtractionKey(key);
   if (parts === undefined) return;
   const folder = key.slice(0, key.length - parts.file.length);
-  const manifest = json<ExtractionManifest>(files.get(folder + MANIFEST));
+  const manifest = json(files.get(folder + MANIFEST)) as ExtractionManifest | undefined;
   if (parts.file !== MANIFEST) {
     if (files.has(folder + MANIFEST)) violate(`${key} changes after its manifest was written`);
     return;
