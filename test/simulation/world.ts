@@ -9,6 +9,7 @@ import { plainScope } from '../../pipeline/shared/scope.js';
 import { startOf } from '../../pipeline/staging/extractions.js';
 import {
   MANIFEST,
+  SCOPE,
   parseExtractionKey,
   rawPrefix,
   transformManifestKey,
@@ -23,6 +24,8 @@ import type { Memory, Rows } from './database.js';
 import { createDatabase } from './database.js';
 import type { Actor, Machine } from './schedule.js';
 import { createSchedule } from './schedule.js';
+import type { Disk } from './disk.js';
+import { createDisk } from './disk.js';
 import type { Storage, Weather } from './storage.js';
 import { calm, createStorage } from './storage.js';
 
@@ -53,10 +56,15 @@ export interface Tally {
   lies: number;
 }
 
+export const places = ['contract', 'folder'] as const;
+export type Place = (typeof places)[number];
+
 interface Options {
   memory: Memory;
   /** Without it nothing goes wrong: this is how it is found out. */
   expected?: Expected;
+  /** What the staging area is: the contract itself, or the real driver of a folder on a simulated disk. */
+  on?: Place;
   tally?: Tally;
   trace?: (line: string) => void;
 }
@@ -101,13 +109,13 @@ function drawPlan(random: Random): Plan {
 }
 
 /** Requests of a whole run, about: kills and pauses strike among so many. */
-const REQUESTS = 60;
+const REQUESTS: Readonly<Record<Place, number>> = { contract: 60, folder: 1500 };
 const DAY = 86_400_000;
 
 /** @throws {Violation} as soon as something is found. */
 export async function simulate(
   seed: string,
-  { memory, expected, tally, trace }: Options,
+  { memory, expected, tally, trace, on = 'contract' }: Options,
 ): Promise<Expected> {
   const random = createRandom(seed);
   const plan = expected === undefined ? undefined : drawPlan(random);
@@ -124,15 +132,12 @@ export async function simulate(
   let tokenRefused = 0;
   let forced = false;
 
-  const storage = createStorage(
-    schedule,
-    random,
-    () => weather,
-    (key, before) => {
-      if (storage.hasLied()) return;
-      checkChange(storage, key, before, violate);
-    },
-  );
+  const onChange = (key: string, before: Uint8Array | undefined): void => {
+    if (!storage.hasLied()) checkChange(storage, key, before, violate);
+  };
+  const disk: Disk | undefined =
+    on === 'folder' ? createDisk(schedule, random, () => weather, onChange, violate) : undefined;
+  const storage: Storage = disk ?? createStorage(schedule, random, () => weather, onChange);
   const aws = createAws(
     schedule,
     random,
@@ -242,15 +247,18 @@ export async function simulate(
     { kills, pauses, outages, clocks }: Plan,
     actor: Actor,
   ): ((asked: number) => void) => {
-    const killAt = kills && random.chance(70) ? 1 + random.below(REQUESTS) : 0;
-    const pauseAt = pauses && random.chance(70) ? 1 + random.below(REQUESTS) : 0;
-    const cutOffAt = outages && random.chance(70) ? 5 + random.below(REQUESTS / 3) : 0;
+    const requests = REQUESTS[on];
+    const killAt = kills && random.chance(70) ? 1 + random.below(requests) : 0;
+    const pauseAt = pauses && random.chance(70) ? 1 + random.below(requests) : 0;
+    const cutOffAt = outages && random.chance(70) ? 5 + random.below(requests / 3) : 0;
     const cutOffFor = 10_000 + random.below(190_000);
-    const clockAt = clocks !== 'right' && random.chance(70) ? 1 + random.below(REQUESTS) : 0;
+    const clockAt = clocks !== 'right' && random.chance(70) ? 1 + random.below(requests) : 0;
     const pauseFor = 1000 + random.below(random.chance(50) ? 20_000 : 300_000);
     const sleeps = random.chance(30);
     const jump = (random.below(2001) - 1000) * (clocks === 'days' ? 3 * 86_400 : 600);
+    const powerAt = kills && random.chance(50) ? 1 + random.below(requests) : 0;
     return (asked) => {
+      if (asked === powerAt && disk !== undefined) disk.losePower();
       if (asked === killAt) {
         schedule.trace(`${actor.name} is killed`);
         if (tally !== undefined) tally.killed += 1;
@@ -383,8 +391,8 @@ function checkChange(
 }
 
 /**
- * The staged file of a page that is asked for once more: of the newest extraction that has any, if it was there when
- * the process began to look, and could be gone on with.
+ * The staged file of a page that is asked for once more: of the newest extraction that was there when the process
+ * began to look, or that it has begun itself, and that could be gone on with.
  */
 function paidBefore(
   { files, written }: Storage,
@@ -393,15 +401,18 @@ function paidBefore(
   since: number,
   tokenRefused: number,
 ): string | undefined {
-  const newest = [...files.keys()]
-    .filter((key) => key.startsWith(raw))
-    .sort()
-    .at(-1);
-  const name = newest === undefined ? undefined : parseExtractionKey(newest)?.extraction;
-  if (name === undefined) return undefined;
-  const key = `${raw}${name}/${file}`;
-  const page = written.get(key);
-  if (page === undefined || page.at <= tokenRefused) return undefined;
-  if (page.at > since && page.by !== actor) return undefined;
-  return actor.now() - startOf(name).getTime() > DAY ? undefined : key;
+  const known = (key: string): boolean => {
+    const { at, by } = written.get(key) ?? { at: Infinity, by: undefined };
+    return files.has(key) && (at <= since || by === actor);
+  };
+  const names = [...files.keys()].flatMap((key) => parseExtractionKey(key)?.extraction ?? []);
+  for (const name of [...new Set(names)].sort().reverse()) {
+    const key = `${raw}${name}/${file}`;
+    if (known(key)) {
+      if ((written.get(key)?.at ?? 0) <= tokenRefused) return undefined;
+      return actor.now() - startOf(name).getTime() > DAY ? undefined : key;
+    }
+    if ((written.get(`${raw}${name}/${SCOPE}`)?.at ?? Infinity) <= since) return undefined;
+  }
+  return undefined;
 }
