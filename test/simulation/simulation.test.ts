@@ -10,7 +10,7 @@ import { places, simulate } from './world.js';
  * many seeds, `CRASH_SEED` repeats a run's.
  */
 
-const seeds = Number(process.env['CRASH_SEEDS'] ?? '1000');
+const seeds = Number(process.env['CRASH_SEEDS'] ?? '2000');
 const base = process.env['CRASH_SEED'] ?? randomBytes(4).toString('hex');
 
 /** Failing seeds that are told; more would tell the same. */
@@ -45,8 +45,8 @@ test.serial('a seed comes to the same each time', async (t) => {
   t.deepEqual(traces[0], traces[1]);
 });
 
-/** Every so manieth seed is also done on a simulated disk, whose many small steps take longer. */
-const SHARE = { contract: 1, folder: 10 } as const;
+/** Every twentieth seed is also done on a simulated disk, whose many small steps take longer. */
+const SHARE = { contract: 1, folder: 20 } as const;
 
 for (const on of places) {
   const count = Math.ceil(seeds / SHARE[on]);
@@ -62,8 +62,8 @@ for (const on of places) {
         try {
           await simulate(seed, { memory, expected, on, tally });
         } catch (error) {
-          const why =
-            error instanceof Error && error.cause !== undefined ? `: ${String(error.cause)}` : '';
+          const { cause } = error as Error;
+          const why = cause instanceof Error ? `: ${cause.message}` : '';
           found.push(
             `${String(error)}${why}; again: node dist/test/simulation/repeat.js ${on} ${seed}`,
           );
@@ -73,7 +73,8 @@ for (const on of places) {
       const failed = [...failures].map(([name, times]) => `${times} ${name}`).join(', ');
       t.log(`${runs} runs, ${killed} killed, ${paused} paused, ${lies} files damaged; ${failed}`);
       t.deepEqual(found, []);
-      t.true(killed > 0 && (failures.get('TransientError') ?? 0) > 0, 'hardly anything went wrong');
+      if (count < 100) return;
+    t.true(killed > 0 && (failures.get('TransientError') ?? 0) > 0, 'hardly anything went wrong');
     },
   );
 }
