@@ -74,7 +74,7 @@ for (const on of places) {
       t.log(`${runs} runs, ${killed} killed, ${paused} paused, ${lies} files damaged; ${failed}`);
       t.deepEqual(found, []);
       if (count < 100) return;
-    t.true(killed > 0 && (failures.get('TransientError') ?? 0) > 0, 'hardly anything went wrong');
+      t.true(killed > 0 && (failures.get('TransientError') ?? 0) > 0, 'hardly anything went wrong');
     },
   );
 }
