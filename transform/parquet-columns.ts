@@ -32,13 +32,23 @@ export function gatherColumn(column: Column, capacity: number): ColumnGatherer {
 
 const UNKNOWN = 0xffffffff;
 
+/** Rows that there is room for at first: most months of an organization have no more. */
+const FIRST = 1024;
+
+/** Room for so many rows, and for some that may follow. */
+function roomFor(rows: number, capacity: number): number {
+  let room = FIRST;
+  while (room < rows) room *= 8;
+  return Math.min(room, capacity);
+}
+
 /**
  * Gathers texts, dates, times and flags as codes of their distinct values, which most columns have few of:
  * each is encoded and compared once a row group.
  */
 function gatherCodes(column: Column, capacity: number): ColumnGatherer {
   // Memory that nobody wrote to takes none: a column of one value never touches its codes, all 0.
-  const codes = new Uint32Array(capacity);
+  let codes = new Uint32Array(roomFor(0, capacity));
   let rows = 0;
   let known = new Map<Value, number>();
   /** The batches' own list of values, and which of our codes each of them has. */
@@ -64,6 +74,11 @@ function gatherCodes(column: Column, capacity: number): ColumnGatherer {
 
   return {
     append(values, start, end) {
+      if (rows + end - start > codes.length) {
+        const longer = new Uint32Array(roomFor(rows + end - start, capacity));
+        if (known.size > 1) longer.set(codes.subarray(0, rows));
+        codes = longer;
+      }
       if (isList(values)) {
         for (let row = start; row < end; row++) codes[rows++] = learn(values[row] ?? null);
       } else if (values.kind === 'constant') {
@@ -196,15 +211,28 @@ function isLess(a: Physical, b: Physical): boolean {
  */
 function gatherDecimals(column: Column, capacity: number): ColumnGatherer {
   // Memory that nobody wrote to takes none: a column without values never touches its zeros.
-  const bytes = new Uint8Array(capacity * WIDTH);
-  const view = new DataView(bytes.buffer);
+  let bytes = new Uint8Array(roomFor(0, capacity) * WIDTH);
+  let view = new DataView(bytes.buffer);
   /** 1 where a row has a value. */
-  const defined = new Uint8Array(capacity);
+  let defined = new Uint8Array(roomFor(0, capacity));
   let rows = 0;
+
+  const reserve = (wanted: number): void => {
+    if (wanted <= defined.length) return;
+    const [shorter, flags] = [bytes, defined];
+    const room = roomFor(wanted, capacity);
+    bytes = new Uint8Array(room * WIDTH);
+    view = new DataView(bytes.buffer);
+    defined = new Uint8Array(room);
+    if (!flags.includes(1)) return;
+    bytes.set(shorter.subarray(0, rows * WIDTH));
+    defined.set(flags.subarray(0, rows));
+  };
 
   return {
     append(values, start, end) {
       const length = end - start;
+      reserve(rows + length);
       if (!isList(values) && values.kind === 'decimals') {
         bytes.set(values.bytes.subarray(start * WIDTH, end * WIDTH), rows * WIDTH);
         for (let row = 0; row < length; row++)

@@ -6,8 +6,8 @@ import {
   throwIfInterrupted,
 } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
-import { pause } from '../shared/waits.js';
-import { isGone, self } from './holder.js';
+import type { LivingProcess } from './holder.js';
+import { thisProcess } from './holder.js';
 import type { Leased } from './layout.js';
 import { leaseKey, leasePrefix, parseLeaseKey } from './layout.js';
 import type { Staging } from './staging.js';
@@ -42,6 +42,8 @@ export interface LeaseOptions {
   onWait?: (holder: string) => void;
   /** Default {@link LEASE_SECONDS}; the same for all processes of a staging area. */
   seconds?: number;
+  /** Who takes it. */
+  holder?: LivingProcess;
 }
 
 /**
@@ -53,22 +55,22 @@ export interface LeaseOptions {
 export async function takeLease(
   staging: Staging,
   subject: Leased,
-  { waitSeconds, signal, onWait, seconds = LEASE_SECONDS }: LeaseOptions,
+  { waitSeconds, signal, onWait, seconds = LEASE_SECONDS, holder = thisProcess }: LeaseOptions,
 ): Promise<Lease> {
-  const deadline = performance.now() + waitSeconds * 1000;
-  const judge = leaseJudge(seconds);
+  const deadline = holder.elapsed() + waitSeconds * 1000;
+  const judge = leaseJudge(seconds, holder);
   let polls = 0;
   for (let collisions = 0; collisions < MOST_COLLISIONS;) {
     throwIfInterrupted(signal);
-    const attempt = await tryTake(staging, subject, judge, seconds);
+    const attempt = await tryTake(staging, subject, judge, seconds, holder);
     if (attempt === 'collided') {
       collisions += 1;
       // Two that gave way to each other at the same moment must not meet again for ever.
-      await pause(50 + 200 * Math.random(), signal);
+      await holder.pause(50 + 200 * holder.random(), signal);
       continue;
     }
     if ('lease' in attempt) return attempt.lease;
-    const rest = deadline - performance.now();
+    const rest = deadline - holder.elapsed();
     if (attempt.verdict === 'held' && rest <= 0) {
       throw new HeldError(`another run holds ${nameOf(subject)}: ${attempt.holder}`, {
         where: staging.location,
@@ -77,8 +79,8 @@ export async function takeLease(
     }
     if (polls === 0) onWait?.(attempt.holder);
     polls += 1;
-    const next = Math.min(3000, 250 * (polls + 1)) * (0.5 + Math.random() / 2);
-    await pause(rest > 0 ? Math.min(next, rest) : next, signal);
+    const next = Math.min(3000, 250 * (polls + 1)) * (0.5 + holder.random() / 2);
+    await holder.pause(rest > 0 ? Math.min(next, rest) : next, signal);
   }
   throw new TransientError(
     `the lease on ${nameOf(subject)} cannot be taken: others come and go in between`,
@@ -117,6 +119,7 @@ async function tryTake(
   subject: Leased,
   judge: Judge,
   seconds: number,
+  us: LivingProcess,
 ): Promise<{ lease: Lease } | { holder: string; verdict: Verdict } | 'collided'> {
   const before = await findLeases(staging, subject);
   const alive = before
@@ -125,30 +128,36 @@ async function tryTake(
   const holder = alive.find(({ verdict }) => verdict === 'held') ?? alive[0];
   if (holder !== undefined) return holder;
 
-  const now = new Date();
-  const taken = performance.now();
+  const now = new Date(us.now());
+  const taken = us.elapsed();
   // Numbers grow with the clock, so that a process that slept does not find its own in another's hands.
   const number = Math.max(
     Math.floor(now.getTime() / (seconds * 1000)),
     ...before.map((found) => found.number + 1),
   );
   const key = leaseKey(subject, number);
-  const record = newRecord(now, now, seconds);
+  const record = newRecord(now, now, seconds, us);
   if (!(await staging.write(key, serializeRecord(record), { ifAbsent: true }))) return 'collided';
   try {
     await proveExclusive(staging, key, record);
-    const others = (await findLeases(staging, subject)).filter((found) => found.number !== number);
-    if (others.some((found) => found.number > number || judge(found) !== 'dead')) {
+    const found = await findLeases(staging, subject);
+    const others = found.filter((other) => other.number !== number);
+    // What is not there although it was written protects nobody.
+    const isThere = others.length < found.length;
+    const isOurs =
+      isThere && !others.some((other) => other.number > number || judge(other) !== 'dead');
+    if (isOurs) for (const dead of others) await staging.remove(dead.key);
+    // Who took longer than a lease lasts has seen what was: others may have taken this one over by now.
+    if (!isOurs || us.elapsed() - taken >= seconds * 1000) {
       await staging.remove(key);
       return 'collided';
     }
-    for (const dead of others) await staging.remove(dead.key);
   } catch (error) {
     // Nobody will renew it: what cannot be removed either runs out by itself.
     await staging.remove(key).catch(() => undefined);
     throw error;
   }
-  return { lease: holdLease(staging, subject, { key, number, since: now, taken, seconds }) };
+  return { lease: holdLease(staging, subject, { key, number, since: now, taken, seconds }, us) };
 }
 
 const record = z.object({
@@ -171,8 +180,13 @@ export interface FoundLease {
   lease: LeaseRecord | undefined;
 }
 
-/** A lease of this process that ends after some seconds. */
-export function newRecord(since: Date, now: Date, seconds: number): LeaseRecord {
+/** A lease that ends after some seconds. @param holder whose it is. */
+export function newRecord(
+  since: Date,
+  now: Date,
+  seconds: number,
+  { self }: Pick<LivingProcess, 'self'> = thisProcess,
+): LeaseRecord {
   const expires = new Date(now.getTime() + seconds * 1000);
   return { ...self, since: since.toISOString(), expires: expires.toISOString() };
 }
@@ -219,15 +233,6 @@ function describeLease({ key, lease }: FoundLease): string {
 /** `doubtful`: the file's times cannot be right, or have run out; watching it will tell. */
 type Verdict = 'held' | 'doubtful' | 'dead';
 
-interface Clocks {
-  /** This machine's time, in milliseconds since 1970, which may be wrong. */
-  now: () => number;
-  /** Milliseconds on a clock that only goes on. */
-  elapsed: () => number;
-}
-
-const system: Clocks = { now: () => Date.now(), elapsed: () => performance.now() };
-
 /**
  * Makes a function that judges leases of `seconds`, and remembers what it has seen of them. Clocks of
  * two machines differ, so times alone prove no death: a lease that looks run out, ends later than any
@@ -235,19 +240,19 @@ const system: Clocks = { now: () => Date.now(), elapsed: () => performance.now()
  */
 export function leaseJudge(
   seconds: number,
-  clocks: Clocks = system,
+  { isGone, now, elapsed }: Pick<LivingProcess, 'isGone' | 'now' | 'elapsed'> = thisProcess,
 ): (found: FoundLease) => Verdict {
   const seen = new Map<string, { text: string; at: number; renewed: boolean }>();
   return ({ key, text, lease }) => {
     if (lease !== undefined && isGone(lease)) return 'dead';
     let sight = seen.get(key);
     if (sight?.text !== text) {
-      sight = { text, at: clocks.elapsed(), renewed: sight !== undefined };
+      sight = { text, at: elapsed(), renewed: sight !== undefined };
       seen.set(key, sight);
     }
-    const left = lease === undefined ? 0 : Date.parse(lease.expires) - clocks.now();
+    const left = lease === undefined ? 0 : Date.parse(lease.expires) - now();
     if (left > 0 && left <= 2 * seconds * 1000) return 'held';
-    if (clocks.elapsed() - sight.at >= (seconds * 1000) / 2) return 'dead';
+    if (elapsed() - sight.at >= (seconds * 1000) / 2) return 'dead';
     return sight.renewed ? 'held' : 'doubtful';
   };
 }
@@ -264,7 +269,7 @@ interface TakenLease {
   key: string;
   number: number;
   since: Date;
-  /** When it was written, by `performance.now()`. */
+  /** When it was written, by its holder's `elapsed`. */
   taken: number;
   /** How long it is valid without being renewed. */
   seconds: number;
@@ -275,16 +280,17 @@ function holdLease(
   staging: Staging,
   subject: Leased,
   { key, number, since, taken, seconds }: TakenLease,
+  us: LivingProcess,
 ): Lease {
   const lost = new AbortController();
   const isOurs = ({ lease }: FoundLease): boolean =>
-    lease?.token === self.token && lease.since === since.toISOString();
-  let renewed = taken;
+    lease?.token === us.self.token && lease.since === since.toISOString();
   let failure: unknown;
   let renewing: Promise<void> | undefined;
 
   const lose = (reason: string): void => {
-    clearInterval(timer);
+    callOff();
+    forgetEnd();
     lost.abort(
       new TransientError(`the lease on ${nameOf(subject)} ${reason}`, {
         where: staging.location,
@@ -293,6 +299,11 @@ function holdLease(
       }),
     );
   };
+  /** From that very moment on others may take the lease over, also while a renewal hangs. */
+  const endAfter = (renewed: number): (() => void) =>
+    us.after(renewed + seconds * 1000 - us.elapsed(), () => {
+      lose('could not be renewed in time');
+    });
   const renew = async (): Promise<void> => {
     const found = await findLeases(staging, subject);
     if (lost.signal.aborted) return;
@@ -302,34 +313,30 @@ function holdLease(
       lose(`was taken over by another run${by}`);
       return;
     }
-    const at = performance.now();
-    await staging.write(key, serializeRecord(newRecord(since, new Date(), seconds)));
-    renewed = at;
+    const renewed = us.elapsed();
+    await staging.write(key, serializeRecord(newRecord(since, new Date(us.now()), seconds, us)));
+    forgetEnd();
+    forgetEnd = endAfter(renewed);
   };
-  const timer = setInterval(
-    () => {
-      // Also while a renewal hangs: from now on others may take the lease over.
-      if (performance.now() - renewed >= seconds * 1000) {
-        lose('could not be renewed in time');
-        return;
-      }
-      renewing ??= renew()
-        .catch((cause: unknown) => {
-          failure = cause;
-        })
-        .finally(() => {
-          renewing = undefined;
-        });
-    },
-    (seconds * 1000) / 4,
-  );
-  timer.unref();
+  const tick = (): void => {
+    callOff = us.after((seconds * 1000) / 4, tick);
+    renewing ??= renew()
+      .catch((cause: unknown) => {
+        failure = cause;
+      })
+      .finally(() => {
+        renewing = undefined;
+      });
+  };
+  let callOff = us.after((seconds * 1000) / 4, tick);
+  let forgetEnd = endAfter(taken);
 
   return {
     lost: lost.signal,
     async release() {
-      clearInterval(timer);
+      callOff();
       await renewing;
+      forgetEnd();
       const own = (found: FoundLease): boolean => found.number === number && isOurs(found);
       if (lost.signal.aborted && !(await findLeases(staging, subject)).some(own)) return;
       await staging.remove(key);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { self } from '../../../pipeline/staging/holder.js';
+import { isGone, self } from '../../../pipeline/staging/holder.js';
 import type { FoundLease, LeaseRecord } from '../../../pipeline/staging/lease.js';
 import { leaseJudge } from '../../../pipeline/staging/lease.js';
 
@@ -11,6 +11,7 @@ function watch() {
   let elapsed = 0;
   let wrong = 0;
   const judge = leaseJudge(SECONDS, {
+    isGone,
     now: () => START + elapsed + wrong,
     elapsed: () => elapsed,
   });
