@@ -19,7 +19,7 @@ export interface LoadTransaction {
   sums(table: TableName, slice: Slice, columns: readonly string[]): Promise<Sums>;
 }
 
-/** An open database with its tables in place. */
+/** An open database with its tables in place, and its views where the user may make them. */
 export interface Database {
   /** The database as people write it, without its password. */
   readonly location: string;

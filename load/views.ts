@@ -57,9 +57,7 @@ function viewsOf(dialect: Dialect): readonly View[] {
         ...customer(words),
         Service: 'm.Service',
         Currency: 'm.Currency',
-        Kind: words.word(
-          "CASE WHEN m.PreviousAmount = 0 THEN 'appeared' WHEN m.Amount = 0 THEN 'vanished' ELSE 'changed' END",
-        ),
+        Kind: `CASE WHEN m.PreviousAmount = 0 THEN ${words.word('appeared')} WHEN m.Amount = 0 THEN ${words.word('vanished')} ELSE ${words.word('changed')} END`,
         ...amounts(words),
       },
       // Where the month before is not loaded, PreviousAmount is null, and so is the comparison.
@@ -85,8 +83,8 @@ interface Words {
   rounded(sum: string): string;
   /** A text to group by: those alike, and no others. */
   alike(column: string): string;
-  /** A text of this view's own. */
-  word(text: string): string;
+  /** A word of the view's own. */
+  word(word: string): string;
   /** What follows customers where they are looked up by {@link joinKey}. */
   lookup: string;
 }
@@ -100,8 +98,8 @@ const mysql: Words = {
   rounded: (sum) => sum,
   // The collation takes texts for one that differ in spaces at their end only.
   alike: (column) => `${column}, LENGTH(${column})`,
-  // Without one, a reader whose connection has another collation could not compare it with a text of theirs.
-  word: (text) => `(${text}) COLLATE utf8mb4_bin`,
+  // Else a reader whose connection has another character set or collation could not compare it with a text of theirs.
+  word: (word) => `_utf8mb4'${word}' COLLATE utf8mb4_bin`,
   // By itself the server reads all accounts of the organization for each of them, where most organizations have few.
   lookup: ` FORCE INDEX (${indexName('customers', joinKey)})`,
 };
@@ -115,7 +113,7 @@ const sqlite: Words = {
   // As many digits as AWS gives: what the same amounts add up to in another order is the same, and 0.1 + 0.2 - 0.3 is 0.
   rounded: (sum) => `round(${sum}, 10)`,
   alike: (column) => column,
-  word: (text) => text,
+  word: (word) => `'${word}'`,
   lookup: '',
 };
 
@@ -127,7 +125,7 @@ function customer({ word }: Words): Record<string, string> {
   return {
     Reference: 'm.Reference',
     TenantName: `COALESCE(a.TenantName, b.TenantName, '')`,
-    Status: `COALESCE(a.Status, ${word("'gone'")})`,
+    Status: `COALESCE(a.Status, ${word('gone')})`,
   };
 }
 
