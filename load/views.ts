@@ -70,23 +70,23 @@ function viewsOf(dialect: Dialect): readonly View[] {
 /** How the two kinds of SQL say the same. */
 interface Words {
   /** A month's stamp, of its text `2026-10`. */
-  stamp(month: string): string;
+  readonly stamp: (month: string) => string;
   /** The stamp of the month before. */
-  before(stamp: string): string;
+  readonly before: (stamp: string) => string;
   /** The text of the month before. */
-  monthBefore(month: string): string;
+  readonly monthBefore: (month: string) => string;
   /** Whether two values are the same, or both null. */
-  same(one: string, other: string): string;
+  readonly same: (one: string, other: string) => string;
   /** A column of money in a form that adds up. */
-  money(column: string): string;
+  readonly money: (column: string) => string;
   /** A sum of money, or a difference of two. */
-  rounded(sum: string): string;
+  readonly rounded: (sum: string) => string;
   /** A text to group by: those alike, and no others. */
-  alike(column: string): string;
+  readonly alike: (column: string) => string;
   /** A word of the view's own. */
-  word(word: string): string;
+  readonly word: (word: string) => string;
   /** What follows customers where they are looked up by {@link joinKey}. */
-  lookup: string;
+  readonly lookup: string;
 }
 
 const mysql: Words = {
@@ -199,7 +199,7 @@ function loadState({ stamp, money }: Words): View {
 }
 
 function costs(): View {
-  const own = tables.consumption.map(({ name, type }) => [
+  const own = tables.consumption.map(({ name, type }): [string, string] => [
     name,
     `c.${type === 'decimal' ? numberColumn(name) : name}`,
   ]);

@@ -34,7 +34,7 @@ function texts(
   columns: readonly string[],
 ): (string | null)[][] {
   const lists = rows.map((row) =>
-    columns.map((name) => (row[name] == null ? null : String(row[name]))),
+    columns.map((name) => (row[name] == null ? null : `${row[name] as string | number}`)),
   );
   return sorted(lists, columns);
 }

@@ -87,7 +87,7 @@ const months: readonly (readonly [month: string, organization: string, Content])
       consumption: [
         // As much as the month before, in other pieces: 0.1 + 0.2 and 0.3 are two numbers to a computer.
         cost(1, 'Compute', '0.3'),
-        cost(1, 'Storage', '12345678.0000000003'),
+        cost(1, 'Storage', '12345679.0000000003'),
         cost(1, 'Same as ever', '7.77'),
         // To MySQL these two are one text.
         cost(1, 'Tax', '1'),
