@@ -42,7 +42,7 @@ const meanings: readonly (readonly [
       ],
       'ER_DBACCESS_DENIED_ERROR': [
         'the user has no right to this database',
-        'let an administrator grant SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX on it to this user',
+        'let an administrator grant SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, CREATE VIEW on it to this user',
       ],
       'ER_BAD_DB_ERROR': [
         'the server has no such database',

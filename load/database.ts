@@ -22,7 +22,8 @@ export interface OpenOptions {
 }
 
 /**
- * Connects, and makes or upgrades the tables; any number of processes may do so at once.
+ * Connects, and makes or upgrades tables and views; any number of processes may do so at once. Views that the user
+ * may not make are left out, see `Database.viewGrant`.
  * @throws {ConfigurationError} on a refused login, a missing right, an unknown database, or tables
  * of the same names that are not this pipeline's. @throws {TransientError} when the server cannot
  * be reached.
@@ -144,9 +145,13 @@ function asker({ kind }: DatabaseLocation) {
  * Does what a load does, with no row: makes or upgrades the tables as the first load would, and sends
  * each table an INSERT and a DELETE that concern nothing. Of an SQLite file that does not exist, only
  * whether it could be made is looked at.
+ * @returns the statement that allows the views, where only they are missing, see `Database.viewGrant`.
  * @throws {PipelineError} naming the right that is missing.
  */
-export async function probeRights(location: DatabaseLocation, options: OpenOptions): Promise<void> {
+export async function probeRights(
+  location: DatabaseLocation,
+  options: OpenOptions,
+): Promise<string | undefined> {
   if (location.kind === 'sqlite' && (await isMissing(resolve(location.file)))) {
     const folder = dirname(resolve(location.file));
     try {
@@ -158,7 +163,7 @@ export async function probeRights(location: DatabaseLocation, options: OpenOptio
         cause,
       });
     }
-    return;
+    return undefined;
   }
   const database = await openDatabase(location, options);
   try {
@@ -175,6 +180,7 @@ export async function probeRights(location: DatabaseLocation, options: OpenOptio
         await knex(table).whereRaw('1 = 0').delete();
       }
     });
+    return database.viewGrant;
   } finally {
     await database.close();
   }

@@ -19,11 +19,16 @@ export interface LoadTransaction {
   sums(table: TableName, slice: Slice, columns: readonly string[]): Promise<Sums>;
 }
 
-/** An open database with its tables in place. */
+/** An open database with its tables in place, and its views where the user may make them. */
 export interface Database {
   /** The database as people write it, without its password. */
   readonly location: string;
   readonly dialect: Dialect;
+  /**
+   * The statement by which an administrator lets the views be made, where they are missing because this user may
+   * not make them; `undefined`: they are there.
+   */
+  readonly viewGrant: string | undefined;
   /** For reading; failures of its queries are the driver's own, see `databaseError`. */
   readonly knex: Knex;
   /**

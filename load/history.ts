@@ -40,6 +40,8 @@ export interface LoadRecord {
   BillingViewArn: string | null;
   /** The billing view that tells what it costs the reseller; null: none was asked. */
   CostViewArn: string | null;
+  /** Whether AWS might still change the figures, see `isProvisional`. */
+  Provisional: boolean;
 }
 
 /** Amount and currency of a load's totals, as far as one pair of columns can hold them. */

@@ -93,6 +93,7 @@ export async function load(task: LoadTask): Promise<Outcome> {
       Detail: manifest.scope.detail,
       BillingViewArn: manifest.scope.billingViewArn,
       CostViewArn: manifest.scope.costViewArn,
+      Provisional: outcome('done').provisional,
     });
     return outcome('done');
   });

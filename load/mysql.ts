@@ -16,7 +16,9 @@ import { LONGEST_WAIT, connectionsOf } from './driver.js';
 import type { Patience } from './mysql-connection.js';
 import { connectMysql } from './mysql-connection.js';
 import { ahead, bulkLoader, rowInserter } from './mysql-rows.js';
-import { isOutdated, migrate, sliceKey } from './schema.js';
+import { dueSteps, migrate } from './migrations.js';
+import { sliceKey } from './schema.js';
+import { viewGrant } from './views.js';
 
 /** Longest INSERT statement, and longest list of its values, in bytes: servers take at least 1 MiB by default. */
 const LONGEST_STATEMENT = 1 << 20;
@@ -31,13 +33,7 @@ export async function openMysql(
   const { knex, where } = await connectMysql(location, context, 'READ WRITE');
   try {
     const server = await translated(where, async () => {
-      const settings = await readServer(knex);
-      if (await isOutdated(knex, 'mysql')) {
-        await withLock(knex, lockName(database, 'migrations'), context, () =>
-          migrate(knex, 'mysql'),
-        );
-      }
-      return settings;
+      return { ...(await readServer(knex)), grant: await upgrade(knex, database, context) };
     });
     log.debug({ database: where, ...server }, 'database open');
     return mysqlDatabase(knex, where, database, server);
@@ -45,6 +41,22 @@ export async function openMysql(
     await knex.destroy();
     throw error;
   }
+}
+
+/**
+ * Makes or upgrades tables and views.
+ * @returns the statement that allows the views, see `Database.viewGrant`.
+ */
+async function upgrade(
+  knex: Knex,
+  database: string,
+  context: { signal: AbortSignal; log: Log },
+): Promise<string | undefined> {
+  const due = await dueSteps(knex, 'mysql');
+  if (!due.tables && !due.views) return undefined;
+  const lock = lockName(database, 'migrations');
+  const hasViews = await withLock(knex, lock, context, () => migrate(knex, 'mysql'));
+  return hasViews ? undefined : viewGrant(knex);
 }
 
 const serverSettings = z
@@ -61,9 +73,11 @@ interface Server {
   packet: number;
   /** Whether its binary log keeps statements, not rows: see {@link logsStatements}. */
   statements: boolean;
+  /** What allows the views, where they are missing. */
+  grant: string | undefined;
 }
 
-async function readServer(knex: Knex): Promise<Server> {
+async function readServer(knex: Knex): Promise<Omit<Server, 'grant'>> {
   const [[server]] = serverSettings.parse(
     await knex.raw('SELECT @@GLOBAL.local_infile AS bulk, @@max_allowed_packet AS packet'),
   );
@@ -90,6 +104,7 @@ function mysqlDatabase(knex: Knex, where: string, name: string, server: Server):
   return {
     location: where,
     dialect: 'mysql',
+    viewGrant: server.grant,
     knex,
     transact: (slice, context, work) =>
       translated(where, () => {

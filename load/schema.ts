@@ -17,7 +17,7 @@ const lineDescription = "The row's number within its month and organization, fro
  * What the tables are joined by. Organization belongs to it: an account that changed payers within a month
  * has rows of that month in both.
  */
-const joinKey = ['Reference', 'BillingPeriod', 'Organization'];
+export const joinKey = ['Reference', 'BillingPeriod', 'Organization'];
 
 /** What tables are looked into by beside that. */
 const indexes: Partial<Record<TableName, readonly (readonly string[])[]>> = {
@@ -38,20 +38,8 @@ export function columnNames(table: TableName): string[] {
   return [...tables[table].map(({ name }) => name), LINE];
 }
 
-/** SQLite's view for queries: each cost with its month and the account's name, and numbers in place of exact texts. */
-export const COSTS = 'costs';
-
-/** The view: the columns of consumption behind month and TenantName, as `pipeline export` has them. */
-function costsView(): string {
-  const columns = tables.consumption.map(({ name, type }) =>
-    type === 'decimal' ? `c."${numberColumn(name)}" AS "${name}"` : `c."${name}" AS "${name}"`,
-  );
-  return `CREATE VIEW "${COSTS}" AS
-    SELECT substr(c."BillingPeriod", 1, 7) AS "month", a."TenantName" AS "TenantName", ${columns.join(', ')}
-    FROM "consumption" c LEFT JOIN "customers" a USING (${joinKey.map((name) => `"${name}"`).join(', ')})`;
-}
-
-interface Step extends Knex.Migration {
+/** A step of making or upgrading what the database holds. */
+export interface Step extends Knex.Migration {
   name: string;
 }
 
@@ -59,12 +47,12 @@ interface Step extends Knex.Migration {
  * The steps that make or upgrade the tables, each known by its name for ever. A column that is
  * declared later needs a step of its own that adds it where it is missing.
  */
-export function migrations(dialect: Dialect): readonly Step[] {
+export function tableSteps(dialect: Dialect): readonly Step[] {
   return [
     ...tableNames.map((table) => tableStep(`001_${table}`, table, dialect)),
     {
       name: `001_${LOADS}`,
-      down,
+      down: never,
       up: async (knex: Knex): Promise<void> => {
         const columns = ['Id', ...loadColumns.map(({ name }) => name)];
         await createTable(knex, LOADS, columns, dialect, (builder) => {
@@ -75,24 +63,23 @@ export function migrations(dialect: Dialect): readonly Step[] {
         await addIndex(knex, LOADS, ['Month', 'Organization']);
       },
     },
-    // MySQL has exact decimals, and a view there needs a right of its own and belongs to one user.
-    ...(dialect === 'sqlite' ? [{ name: `001_${COSTS}`, down, up: createView }] : []),
+    {
+      name: `002_${LOADS}_${PROVISIONAL.name}`,
+      down: never,
+      up: async (knex: Knex): Promise<void> => {
+        if (await knex.schema.hasColumn(LOADS, PROVISIONAL.name)) return;
+        await knex.schema.alterTable(LOADS, (builder) => {
+          defineColumns(builder, [PROVISIONAL], dialect);
+        });
+      },
+    },
   ];
 }
-
-async function createView(knex: Knex): Promise<void> {
-  const [found] = made.parse(await knex('sqlite_master').where({ name: COSTS }).select('sql'));
-  if (found === undefined) await knex.raw(costsView());
-  else if (found.sql !== costsView()) throw foreignTable(COSTS);
-}
-
-/** SQLite keeps the statements by which tables and views were made, word for word. */
-const made = z.array(z.object({ sql: z.string() }));
 
 function tableStep(name: string, table: TableName, dialect: Dialect): Step {
   return {
     name,
-    down,
+    down: never,
     up: async (knex: Knex): Promise<void> => {
       await createTable(knex, table, columnNames(table), dialect, (builder) => {
         defineColumns(builder, tables[table], dialect);
@@ -108,8 +95,9 @@ function tableStep(name: string, table: TableName, dialect: Dialect): Step {
   };
 }
 
-function down(): Promise<void> {
-  return Promise.reject(new Error('the tables are never taken back'));
+/** The way back of every step. */
+export function never(): Promise<void> {
+  return Promise.reject(new Error('what a step made is never taken back'));
 }
 
 /**
@@ -134,24 +122,35 @@ async function createTable(
   });
 }
 
-async function checkColumns(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
+/** @throws {ConfigurationError} when a table or view has other columns. */
+export async function checkColumns(
+  knex: Knex,
+  table: string,
+  columns: readonly string[],
+): Promise<void> {
   const found = Object.keys(await knex(table).columnInfo());
   const isOurs =
     found.every((name) => columns.includes(name)) && columns.every((name) => found.includes(name));
   if (!isOurs) throw foreignTable(table);
 }
 
-function foreignTable(table: string): ConfigurationError {
+/** The database holds something else by that name. */
+export function foreignTable(table: string): ConfigurationError {
   return new ConfigurationError(
     `the database has a table ${table} already, and it is not this pipeline's`,
     { next: 'rename that table, or give the pipeline a database of its own' },
   );
 }
 
+/** The name that Knex gives an index by itself. */
+export function indexName(table: string, columns: readonly string[]): string {
+  return [table, ...columns, 'index'].join('_').toLowerCase();
+}
+
 async function addIndex(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
   try {
     await knex.schema.alterTable(table, (builder) => {
-      builder.index([...columns]);
+      builder.index([...columns], indexName(table, columns));
     });
   } catch (error) {
     const { code, message } = error as { code?: unknown; message?: unknown };
@@ -167,6 +166,9 @@ type DatabaseColumn = Pick<Column, 'name' | 'length' | 'nullable'> & {
   type: Column['type'] | 'integer' | 'text';
   description?: string;
 };
+
+/** Empty of loads by a version that did not keep it. */
+const PROVISIONAL: DatabaseColumn = { name: 'Provisional', type: 'boolean', nullable: true };
 
 const loadColumns: readonly DatabaseColumn[] = [
   { name: 'Run', type: 'string', length: 64 },
@@ -187,6 +189,7 @@ const loadColumns: readonly DatabaseColumn[] = [
   { name: 'Detail', type: 'string', length: 16 },
   { name: 'BillingViewArn', type: 'string', length: 255, nullable: true },
   { name: 'CostViewArn', type: 'string', length: 255, nullable: true },
+  PROVISIONAL,
 ];
 
 function defineColumns(
@@ -238,48 +241,6 @@ function defineNumbers(
         numberColumn(name),
         `REAL GENERATED ALWAYS AS (CAST(\`${name}\` AS REAL)) VIRTUAL`,
       );
-}
-
-const MIGRATIONS = 'pipeline_migrations';
-
-const names = z.array(z.string());
-
-/**
- * Whether steps are still to be done.
- * @throws {ConfigurationError} when another version has made the tables: a newer one, or one whose steps are none now.
- */
-export async function isOutdated(knex: Knex, dialect: Dialect): Promise<boolean> {
-  if (!(await knex.schema.hasTable(MIGRATIONS))) return true;
-  const done = names.parse(await knex(MIGRATIONS).pluck('name'));
-  const known = migrations(dialect).map(({ name }) => name);
-  const unknown = done.find((name) => !known.includes(name));
-  if (unknown !== undefined) {
-    throw new ConfigurationError(
-      `the database's tables are another version's (step ${unknown} is unknown here)`,
-      { next: 'use that version, or a database of its own' },
-    );
-  }
-  return known.some((name) => !done.includes(name));
-}
-
-/**
- * Does the steps that are still to be done. The caller holds a lock that ends with its connection,
- * so that Knex's own lock, a row that outlives a killed process, is always stale here and freed.
- */
-export async function migrate(knex: Knex, dialect: Dialect): Promise<void> {
-  const steps = migrations(dialect);
-  const settings: Knex.MigratorConfig = {
-    tableName: MIGRATIONS,
-    // MySQL commits at every DDL statement: a transaction around them would only pretend.
-    disableTransactions: dialect === 'mysql',
-    migrationSource: {
-      getMigrations: () => Promise.resolve([...steps]),
-      getMigrationName: (step: (typeof steps)[number]) => step.name,
-      getMigration: (step: (typeof steps)[number]) => Promise.resolve(step),
-    },
-  };
-  await knex.migrate.forceFreeMigrationsLock(settings);
-  await knex.migrate.latest(settings);
 }
 
 const counted = z.tuple([z.object({ rows: z.coerce.number() })]);

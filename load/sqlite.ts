@@ -16,7 +16,8 @@ import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { transaction, translated } from './database-errors.js';
 import type { Database, LoadTransaction } from './driver.js';
 import { LONGEST_WAIT, connectionsOf, knexLog } from './driver.js';
-import { columnNames, isOutdated, migrate, sliceKey } from './schema.js';
+import { dueSteps, migrate } from './migrations.js';
+import { columnNames, sliceKey } from './schema.js';
 import { createWriter } from './values.js';
 
 type ClientClass = typeof Knex.Client;
@@ -52,7 +53,8 @@ export async function openSqlite(
   try {
     const lock = await translated(where, async () => {
       const statement = await whileFree(context, () => prepareLock(knex));
-      if (await whileFree(context, () => isOutdated(knex, 'sqlite'))) {
+      const due = await whileFree(context, () => dueSteps(knex, 'sqlite'));
+      if (due.tables || due.views) {
         await writing(knex, statement, context, (trx) => migrate(trx, 'sqlite'));
       }
       return statement;
@@ -95,6 +97,7 @@ function sqliteDatabase(knex: Knex, lock: Lock, where: string): Database {
   return {
     location: where,
     dialect: 'sqlite',
+    viewGrant: undefined,
     knex,
     transact: (_slice, context, work) => {
       const result = turn.then(() =>

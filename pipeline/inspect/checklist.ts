@@ -245,10 +245,15 @@ async function checkServer(
     list.skip('database rights', 'there is no connection');
     return;
   }
-  await list.step('database rights', async () => {
-    await probeRights(location, options);
-    return { found: true, text: 'enough to load' };
-  });
+  const rights = await list.step('database rights', async () => ({
+    found: { viewGrant: await probeRights(location, options) },
+    text: 'enough to load',
+  }));
+  if (rights?.viewGrant !== undefined)
+    list.note(
+      'views',
+      `missing, loading works: an administrator allows them with ${rights.viewGrant}`,
+    );
   const { statements = false, bulk } = connected.facts ?? {};
   if (statements)
     list.note(

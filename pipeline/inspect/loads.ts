@@ -3,7 +3,7 @@ import { openForReading } from '../../load/database.js';
 import type { NewestLoad } from '../../load/history.js';
 import { newestLoads } from '../../load/history.js';
 import { isLoaded } from '../../load/load.js';
-import { isOutdated } from '../../load/schema.js';
+import { dueSteps } from '../../load/migrations.js';
 import type { Source } from '../../load/source.js';
 import type { DatabaseLocation } from '../config/database-address.js';
 import { InterruptedError, PipelineError } from '../shared/errors.js';
@@ -35,7 +35,7 @@ export async function openLoads(
       const keyOf = ({ month, organization }: Slice): string => `${month} ${organization}`;
       const all = await database.ask(async (knex) => {
         // It refuses another version's tables, whose columns may be others.
-        await isOutdated(knex, database.dialect);
+        await dueSteps(knex, database.dialect);
         return newestLoads(knex);
       });
       const bySlice = new Map(all.map((load) => [keyOf(load), load]));

@@ -3,7 +3,7 @@ import { transaction } from '../../load/database-errors.js';
 import type { ReadingDatabase } from '../../load/database.js';
 import type { Dialect } from '../../load/driver.js';
 import { LOADS, newestLoad, newestLoads } from '../../load/history.js';
-import { isOutdated } from '../../load/schema.js';
+import { dueSteps } from '../../load/migrations.js';
 import { checkSums, readTable } from '../../load/source.js';
 import type { StoredRow } from '../../load/values.js';
 import { NULL, createWriter, readRows } from '../../load/values.js';
@@ -194,7 +194,7 @@ async function checkTable(
  */
 export async function loadedSlices(database: ReadingDatabase): Promise<Slice[] | undefined> {
   return database.ask(async (knex) => {
-    if (!(await isOutdated(knex, database.dialect))) return newestLoads(knex);
+    if (!(await dueSteps(knex, database.dialect)).tables) return newestLoads(knex);
     if (!(await knex.schema.hasTable(LOADS))) return undefined;
     throw new ConfigurationError("the database's tables are an older version's", {
       where: database.location,

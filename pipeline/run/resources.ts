@@ -59,7 +59,14 @@ export async function openResources(
   const sources = new Map<string, Promise<OrganizationSource>>();
   const database = once(async () => {
     const { openDatabase } = await import('../../load/database.js');
-    return openDatabase(await secrets.database(), { log, signal, timeoutMs: config.timeoutMs });
+    const options = { log, signal, timeoutMs: config.timeoutMs };
+    const opened = await openDatabase(await secrets.database(), options);
+    if (opened.viewGrant !== undefined)
+      log.warn(
+        { database: opened.location },
+        `the database has no views for dashboards, since this user may not make them; the load after this has them: ${opened.viewGrant}`,
+      );
+    return opened;
   });
   const reading = once(async () => {
     const { openForReading } = await import('../../load/database.js');

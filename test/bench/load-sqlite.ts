@@ -38,11 +38,14 @@ export async function benchLoadSqlite(
   const peer = join(home, 'peer.sqlite');
   const blank = join(home, 'blank.sqlite');
   await (await openDatabase({ kind: 'sqlite', file: blank }, { log: silent })).close();
-  // The shell fills columns by their place, and cannot leave out those that are computed, nor the view of them.
+  // The shell fills columns by their place, and cannot leave out those that are computed, nor the views of them.
+  const views = querySqlite(blank, "SELECT name FROM sqlite_master WHERE type = 'view'").map(
+    ({ name }) => `DROP VIEW ${String(name)};`,
+  );
   const computed = decimals.map(
     ({ name }) => `ALTER TABLE consumption DROP COLUMN ${numberColumn(name)};`,
   );
-  executeSqlite(blank, ['DROP VIEW costs;', ...computed].join('\n'));
+  executeSqlite(blank, [...views, ...computed].join('\n'));
   const names = querySqlite(blank, "SELECT name FROM pragma_table_info('consumption')").map(
     ({ name }) => String(name),
   );

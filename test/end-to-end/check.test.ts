@@ -157,6 +157,7 @@ test('of MariaDB it tells version, local_infile and the right that is missing', 
   t.is(good.code, 0, good.stdout);
   t.regex(good.stdout, /^ok +database .*version \d+\.\d+/m);
   t.regex(good.stdout, /^ok +local_infile +off: /m);
+  t.notRegex(good.stdout, /^\w+ +views/m);
 
   const url = new URL(address);
   const name = url.pathname.slice(1);
@@ -172,6 +173,34 @@ test('of MariaDB it tells version, local_infile and the right that is missing', 
   t.regex(bad.stdout, /^ok +database /m);
   t.regex(bad.stdout, /^failed +database rights .*DELETE/m);
   t.notRegex(bad.stdout + bad.stderr, /pass-w0rd/);
+});
+
+test('of MariaDB it tells the GRANT by which the views are made, and loading needs none', async (t) => {
+  const address = await server.createDatabase();
+  const { runWith } = await world(t);
+  const url = new URL(address);
+  const name = url.pathname.slice(1);
+  await server.query(
+    address,
+    `CREATE USER 'loader'@'%' IDENTIFIED BY 'pass-w0rd'`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON \`${name}\`.* TO 'loader'@'%'`,
+  );
+  url.username = 'loader';
+  url.password = 'pass-w0rd';
+  const environment = { PIPELINE_DATABASE: url.href };
+  const checked = await runWith(environment, 'check');
+  t.is(checked.code, 0, checked.stdout);
+  const [, grant = ''] =
+    /^ok +views +missing, loading works: .* with (GRANT CREATE VIEW ON \S+ TO 'loader'@'%')$/m.exec(
+      checked.stdout,
+    ) ?? [];
+  const ran = await runWith(environment, 'run', '--month', month);
+  t.is(ran.code, 0, ran.stderr);
+  t.is(ran.stderr.split(grant).length, 2, ran.stderr);
+  await server.query(address, grant);
+  const after = await runWith(environment, 'check');
+  t.notRegex(after.stdout, /^\w+ +views/m);
+  t.not((await server.query(address, 'SELECT * FROM customer_month')).length, 0);
 });
 
 test('a bucket is tried too, and the other commands read from it', async (t) => {

@@ -6,7 +6,8 @@ import anyTest from 'ava';
 import type { TestFn } from 'ava';
 import mysql from 'mysql2/promise';
 import { openDatabase, openForReading, probeConnection, probeRights } from '../../load/database.js';
-import { countDimensions } from '../../load/schema.js';
+import { countDimensions, tableSteps } from '../../load/schema.js';
+import { viewSteps } from '../../load/views.js';
 import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
 import {
   ConfigurationError,
@@ -25,7 +26,6 @@ import { startServer } from '../support/mariadb.js';
 import { openInChild } from '../support/open-in-child.js';
 import type { SliceContent } from '../support/staged-slice.js';
 import { october, stageSlice } from '../support/staged-slice.js';
-import { tableNames } from '../../pipeline/staging/tables.js';
 
 const test = anyTest as TestFn<{ server: TestServer }>;
 
@@ -52,8 +52,7 @@ async function withRights(server: TestServer, url: string, rights: string): Prom
   return address.href;
 }
 
-/** One makes each table, and one the load history. */
-const steps = tableNames.length + 1;
+const steps = tableSteps('mysql').length + viewSteps('mysql').length;
 
 test('a process that was killed in the middle of migrating blocks nobody', async (t) => {
   const { server } = t.context;
