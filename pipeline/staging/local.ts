@@ -1,9 +1,9 @@
 import type { Dirent, Stats } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
-import { link, lstat, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
+import { link, lstat, open, readdir, realpath, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { ErrorClass } from '../shared/errors.js';
 import { ConfigurationError, PipelineError, TransientError, fill } from '../shared/errors.js';
+import type { RegularFile } from '../shared/files.js';
 import { TRIES, codeOf, isRegular, makeFolder, openRegular, syncFolder } from '../shared/files.js';
 import { isGone, self } from './holder.js';
 import { UNFINISHED_FILES, checkKey, checkPrefix, isKey } from './layout.js';
@@ -11,6 +11,9 @@ import type { StagedFile, Staging } from './staging.js';
 
 /** Bytes of a file that are read at once. */
 const CHUNK = 256 * 1024;
+
+/** Entries of a folder that are looked at side by side. */
+const ENTRIES_AT_ONCE = 64;
 
 /**
  * A staging area in a folder. A file is written aside in `.tmp/`, forced to the disk and renamed, and
@@ -68,7 +71,7 @@ export function localStaging(folder: string): Staging {
   };
 }
 
-async function openFile(root: string, path: string): Promise<FileHandle | undefined> {
+async function openFile(root: string, path: string): Promise<RegularFile | undefined> {
   try {
     await checkWay(root, path);
     return await openRegular(path);
@@ -78,17 +81,18 @@ async function openFile(root: string, path: string): Promise<FileHandle | undefi
   }
 }
 
-async function* bytesOf(file: FileHandle, path: string): AsyncGenerator<Uint8Array> {
+async function* bytesOf({ file, size }: RegularFile, path: string): AsyncGenerator<Uint8Array> {
   try {
     for (let position = 0; ;) {
-      const chunk = Buffer.allocUnsafe(CHUNK);
+      // Most files are manifests and pages of a few kilobytes. The byte more than there are shows their end.
+      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(0, size - position) + 1));
       const at = position;
       const { bytesRead } = await attempt('read', path, () =>
         file.read(chunk, 0, chunk.length, at),
       );
-      if (bytesRead === 0) return;
       position += bytesRead;
-      yield chunk.subarray(0, bytesRead);
+      if (bytesRead > 0) yield chunk.subarray(0, bytesRead);
+      if (bytesRead === 0 || (bytesRead < chunk.length && position >= size)) return;
     }
   } finally {
     await file.close();
@@ -131,25 +135,32 @@ async function entriesOf(root: string, base: string, prefix: string): Promise<En
     }),
   );
   const entries: Entry[] = [];
-  for (const entry of found) {
-    const key = base + entry.name;
-    if (!isKey(key) || !key.startsWith(prefix)) continue;
-    if (entry.isDirectory()) {
-      entries.push({ name: `${entry.name}/`, size: undefined });
-      continue;
-    }
-    const path = join(folder, entry.name);
-    const stats = await attempt('list', path, () =>
-      lstat(path).catch((cause: unknown): Stats | undefined => {
-        if (isNotFound(cause)) return undefined;
-        throw cause;
-      }),
+  // The prefix first: a month's folder has a file of every organization, and most often one is asked for.
+  const wanted = found.filter(({ name }) => (base + name).startsWith(prefix) && isKey(base + name));
+  for (let start = 0; start < wanted.length; start += ENTRIES_AT_ONCE)
+    entries.push(
+      ...(
+        await Promise.all(
+          wanted.slice(start, start + ENTRIES_AT_ONCE).map((entry) => entryOf(folder, entry)),
+        )
+      ).flatMap((entry) => entry ?? []),
     );
-    if (stats === undefined) continue;
-    if (isRegular(stats, path)) entries.push({ name: entry.name, size: stats.size });
-    else entries.push({ name: `${entry.name}/`, size: undefined });
-  }
   return entries.sort((a, b) => Buffer.from(a.name).compare(Buffer.from(b.name)));
+}
+
+/** `undefined`: it has gone in the meantime. */
+async function entryOf(folder: string, entry: Dirent): Promise<Entry | undefined> {
+  const asFolder = { name: `${entry.name}/`, size: undefined };
+  if (entry.isDirectory()) return asFolder;
+  const path = join(folder, entry.name);
+  const stats = await attempt('list', path, () =>
+    lstat(path).catch((cause: unknown): Stats | undefined => {
+      if (isNotFound(cause)) return undefined;
+      throw cause;
+    }),
+  );
+  if (stats === undefined) return undefined;
+  return isRegular(stats, path) ? { name: entry.name, size: stats.size } : asFolder;
 }
 
 /**
@@ -158,6 +169,7 @@ async function entriesOf(root: string, base: string, prefix: string): Promise<En
  * @throws {ConfigurationError} naming the link.
  */
 async function checkWay(root: string, path: string): Promise<void> {
+  if (await isStraight(root, dirname(path))) return;
   const names = dirname(path).slice(root.length).split('/');
   let folder = root;
   for (const name of names.filter((part) => part !== '')) {
@@ -172,6 +184,20 @@ async function checkWay(root: string, path: string): Promise<void> {
       where: folder,
       next: 'put the folder itself there; only the staging area as a whole may be reached by a link',
     });
+  }
+}
+
+/** Where the staging areas of this process really lie: looked up once, since what moves later is looked at step by step. */
+const places = new Map<string, string>();
+
+/** Whether a folder is surely there without a link below the root: one question to the system in place of one a folder. */
+async function isStraight(root: string, folder: string): Promise<boolean> {
+  try {
+    const place = places.get(root) ?? (await realpath(root));
+    places.set(root, place);
+    return (await realpath(folder)) === place + folder.slice(root.length);
+  } catch {
+    return false;
   }
 }
 
