@@ -23,6 +23,14 @@ export interface ColumnGatherer {
   flush(out: ByteWriter, compress: Compress): WrittenChunk;
 }
 
+/** Rows that there is room for at first: most months of an organization have no more of anything. */
+const FIRST = 1024;
+
+/** How many rows there is room for next, where so many are needed: twice as many, up to a row group's. */
+function roomFor(rows: number, capacity: number): number {
+  return Math.min(capacity, Math.max(2 * rows, FIRST));
+}
+
 /** @param capacity Rows of a row group at the most. */
 export function gatherColumn(column: Column, capacity: number): ColumnGatherer {
   return column.type === 'decimal'
@@ -38,7 +46,7 @@ const UNKNOWN = 0xffffffff;
  */
 function gatherCodes(column: Column, capacity: number): ColumnGatherer {
   // Memory that nobody wrote to takes none: a column of one value never touches its codes, all 0.
-  const codes = new Uint32Array(capacity);
+  let codes = new Uint32Array(Math.min(FIRST, capacity));
   let rows = 0;
   let known = new Map<Value, number>();
   /** The batches' own list of values, and which of our codes each of them has. */
@@ -64,6 +72,12 @@ function gatherCodes(column: Column, capacity: number): ColumnGatherer {
 
   return {
     append(values, start, end) {
+      const needed = rows + end - start;
+      if (needed > codes.length) {
+        const longer = new Uint32Array(roomFor(needed, capacity));
+        if (known.size > 1) longer.set(codes.subarray(0, rows));
+        codes = longer;
+      }
       if (isList(values)) {
         for (let row = start; row < end; row++) codes[rows++] = learn(values[row] ?? null);
       } else if (values.kind === 'constant') {
@@ -196,15 +210,24 @@ function isLess(a: Physical, b: Physical): boolean {
  */
 function gatherDecimals(column: Column, capacity: number): ColumnGatherer {
   // Memory that nobody wrote to takes none: a column without values never touches its zeros.
-  const bytes = new Uint8Array(capacity * WIDTH);
-  const view = new DataView(bytes.buffer);
+  let bytes = new Uint8Array(Math.min(FIRST, capacity) * WIDTH);
+  let view = new DataView(bytes.buffer);
   /** 1 where a row has a value. */
-  const defined = new Uint8Array(capacity);
+  let defined = new Uint8Array(Math.min(FIRST, capacity));
   let rows = 0;
+  const grow = (room: number): void => {
+    const [longer, more] = [new Uint8Array(room * WIDTH), new Uint8Array(room)];
+    if (defined.includes(1)) {
+      longer.set(bytes.subarray(0, rows * WIDTH));
+      more.set(defined.subarray(0, rows));
+    }
+    [bytes, defined, view] = [longer, more, new DataView(longer.buffer)];
+  };
 
   return {
     append(values, start, end) {
       const length = end - start;
+      if (rows + length > defined.length) grow(roomFor(rows + length, capacity));
       if (!isList(values) && values.kind === 'decimals') {
         bytes.set(values.bytes.subarray(start * WIDTH, end * WIDTH), rows * WIDTH);
         for (let row = 0; row < length; row++)
