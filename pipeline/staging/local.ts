@@ -49,7 +49,6 @@ export function localStaging(folder: string): Staging {
       const unfinished = unfinishedPath(root);
       await attempt('write', path, () => checkWay(root, path));
       await attempt('write', unfinished, sweepOnce);
-      await attempt('write', unfinished, () => makeFolder(dirname(unfinished)));
       try {
         await writeDurably(unfinished, content);
         return await place(unfinished, path, ifAbsent);
@@ -206,7 +205,7 @@ async function writeDurably(
   path: string,
   content: Uint8Array | AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const file = await attempt('write', path, () => open(path, 'wx'));
+  const file = await attempt('write', path, () => inFolder(path, () => open(path, 'wx')));
   try {
     for await (const chunk of content instanceof Uint8Array ? [content] : content) {
       await attempt('write', path, () => file.writeFile(chunk));
@@ -222,20 +221,26 @@ async function writeDurably(
  * @returns false only with `ifAbsent`, when the name is taken.
  */
 async function place(unfinished: string, path: string, ifAbsent: boolean): Promise<boolean> {
-  const folder = dirname(path);
   return attempt('write', path, async () => {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        await makeFolder(folder);
-        const placed = await tryPlace(unfinished, path, ifAbsent);
-        if (placed) await syncFolder(folder).catch(ignoreVanished);
-        return placed;
-      } catch (cause) {
-        // Whoever removes the last file of a folder removes the folder with it.
-        if (codeOf(cause) !== 'ENOENT' || tries === TRIES) throw cause;
-      }
-    }
+    const placed = await inFolder(path, () => tryPlace(unfinished, path, ifAbsent));
+    if (placed) await syncFolder(dirname(path)).catch(ignoreVanished);
+    return placed;
   });
+}
+
+/**
+ * Does what needs the folder of a path, which is made where it is missing: most often it is there. Whoever removes the
+ * last file of a folder removes the folder with it, so that it may have to be made more than once.
+ */
+async function inFolder<T>(path: string, operation: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await operation();
+    } catch (cause) {
+      if (codeOf(cause) !== 'ENOENT' || tries === TRIES) throw cause;
+      await makeFolder(dirname(path));
+    }
+  }
 }
 
 async function tryPlace(unfinished: string, path: string, ifAbsent: boolean): Promise<boolean> {
