@@ -146,7 +146,7 @@ export async function runStages(wanted: Wanted, { log, signal }: Context): Promi
       : (await import('../run/queue-run.js')).runByQueue;
   const { figuresOf, formatReport, reportToJson } = await import('../run/summary.js');
   const { findNews } = await import('../inspect/run-news.js');
-  const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);
+  const progress = wanted.quiet === true ? noProgress : await createProgress(process.stderr);
   const request = { ...wanted, signal, log, progress, now: () => new Date() };
   try {
     const report = await run(request);
