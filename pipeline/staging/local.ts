@@ -7,7 +7,7 @@ import type { RegularFile } from '../shared/files.js';
 import { TRIES, codeOf, isRegular, makeFolder, openRegular, syncFolder } from '../shared/files.js';
 import { isGone, self } from './holder.js';
 import { UNFINISHED_FILES, checkKey, checkPrefix, isKey } from './layout.js';
-import type { StagedFile, Staging } from './staging.js';
+import type { ListOptions, StagedFile, Staging } from './staging.js';
 
 /** Bytes of a file that are read at once. */
 const CHUNK = 256 * 1024;
@@ -36,7 +36,7 @@ export function localStaging(folder: string): Staging {
   return {
     location: root,
 
-    list: (prefix) => listFolder(root, prefix),
+    list: (prefix, options = {}) => listFolder(root, prefix, options),
 
     async read(key) {
       const path = pathOf(key);
@@ -102,18 +102,27 @@ async function* bytesOf({ file, size }: RegularFile, path: string): AsyncGenerat
  * Every file below a prefix, in the order in which a bucket lists them.
  * @throws {ConfigurationError} when a link, a FIFO or a device is among them or on the way to them.
  */
-async function* listFolder(root: string, prefix: string): AsyncGenerator<StagedFile> {
+async function* listFolder(
+  root: string,
+  prefix: string,
+  options: ListOptions,
+): AsyncGenerator<StagedFile> {
   checkPrefix(prefix);
   const base = prefix.slice(0, prefix.lastIndexOf('/') + 1);
   await attempt('list', join(root, base), () => checkWay(root, join(root, base, 'x')));
-  yield* walk(root, base, prefix);
+  yield* walk(root, base, prefix, options);
 }
 
-async function* walk(root: string, base: string, prefix: string): AsyncGenerator<StagedFile> {
-  for (const { name, size } of await entriesOf(root, base, prefix)) {
+async function* walk(
+  root: string,
+  base: string,
+  prefix: string,
+  options: ListOptions,
+): AsyncGenerator<StagedFile> {
+  for (const { name, size } of await entriesOf(root, base, prefix, options)) {
     const key = base + name;
     if (size === undefined) {
-      if (key.startsWith(prefix)) yield* walk(root, key, prefix);
+      if (key.startsWith(prefix)) yield* walk(root, key, prefix, options);
     } else if (key.startsWith(prefix)) yield { key, size };
   }
 }
@@ -125,7 +134,12 @@ interface Entry {
   size: number | undefined;
 }
 
-async function entriesOf(root: string, base: string, prefix: string): Promise<Entry[]> {
+async function entriesOf(
+  root: string,
+  base: string,
+  prefix: string,
+  { sizes = true }: ListOptions,
+): Promise<Entry[]> {
   const folder = join(root, base);
   const found = await attempt('list', folder, () =>
     readdir(folder, { withFileTypes: true }).catch((cause: unknown): Dirent[] => {
@@ -140,7 +154,9 @@ async function entriesOf(root: string, base: string, prefix: string): Promise<En
     entries.push(
       ...(
         await Promise.all(
-          wanted.slice(start, start + ENTRIES_AT_ONCE).map((entry) => entryOf(folder, entry)),
+          wanted
+            .slice(start, start + ENTRIES_AT_ONCE)
+            .map((entry) => entryOf(folder, entry, sizes)),
         )
       ).flatMap((entry) => entry ?? []),
     );
@@ -148,9 +164,10 @@ async function entriesOf(root: string, base: string, prefix: string): Promise<En
 }
 
 /** `undefined`: it has gone in the meantime. */
-async function entryOf(folder: string, entry: Dirent): Promise<Entry | undefined> {
+async function entryOf(folder: string, entry: Dirent, sizes: boolean): Promise<Entry | undefined> {
   const asFolder = { name: `${entry.name}/`, size: undefined };
   if (entry.isDirectory()) return asFolder;
+  if (!sizes && entry.isFile()) return { name: entry.name, size: NaN };
   const path = join(folder, entry.name);
   const stats = await attempt('list', path, () =>
     lstat(path).catch((cause: unknown): Stats | undefined => {
