@@ -103,7 +103,7 @@ export async function load(task: LoadTask): Promise<Outcome> {
  * Whether loading would change nothing: the newest load had the same content, and its rows are all there.
  * @param run counts that run's loads alone.
  */
-export async function isLoaded(
+async function isLoaded(
   trx: Knex,
   slice: Slice,
   { manifest, sha256 }: Source,

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import { ConfigurationError } from '../pipeline/shared/errors.js';
+import type { Month } from '../pipeline/shared/month.js';
 import { billingPeriod } from '../pipeline/shared/month.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import type { Column } from '../pipeline/staging/tables.js';
@@ -276,6 +277,22 @@ export async function countDimensions(knex: Knex, slice: Slice): Promise<Map<str
     .select('Dimension')
     .count({ rows: '*' });
   return new Map(dimensions.parse(answer).map(({ Dimension, rows }) => [Dimension, rows]));
+}
+
+const countedOf = z.array(z.object({ Organization: z.string(), rows: z.coerce.number() }));
+
+/** Rows of a month in a table, by organization; an organization without any is not among them. */
+export async function countMonth(
+  knex: Knex,
+  table: TableName,
+  month: Month,
+): Promise<ReadonlyMap<string, number>> {
+  const answer: unknown = await knex(table)
+    .where({ BillingPeriod: billingPeriod(month) })
+    .groupBy('Organization')
+    .select('Organization')
+    .count({ rows: '*' });
+  return new Map(countedOf.parse(answer).map(({ Organization, rows }) => [Organization, rows]));
 }
 
 /** Rows of the slice in a table. */

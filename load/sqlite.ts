@@ -237,8 +237,11 @@ export async function whileFree<T>(
   }
 }
 
-/** Rows of one statement: more make it no faster. SQLite takes 32,766 values in one. */
-const ROWS = 500;
+/**
+ * Rows of one statement: more make it no faster, and a table's last rows, which seldom are so many, have a statement of
+ * their own that is parsed for them alone. SQLite takes 32,766 values in one.
+ */
+const ROWS = 50;
 
 type Bound = string | number | null;
 

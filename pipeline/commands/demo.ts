@@ -85,7 +85,7 @@ async function live(
   const { run } = await import('../run/runner.js');
   const { extractionName } = await import('../staging/layout.js');
   const { makeReportsOf } = await import('./report.js');
-  const progress = createProgress(process.stderr);
+  const progress = await createProgress(process.stderr);
   const runs: Done[] = [];
   let reports: WrittenMonth[] = [];
   try {

@@ -281,7 +281,7 @@ async function runStages(
   const { figuresOf, formatReport, noNews, reportTable, reportToJson } =
     await import('../run/summary.js');
   const { findNews } = await import('../inspect/run-news.js');
-  const progress = wanted.quiet === true ? noProgress : createProgress(process.stderr);
+  const progress = wanted.quiet === true ? noProgress : await createProgress(process.stderr);
   const { runId } = facts;
   const request = { ...wanted, runId, signal, log, progress, now: () => new Date() };
   try {

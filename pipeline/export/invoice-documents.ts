@@ -87,16 +87,16 @@ function digestOf(bytes: Uint8Array): Pick<Document, 'bytes' | 'sha256'> {
 /** A file that is there; `undefined` where nothing is. */
 async function readThere(path: string): Promise<Uint8Array | undefined> {
   try {
-    const file = await openRegular(path);
-    if (file === undefined)
+    const opened = await openRegular(path);
+    if (opened === undefined)
       throw new ConfigurationError('a folder has the name of the file', {
         where: path,
         next: 'remove it, or name another folder',
       });
     try {
-      return await readFile(file);
+      return await readFile(opened.file);
     } finally {
-      await file.close();
+      await opened.file.close();
     }
   } catch (cause) {
     if (codeOf(cause) === 'ENOENT') return undefined;

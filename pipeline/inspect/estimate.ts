@@ -46,16 +46,26 @@ export function estimator(
     read.set(key, found);
     return found;
   };
-  return async ({ month, organization }, scope) => {
-    const nearest = staged
-      .flatMap(({ slice, survey }) => survey.finished.map((name) => ({ slice, name })))
-      .map((one) => ({
-        ...one,
-        distance:
-          (one.slice.organization === organization ? 0 : 2) + (one.slice.month === month ? 0 : 1),
-      }))
-      .sort((a, b) => a.distance - b.distance || (a.name < b.name ? 1 : -1));
-    for (const { slice, name } of nearest) {
+  const finished = staged.flatMap(({ slice, survey }) =>
+    survey.finished.map((name) => ({ slice, name })),
+  );
+  const own = new Map<string, typeof finished>();
+  for (const one of finished) {
+    const { organization } = one.slice;
+    own.set(organization, [...(own.get(organization) ?? []), one]);
+  }
+  /** The extractions to go by, the most alike first; others' only where the own ones are of another detail. */
+  function* nearest({ month, organization }: Slice): Generator<(typeof finished)[number]> {
+    const inOrder = (some: typeof finished): typeof finished => {
+      const isNear = ({ slice }: (typeof some)[number]): number => (slice.month === month ? 0 : 1);
+      return some.toSorted((a, b) => isNear(a) - isNear(b) || (a.name < b.name ? 1 : -1));
+    };
+    yield* inOrder(own.get(organization) ?? []);
+    yield* inOrder(finished.filter(({ slice }) => slice.organization !== organization));
+  }
+  return async (wanted, scope) => {
+    const { organization } = wanted;
+    for (const { slice, name } of nearest(wanted)) {
       const manifest = await manifestOf(slice, name);
       if (manifest?.scope.detail !== scope.detail) continue;
       const estimate = estimateBy(manifest, scope, awsTotal);
@@ -130,19 +140,23 @@ async function readable(
   }
 }
 
-/** What is left to ask for, of an extraction that takes so many requests in all. */
-export function remaining(
+/**
+ * What is left to ask for.
+ * @param estimate tells what the whole extraction takes.
+ */
+export async function remaining(
   decision: ExtractDecision,
-  whole: Estimate,
+  estimate: () => Promise<Estimate>,
   asked: Pick<Config, 'awsTotal' | 'tolerance'>,
-): Estimate {
+): Promise<Estimate> {
   switch (decision.action) {
     case 'unchanged':
     case 'reuse':
       return noRequests;
     case 'fetch':
-      return whole;
+      return estimate();
     case 'resume': {
+      const whole = await estimate();
       const { draft } = decision;
       const { complete, pages } = draft.invoices;
       const invoicing =

@@ -2,12 +2,15 @@ import type { OpenOptions } from '../../load/database.js';
 import { openForReading } from '../../load/database.js';
 import type { NewestLoad } from '../../load/history.js';
 import { newestLoads } from '../../load/history.js';
-import { isLoaded } from '../../load/load.js';
 import { dueSteps } from '../../load/migrations.js';
+import { countMonth } from '../../load/schema.js';
 import type { Source } from '../../load/source.js';
 import type { DatabaseLocation } from '../config/database-address.js';
 import { InterruptedError, PipelineError } from '../shared/errors.js';
-import type { Slice } from '../staging/layout.js';
+import type { Month } from '../shared/month.js';
+import type { Slice, TableName } from '../staging/layout.js';
+import { tableSums } from '../staging/manifest.js';
+import { tableNames } from '../staging/tables.js';
 
 /** What a database that is only read says was loaded. */
 export interface Loads {
@@ -39,12 +42,27 @@ export async function openLoads(
         return newestLoads(knex);
       });
       const bySlice = new Map(all.map((load) => [keyOf(load), load]));
+      /** Counted for all organizations of a month at once. */
+      const counts = new Map<string, Promise<ReadonlyMap<string, number>>>();
+      const rowsOf = (table: TableName, month: Month): Promise<ReadonlyMap<string, number>> => {
+        const name = `${table} ${month}`;
+        const found = counts.get(name) ?? database.ask((knex) => countMonth(knex, table, month));
+        counts.set(name, found);
+        return found;
+      };
       const newest = (slice: Slice): NewestLoad | undefined => bySlice.get(keyOf(slice));
       return {
         fault: undefined,
         newest,
-        holds: async (slice, source) =>
-          newest(slice) !== undefined && database.ask((knex) => isLoaded(knex, slice, source)),
+        async holds(slice, { manifest, sha256 }) {
+          const load = newest(slice);
+          if (load?.source !== sha256 || load.extraction !== manifest.extraction) return false;
+          for (const table of tableNames) {
+            const rows = (await rowsOf(table, slice.month)).get(slice.organization) ?? 0;
+            if (rows !== tableSums(manifest, table).rows) return false;
+          }
+          return true;
+        },
         close: () => database.close(),
       };
     } catch (error) {

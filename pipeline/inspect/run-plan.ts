@@ -22,6 +22,7 @@ import type { Scope } from '../shared/scope.js';
 import { formatTable } from '../shared/table.js';
 import { stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
+import { listedOnce } from '../staging/listed-once.js';
 import { openStaging } from '../staging/open.js';
 import type { Refusal } from '../staging/manifest.js';
 import { describeRefusal } from '../staging/manifest.js';
@@ -88,7 +89,7 @@ export async function makePlan(
   const { config, selection, log, signal } = request;
   const { timeoutMs } = config;
   const opened = await openStaging(config.staging, { ...config.stagingOptions, signal });
-  const staging = untouched(opened);
+  const staging = untouched(listedOnce(opened, selection.months.length));
   const secrets = openSecrets(config, request);
   const loads = once(() => openLoads(() => secrets.database(), { log, signal, timeoutMs }));
   try {
@@ -192,7 +193,7 @@ async function planExtract(
         : {}),
       ...(asks && slice.month < historyStart(now()) ? { beforeHistory: true } : {}),
     },
-    estimate: remaining(decision, await estimate(slice, scope), config),
+    estimate: await remaining(decision, () => estimate(slice, scope), config),
   };
 }
 

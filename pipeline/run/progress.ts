@@ -1,4 +1,3 @@
-import { createLogUpdate } from 'log-update';
 import { tell, tellAbove } from '../shared/output.js';
 import { printable } from '../shared/printable.js';
 
@@ -36,15 +35,16 @@ const LONG = 3_000;
  * which moves through its stages, and below them one for the run.
  * @param now milliseconds of a clock that never goes back.
  */
-export function createProgress(
+export async function createProgress(
   stream: NodeJS.WriteStream,
   now: () => number = () => performance.now(),
-): Progress {
+): Promise<Progress> {
   const say = (slice: string, text: string): void => {
     tell(`${slice}  ${text}`);
   };
   // A terminal that knows no height of its own has no room to redraw in.
   if (!stream.isTTY || stream.rows === 0) return { ...noProgress, end: say, note: say };
+  const { createLogUpdate } = await import('log-update');
   const update = createLogUpdate(stream, { showCursor: true });
   const running = new Map<string, Work>();
   let run: Work | undefined;

@@ -146,7 +146,7 @@ export async function stagedOrganizations(
 ): Promise<string[]> {
   const names = new Set<string>();
   const prefix = below === 'raw' ? rawPrefix(month) : manifestPrefix(month);
-  for await (const { key } of staging.list(prefix)) {
+  for await (const { key } of staging.list(prefix, { sizes: false })) {
     const slice = below === 'raw' ? parseExtractionKey(key) : parseTransformManifestKey(key);
     if (slice !== undefined) names.add(slice.organization);
   }

@@ -72,17 +72,25 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** A regular file that is open for reading. */
+export interface RegularFile {
+  file: FileHandle;
+  /** Its length in bytes when it was opened. */
+  size: number;
+}
+
 /**
  * Opens a regular file for reading.
  * @returns `undefined` for a folder.
  * @throws {ConfigurationError} on a link, a FIFO, a socket or a device; the system's error.
  */
-export async function openRegular(path: string): Promise<FileHandle | undefined> {
+export async function openRegular(path: string): Promise<RegularFile | undefined> {
   if (!isRegular(await lstat(path), path)) return undefined;
   // Something else may have taken its place since: no waiting, no following.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
   try {
-    if (isRegular(await file.stat(), path)) return file;
+    const found = await file.stat();
+    if (isRegular(found, path)) return { file, size: found.size };
   } catch (cause) {
     await file.close();
     throw cause;

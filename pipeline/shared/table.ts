@@ -1,4 +1,4 @@
-import stringWidth from 'string-width';
+import widthOf from 'string-width';
 import { parseAmount } from './money.js';
 import { printable } from './printable.js';
 
@@ -17,6 +17,11 @@ const GAP = 2;
 const SHORTEST = 8;
 
 const graphemes = new Intl.Segmenter();
+
+/** Columns that a terminal shows of a text; most are plain ones, whose every character takes one. */
+function stringWidth(text: string): number {
+  return /^[ -~]*$/.test(text) ? text.length : widthOf(text);
+}
 
 /**
  * A table for people, line by line: no borders, columns by what a terminal shows of a text (wide characters,

@@ -68,8 +68,20 @@ function costAnswer<Key extends z.ZodType, Group extends z.ZodType, Total extend
   });
 }
 
-/** An answer of GetCostAndUsage as it comes: every group has to have the metrics that were asked for. */
-export function freshCost(metrics: readonly Metric[]) {
+const freshCosts = new Map<string, ReturnType<typeof costOf>>();
+
+/**
+ * An answer of GetCostAndUsage as it comes: every group has to have the metrics that were asked for. Its parser, which
+ * takes longer to make than a page to read, is made once.
+ */
+export function freshCost(metrics: readonly Metric[]): ReturnType<typeof costOf> {
+  const name = metrics.join();
+  const known = freshCosts.get(name) ?? costOf(metrics);
+  freshCosts.set(name, known);
+  return known;
+}
+
+function costOf(metrics: readonly Metric[]) {
   const amounts = z.object(
     Object.fromEntries(metrics.map((name) => [name, name === 'UsageQuantity' ? quantity : cost])),
   );
@@ -77,7 +89,7 @@ export function freshCost(metrics: readonly Metric[]) {
   const { shape } = costAnswer(z.string(), group, amounts.partial().optional());
   return z.object({ NextPageToken: nextToken, ...shape });
 }
-export type FreshCost = z.infer<ReturnType<typeof freshCost>>;
+export type FreshCost = z.infer<ReturnType<typeof costOf>>;
 
 const stagedGroup = z.object({
   Keys: z.array(z.string()).optional(),

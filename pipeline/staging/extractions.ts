@@ -13,14 +13,14 @@ import {
 } from './layout.js';
 import type { ExtractionManifest } from './manifest.js';
 import { readExtractionManifest } from './manifest.js';
-import type { Staging } from './staging.js';
+import type { ListOptions, Staging } from './staging.js';
 
 /** One extraction as its files show it. */
 export interface StagedExtraction {
   name: string;
   /** Whether it has a manifest. */
   finished: boolean;
-  /** The names of its files, with their lengths in bytes. */
+  /** The names of its files, with their lengths in bytes, where those were asked for. */
   files: ReadonlyMap<string, number>;
 }
 
@@ -42,6 +42,8 @@ export interface Survey {
 
 type Files = Map<string, number>;
 
+const NAMES: ListOptions = { sizes: false };
+
 /** Lists the slice's extractions once. */
 export async function survey(staging: Staging, { month, organization }: Slice): Promise<Survey> {
   const [found] = await surveysBelow(staging, rawPrefix(month, organization));
@@ -52,9 +54,10 @@ export async function survey(staging: Staging, { month, organization }: Slice): 
 async function surveysBelow(
   staging: Staging,
   prefix: string,
+  options?: ListOptions,
 ): Promise<{ slice: Slice; survey: Survey }[]> {
   const slices = new Map<string, { slice: Slice; extractions: Map<string, Files> }>();
-  for await (const { key, size } of staging.list(prefix)) {
+  for await (const { key, size } of staging.list(prefix, options)) {
     const parts = parseExtractionKey(key);
     if (parts === undefined) continue;
     const { month, organization, extraction, file } = parts;
@@ -143,16 +146,19 @@ export interface StagedSlice {
   transformed: boolean;
 }
 
-/** Every slice of which anything is staged, by month and organization; of the given months, if any are. */
+/**
+ * Every slice of which anything is staged, by month and organization; of the given months, if any are. The lengths of
+ * its files are not asked for.
+ */
 export async function stagedSlices(
   staging: Staging,
   months: readonly (Month | undefined)[] = [undefined],
 ): Promise<StagedSlice[]> {
   const found = new Map<string, StagedSlice>();
   for (const month of months) {
-    for (const { slice, survey } of await surveysBelow(staging, rawPrefix(month)))
+    for (const { slice, survey } of await surveysBelow(staging, rawPrefix(month), NAMES))
       found.set(nameOf(slice), { slice, survey, transformed: false });
-    for await (const { key } of staging.list(manifestPrefix(month))) {
+    for await (const { key } of staging.list(manifestPrefix(month), NAMES)) {
       const slice = parseTransformManifestKey(key);
       if (slice === undefined) continue;
       const { survey = surveyOf(new Map()) } = found.get(nameOf(slice)) ?? {};

@@ -208,6 +208,19 @@ export function parseTransformManifestKey(key: string): Slice | undefined {
   return sliceOf(month, organization);
 }
 
+const ofMonth = /^(?:raw|manifests|(?:parquet|parquet-basic|csv)\/[^/]+)\/month=[^/]+\//;
+
+/** The folder of a month that a key or prefix lies in: with the files of all its organizations, of one table if it is an export. */
+export function monthFolder(key: string): string | undefined {
+  return ofMonth.exec(key)?.[0];
+}
+
+/** Whether a key is a manifest's, or that of the scope beside one. */
+export function isManifestKey(key: string): boolean {
+  const file = parseExtractionKey(key)?.file;
+  return file === MANIFEST || file === SCOPE || parseTransformManifestKey(key) !== undefined;
+}
+
 /** What one process at a time works on: a slice, or the fetching of an organization, whatever the month. */
 export type Leased = Slice | { organization: string };
 

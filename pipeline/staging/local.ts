@@ -1,16 +1,19 @@
 import type { Dirent, Stats } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
-import { link, lstat, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
+import { link, lstat, open, readdir, realpath, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { ErrorClass } from '../shared/errors.js';
 import { ConfigurationError, PipelineError, TransientError, fill } from '../shared/errors.js';
+import type { RegularFile } from '../shared/files.js';
 import { TRIES, codeOf, isRegular, makeFolder, openRegular, syncFolder } from '../shared/files.js';
 import { isGone, self } from './holder.js';
 import { UNFINISHED_FILES, checkKey, checkPrefix, isKey } from './layout.js';
-import type { StagedFile, Staging } from './staging.js';
+import type { ListOptions, StagedFile, Staging } from './staging.js';
 
 /** Bytes of a file that are read at once. */
 const CHUNK = 256 * 1024;
+
+/** Entries of a folder that are looked at side by side. */
+const ENTRIES_AT_ONCE = 64;
 
 /**
  * A staging area in a folder. A file is written aside in `.tmp/`, forced to the disk and renamed, and
@@ -33,7 +36,7 @@ export function localStaging(folder: string): Staging {
   return {
     location: root,
 
-    list: (prefix) => listFolder(root, prefix),
+    list: (prefix, options = {}) => listFolder(root, prefix, options),
 
     async read(key) {
       const path = pathOf(key);
@@ -46,7 +49,6 @@ export function localStaging(folder: string): Staging {
       const unfinished = unfinishedPath(root);
       await attempt('write', path, () => checkWay(root, path));
       await attempt('write', unfinished, sweepOnce);
-      await attempt('write', unfinished, () => makeFolder(dirname(unfinished)));
       try {
         await writeDurably(unfinished, content);
         return await place(unfinished, path, ifAbsent);
@@ -68,7 +70,7 @@ export function localStaging(folder: string): Staging {
   };
 }
 
-async function openFile(root: string, path: string): Promise<FileHandle | undefined> {
+async function openFile(root: string, path: string): Promise<RegularFile | undefined> {
   try {
     await checkWay(root, path);
     return await openRegular(path);
@@ -78,17 +80,18 @@ async function openFile(root: string, path: string): Promise<FileHandle | undefi
   }
 }
 
-async function* bytesOf(file: FileHandle, path: string): AsyncGenerator<Uint8Array> {
+async function* bytesOf({ file, size }: RegularFile, path: string): AsyncGenerator<Uint8Array> {
   try {
     for (let position = 0; ;) {
-      const chunk = Buffer.allocUnsafe(CHUNK);
+      // Most files are manifests and pages of a few kilobytes. The byte more than there are shows their end.
+      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(0, size - position) + 1));
       const at = position;
       const { bytesRead } = await attempt('read', path, () =>
         file.read(chunk, 0, chunk.length, at),
       );
-      if (bytesRead === 0) return;
       position += bytesRead;
-      yield chunk.subarray(0, bytesRead);
+      if (bytesRead > 0) yield chunk.subarray(0, bytesRead);
+      if (bytesRead === 0 || (bytesRead < chunk.length && position >= size)) return;
     }
   } finally {
     await file.close();
@@ -99,18 +102,27 @@ async function* bytesOf(file: FileHandle, path: string): AsyncGenerator<Uint8Arr
  * Every file below a prefix, in the order in which a bucket lists them.
  * @throws {ConfigurationError} when a link, a FIFO or a device is among them or on the way to them.
  */
-async function* listFolder(root: string, prefix: string): AsyncGenerator<StagedFile> {
+async function* listFolder(
+  root: string,
+  prefix: string,
+  options: ListOptions,
+): AsyncGenerator<StagedFile> {
   checkPrefix(prefix);
   const base = prefix.slice(0, prefix.lastIndexOf('/') + 1);
   await attempt('list', join(root, base), () => checkWay(root, join(root, base, 'x')));
-  yield* walk(root, base, prefix);
+  yield* walk(root, base, prefix, options);
 }
 
-async function* walk(root: string, base: string, prefix: string): AsyncGenerator<StagedFile> {
-  for (const { name, size } of await entriesOf(root, base, prefix)) {
+async function* walk(
+  root: string,
+  base: string,
+  prefix: string,
+  options: ListOptions,
+): AsyncGenerator<StagedFile> {
+  for (const { name, size } of await entriesOf(root, base, prefix, options)) {
     const key = base + name;
     if (size === undefined) {
-      if (key.startsWith(prefix)) yield* walk(root, key, prefix);
+      if (key.startsWith(prefix)) yield* walk(root, key, prefix, options);
     } else if (key.startsWith(prefix)) yield { key, size };
   }
 }
@@ -122,7 +134,12 @@ interface Entry {
   size: number | undefined;
 }
 
-async function entriesOf(root: string, base: string, prefix: string): Promise<Entry[]> {
+async function entriesOf(
+  root: string,
+  base: string,
+  prefix: string,
+  { sizes = true }: ListOptions,
+): Promise<Entry[]> {
   const folder = join(root, base);
   const found = await attempt('list', folder, () =>
     readdir(folder, { withFileTypes: true }).catch((cause: unknown): Dirent[] => {
@@ -131,25 +148,35 @@ async function entriesOf(root: string, base: string, prefix: string): Promise<En
     }),
   );
   const entries: Entry[] = [];
-  for (const entry of found) {
-    const key = base + entry.name;
-    if (!isKey(key) || !key.startsWith(prefix)) continue;
-    if (entry.isDirectory()) {
-      entries.push({ name: `${entry.name}/`, size: undefined });
-      continue;
-    }
-    const path = join(folder, entry.name);
-    const stats = await attempt('list', path, () =>
-      lstat(path).catch((cause: unknown): Stats | undefined => {
-        if (isNotFound(cause)) return undefined;
-        throw cause;
-      }),
+  // The prefix first: a month's folder has a file of every organization, and most often one is asked for.
+  const wanted = found.filter(({ name }) => (base + name).startsWith(prefix) && isKey(base + name));
+  for (let start = 0; start < wanted.length; start += ENTRIES_AT_ONCE)
+    entries.push(
+      ...(
+        await Promise.all(
+          wanted
+            .slice(start, start + ENTRIES_AT_ONCE)
+            .map((entry) => entryOf(folder, entry, sizes)),
+        )
+      ).flatMap((entry) => entry ?? []),
     );
-    if (stats === undefined) continue;
-    if (isRegular(stats, path)) entries.push({ name: entry.name, size: stats.size });
-    else entries.push({ name: `${entry.name}/`, size: undefined });
-  }
   return entries.sort((a, b) => Buffer.from(a.name).compare(Buffer.from(b.name)));
+}
+
+/** `undefined`: it has gone in the meantime. */
+async function entryOf(folder: string, entry: Dirent, sizes: boolean): Promise<Entry | undefined> {
+  const asFolder = { name: `${entry.name}/`, size: undefined };
+  if (entry.isDirectory()) return asFolder;
+  if (!sizes && entry.isFile()) return { name: entry.name, size: NaN };
+  const path = join(folder, entry.name);
+  const stats = await attempt('list', path, () =>
+    lstat(path).catch((cause: unknown): Stats | undefined => {
+      if (isNotFound(cause)) return undefined;
+      throw cause;
+    }),
+  );
+  if (stats === undefined) return undefined;
+  return isRegular(stats, path) ? { name: entry.name, size: stats.size } : asFolder;
 }
 
 /**
@@ -158,6 +185,7 @@ async function entriesOf(root: string, base: string, prefix: string): Promise<En
  * @throws {ConfigurationError} naming the link.
  */
 async function checkWay(root: string, path: string): Promise<void> {
+  if (await isStraight(root, dirname(path))) return;
   const names = dirname(path).slice(root.length).split('/');
   let folder = root;
   for (const name of names.filter((part) => part !== '')) {
@@ -175,12 +203,26 @@ async function checkWay(root: string, path: string): Promise<void> {
   }
 }
 
+/** Where the staging areas of this process really lie: looked up once, since what moves later is looked at step by step. */
+const places = new Map<string, string>();
+
+/** Whether a folder is surely there without a link below the root: one question to the system in place of one a folder. */
+async function isStraight(root: string, folder: string): Promise<boolean> {
+  try {
+    const place = places.get(root) ?? (await realpath(root));
+    places.set(root, place);
+    return (await realpath(folder)) === place + folder.slice(root.length);
+  } catch {
+    return false;
+  }
+}
+
 /** Writes a new file and forces it to the disk. What `content` throws passes unchanged. */
 async function writeDurably(
   path: string,
   content: Uint8Array | AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const file = await attempt('write', path, () => open(path, 'wx'));
+  const file = await attempt('write', path, () => inFolder(path, () => open(path, 'wx')));
   try {
     for await (const chunk of content instanceof Uint8Array ? [content] : content) {
       await attempt('write', path, () => file.writeFile(chunk));
@@ -196,20 +238,26 @@ async function writeDurably(
  * @returns false only with `ifAbsent`, when the name is taken.
  */
 async function place(unfinished: string, path: string, ifAbsent: boolean): Promise<boolean> {
-  const folder = dirname(path);
   return attempt('write', path, async () => {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        await makeFolder(folder);
-        const placed = await tryPlace(unfinished, path, ifAbsent);
-        if (placed) await syncFolder(folder).catch(ignoreVanished);
-        return placed;
-      } catch (cause) {
-        // Whoever removes the last file of a folder removes the folder with it.
-        if (codeOf(cause) !== 'ENOENT' || tries === TRIES) throw cause;
-      }
-    }
+    const placed = await inFolder(path, () => tryPlace(unfinished, path, ifAbsent));
+    if (placed) await syncFolder(dirname(path)).catch(ignoreVanished);
+    return placed;
   });
+}
+
+/**
+ * Does what needs the folder of a path, which is made where it is missing: most often it is there. Whoever removes the
+ * last file of a folder removes the folder with it, so that it may have to be made more than once.
+ */
+async function inFolder<T>(path: string, operation: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await operation();
+    } catch (cause) {
+      if (codeOf(cause) !== 'ENOENT' || tries === TRIES) throw cause;
+      await makeFolder(dirname(path));
+    }
+  }
 }
 
 async function tryPlace(unfinished: string, path: string, ifAbsent: boolean): Promise<boolean> {

@@ -4,8 +4,13 @@ import { createHash } from 'node:crypto';
 export interface StagedFile {
   /** `/`-separated path below the staging area's root, as `layout.ts` builds it. */
   key: string;
-  /** Length in bytes. */
+  /** Length in bytes; NaN, or the length all the same, where it was not asked for. */
   size: number;
+}
+
+export interface ListOptions {
+  /** Whether the files' lengths are wanted (default true): a folder is asked for each file's by itself. */
+  sizes?: boolean;
 }
 
 export interface WriteOptions {
@@ -26,7 +31,7 @@ export interface Staging {
    * Every file whose key starts with `prefix`, in ascending order of the key's UTF-8 bytes. A file that
    * comes or goes meanwhile may be in it or not.
    */
-  list(prefix: string): AsyncIterable<StagedFile>;
+  list(prefix: string, options?: ListOptions): AsyncIterable<StagedFile>;
 
   /**
    * The file's bytes as a stream of chunks, or `undefined` when there is no such file. The stream ends

@@ -4,7 +4,7 @@ import { createProgress, noProgress } from '../../../pipeline/run/progress.js';
 import { tell } from '../../../pipeline/shared/output.js';
 
 /** A terminal that keeps what is written to it, and a clock that is set. */
-function terminal() {
+async function terminal() {
   const writes: string[] = [];
   const waiting: { pattern: RegExp; found: () => void }[] = [];
   const stream = new Writable({
@@ -15,7 +15,7 @@ function terminal() {
     },
   });
   const clock = { now: 0 };
-  const progress = createProgress(
+  const progress = await createProgress(
     Object.assign(stream, { isTTY: true, rows: 24, columns: 100 }) as unknown as NodeJS.WriteStream,
     () => clock.now,
   );
@@ -36,7 +36,7 @@ function terminal() {
 test.serial(
   'a line moves through the stages, with a bar and the time left where the work is long',
   async (t) => {
-    const { progress, clock, drawn, writes, stop } = terminal();
+    const { progress, clock, drawn, writes, stop } = await terminal();
     progress.show('2026-10  oab', 'extract', 'page 3, 40 groups');
     await drawn(/2026-10 {2}oab {2}extract {4}page 3, 40 groups/);
     progress.show('2026-10  oab', 'load', '10 of 40 rows', 0.25);
@@ -56,7 +56,7 @@ test.serial(
 );
 
 test.serial('the run has a line of its own as soon as it is long', async (t) => {
-  const { progress, clock, drawn, stop } = terminal();
+  const { progress, clock, drawn, stop } = await terminal();
   progress.whole('0 of 40 months and organizations', 0);
   clock.now += 600_000;
   progress.whole('4 of 40 months and organizations, $0.12', 0.1);
