@@ -223,7 +223,7 @@ export function requestBudget(count: RequestCount = ownCount()): RequestBudget {
     async spend(where, send) {
       if (!(await count.take())) {
         throw new BudgetError(
-          `the run's limit of ${count.limit} Cost Explorer requests is reached: what is staged so far is kept`,
+          `the run's limit of ${count.limit} Cost Explorer request${count.limit === 1 ? '' : 's'} is reached: what is staged so far is kept`,
           { where, next: 'run again to go on, with a higher --max-requests where it is too low' },
         );
       }

@@ -219,12 +219,12 @@ function isolate(env: NodeJS.ProcessEnv, demoEnvironment: Readonly<Record<string
 
 /** What the runs before the last one did, in one line. */
 async function told(reports: readonly RunReport[]): Promise<string> {
-  const { costOf } = await import('../run/task.js');
+  const { costInWords, requestsOf } = await import('../run/task.js');
   const tasks = reports.flatMap((report) => report.tasks);
   const months = [...new Set(tasks.map(({ month }) => month))].sort();
   const done = tasks.filter(({ state }) => state === 'done').length;
   const seconds = reports.reduce((sum, report) => sum + report.seconds, 0);
-  return `before it ${months[0]} to ${months.at(-1)}, ${reports.length} runs: ${done} done; ${costOf(tasks)}; ${seconds.toFixed(1)} s`;
+  return `before it ${months[0]} to ${months.at(-1)}, ${reports.length} runs: ${done} done; ${costInWords(requestsOf(tasks))}; ${seconds.toFixed(1)} s`;
 }
 
 /** Where everything lies, and commands to look into it: what the last month tells, and what it was before. */

@@ -84,7 +84,7 @@ const flagWords: Readonly<Record<string, readonly string[]>> = {
   folder: ['staging'],
   dir: ['staging'],
   out: ['staging'],
-  output: ['out', 'staging'],
+  output: ['out', 'folder', 'json'],
   bucket: ['staging'],
   granularity: ['detail'],
   budget: ['max-requests'],

@@ -5,6 +5,7 @@ import { formatAmount } from '../shared/money.js';
 import type { Month } from '../shared/month.js';
 import { printable } from '../shared/printable.js';
 import { shortAmount, tableLines } from '../shared/table.js';
+import type { Threshold } from '../shared/threshold.js';
 import { thresholdText } from '../shared/threshold.js';
 import type { Change, MonthChanges, OrganizationChanges } from './month-changes.js';
 
@@ -44,12 +45,22 @@ export function* changesLines(month: Month, found: MonthChanges): Generator<stri
       `${organization}: ${count ?? `${changes.length} amounts differ`}`,
       ...(least === '' ? [] : [` by ${least} or more`]),
       ...(belowThreshold === 0 ? [] : [`, ${belowThreshold} by less`]),
+      ...unmeasured(changes, thresholds),
     ].join('');
     if (changes.length > 0) yield* changesTable(changes, isOne);
   }
   const others = uncomparedLines(month, organizations);
   if (others.length > 0) yield '';
   yield* others;
+}
+
+/** Says which changes are shown since no threshold is an amount of their currency, where one is of another. */
+function unmeasured(changes: Compared['changes'], thresholds: readonly Threshold[]): string[] {
+  const measured = thresholds.flatMap(({ currency }) => currency ?? []);
+  const others = changes.filter(({ currency }) => !measured.includes(currency));
+  if (measured.length === 0 || others.length === 0) return [];
+  const currencies = [...new Set(others.map(({ currency }) => currency))].join(' and ');
+  return [printable(`; ${others.length} in ${currencies}, for which no amount is named`)];
 }
 
 /** What the reseller pays, where that moved or is not compared. */

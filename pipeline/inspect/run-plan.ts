@@ -13,7 +13,7 @@ import { knownOrganizations } from '../run/known-organizations.js';
 import type { Resources } from '../run/resources.js';
 import { once, openSecrets, stagedOrganizations, viewOf } from '../run/resources.js';
 import { checkCostViews, slicesOf } from '../run/runner.js';
-import { price } from '../run/task.js';
+import { costInWords, price } from '../run/task.js';
 import { describeSlices, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
 import type { RunLog } from '../shared/log.js';
@@ -375,7 +375,7 @@ function costText(total: Estimate): string {
   if (!known)
     return `${boundsText(total, String)} Cost Explorer requests, ${boundsText(total, prices)}`;
   const most = requests + further;
-  const words = `${requests} Cost Explorer requests, ${prices(requests)}`;
+  const words = costInWords(requests);
   if (further === 0) return words;
   return `${words}; at most ${most}, ${prices(most)}, where AWS's total differs from the rows`;
 }

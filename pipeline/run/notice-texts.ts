@@ -2,6 +2,7 @@ import { describeSlices } from '../shared/commands.js';
 import { printable, withoutSecrets } from '../shared/printable.js';
 import { shortAmount } from '../shared/table.js';
 import type { RunRecord } from './record.js';
+import { costInWords } from './task.js';
 
 /** A run's record in few lines for people, as Slack and Teams take them. Texts of others may hold anything. */
 
@@ -52,13 +53,13 @@ function titleOf({ outcome, months }: RunRecord): string {
   return `AWS billing run ${end}${period === '' ? '' : `: ${period}`}`;
 }
 
-function figuresLine({ tasks, amounts, requests, priceUsd, seconds }: RunRecord): string {
+function figuresLine({ tasks, amounts, requests, seconds }: RunRecord): string {
   const counts = Object.entries(tasks).filter(([, count]) => count > 0);
   const sums = Object.entries(amounts).map(([currency, sum]) => `${shortAmount(sum)} ${currency}`);
   return [
     counts.map(([state, count]) => `${count} ${state}`).join(', '),
     sums.join(', '),
-    `${requests} Cost Explorer request${requests === 1 ? '' : 's'}, $${priceUsd}`,
+    costInWords(requests),
     `${seconds.toFixed(1)} s`,
   ]
     .filter((part) => part !== '')

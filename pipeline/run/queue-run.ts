@@ -32,7 +32,7 @@ import { openResources, viewOf } from './resources.js';
 import type { RunReport } from './runner.js';
 import { checkedSlices, failedReports, leftOut, skipped } from './runner.js';
 import type { RunRequest, TaskReport } from './task.js';
-import { costOf, describeTasks, reportFailure, sliceLabel } from './task.js';
+import { costInWords, describeTasks, reportFailure, sliceLabel } from './task.js';
 
 /** A run that workers do: its jobs are put into the queue, and followed until all have ended. */
 
@@ -288,7 +288,7 @@ async function follow(
     for (const { requests } of tasks) ended.requests += requests;
     progress.end(sliceLabel(slice), describeTasks(tasks));
     progress.whole(
-      `${ended.slices} of ${slices.length} months and organizations, ${costOf([ended])}`,
+      `${ended.slices} of ${slices.length} months and organizations, ${costInWords(ended.requests)}`,
       ended.slices / slices.length,
     );
   };

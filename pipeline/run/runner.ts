@@ -17,7 +17,7 @@ import { absentSlices, noAbsence } from './known-organizations.js';
 import type { Resources } from './resources.js';
 import { openResources, viewOf } from './resources.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
-import { costOf, describeTasks, reportFailure, runTask, sliceLabel } from './task.js';
+import { costInWords, describeTasks, reportFailure, runTask, sliceLabel } from './task.js';
 
 export interface RunReport {
   runId: string;
@@ -100,7 +100,7 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
     finished.slices += 1;
     for (const { requests } of tasks) finished.requests += requests;
     progress.whole(
-      `${finished.slices} of ${slices.length} months and organizations, ${costOf([finished])}`,
+      `${finished.slices} of ${slices.length} months and organizations, ${costInWords(finished.requests)}`,
       finished.slices / slices.length,
     );
     return tasks;

@@ -5,7 +5,7 @@ import { amountColumn, formatTable, shortAmount } from '../shared/table.js';
 import { describeAbsence } from './known-organizations.js';
 import type { RunReport } from './runner.js';
 import type { RunRequest, TaskReport } from './task.js';
-import { costOf, endOf, price, requestsOf, resumeCommand } from './task.js';
+import { costInWords, endOf, price, requestsOf, resumeCommand } from './task.js';
 
 /**
  * The run's result as people read it: what came of its tasks and what they cost, a line for each month and
@@ -14,7 +14,7 @@ import { costOf, endOf, price, requestsOf, resumeCommand } from './task.js';
 export function formatReport(report: RunReport, run: RunRequest, news: News): string {
   const counts = Object.entries(countsOf(report)).map(([state, count]) => `${count} ${state}`);
   return [
-    `${counts.join(', ')}; ${costOf(report.tasks)}; ${report.seconds.toFixed(1)} s`,
+    `${counts.join(', ')}; ${costInWords(requestsOf(report.tasks))}; ${report.seconds.toFixed(1)} s`,
     '',
     sliceTable(report, run),
     ...describeAbsence(report.absence).flatMap((absent) => ['', absent]),

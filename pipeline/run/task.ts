@@ -235,7 +235,6 @@ export function price(requests: number): string {
 }
 
 /** The same in words: `23 Cost Explorer requests, $0.23`. */
-export function costOf(tasks: readonly Pick<TaskReport, 'requests'>[]): string {
-  const requests = requestsOf(tasks);
-  return `${requests} Cost Explorer requests, $${price(requests)}`;
+export function costInWords(requests: number): string {
+  return `${requests} Cost Explorer request${requests === 1 ? '' : 's'}, $${price(requests)}`;
 }

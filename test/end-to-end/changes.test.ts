@@ -321,6 +321,12 @@ test.serial('a restated month shows exactly what changed, and the database follo
     watched.stdout,
     /\noab: 1 amount differs by 98765432109876\.0000000001USD or more, 2 by less\naccount +name/,
   );
+  const elsewhere = await changes('--threshold', '98765432109876EUR');
+  t.is(elsewhere.code, 3);
+  t.regex(
+    elsewhere.stdout,
+    /\noab: 3 amounts differ by 98765432109876EUR or more; 3 in USD, for which no amount is named\n/,
+  );
   const silent = await changes('--threshold', '98765432109876.0000000002USD', '--quiet');
   t.deepEqual([silent.code, silent.stdout, silent.stderr], [0, '', '']);
 

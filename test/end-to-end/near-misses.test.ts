@@ -36,6 +36,11 @@ const misses: [string, string[], RegExp[]][] = [
   ],
   ['one hyphen', ['run', '-month', '2026-10'], [/-month has one hyphen; did you mean --month\?/]],
   ['a name of another command', ['status', '--since', '2026-08'], [/did you mean --from\?/]],
+  [
+    'a form of output that a command has not',
+    ['ddl', '--engine', 'duckdb', '--output', 'csv'],
+    [/ddl has no --output, .* did you mean --json\?/],
+  ],
   ['a flag without value', ['run', '--org', '--quiet'], [/did you mean --organization\?/]],
   ['a level that is none', ['run', '--log-level', 'loud'], [/--log-level is "loud" and has to be/]],
   ['what has to be given', ['prune'], [/--keep is missing; see .*prune --help/]],
