@@ -9,6 +9,8 @@ import { costInWords } from './task.js';
 /** Lines of one kind, and characters of one, that a message has room for: Teams takes 28 KB, Slack shows some 4,000 characters. */
 const MOST_LINES = 6;
 const LONGEST_LINE = 300;
+/** Of these, what to do next may take so many: a long message is not to push it out. */
+const LONGEST_STEP = 200;
 
 interface Notice {
   /** In our own words alone. */
@@ -24,8 +26,9 @@ function noticeOf(record: RunRecord, restated: RunRecord['restated']): Notice {
     ...some(failures, ({ month, organization, stage, message, where, next }) => {
       const what = [month, organization, stage].filter((part) => part !== undefined).join(' ');
       const place = where === undefined ? '' : ` [${where}]`;
-      const step = next === undefined ? '' : `; ${next}`;
-      return `${what === '' ? '' : `${what} `}failed: ${message}${place}${step}`;
+      const step = next === undefined ? '' : `; ${shortened(harmless(next), LONGEST_STEP)}`;
+      const failure = harmless(`${what === '' ? '' : `${what} `}failed: ${message}${place}`);
+      return `${shortened(failure, LONGEST_LINE - Array.from(step).length)}${step}`;
     }),
     ...some(restated, ({ month, organization, changed, provisionalAgain, before, after }) => {
       const sums = Object.entries(after).map(([currency, sum]) => {
@@ -77,6 +80,11 @@ function harmless(line: string): string {
   const characters = Array.from(printable(withoutSecrets(line)));
   if (characters.length <= LONGEST_LINE) return characters.join('');
   return `${characters.slice(0, LONGEST_LINE - 1).join('')}…`;
+}
+
+function shortened(text: string, longest: number): string {
+  const characters = Array.from(text);
+  return characters.length <= longest ? text : `${characters.slice(0, longest - 1).join('')}…`;
 }
 
 /**

@@ -119,6 +119,25 @@ test('Slack makes no mention and no link of any text, and a command stays as it 
   ]);
 });
 
+test('what to do next stays, however long the message is', (t) => {
+  const next =
+    'fetch the month again with "npx pipeline run --stage extract --force --month 2026-10"';
+  const [failure] = failed.failures;
+  const linesOf = (...texts: [message: string, next: string]): string[] => {
+    const failures = [{ ...failure!, message: texts[0], next: texts[1] }];
+    return String(
+      (JSON.parse(slackBody({ ...failed, failures }, [])) as { text: string }).text,
+    ).split('\n');
+  };
+  const long = linesOf('x'.repeat(400), next)[2] ?? '';
+  t.regex(long, /^2026-10 oab transform failed: x+…; fetch the month again/);
+  t.true(long.endsWith(`; ${next}`), long);
+  t.is(long.length, 300);
+  const both = linesOf('x'.repeat(400), 'y'.repeat(400))[2] ?? '';
+  t.regex(both, /failed: x+…; y{199}…$/);
+  t.is(both.length, 300);
+});
+
 const card = z.strictObject({
   type: z.literal('message'),
   attachments: z.tuple([
