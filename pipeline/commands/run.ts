@@ -56,8 +56,8 @@ export const run = command({
     ['run --queue redis://queue.example:6379/0', 'let the workers of a queue do it'],
   ],
   async work(args, context) {
-    await checkOutlets(args);
     if (args['dry-run']) return planRun(args, context);
+    await checkOutlets(args);
     const { makeRecord } = await import('../run/record.js');
     const facts: Facts = { runId: randomUUID(), started: new Date() };
     let exitCode: number = EXIT.failed;
@@ -92,12 +92,11 @@ interface Outlets {
 async function checkOutlets({
   summary,
   metrics,
-  ...switches
-}: Outlets & Record<'detach' | 'dry-run', boolean>): Promise<void> {
+  detach,
+}: Outlets & { detach: boolean }): Promise<void> {
   const [flag] = Object.entries({ summary, metrics }).find(([, file]) => file !== undefined) ?? [];
-  const without = (['detach', 'dry-run'] as const).find((one) => switches[one]);
-  if (without !== undefined && flag !== undefined)
-    throw new UsageError(`--${flag} goes without --${without}: it tells how the run ended`, {
+  if (detach && flag !== undefined)
+    throw new UsageError(`--${flag} goes without --detach: it tells how the run ended`, {
       next: 'leave one of them out',
     });
   if (summary !== undefined && isStandardOutput(summary))
@@ -204,9 +203,7 @@ async function putIntoQueue(
 ): Promise<TableAnswer> {
   const { queue } = wanted.config;
   if (queue === undefined)
-    throw new UsageError('--detach needs a queue', {
-      next: 'name it with --queue or PIPELINE_QUEUE',
-    });
+    throw new UsageError('--detach needs a queue', { next: 'name it with --queue or PIPELINE_QUEUE' });
   if (wanted.report === true)
     throw new UsageError('--report goes without --detach: reports are made when all is done', {
       next: 'make them later with "pipeline report"',
