@@ -203,7 +203,9 @@ async function putIntoQueue(
 ): Promise<TableAnswer> {
   const { queue } = wanted.config;
   if (queue === undefined)
-    throw new UsageError('--detach needs a queue', { next: 'name it with --queue or PIPELINE_QUEUE' });
+    throw new UsageError('--detach needs a queue', {
+      next: 'name it with --queue or PIPELINE_QUEUE',
+    });
   if (wanted.report === true)
     throw new UsageError('--report goes without --detach: reports are made when all is done', {
       next: 'make them later with "pipeline report"',
