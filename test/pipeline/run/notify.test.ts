@@ -125,9 +125,8 @@ test('what to do next stays, however long the message is', (t) => {
   const [failure] = failed.failures;
   const linesOf = (...texts: [message: string, next: string]): string[] => {
     const failures = [{ ...failure!, message: texts[0], next: texts[1] }];
-    return String(
-      (JSON.parse(slackBody({ ...failed, failures }, [])) as { text: string }).text,
-    ).split('\n');
+    const { text } = JSON.parse(slackBody({ ...failed, failures }, [])) as { text: string };
+    return text.split('\n');
   };
   const long = linesOf('x'.repeat(400), next)[2] ?? '';
   t.regex(long, /^2026-10 oab transform failed: x+…; fetch the month again/);
