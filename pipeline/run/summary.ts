@@ -109,11 +109,8 @@ function describeRestated(restated: Restated): string {
 /** How many tasks ended in which state. */
 function countsOf({ tasks }: RunReport): Record<string, number> {
   // What has to be seen first stands first.
-  const states = ['failed', 'skipped', 'done', 'unchanged'] as const;
-  const counts = states.map((state) => [
-    state,
-    tasks.filter((task) => task.state === state).length,
-  ]);
+  const ends = ['failed', 'stopped', 'skipped', 'done', 'unchanged'] as const;
+  const counts = ends.map((end) => [end, tasks.filter((task) => endOf(task) === end).length]);
   return Object.fromEntries(counts.filter(([, count]) => count !== 0)) as Record<string, number>;
 }
 
@@ -155,7 +152,7 @@ export function reportTable({ tasks, absence }: RunReport, run: RunRequest, news
 function taskJson(task: TaskReport, run: RunRequest) {
   const { month, organization, stage, state, outcome } = task;
   return {
-    ...{ month, organization, stage, state },
+    ...{ month, organization, stage, state: endOf(task) },
     ...(outcome === undefined
       ? {}
       : {

@@ -317,6 +317,7 @@ test('Ctrl-C stops cleanly with 130, and the same command goes on without paying
   t.is(cloud.requests.filter(({ charged }) => charged).length, 2);
   t.is(stopped.code, 130, stopped.stderr);
   readable(t, stopped, /interrupted/);
+  t.regex(stopped.stdout, /^2 stopped, 4 skipped; /);
   const resumed = await pipeline(args, options);
   t.is(resumed.code, 0, resumed.stderr);
   const paid = cloud.requests
