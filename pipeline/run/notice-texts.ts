@@ -73,7 +73,7 @@ function some<T>(all: readonly T[], line: (one: T) => string): string[] {
 
 /** One line, printable, and not too long; no character is cut in two. A record holds no secret. */
 function harmless(line: string): string {
-  const characters = Array.from(printable(line));
+  const characters = Array.from(printable(line.replaceAll(/\s+/g, ' ')));
   if (characters.length <= LONGEST_LINE) return characters.join('');
   return `${characters.slice(0, LONGEST_LINE - 1).join('')}…`;
 }
