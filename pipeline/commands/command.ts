@@ -48,6 +48,8 @@ export interface Answer {
   failed: boolean;
   /** What it exits with instead, where 1 would not say it. */
   exitCode?: number;
+  /** Whether nothing was left undone, also where a signal came after all. */
+  isWhole?: boolean;
   /** Whether it is no news to whoever asks for news alone, with `--quiet`. */
   isUsual?: boolean;
   /** The figures with which the log ends. */
@@ -123,7 +125,8 @@ export function command<F extends Record<string, Options>>(
         isSilent = quiet === true && answer.isUsual === true && !answer.failed && !signal.aborted;
         if (!isSilent) tellWarnings();
         if (!isSilent || form !== 'text') await print(answer, form, isSilent);
-        if (signal.aborted && isEndedBySignal !== true) throw new InterruptedError();
+        if (signal.aborted && isEndedBySignal !== true && answer.isWhole !== true)
+          throw new InterruptedError();
       } finally {
         interrupt.end();
         for (const resources of opened) await resources.close();

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { Config, Needs } from '../config/config.js';
+import { resolve } from 'node:path';
+import type { Config } from '../config/config.js';
 import type { Hook } from '../config/hooks.js';
 import type { Selection, SelectionFlags } from '../config/selection.js';
 import { select } from '../config/selection.js';
@@ -57,27 +58,32 @@ export const run = command({
   ],
   async work(args, context) {
     if (args['dry-run']) return planRun(args, context);
-    await checkOutlets(args);
     const { makeRecord } = await import('../run/record.js');
-    const facts: Facts = { runId: randomUUID(), started: new Date() };
+    const facts: Facts = { runId: randomUUID(), started: new Date(), outlets: {} };
     let exitCode: number = EXIT.failed;
     let answer: TableAnswer | undefined;
     try {
+      await checkOutlets(args, facts.outlets);
       answer = await runSettled(args, context, facts);
       exitCode = answer.failed ? (answer.exitCode ?? EXIT.failed) : 0;
+      if (context.signal.aborted) exitCode = EXIT.interrupted;
       return answer;
     } catch (error) {
       facts.error = error;
+      facts.hooks ??= await hooksOfWrong(args);
       exitCode = exitCodeAt(error);
       throw error;
     } finally {
-      const isInterrupted = context.signal.aborted;
-      if (isInterrupted) exitCode = EXIT.interrupted;
+      const isInterrupted = exitCode === EXIT.interrupted;
       const record = makeRecord({ ...facts, ended: new Date(), exitCode, isInterrupted });
       const { log, signal } = context;
-      const isTold = args.detach || (await publish(record, args, { ...facts, log, signal }));
-      // --quiet hides warnings where all went as it should.
-      if (!isTold && answer !== undefined) answer.isUsual = false;
+      const isTold = args.detach || (await publish(record, { ...facts, log, signal }));
+      if (answer !== undefined) {
+        // --quiet hides warnings where all went as it should.
+        if (!isTold) answer.isUsual = false;
+        // Whoever does not wait until all are told leaves nothing undone.
+        answer.isWhole = !isInterrupted;
+      }
     }
   },
 });
@@ -88,12 +94,19 @@ interface Outlets {
   metrics?: string | undefined;
 }
 
-/** @throws {UsageError} when the record cannot go there. */
-async function checkOutlets({
-  summary,
-  metrics,
-  detach,
-}: Outlets & { detach: boolean }): Promise<void> {
+/**
+ * @param checked gets those where the record can go.
+ * @throws {UsageError} when it cannot go to one.
+ */
+async function checkOutlets(
+  {
+    summary,
+    metrics,
+    'log-file': log,
+    detach,
+  }: Outlets & { 'log-file'?: string | undefined; 'detach': boolean },
+  checked: Outlets,
+): Promise<void> {
   const [flag] = Object.entries({ summary, metrics }).find(([, file]) => file !== undefined) ?? [];
   if (detach && flag !== undefined)
     throw new UsageError(`--${flag} goes without --detach: it tells how the run ended`, {
@@ -104,8 +117,20 @@ async function checkOutlets({
       where: '--summary',
       next: 'name another file',
     });
-  if (summary !== undefined) await (await import('../run/record.js')).checkSummaryFile(summary);
-  if (metrics !== undefined) await (await import('../run/metrics.js')).checkMetricsFile(metrics);
+  if (summary !== undefined)
+    for (const [other, file] of Object.entries({ '--metrics': metrics, '--log-file': log }))
+      if (file !== undefined && resolve(file) === resolve(summary))
+        throw new UsageError(`--summary and ${other} name one file`, {
+          next: 'give each a file of its own',
+        });
+  if (summary !== undefined) {
+    await (await import('../run/record.js')).checkSummaryFile(summary);
+    checked.summary = summary;
+  }
+  if (metrics !== undefined) {
+    await (await import('../run/metrics.js')).checkMetricsFile(metrics);
+    checked.metrics = metrics;
+  }
 }
 
 /**
@@ -114,8 +139,7 @@ async function checkOutlets({
  */
 async function publish(
   record: RunRecord,
-  { summary, metrics }: Outlets,
-  { selection, hooks, log, signal }: Told,
+  { outlets: { summary, metrics }, selection, hooks, log, signal }: Told,
 ): Promise<boolean> {
   let isTold = true;
   const warn = (where: string, what: string) => (error: unknown) => {
@@ -139,10 +163,14 @@ async function publish(
   return (await notify(record, { hooks, log, signal })) && isTold;
 }
 
-type Told = Pick<Facts, 'selection' | 'hooks'> & Pick<Context, 'log' | 'signal'>;
+type Told = Pick<Facts, 'selection' | 'outlets' | 'hooks'> & Pick<Context, 'log' | 'signal'>;
 
 /** What is known of a run so far, for its record, and who is to be told of it. */
-type Facts = Omit<RunFacts, 'ended' | 'exitCode' | 'isInterrupted'> & { hooks?: readonly Hook[] };
+type Facts = Omit<RunFacts, 'ended' | 'exitCode' | 'isInterrupted'> & {
+  /** Where the record can go, as far as that was looked at. */
+  outlets: Outlets;
+  hooks?: readonly Hook[];
+};
 
 type RunFlags = SelectionFlags &
   Record<'force' | 'quiet' | 'report' | 'detach' | 'accept-empty', boolean> & {
@@ -154,11 +182,12 @@ type RunFlags = SelectionFlags &
 async function runSettled(args: RunFlags, context: Context, facts: Facts): Promise<TableAnswer> {
   const selection = select(args, new Date());
   facts.selection = selection;
-  const config = await configureTold(facts, args, {
+  const config = await configure(args, {
     organizations: selection.stages.includes('extract'),
     database: selection.stages.includes('load'),
     hooks: true,
   });
+  facts.hooks = config.hooks;
   // The log says it too, but may be asked to say errors only.
   if (config.vault?.skipVerify === true && ['error', 'silent'].includes(args['log-level']))
     tell("warning: VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
@@ -169,18 +198,16 @@ async function runSettled(args: RunFlags, context: Context, facts: Facts): Promi
   return report && !context.signal.aborted ? withReports(answer, wanted, context, facts) : answer;
 }
 
-/** The settings. Where what is wrong with them leaves it known who is to be told, they are told of that too. */
-async function configureTold(facts: Facts, args: RunFlags, needs: Needs): Promise<Config> {
-  try {
-    const config = await configure(args, needs);
-    facts.hooks = config.hooks;
-    return config;
-  } catch (error) {
-    const least = { organizations: false, database: false, hooks: true };
-    const known = await configure(args, least).catch(() => undefined);
-    if (known !== undefined) facts.hooks = known.hooks;
-    throw error;
-  }
+/** Who is told of a run whose flags or settings are wrong: nobody where the configuration file cannot be read. */
+async function hooksOfWrong({ config }: { config?: unknown }): Promise<readonly Hook[]> {
+  const [{ hooksAnyway }, { readConfigFile }] = await Promise.all([
+    import('../config/config.js'),
+    import('../config/config-file.js'),
+  ]);
+  const file = await readConfigFile(typeof config === 'string' ? config : undefined).catch(
+    () => ({}),
+  );
+  return hooksAnyway(process.env, file);
 }
 
 /** What a run is asked to do. */

@@ -114,6 +114,15 @@ export function resolveConfig(
   return { ...config, vault: login };
 }
 
+/** Who is told of a run whose settings are wrong: the hooks of which nothing is. */
+export function hooksAnyway(
+  env: NodeJS.ProcessEnv,
+  file: Readonly<Record<string, unknown>>,
+): readonly Hook[] {
+  const entries = formats.hooks.safeParse(valueAt(file, 'notify') ?? []).data ?? [];
+  return hooksOf(entries, env, () => undefined);
+}
+
 /**
  * @returns the values, of a setting that is wrong its default, and those settings' first levels.
  */

@@ -83,13 +83,47 @@ export function parseHookSecret(text: string): Buffer {
 /** Parts of an address that are long enough to be secret on their own, and never a word of something else. */
 const SECRET_PART = 16;
 
-function keepAddressSecret({ href, pathname, searchParams, password }: URL): void {
-  const parts = [...pathname.split('/'), ...searchParams.values()];
-  keepSecret(href, password, ...parts.filter((part) => part.length >= SECRET_PART));
+function keepAddressSecret(url: URL): void {
+  const [login, ...parts] = addressParts(url);
+  keepSecret(url.href, login, url.password, ...parts.filter((part) => part.length >= SECRET_PART));
 }
 
 /**
- * The hooks, with what stands in the environment.
+ * All of an address that is not to be shown, as it may come back in an answer: the login as HTTP sends it, or '', and
+ * the other parts, as they are written and as they are meant.
+ */
+export function addressParts({
+  username,
+  password,
+  pathname,
+  search,
+  searchParams,
+}: URL): string[] {
+  const written = [
+    username,
+    password,
+    pathname + search,
+    ...pathname.split('/'),
+    ...search.split(/[?&=]/),
+  ];
+  const meant = [...written.map(decoded), ...searchParams.values()];
+  const login = `${decoded(username)}:${decoded(password)}`;
+  return [
+    login === ':' ? '' : Buffer.from(login).toString('base64'),
+    ...new Set([...written, ...meant].filter((part) => part !== '' && part !== '/')),
+  ];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/**
+ * The hooks, with what stands in the environment; without those of which anything is wrong.
  * @param fault is told what is wrong: the place in the configuration file, and the message.
  */
 export function hooksOf(
@@ -124,6 +158,8 @@ export function hooksOf(
     if (url === undefined) return [];
     keepAddressSecret(url);
     keepSecret(secret, secret?.replace('whsec_', ''));
+    // Nobody believes what is not signed.
+    if (secretFrom !== undefined && key === undefined) return [];
     return [{ kind, on, thresholds, url, key }];
   });
 }

@@ -1,7 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { access, constants, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Selection } from '../config/selection.js';
 import { ConfigurationError, PipelineError, UsageError, describeError } from '../shared/errors.js';
-import { codeOf } from '../shared/files.js';
+import { codeOf, openRegular } from '../shared/files.js';
 import { parseMonth, timePeriod } from '../shared/month.js';
 import { writeAside } from '../staging/aside.js';
 import type { RunRecord } from './record.js';
@@ -93,9 +94,10 @@ export async function checkMetricsFile(file: string): Promise<void> {
     });
   try {
     const former = await readFormer(file);
-    // Written as it is: what cannot be replaced now cannot be at the end either.
+    parseSamples(file, former);
+    // What cannot be replaced now cannot be at the end either; what stands there keeps its time of change until then.
     if (former === '') await writeMetrics(file, '');
-    else parseSamples(file, former);
+    else await access(dirname(file), constants.W_OK | constants.X_OK);
   } catch (cause) {
     const why = cause instanceof PipelineError ? cause.message : describeError(cause);
     throw new UsageError(`the metrics cannot be written: ${why}`, {
@@ -125,11 +127,22 @@ export async function exportMetrics(
   await writeMetrics(file, await format(merged(former, record, isWhole)));
 }
 
+/** Bytes of such a file at most: some thousand organizations have a tenth of it. */
+const LONGEST = 16 * 1024 * 1024;
+
+/** The file's text; '' where there is none, and of a folder, which is refused when it is written. */
 async function readFormer(file: string): Promise<string> {
-  return readFile(file, 'utf8').catch((cause: unknown) => {
-    if (codeOf(cause) === 'ENOENT') return '';
+  const opened = await openRegular(file).catch((cause: unknown) => {
+    if (codeOf(cause) === 'ENOENT') return undefined;
     throw cause;
   });
+  if (opened === undefined) return '';
+  try {
+    if (opened.size > LONGEST) throw foreign(file);
+    return await opened.file.readFile('utf8');
+  } finally {
+    await opened.file.close();
+  }
 }
 
 async function writeMetrics(file: string, text: string): Promise<void> {
@@ -244,29 +257,31 @@ const label = /(\w+)="((?:[^"\\]|\\.)*)"/g;
  * @throws {ConfigurationError} when there is anything else in it.
  */
 function parseSamples(file: string, text: string): Sample[] {
-  const foreign = (): ConfigurationError =>
-    new ConfigurationError('what stands in the file is not of this pipeline', {
-      where: file,
-      next: 'name a file of its own, or remove this one',
-    });
   return text
     .split('\n')
     .filter((one) => one !== '' && !one.startsWith('#'))
     .flatMap((one) => {
       const [, full = '', within = '', number = ''] = line.exec(one) ?? [];
       const value = Number(number);
-      if (!full.startsWith(PREFIX) || number === '' || Number.isNaN(value)) throw foreign();
+      if (!full.startsWith(PREFIX) || number === '' || Number.isNaN(value)) throw foreign(file);
       const name = names.find((known) => PREFIX + known === full);
       if (name === undefined) return [];
       const labels = Object.fromEntries(
         [...within.matchAll(label)].map(([, key = '', said = '']) => [key, unescaped(said)]),
       );
       const expected: readonly string[] = metrics[name].labels;
-      if (Object.keys(labels).join() !== expected.join()) throw foreign();
+      if (Object.keys(labels).join() !== expected.join()) throw foreign(file);
       return [{ name, labels, value }];
     });
 }
 
 function unescaped(text: string): string {
   return text.replace(/\\(.)/g, (_, one: string) => (one === 'n' ? '\n' : one));
+}
+
+function foreign(file: string): ConfigurationError {
+  return new ConfigurationError('what stands in the file is not of this pipeline', {
+    where: file,
+    next: 'name a file of its own, or remove this one',
+  });
 }

@@ -1,5 +1,5 @@
 import { describeSlices } from '../shared/commands.js';
-import { printable, withoutSecrets } from '../shared/printable.js';
+import { printable } from '../shared/printable.js';
 import { shortAmount } from '../shared/table.js';
 import type { RunRecord } from './record.js';
 import { costInWords } from './task.js';
@@ -75,9 +75,9 @@ function some<T>(all: readonly T[], line: (one: T) => string): string[] {
   return left > 0 ? [...lines, `and ${left} more of these`] : lines;
 }
 
-/** One line, without secrets, printable, and not too long; no character is cut in two. */
+/** One line, printable, and not too long; no character is cut in two. A record holds no secret. */
 function harmless(line: string): string {
-  const characters = Array.from(printable(withoutSecrets(line)));
+  const characters = Array.from(printable(line.replaceAll(/\s+/g, ' ')));
   if (characters.length <= LONGEST_LINE) return characters.join('');
   return `${characters.slice(0, LONGEST_LINE - 1).join('')}…`;
 }

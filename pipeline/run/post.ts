@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { addressParts } from '../config/hooks.js';
 import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
 import { codeOf } from '../shared/files.js';
 import { PROXY_LOGIN, agentFor, proxyLogin } from '../shared/network.js';
@@ -25,8 +26,9 @@ const PAUSE = 1_000;
 /**
  * Posts a text, and believes no answer but one of 200 to 299. A server that is away or overloaded for a moment is tried
  * a second time: better told twice than not at all. Certificates are checked, whatever NODE_TLS_REJECT_UNAUTHORIZED
- * says; the way is the one of the environment's proxies; an answer that leads elsewhere is not followed, since the text
- * is for this address alone. Nothing of the address is told: part of it may be secret.
+ * says; the way is the one of the environment's proxies, but for plain http, which is to stay on this machine; an answer
+ * that leads elsewhere is not followed, since the text is for this address alone. Nothing of the address is told, also
+ * where the answer repeats it: part of it may be secret.
  * @throws {TransientError} when the server cannot be reached, or cannot take it now, and the signal's own reason.
  * @throws {ConfigurationError} when it refuses, or its certificate is not to be trusted.
  */
@@ -62,15 +64,17 @@ async function postOnce(url: URL, sent: Post): Promise<void> {
     answer.destroy();
     return;
   }
-  throw refusal(status, answer.headers['retry-after'], await firstWords(answer, sent.signal));
+  const words = await firstWords(answer, sent.signal);
+  throw refusal(status, answer.headers['retry-after'], said(withoutAddress(words, url)));
 }
 
 async function send(
   url: URL,
   { body, headers, timeoutMs, signal }: Post,
 ): Promise<IncomingMessage> {
-  const agent = agentFor(url, { timeoutMs, signal });
   const isSecure = url.protocol === 'https:';
+  // A proxy elsewhere would read what is sent in plain, and take itself for this machine.
+  const agent = isSecure && agentFor(url, { timeoutMs, signal });
   try {
     return await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = (isSecure ? requestHttps : requestHttp)(url, {
@@ -84,6 +88,10 @@ async function send(
         reject((agent !== false && signal.aborted && agent.waiting) || error);
       });
       outgoing.on('response', resolve);
+      // Also of an upgrade that nobody asked for, of which Node tells no error.
+      outgoing.on('close', () => {
+        reject(new AwayError('it gave no answer'));
+      });
       outgoing.end(body);
     });
   } catch (cause) {
@@ -149,5 +157,15 @@ async function firstWords(answer: IncomingMessage, signal: AbortSignal): Promise
     signal.removeEventListener('abort', end);
     answer.destroy();
   }
-  return said(Buffer.concat(chunks).subarray(0, WORDS.bytes).toString('utf8'));
+  return Buffer.concat(chunks).subarray(0, WORDS.bytes).toString('utf8');
+}
+
+/** Shorter parts of an address are found in any text. */
+const SHORTEST_PART = 4;
+
+function withoutAddress(words: string, url: URL): string {
+  return addressParts(url)
+    .filter((part) => part.length >= SHORTEST_PART)
+    .sort((a, b) => b.length - a.length)
+    .reduce((rest, part) => rest.replaceAll(part, '***'), words);
 }

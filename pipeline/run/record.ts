@@ -152,7 +152,7 @@ export function makeRecord({ whole, selection, error, ...run }: RunFacts): RunRe
     finalized: [...(whole?.news.finalized ?? [])],
     failures: [
       ...(whole === undefined ? [] : failuresOf(tasks, whole.request)),
-      ...(isTold ? [] : [errorToJson(error) as RunRecord['failures'][number]]),
+      ...(isTold ? [] : [failureOf(error)]),
     ],
     absent: [...(whole?.report.absence.slices ?? [])],
   };
@@ -206,16 +206,22 @@ function failuresOf(tasks: readonly TaskReport[], request: RunRequest): RunRecor
   return tasks
     .filter((task) => endOf(task) === 'failed')
     .map((task) => {
-      const error = errorToJson(task.error, subjectOf(task)) as RunRecord['failures'][number];
       const { month: of, organization: name, stage } = task;
-      const resume = resumeCommand(request, [task]);
-      return { month: of, organization: name, stage, ...error, resume };
+      const resume = withoutSecrets(resumeCommand(request, [task]));
+      return { month: of, organization: name, stage, ...failureOf(task.error, task), resume };
     });
+}
+
+/** Its texts alone may quote a secret: cut out of all, one such as 2026 would leave neither figures nor JSON. */
+function failureOf(error: unknown, task?: TaskReport): RunRecord['failures'][number] {
+  const { class: of, ...texts } = errorToJson(error, task && subjectOf(task));
+  const told = Object.entries(texts).map(([key, text]) => [key, withoutSecrets(String(text))]);
+  return { class: of, ...Object.fromEntries(told) } as RunRecord['failures'][number];
 }
 
 /** The record as one line of JSON, whatever texts of others are in it. */
 export function recordLine(record: RunRecord): string {
-  return `${printableLines(withoutSecrets(JSON.stringify(record)))}\n`;
+  return `${printableLines(JSON.stringify(record))}\n`;
 }
 
 /**
@@ -224,14 +230,26 @@ export function recordLine(record: RunRecord): string {
  */
 export async function checkSummaryFile(file: string): Promise<void> {
   try {
-    await (await openSummary(file)).close();
+    const opened = await openSummary(file);
+    try {
+      const first = await byteAt(opened, 0);
+      if (first !== undefined && first !== '{') throw new Error('it holds something else');
+    } finally {
+      await opened.close();
+    }
   } catch (cause) {
     throw new UsageError(`the summary file cannot be written: ${describeError(cause)}`, {
       where: '--summary',
-      next: 'name a file in a folder that is there, and that this user may write to',
+      next: 'name a file of its own in a folder that is there, which this user may read and write',
       cause,
     });
   }
+}
+
+/** The character of one byte; `undefined` where there is none. */
+async function byteAt(opened: FileHandle, place: number): Promise<string | undefined> {
+  const { bytesRead, buffer } = await opened.read(Buffer.alloc(1), 0, 1, place);
+  return bytesRead === 0 ? undefined : buffer.toString('latin1');
 }
 
 /**
@@ -239,10 +257,12 @@ export async function checkSummaryFile(file: string): Promise<void> {
  * @throws the system's error; then nothing of the line is left.
  */
 export async function appendRecord(file: string, record: RunRecord): Promise<void> {
-  const line = Buffer.from(recordLine(record));
   const opened = await openSummary(file);
   try {
     const { size } = await opened.stat();
+    // What another has left without its end, as on a full disk, spoils its own line alone.
+    const isTorn = size > 0 && (await byteAt(opened, size - 1)) !== '\n';
+    const line = Buffer.from(`${isTorn ? '\n' : ''}${recordLine(record)}`);
     const { bytesWritten } = await opened.write(line);
     if (bytesWritten === line.length) return;
     // Half a line would spoil the next one too; what others have appended meanwhile is left alone.
@@ -254,8 +274,8 @@ export async function appendRecord(file: string, record: RunRecord): Promise<voi
 }
 
 async function openSummary(file: string): Promise<FileHandle> {
-  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
-  const opened = await open(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, 0o666);
+  const { O_RDWR, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
+  const opened = await open(file, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, 0o666);
   try {
     if ((await opened.stat()).isFile()) return opened;
   } catch (cause) {

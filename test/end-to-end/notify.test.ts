@@ -6,6 +6,7 @@ import { Webhook } from 'standardwebhooks';
 import { stringify } from 'yaml';
 import { runRecord } from '../../pipeline/run/record.js';
 import { selfSignedCertificate } from '../support/certificate.js';
+import { pipeline } from '../support/cli.js';
 import { drip, hookServer } from '../support/hook-server.js';
 import { startProxy } from '../support/proxy.js';
 import { month, world } from '../support/world.js';
@@ -45,6 +46,12 @@ test('a run tells its webhook over TLS and a proxy, Slack and Teams, and the sum
     unset.stderr,
     /notify\.0\.webhookFrom.* not set\n.*notify\.0\.secretFrom.* not set\n.*slackFrom/,
   );
+  // Those of which nothing is wrong are told of it, in lines of our own.
+  t.deepEqual(
+    [slack, teams].map(({ told }) => told.splice(0).length),
+    [1, 1],
+  );
+  t.deepEqual(webhook.told, []);
 
   const check = await runWith(env, 'check');
   const host = (url: string): string => new URL(url).host;
@@ -157,8 +164,42 @@ test('a run that could not begin is told too, and one whose settings are wrong',
   t.regex(records[1]?.failures[0]?.message ?? '', /VAULT_ROLE_ID/);
   t.is(always.told.length, 2);
   t.deepEqual(fine.told, []);
+  // Whatever else is wrong, and an unsigned webhook is no webhook.
+  const before = slack.told.length;
+  for (const words of [
+    ['--tolerance', 'abc'],
+    ['--month', '2026-13'],
+    ['--metrics', '.'],
+  ]) {
+    const { code } = await runWith(env, ...extract, ...words);
+    t.is(code, 2);
+  }
+  t.is((await runWith({ HOOK_SECRET: '' }, ...extract)).code, 2);
+  t.is(slack.told.length - before, 4);
+  t.deepEqual([always.told.length, failure.told.length], [5, 5]);
   t.regex(
     slack.told[0]?.body ?? '',
     /^\{"text":"AWS billing run failed: 2026-10\\n.*failed: .*Vault/,
   );
+});
+
+test('Ctrl-C while a hook is told cuts that short; the run was done, and its exit code says so', async (t) => {
+  const { folder, cloud } = await world(t);
+  let interrupt: () => void = () => undefined;
+  const hanging = await hookServer(t, () => {
+    interrupt();
+  });
+  const notify = [{ slack: hanging.url, on: 'always' }];
+  await writeFile(join(folder, 'pipeline.config.yaml'), stringify({ notify }));
+  const { code, stderr } = await pipeline([...extract, '--summary', 'runs.jsonl'], {
+    cwd: folder,
+    env: cloud.environment,
+    running: (child) => {
+      interrupt = () => child.kill('SIGINT');
+    },
+  });
+  t.is(code, 0, stderr);
+  t.regex(stderr, /was not told of the run: it did not answer within 3 s/);
+  const record: unknown = JSON.parse(await readFile(join(folder, 'runs.jsonl'), 'utf8'));
+  t.like(runRecord.parse(record), { outcome: 'ok', exitCode: 0 });
 });

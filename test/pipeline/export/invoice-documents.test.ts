@@ -11,6 +11,7 @@ import {
 import { parseMonth } from '../../../pipeline/shared/month.js';
 import { sha256Of } from '../../../pipeline/staging/staging.js';
 import { temporaryFolder } from '../../support/cli.js';
+import { anyCharacter } from '../../support/texts.js';
 
 const slice = { month: parseMonth('2026-10'), organization: 'oab' };
 const wanted = (...invoices: string[]) => invoices.map((invoice) => ({ ...slice, invoice }));
@@ -95,7 +96,7 @@ test('no id leaves the folder, and no two documents share a file', async (t) => 
   await fc.assert(
     fc.asyncProperty(
       fc.uniqueArray(
-        fc.oneof(fc.constantFrom(...ids), fc.string({ unit: 'binary', minLength: 1 })),
+        fc.oneof(fc.constantFrom(...ids), fc.string({ unit: anyCharacter, minLength: 1 })),
         {
           maxLength: 12,
         },

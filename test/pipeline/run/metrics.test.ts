@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
@@ -138,6 +138,17 @@ test("a file that is another's, or that node_exporter would not read, is refused
   await writeFile(file, '');
   await t.throwsAsync(checkMetricsFile(join(folder, 'link.prom')), { instanceOf: UsageError });
   await t.throwsAsync(checkMetricsFile(join(folder, 'none/a.prom')), { instanceOf: UsageError });
+  // What nobody writes to is not waited for, and what has no end is not read.
+  await run('mkfifo', [join(folder, 'fifo.prom')]);
+  await symlink('/dev/zero', join(folder, 'zero.prom'));
+  await writeFile(join(folder, 'long.prom'), '');
+  await truncate(join(folder, 'long.prom'), 2 ** 34);
+  for (const name of ['fifo', 'zero', 'long']) {
+    const odd = join(folder, `${name}.prom`);
+    await t.throwsAsync(checkMetricsFile(odd), { instanceOf: UsageError }, name);
+    await t.throwsAsync(exportMetrics(odd, record(6, []), all), undefined, name);
+    await rm(odd);
+  }
   await t.notThrowsAsync(checkMetricsFile(join(folder, 'new.prom')));
   t.deepEqual((await readdir(folder)).sort(), ['link.prom', 'new.prom', 'other.prom']);
   t.is((await stat(join(folder, 'new.prom'))).size, 0);

@@ -11,6 +11,7 @@ import type { RunRecord } from '../../../pipeline/run/record.js';
 import { recordLine, runRecord } from '../../../pipeline/run/record.js';
 import { parseThreshold } from '../../../pipeline/shared/threshold.js';
 import { hookServer } from '../../support/hook-server.js';
+import { anyCharacter } from '../../support/texts.js';
 
 const slice = { month: '2026-10', organization: 'oab' };
 
@@ -185,7 +186,7 @@ test('Teams gets a card whose texts are shown as they are', (t) => {
 
 test('whatever texts of others hold, a message stays one: in bounds, on its lines, without a sequence of control', (t) => {
   const hostile = fc.oneof(
-    fc.string({ unit: 'binary', maxLength: 350 }),
+    fc.string({ unit: anyCharacter, maxLength: 60 }),
     fc.constantFrom('<!channel>', '&lt;', '\u001b[2J\n\n', '[a](https://evil.example)', '\u202e'),
     fc.constantFrom('🌊'.repeat(400), '\u0000'.repeat(400)),
   );

@@ -80,6 +80,33 @@ test('what refuses for good is asked once, and its words are told without secret
   t.is(server.told.length, 1);
 });
 
+test('an answer that repeats the address is told without any part of it', async (t) => {
+  const said = 'Cannot POST /T024/short?sig=abc12 of us with p@ss1, p%40ss1, abc12';
+  const server = await hookServer(t, (response) =>
+    response
+      .writeHead(404, { 'content-type': 'text/plain' })
+      .end(`${said}, ${server.told[0]?.headers.authorization}`),
+  );
+  const error = await tried(`${server.url.replace('//', '//us:p%40ss1@')}/T024/short?sig=abc12`);
+  t.is(error?.message, 'it answered 404: Cannot POST *** of us with ***, ***, ***, Basic ***');
+});
+
+test('a connection that is to become another protocol is no answer', async (t) => {
+  const server = await hookServer(t, (response) => {
+    response.socket?.write('HTTP/1.1 101 -\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n');
+  });
+  t.is((await tried(server.url))?.message, 'it gave no answer');
+  t.is(server.told.length, 2);
+});
+
+test('what is plain stays on this machine, whatever proxy the environment names', async (t) => {
+  const server = await hookServer(t);
+  process.env['http_proxy'] = await deserted();
+  t.teardown(() => delete process.env['http_proxy']);
+  t.is(await tried(server.url), undefined);
+  t.is(server.told.length, 1);
+});
+
 test('an answer that leads elsewhere is not followed', async (t) => {
   const other = await hookServer(t);
   for (const status of [301, 302, 307, 308]) {

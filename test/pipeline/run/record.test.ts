@@ -139,12 +139,21 @@ test('a run that could not begin has a record, and one that was stopped has its 
 });
 
 test('the line is one line without secrets, whatever is in it, and the same when it is read', (t) => {
-  keepSecret('hunter7-of-the-record');
+  // Secrets that are figures, keys and dates too.
+  keepSecret('hunter7-of-the-record', '12.345', '2026', 'rows', '0.25');
   const message = 'a\nb \u202e \u0085 hunter7-of-the-record';
-  const line = recordLine(makeRecord({ ...run, error: new DataError(message) }));
+  const failed = {
+    state: 'failed',
+    error: new DataError(message, { where: 'at 12.345' }),
+  } as const;
+  const record = makeRecord(facts([task('oab', failed), task('spp', { outcome: outcome({}) })]));
+  const line = recordLine(record);
   t.regex(line, /^[\x20-\x7e]+\n$/);
-  const { failures } = JSON.parse(line) as { failures: { message: string }[] };
-  t.is(failures[0]?.message, 'a\nb \u202e \u0085 ***');
+  const { failures, ...others } = runRecord.parse(JSON.parse(line));
+  t.like(failures[0], { message: 'a\nb \u202e \u0085 ***', where: 'at ***' });
+  t.like(others, { seconds: 12.345, started: '2026-11-02T06:00:00.000Z', months: ['2026-10'] });
+  const [alone] = makeRecord({ ...run, error: new Error(message) }).failures;
+  t.is(alone?.message, 'a\nb \u202e \u0085 ***');
 });
 
 test('lines are appended whole, by many at once, to a regular file alone', async (t) => {
@@ -164,8 +173,19 @@ test('lines are appended whole, by many at once, to a regular file alone', async
     records.map(({ exitCode }) => exitCode),
   );
   const refused = { instanceOf: UsageError, message: /summary file cannot be written/ };
-  for (const other of [folder, join(folder, 'none/runs.jsonl'), '/dev/full'])
+  const database = join(folder, 'billing.sqlite');
+  await writeFile(database, 'SQLite format 3\0');
+  for (const other of [folder, join(folder, 'none/runs.jsonl'), '/dev/full', database])
     await t.throwsAsync(checkSummaryFile(other), refused, other);
   await symlink(file, join(folder, 'link'));
   await t.notThrowsAsync(checkSummaryFile(join(folder, 'link')));
+});
+
+test('a line that was left without its end spoils no other', async (t) => {
+  const file = join(await temporaryFolder(t), 'runs.jsonl');
+  await writeFile(file, '{"runId":"half');
+  const record = makeRecord({ ...run, error: new Error('x') });
+  await appendRecord(file, record);
+  await appendRecord(file, record);
+  t.is(await readFile(file, 'utf8'), `{"runId":"half\n${recordLine(record).repeat(2)}`);
 });
