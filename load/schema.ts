@@ -112,7 +112,11 @@ async function createTable(
   dialect: Dialect,
   define: (builder: Knex.CreateTableBuilder) => void,
 ): Promise<void> {
-  if (await knex.schema.hasTable(table)) return checkColumns(knex, table, columns);
+  const isThere =
+    dialect === 'sqlite'
+      ? (await sqliteObjects(knex, table).select('name')).length > 0
+      : await knex.schema.hasTable(table);
+  if (isThere) return checkColumns(knex, table, columns);
   await knex.schema.createTable(table, (builder) => {
     if (dialect === 'mysql') {
       builder.engine('InnoDB');
@@ -121,6 +125,11 @@ async function createTable(
     }
     define(builder);
   });
+}
+
+/** What an SQLite file holds by a name: a table, a view or an index. To SQLite names that differ in case are one. */
+export function sqliteObjects(knex: Knex, name: string): Knex.QueryBuilder {
+  return knex('sqlite_master').whereRaw('name = ? COLLATE NOCASE', [name]);
 }
 
 /** @throws {ConfigurationError} when a table or view has other columns. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import { parse } from 'csv-parse/sync';
+import { compareCustomers } from '../../pipeline/inspect/customer-changes.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { transformManifestKey } from '../../pipeline/staging/layout.js';
@@ -225,6 +226,50 @@ test('an organization that tells something else than before is compared with not
       "view: 2026-09 tells the organization's own cost, 2026-10 arn:aws:billing::1:billingview/x",
     ],
   );
+});
+
+test('who is on the way, has left before or has late cost is neither new nor gone', (t) => {
+  const [from, to] = [parseMonth('2026-09'), parseMonth('2026-10')];
+  const told = (was: Record<string, string>, is: Record<string, string>, listAccounts = true) => {
+    const slices = [
+      { month: from, states: was },
+      { month: to, states: is },
+    ].flatMap(({ month, states }) =>
+      ['oab', 'spp'].map((organization) => {
+        const status = states[organization];
+        const customer = { account: idOf(1), name: 'A', status: status ?? '', amount: new Map() };
+        const other = {
+          ...customer,
+          account: idOf(2),
+          status: listAccounts ? 'active' : 'unlisted',
+        };
+        return {
+          ...{ month, organization, provisional: false },
+          scope: { ...plainScope, listAccounts },
+          customers: status === undefined ? [other] : [customer, other],
+        };
+      }),
+    );
+    const { changes } = compareCustomers({ slices, missing: [] }, from, to);
+    return changes
+      .filter(({ account }) => account === idOf(1))
+      .map(({ change, before, after }) => `${change} ${before ?? '-'} ${after ?? '-'}`);
+  };
+  // Both list it while it moves, since they were asked on two days.
+  t.deepEqual(told({ oab: 'active' }, { oab: 'active', spp: 'active' }), ['moved oab spp']);
+  t.deepEqual(told({ oab: 'active', spp: 'active' }, { spp: 'active' }), []);
+  t.deepEqual(told({ oab: 'unlisted' }, { spp: 'active' }), ['moved oab spp']);
+  t.deepEqual(told({ oab: 'active' }, { spp: 'suspended' }), [
+    'closed active suspended',
+    'moved oab spp',
+  ]);
+  // A charge of a month in which it was gone already.
+  t.deepEqual(told({}, { oab: 'unlisted' }), []);
+  t.deepEqual(told({ oab: 'unlisted' }, {}), []);
+  t.deepEqual(told({}, { oab: 'active' }), ['new - active']);
+  t.deepEqual(told({ oab: 'unlisted' }, { oab: 'active' }), ['new unlisted active']);
+  // Where nobody lists accounts, cost alone tells of them.
+  t.deepEqual(told({}, { oab: 'unlisted' }, false), ['new - unlisted']);
 });
 
 test('wrong usage ends with 2, a month that is not there with 1', async (t) => {
