@@ -114,7 +114,7 @@ async function createTable(
 ): Promise<void> {
   const isThere =
     dialect === 'sqlite'
-      ? (await sqliteObjects(knex, table).select('name')).length > 0
+      ? (await sqliteStatements(knex, table)).length > 0
       : await knex.schema.hasTable(table);
   if (isThere) return checkColumns(knex, table, columns);
   await knex.schema.createTable(table, (builder) => {
@@ -127,9 +127,16 @@ async function createTable(
   });
 }
 
-/** What an SQLite file holds by a name: a table, a view or an index. To SQLite names that differ in case are one. */
-export function sqliteObjects(knex: Knex, name: string): Knex.QueryBuilder {
-  return knex('sqlite_master').whereRaw('name = ? COLLATE NOCASE', [name]);
+/** SQLite keeps the statements by which things were made, word for word; those of its own indexes it has not. */
+const statements = z.array(z.string().nullable());
+
+/**
+ * The statement by which an SQLite file's table, view or index of a name was made; none where there is no such thing.
+ * To SQLite names that differ in case are one.
+ */
+export async function sqliteStatements(knex: Knex, name: string): Promise<(string | null)[]> {
+  const query = knex('sqlite_master').whereRaw('name = ? COLLATE NOCASE', [name]);
+  return statements.parse(await query.pluck('sql'));
 }
 
 /** @throws {ConfigurationError} when a table or view has other columns. */

@@ -11,7 +11,7 @@ import {
   joinKey,
   never,
   numberColumn,
-  sqliteObjects,
+  sqliteStatements,
 } from './schema.js';
 import { tables } from '../pipeline/staging/tables.js';
 
@@ -228,14 +228,11 @@ function query({ columns, from }: View): string {
   return `SELECT ${list.join(', ')} FROM ${from}`;
 }
 
-/** SQLite keeps the statements by which tables and views were made, word for word; those of its own indexes it has not. */
-const made = z.array(z.object({ sql: z.string().nullable() }));
-
 async function makeSqlite(knex: Knex, view: View): Promise<void> {
   const statement = `CREATE VIEW \`${view.name}\` AS ${query(view)}`;
-  const [found] = made.parse(await sqliteObjects(knex, view.name).select('sql'));
+  const [found] = await sqliteStatements(knex, view.name);
   if (found === undefined) await knex.raw(statement);
-  else if (found.sql !== statement) throw foreignTable(view.name);
+  else if (found !== statement) throw foreignTable(view.name);
 }
 
 const kinds = z.tuple([z.array(z.object({ kind: z.string() }))]).rest(z.unknown());
