@@ -278,6 +278,11 @@ test('wrong usage ends with 2, a month that is not there with 1', async (t) => {
     [['--changes', '--from', '2026-10', '--to', '2026-10'], 2, /are the same month/],
     [['--organization', 'nobody', '--month', '2026-10'], 2, /choose among newcomer, oab, spp/],
     [['--changes', '--month', '2026-08'], 1, /nothing is staged for 2026-07/],
+    [
+      ['--changes', '--month', '2026-10', '--organization', 'late'],
+      1,
+      /nothing is exported for 2026-10 \[.*run --month 2026-10 --organization late"/,
+    ],
   ] as const) {
     const finished = await run(...args);
     t.is(finished.code, code, finished.stderr);
