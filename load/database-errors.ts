@@ -146,7 +146,7 @@ export function databaseError(cause: unknown, where: string): PipelineError {
   if (cause instanceof PipelineError) return cause;
   const { code, text } = readDriverError(cause);
   if (code === INTERRUPTED) return new InterruptedError();
-  const right = /^([A-Z][A-Z, ]*?) command denied/.exec(text)?.[1];
+  const right = deniedRight(cause);
   if (right !== undefined) {
     return new ConfigurationError(`the user lacks the right ${right} on the database`, {
       where,
@@ -171,6 +171,15 @@ function isAmong(codes: readonly string[], code: string): boolean {
   return codes.some(
     (one) => code === one || (one.startsWith('SQLITE_') && code.startsWith(`${one}_`)),
   );
+}
+
+/** The right that a user of MySQL lacks; `undefined` where a statement failed for something else. */
+export function deniedRight(error: unknown): string | undefined {
+  const { code, text } = readDriverError(error);
+  if (code !== 'ER_TABLEACCESS_DENIED_ERROR' && code !== 'ER_COLUMNACCESS_DENIED_ERROR')
+    return undefined;
+  // The server speaks any language (lc_messages); in each the statement comes first, in capitals.
+  return /\b[A-Z]{2,}(?:,? [A-Z]{2,})*\b/.exec(text)?.[0];
 }
 
 /** Runs a step, translating the driver's failures. */

@@ -112,7 +112,11 @@ async function createTable(
   dialect: Dialect,
   define: (builder: Knex.CreateTableBuilder) => void,
 ): Promise<void> {
-  if (await knex.schema.hasTable(table)) return checkColumns(knex, table, columns);
+  const isThere =
+    dialect === 'sqlite'
+      ? (await sqliteStatements(knex, table)).length > 0
+      : await knex.schema.hasTable(table);
+  if (isThere) return checkColumns(knex, table, columns);
   await knex.schema.createTable(table, (builder) => {
     if (dialect === 'mysql') {
       builder.engine('InnoDB');
@@ -121,6 +125,18 @@ async function createTable(
     }
     define(builder);
   });
+}
+
+/** SQLite keeps the statements by which things were made, word for word; those of its own indexes it has not. */
+const statements = z.array(z.string().nullable());
+
+/**
+ * The statement by which an SQLite file's table, view or index of a name was made; none where there is no such thing.
+ * To SQLite names that differ in case are one.
+ */
+export async function sqliteStatements(knex: Knex, name: string): Promise<(string | null)[]> {
+  const query = knex('sqlite_master').whereRaw('name = ? COLLATE NOCASE', [name]);
+  return statements.parse(await query.pluck('sql'));
 }
 
 /** @throws {ConfigurationError} when a table or view has other columns. */

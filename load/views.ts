@@ -1,9 +1,18 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import { deniedRight } from './database-errors.js';
 import type { Dialect } from './driver.js';
 import { LOADS } from './history.js';
 import type { Step } from './schema.js';
-import { checkColumns, foreignTable, indexName, joinKey, never, numberColumn } from './schema.js';
+import {
+  checkColumns,
+  foreignTable,
+  indexName,
+  joinKey,
+  never,
+  numberColumn,
+  sqliteStatements,
+} from './schema.js';
 import { tables } from '../pipeline/staging/tables.js';
 
 /**
@@ -219,14 +228,11 @@ function query({ columns, from }: View): string {
   return `SELECT ${list.join(', ')} FROM ${from}`;
 }
 
-/** SQLite keeps the statements by which tables and views were made, word for word. */
-const made = z.array(z.object({ sql: z.string() }));
-
 async function makeSqlite(knex: Knex, view: View): Promise<void> {
   const statement = `CREATE VIEW \`${view.name}\` AS ${query(view)}`;
-  const [found] = made.parse(await knex('sqlite_master').where({ name: view.name }).select('sql'));
+  const [found] = await sqliteStatements(knex, view.name);
   if (found === undefined) await knex.raw(statement);
-  else if (found.sql !== statement) throw foreignTable(view.name);
+  else if (found !== statement) throw foreignTable(view.name);
 }
 
 const kinds = z.tuple([z.array(z.object({ kind: z.string() }))]).rest(z.unknown());
@@ -250,8 +256,7 @@ async function makeMysql(knex: Knex, view: View): Promise<void> {
 
 /** Whether a step failed because this user may not make views. */
 export function isRefused(error: unknown): boolean {
-  const { sqlMessage } = error as { sqlMessage?: unknown };
-  return typeof sqlMessage === 'string' && /^CREATE VIEW command denied/.test(sqlMessage);
+  return deniedRight(error) === 'CREATE VIEW';
 }
 
 const names = z

@@ -65,8 +65,11 @@ export function compareCustomers(found: FoundCustomers, from: Month, to: Month):
     else uncompared.push({ organization, why });
   }
   const [was, is] = [placesOf(before.values()), placesOf(after.values())];
+  const isListed = (organization: string): boolean =>
+    after.get(organization)?.scope.listAccounts === true;
   const changes = [...new Set([...was.keys(), ...is.keys()])].flatMap((account) => {
-    const told = changesOf(was.get(account) ?? nowhere, is.get(account) ?? nowhere, compared);
+    const places = [was.get(account) ?? nowhere, is.get(account) ?? nowhere] as const;
+    const told = changesOf(...places, compared, isListed);
     return told.map((one): CustomerChange => ({ ...one, account }));
   });
   return { from, to, compared, uncompared, missing: found.missing, changes: changes.sort(byKind) };
@@ -106,14 +109,24 @@ function placesOf(slices: Iterable<CustomersOfSlice>): Map<string, Places> {
 
 type Change = Omit<CustomerChange, 'account'>;
 
-function changesOf(was: Places, is: Places, compared: readonly string[]): Change[] {
+/**
+ * @param compared the organizations that can be compared.
+ * @param isListed whether an organization lists its accounts: there one that has cost and is not listed is no new one.
+ */
+function changesOf(
+  was: Places,
+  is: Places,
+  compared: readonly string[],
+  isListed: (organization: string) => boolean,
+): Change[] {
   const isCompared = (organization: string): boolean => compared.includes(organization);
   const left = [...was.keys()].filter((organization) => !is.has(organization));
   const came = [...is.keys()].filter((organization) => !was.has(organization));
-  const moves = left
-    .slice(0, came.length)
-    .map((from, index) => ({ from, to: came[index] ?? '' }))
-    .filter((move) => isCompared(move.from) || isCompared(move.to));
+  // Where both list it, it is on its way: the organization that has it now has it anew, the other one will lose it.
+  const [whence] = was.keys();
+  const moves = came
+    .map((to, index) => ({ from: left[index] ?? whence ?? '', to }))
+    .filter(({ from, to }) => was.size > 0 && (isCompared(from) || isCompared(to)));
   const stays = [...was.keys()].filter((one) => is.has(one) && isCompared(one));
   return [
     ...moves.map(({ from, to }): Change => {
@@ -122,24 +135,20 @@ function changesOf(was: Places, is: Places, compared: readonly string[]): Change
     }),
     ...[...moves, ...stays.map((one) => ({ from: one, to: one }))].flatMap(({ from, to }) => {
       const [old, now] = [was.get(from), is.get(to)];
-      return old === undefined || now === undefined ? [] : differences(to, old, now);
+      return old === undefined || now === undefined ? [] : differences(to, old, now, from !== to);
     }),
-    ...came
-      .slice(left.length)
-      .filter(isCompared)
-      .map((organization): Change => {
-        const { name = '', status: after = '' } = is.get(organization) ?? {};
-        return { change: 'new', organization, name, before: null, after };
-      }),
+    ...(was.size > 0 ? [] : came).filter(isCompared).flatMap((organization): Change[] => {
+      const { name = '', status: after = '' } = is.get(organization) ?? {};
+      // Late cost of one that had gone before.
+      if (after === UNLISTED && isListed(organization)) return [];
+      return [{ change: 'new', organization, name, before: null, after }];
+    }),
     // One that was not listed before had gone already.
-    ...left
-      .slice(came.length)
-      .filter(isCompared)
-      .flatMap((organization): Change[] => {
-        const { name = '', status: before = '' } = was.get(organization) ?? {};
-        if (before === UNLISTED) return [];
-        return [{ change: 'gone', organization, name, before, after: null }];
-      }),
+    ...(is.size > 0 ? [] : left).filter(isCompared).flatMap((organization): Change[] => {
+      const { name = '', status: before = '' } = was.get(organization) ?? {};
+      if (before === UNLISTED) return [];
+      return [{ change: 'gone', organization, name, before, after: null }];
+    }),
   ];
 }
 
@@ -147,6 +156,7 @@ function differences(
   organization: string,
   old: { name: string; status: string },
   now: { name: string; status: string },
+  isMove: boolean,
 ): Change[] {
   const name = now.name === '' ? old.name : now.name;
   const [before, after] = [old.status, now.status];
@@ -155,7 +165,8 @@ function differences(
     ...(old.name !== '' && now.name !== '' && old.name !== now.name
       ? [{ change: 'renamed' as const, organization, name, before: old.name, after: now.name }]
       : []),
-    ...(before === after
+    // One that is listed where it has moved to is no new one.
+    ...(before === after || (isMove && before === UNLISTED)
       ? []
       : [{ change: kindOf(before, after), organization, name, before, after }]),
   ];

@@ -109,9 +109,14 @@ export async function findCustomers(request: CustomersRequest): Promise<FoundCus
   }
   const empty = months.filter((month) => slices.every((slice) => slice.month !== month));
   if (empty.length > 0) {
+    const lacking = missing.filter(({ month }) => empty.includes(month));
+    const isStaged = lacking.every(({ command: { stages = [] } }) => stages.length > 0);
     throw new DataError(`nothing is exported for ${empty.join(', ')}`, {
       where: staging.location,
-      ...advice('make the tables with', { stages: ['transform'], months: empty }),
+      ...advice('make the tables with', {
+        ...nextRun(isStaged ? ['transform'] : []),
+        ...subjectOf(...lacking),
+      }),
     });
   }
   return { slices, missing };

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import { parse } from 'csv-parse/sync';
+import { compareCustomers } from '../../pipeline/inspect/customer-changes.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { transformManifestKey } from '../../pipeline/staging/layout.js';
@@ -227,12 +228,61 @@ test('an organization that tells something else than before is compared with not
   );
 });
 
+test('who is on the way, has left before or has late cost is neither new nor gone', (t) => {
+  const [from, to] = [parseMonth('2026-09'), parseMonth('2026-10')];
+  const told = (was: Record<string, string>, is: Record<string, string>, listAccounts = true) => {
+    const slices = [
+      { month: from, states: was },
+      { month: to, states: is },
+    ].flatMap(({ month, states }) =>
+      ['oab', 'spp'].map((organization) => {
+        const status = states[organization];
+        const customer = { account: idOf(1), name: 'A', status: status ?? '', amount: new Map() };
+        const other = {
+          ...customer,
+          account: idOf(2),
+          status: listAccounts ? 'active' : 'unlisted',
+        };
+        return {
+          ...{ month, organization, provisional: false },
+          scope: { ...plainScope, listAccounts },
+          customers: status === undefined ? [other] : [customer, other],
+        };
+      }),
+    );
+    const { changes } = compareCustomers({ slices, missing: [] }, from, to);
+    return changes
+      .filter(({ account }) => account === idOf(1))
+      .map(({ change, before, after }) => `${change} ${before ?? '-'} ${after ?? '-'}`);
+  };
+  // Both list it while it moves, since they were asked on two days.
+  t.deepEqual(told({ oab: 'active' }, { oab: 'active', spp: 'active' }), ['moved oab spp']);
+  t.deepEqual(told({ oab: 'active', spp: 'active' }, { spp: 'active' }), []);
+  t.deepEqual(told({ oab: 'unlisted' }, { spp: 'active' }), ['moved oab spp']);
+  t.deepEqual(told({ oab: 'active' }, { spp: 'suspended' }), [
+    'closed active suspended',
+    'moved oab spp',
+  ]);
+  // A charge of a month in which it was gone already.
+  t.deepEqual(told({}, { oab: 'unlisted' }), []);
+  t.deepEqual(told({ oab: 'unlisted' }, {}), []);
+  t.deepEqual(told({}, { oab: 'active' }), ['new - active']);
+  t.deepEqual(told({ oab: 'unlisted' }, { oab: 'active' }), ['new unlisted active']);
+  // Where nobody lists accounts, cost alone tells of them.
+  t.deepEqual(told({}, { oab: 'unlisted' }, false), ['new - unlisted']);
+});
+
 test('wrong usage ends with 2, a month that is not there with 1', async (t) => {
   for (const [args, code, message] of [
     [['--changes', '--month', '2026-09,2026-10'], 2, /--changes compares two months/],
     [['--changes', '--from', '2026-10', '--to', '2026-10'], 2, /are the same month/],
     [['--organization', 'nobody', '--month', '2026-10'], 2, /choose among newcomer, oab, spp/],
     [['--changes', '--month', '2026-08'], 1, /nothing is staged for 2026-07/],
+    [
+      ['--changes', '--month', '2026-10', '--organization', 'late'],
+      1,
+      /nothing is exported for 2026-10 \[.*run --month 2026-10 --organization late"/,
+    ],
   ] as const) {
     const finished = await run(...args);
     t.is(finished.code, code, finished.stderr);

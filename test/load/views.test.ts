@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import test from 'ava';
 import { openDatabase } from '../../load/database.js';
+import { migrate } from '../../load/migrations.js';
 import { viewSteps } from '../../load/views.js';
 import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
 import { ConfigurationError } from '../../pipeline/shared/errors.js';
@@ -180,6 +181,11 @@ test('without the right CREATE VIEW rows are loaded, and the GRANT that is named
   t.is(without.viewGrant, `GRANT CREATE VIEW ON \`${name}\`.* TO '${quoted}'@'%'`);
   // Again, and now there is nothing to do but the views.
   t.is((await openFor(t, address.href)).viewGrant, without.viewGrant);
+  // Servers say no in other languages too.
+  for (const language of ['de_DE', 'fr_FR', 'ja_JP']) {
+    await without.knex.raw('SET SESSION lc_messages = ?', [language]);
+    t.false(await migrate(without.knex, 'mysql'), language);
+  }
 
   await server.query(url, without.viewGrant!);
   t.is((await openFor(t, address.href)).viewGrant, undefined);
@@ -233,6 +239,25 @@ test("somebody else's table or view of such a name is left alone", async (t) => 
         instanceOf: ConfigurationError,
         message: /has a table (?:movement|load_state) already/,
       });
+  }
+});
+
+test('to SQLite a name in other letters is the same name, whatever has it', async (t) => {
+  const folder = await temporaryFolder(t);
+  for (const [index, made] of [
+    'CREATE TABLE Movement (a INT)',
+    'CREATE VIEW Load_State AS SELECT 1 AS a',
+    'CREATE TABLE x (a INT UNIQUE); CREATE INDEX service_month ON x (a)',
+    'CREATE TABLE CUSTOMERS (a INT)',
+    'CREATE VIEW consumption AS SELECT 1 AS a',
+  ].entries()) {
+    const file = join(folder, `${index}.sqlite`);
+    executeSqlite(file, made);
+    await t.throwsAsync(
+      openDatabase(parseDatabaseUrl(`sqlite:${file}`), { log: silent }),
+      { instanceOf: ConfigurationError, message: /has a table \w+ already/ },
+      made,
+    );
   }
 });
 
