@@ -224,21 +224,25 @@ export function endOf({ state, error }: TaskReport): string {
   return error instanceof InterruptedError ? 'stopped' : state;
 }
 
-/** What a slice's tasks came to, in a line. */
-export function describeTasks(tasks: readonly TaskReport[]): string {
+/** How a slice's tasks ended, in few words: `extract, transform done; load failed`. */
+export function endsOf(tasks: readonly TaskReport[]): string {
   const stagesOf = new Map<string, string[]>();
   for (const task of tasks) {
     const end = endOf(task);
     if (end !== 'skipped') stagesOf.set(end, [...(stagesOf.get(end) ?? []), task.stage]);
   }
-  const ends = [...stagesOf].map(([end, of]) => `${of.join(', ')} ${end}`).join('; ');
+  return [...stagesOf].map(([end, of]) => `${of.join(', ')} ${end}`).join('; ');
+}
+
+/** What a slice's tasks came to, in a line. */
+export function describeTasks(tasks: readonly TaskReport[]): string {
   const outcome = tasks.findLast((task) => task.outcome !== undefined)?.outcome;
   const figures =
     outcome === undefined
       ? ''
       : `; ${outcome.rows} rows, ${outcome.provisional ? 'provisional' : 'final'}`;
   const seconds = tasks.reduce((sum, task) => sum + task.seconds, 0);
-  return `${ends}${figures}; ${seconds.toFixed(1)} s`;
+  return `${endsOf(tasks)}${figures}; ${seconds.toFixed(1)} s`;
 }
 
 /** Cents that AWS charges for one answer of Cost Explorer (AWS Cost Management pricing page). */
