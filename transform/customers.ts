@@ -215,7 +215,10 @@ async function lookAt(
   return { found, look };
 }
 
-async function otherExtractions({ staging, slice }: Pick<Task, 'staging' | 'slice'>): Promise<Other[]> {
+async function otherExtractions({
+  staging,
+  slice,
+}: Pick<Task, 'staging' | 'slice'>): Promise<Other[]> {
   const staged = await stagedSlices(staging, [slice.month]);
   return staged.flatMap(({ slice: other, survey: { current: extraction } }) =>
     extraction === undefined || other.organization === slice.organization

@@ -37,7 +37,9 @@ export async function settledSlices(
   const limit = pLimit(AT_ONCE);
   let looked = 0;
   const look = async (slice: Slice): Promise<void> => {
-    const settled = signal.aborted ? undefined : await settle(slice, { ...context, staging, loads });
+    const settled = signal.aborted
+      ? undefined
+      : await settle(slice, { ...context, staging, loads });
     if (settled !== undefined) found.set(slice, settled);
     looked += 1;
     progress.whole(
@@ -55,10 +57,12 @@ export async function settledSlices(
   const stays = ([{ month }, { looksElsewhere }]: [Slice, Settled]): boolean =>
     !looksElsewhere || !moving.has(month);
   return new Map(
-    [...found].filter(stays).map(([slice, { tasks }]) => [
-      slice,
-      () => tasks.map((task) => reportOutcome({ ...slice, ...task, requests: 0 }, log)),
-    ]),
+    [...found]
+      .filter(stays)
+      .map(([slice, { tasks }]) => [
+        slice,
+        () => tasks.map((task) => reportOutcome({ ...slice, ...task, requests: 0 }, log)),
+      ]),
   );
 }
 
