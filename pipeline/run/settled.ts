@@ -2,6 +2,7 @@ import pLimit from 'p-limit';
 import type { Loads } from '../../load/loads.js';
 import { tagOf } from '../config/config.js';
 import type { Stage } from '../config/selection.js';
+import type { RunLog } from '../shared/log.js';
 import type { Outcome } from '../shared/outcome.js';
 import type { Slice } from '../staging/layout.js';
 import { leasePrefix } from '../staging/layout.js';
@@ -56,14 +57,12 @@ export async function settledSlices(
   const moving = new Set(slices.filter((slice) => !found.has(slice)).map(({ month }) => month));
   const stays = ([{ month }, { looksElsewhere }]: [Slice, Settled]): boolean =>
     !looksElsewhere || !moving.has(month);
-  return new Map(
-    [...found]
-      .filter(stays)
-      .map(([slice, { tasks }]) => [
-        slice,
-        () => tasks.map((task) => reportOutcome({ ...slice, ...task, requests: 0 }, log)),
-      ]),
-  );
+  return new Map([...found].filter(stays).map(([slice, own]) => [slice, reports(slice, own, log)]));
+}
+
+/** Apart, so that it keeps nothing of what was listed. */
+function reports(slice: Slice, { tasks }: Settled, log: RunLog): () => TaskReport[] {
+  return () => tasks.map((task) => reportOutcome({ ...slice, ...task, requests: 0 }, log));
 }
 
 interface Settled {

@@ -36,7 +36,7 @@ const args = await yargs(hideBin(process.argv))
     write: {
       type: 'boolean',
       default: false,
-      describe: 'Put table and chart into docs/performance.md',
+      describe: 'Put tables and charts into docs/performance.md; of some groups only the growth',
     },
   })
   .strict()
@@ -70,16 +70,23 @@ for (const node of others) {
 }
 const table = benchTable(measured);
 const growth = growthTable(measured);
-process.stdout.write(`${table}\n\n${growth}\n`);
+const hasGrowth = rows.some((row) => row.growth !== undefined);
+process.stdout.write(`${table}\n${hasGrowth ? `\n${growth}\n` : ''}`);
 if (args.write) {
   const file = join(root, 'docs/performance.md');
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${measured.map(({ node }) => node).join(' and ')}`;
   const section = `![Measured ratios beside their targets](performance.svg)\n\n${table}\n\nMedians of ${args.rounds} alternating runs on one machine (${machine}).`;
-  const parts = { bench: section, growth: `![Growth over the months](growth.svg)\n\n${growth}` };
+  const parts: Record<string, string> = {};
+  // Some groups alone are not the table.
+  if (args.only === undefined) parts['bench'] = section;
+  if (hasGrowth)
+    parts['growth'] =
+      `![Seconds over months times organizations](growth.svg)\n\n${growth}\n\nOn one machine (${machine}).`;
   let text = await readFile(file, 'utf8');
   for (const [name, part] of Object.entries(parts)) text = withSection(text, name, part);
   const style = await resolveConfig(file);
   await writeFile(file, await format(text, { ...style, parser: 'markdown' }));
-  await writeFile(join(root, 'docs/performance.svg'), benchChart(measured));
-  await writeFile(join(root, 'docs/growth.svg'), growthChart(measured));
+  if (args.only === undefined)
+    await writeFile(join(root, 'docs/performance.svg'), benchChart(measured));
+  if (hasGrowth) await writeFile(join(root, 'docs/growth.svg'), growthChart(measured));
 }

@@ -36,13 +36,13 @@ test('where nothing is to be done no lease is taken, and all else is left to the
     const before = s3.requests.length;
     const range = ['--from', '2026-09', '--to', '2026-10', '--wait', '0'];
     const args = ['run', ...range, '--staging', 's3://area', '--json'];
-    const { code, stdout, stderr } = await runWith(s3.environment, ...args);
+    const { code, stdout } = await runWith(s3.environment, ...args);
     const { tasks } = JSON.parse(stdout) as { tasks: Task[] };
     const written = s3.requests
       .slice(before)
       .filter(({ method }) => method !== 'GET')
       .map(({ key }) => key);
-    return { code, stderr, written, tasks: tasks.map((task) => ({ ...task, seconds: 0 })) };
+    return { code, stdout, written, tasks: tasks.map((task) => ({ ...task, seconds: 0 })) };
   };
   const changed = (tasks: readonly Task[]) =>
     tasks
@@ -89,5 +89,5 @@ test('where nothing is to be done no lease is taken, and all else is left to the
     '2026-09 oab load skipped',
     '2026-10 oab transform done',
   ]);
-  t.regex(odd.stderr, /another run holds 2026-09 of oab/);
+  t.regex(odd.stdout, /another run holds 2026-09 of oab/);
 });
