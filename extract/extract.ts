@@ -1,5 +1,6 @@
 import { DataError, TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
+import { noLog } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
 import type { Sums } from '../pipeline/shared/sums.js';
@@ -167,34 +168,73 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
   const { staging, slice, force } = task;
   const found = await survey(staging, slice);
   const manifest = await currentManifest(task, found);
-  const before =
-    manifest === undefined
-      ? await scopeBefore(staging, slice, found)
-      : scopeToKeep(manifest, task.scope);
-  const scope = completeScope(task.scope, before);
-  checkCostView(slice.organization, scope);
+  const scope = await scopeOf(task, found, manifest);
+  if (manifest !== undefined && isEnough(task, manifest))
+    return { found, scope, action: 'unchanged', manifest };
   const replaced = (by: Scope, what: string): string | undefined =>
     manifest === undefined || sameScope(manifest.scope, by)
       ? undefined
       : `${what}, ${describeScopeChange(manifest.scope, by)}; what was fetched on ${dayOf(manifest)} stays staged`;
-  if (!force && manifest !== undefined) {
-    if (!covers(manifest.scope, task.scope)) {
-      const older = await reusable(task, found, scope);
-      if (older !== undefined) {
-        const replaces = replaced(
-          older.scope,
-          `taken from what was fetched on ${dayOf(older)}, without a request`,
-        );
-        const unlike = await otherViews(task, older.scope);
-        return { found, scope: older.scope, replaces, unlike, action: 'reuse', manifest: older };
-      }
-    } else if (!isOutdated(task, manifest)) return { found, scope, action: 'unchanged', manifest };
+  if (!force && manifest !== undefined && !covers(manifest.scope, task.scope)) {
+    const older = await reusable(task, found, scope);
+    if (older !== undefined) {
+      const replaces = replaced(
+        older.scope,
+        `taken from what was fetched on ${dayOf(older)}, without a request`,
+      );
+      const unlike = await otherViews(task, older.scope);
+      return { found, scope: older.scope, replaces, unlike, action: 'reuse', manifest: older };
+    }
   }
   const told = { replaces: replaced(scope, 'fetched anew'), unlike: await otherViews(task, scope) };
   const draft = await unfinishedDraft(task, found, scope);
   return draft === undefined
     ? { found, scope, ...told, action: 'fetch' }
     : { found, scope, ...told, action: 'resume', draft };
+}
+
+/**
+ * What the stage would say of a slice of which nothing is to be fetched; `undefined`: it has something to do, or to
+ * warn of.
+ * @throws {PipelineError} where what is asked for does not go together, or something staged cannot be read.
+ */
+export async function nothingToFetch(
+  task: Omit<DecisionTask, 'log'>,
+): Promise<Outcome | undefined> {
+  const found = await survey(task.staging, task.slice);
+  if (found.current === undefined) return undefined;
+  const quiet = { ...task, log: noLog };
+  const manifest = await currentManifest(quiet, found);
+  if (manifest === undefined || !isEnough(task, manifest)) return undefined;
+  await scopeOf(quiet, found, manifest);
+  return outcomeOf(task, manifest, 'unchanged');
+}
+
+/** Whether what is staged is all that is asked for, and as new as it has to be. */
+function isEnough(
+  task: Pick<ExtractTask, 'scope' | 'force' | 'slice' | 'provisionalDays' | 'now'>,
+  manifest: ExtractionManifest,
+): boolean {
+  return !task.force && covers(manifest.scope, task.scope) && !isOutdated(task, manifest);
+}
+
+/**
+ * The scope in which the month is asked for.
+ * @param manifest of the current extraction, where it is whole.
+ * @throws {UsageError} when it asks for what does not go together.
+ */
+async function scopeOf(
+  { staging, slice, scope: wanted }: DecisionTask,
+  found: Survey,
+  manifest: ExtractionManifest | undefined,
+): Promise<Scope> {
+  const before =
+    manifest === undefined
+      ? await scopeBefore(staging, slice, found)
+      : scopeToKeep(manifest, wanted);
+  const scope = completeScope(wanted, before);
+  checkCostView(slice.organization, scope);
+  return scope;
 }
 
 /**
@@ -621,7 +661,7 @@ function refuse({ log }: ExtractTask, draft: Draft, refusal: Refusal): void {
 }
 
 function outcomeOf(
-  task: ExtractTask,
+  task: Pick<ExtractTask, 'slice' | 'provisionalDays'>,
   manifest: ExtractionManifest,
   state: Outcome['state'],
 ): Outcome {

@@ -20,6 +20,7 @@ import { checkDifference } from './aws-difference.js';
 import type { Database, LoadTransaction } from './driver.js';
 import { instantText } from './driver.js';
 import { newestLoad, recordLoad, singleAmount } from './history.js';
+import type { Loads } from './loads.js';
 import { countDimensions, countListed, countSlice, deleteSlice } from './schema.js';
 import type { Source } from './source.js';
 import { checkSums, findSource, readTable } from './source.js';
@@ -97,6 +98,20 @@ export async function load(task: LoadTask): Promise<Outcome> {
     });
     return outcome('done');
   });
+}
+
+/**
+ * What the stage would say of a slice that the database holds already; `undefined`: it has something to do.
+ * @throws {PipelineError} when it cannot be found out.
+ */
+export async function nothingToLoad(
+  { staging, slice, provisionalDays }: Pick<LoadTask, 'staging' | 'slice' | 'provisionalDays'>,
+  loads: Loads,
+): Promise<Outcome | undefined> {
+  if (loads.isDue) return undefined;
+  const source = await findSource(staging, slice);
+  if (!(await loads.holds(slice, source))) return undefined;
+  return outcomeOf('unchanged', source.manifest, provisionalDays);
 }
 
 /**

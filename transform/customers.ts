@@ -174,14 +174,20 @@ export async function lookElsewhere(
 export async function findsTheSame(task: Task, manifest: TransformManifest): Promise<boolean> {
   const { staging, slice } = task;
   const before = manifest.customers.elsewhere;
-  if (before === undefined) return true;
-  const others = await otherExtractions(task);
-  if (nameOf(others) === before.looked) return true;
-  const { look } = await lookAt(task, before.accounts, others);
+  if (before === undefined || (await seesTheSame(task, manifest))) return true;
+  const { look } = await lookAt(task, before.accounts, await otherExtractions(task));
   if (look.found !== before.found) return false;
   const noted = { ...manifest, customers: { ...manifest.customers, elsewhere: look } };
   await staging.write(transformManifestKey(slice), serializeManifest(noted));
   return true;
+}
+
+/** Whether a look that was taken before saw the very extractions that are current now, so that it need not be taken again. */
+export async function seesTheSame(
+  task: Pick<Task, 'staging' | 'slice'>,
+  { customers: { elsewhere } }: TransformManifest,
+): Promise<boolean> {
+  return elsewhere === undefined || nameOf(await otherExtractions(task)) === elsewhere.looked;
 }
 
 async function lookAt(
@@ -209,7 +215,10 @@ async function lookAt(
   return { found, look };
 }
 
-async function otherExtractions({ staging, slice }: Task): Promise<Other[]> {
+async function otherExtractions({
+  staging,
+  slice,
+}: Pick<Task, 'staging' | 'slice'>): Promise<Other[]> {
   const staged = await stagedSlices(staging, [slice.month]);
   return staged.flatMap(({ slice: other, survey: { current: extraction } }) =>
     extraction === undefined || other.organization === slice.organization

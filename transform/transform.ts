@@ -31,6 +31,7 @@ import {
   findsTheSame,
   lookElsewhere,
   readCustomers,
+  seesTheSame,
 } from './customers.js';
 import { openExports } from './exports.js';
 import { invoicesBatches } from './invoice-rows.js';
@@ -100,6 +101,23 @@ export async function decideTransform(
     recipe,
     former: isThere ? same : undefined,
     restores: same !== undefined && !isThere,
+  };
+}
+
+/**
+ * What the stage would say of a slice whose tables and manifest it would leave as they are; `undefined`: it has
+ * something to do.
+ * @returns also whether that stands on what other organizations of the month list.
+ * @throws {DataError} when nothing is staged, or a manifest cannot be read.
+ */
+export async function nothingToMake(
+  task: Pick<TransformTask, 'staging' | 'slice' | 'tag' | 'parquet' | 'force' | 'provisionalDays'>,
+): Promise<{ outcome: Outcome; looksElsewhere: boolean } | undefined> {
+  const { former } = await decideTransform(task);
+  if (former === undefined || !(await seesTheSame(task, former))) return undefined;
+  return {
+    outcome: outcomeOf('unchanged', former, task.provisionalDays),
+    looksElsewhere: former.customers.elsewhere !== undefined,
   };
 }
 

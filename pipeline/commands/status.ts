@@ -44,7 +44,7 @@ export const status = command({
       await import('../inspect/slice-status.js');
     const { check, describeProblem, describeCheck, problemsOf } =
       await import('../inspect/status-check.js');
-    const { openLoads } = await import('../inspect/loads.js');
+    const { openLoads } = await import('../../load/loads.js');
     const { absentSlices, knownOrganizations } = await import('../run/known-organizations.js');
     const { stagedSlices } = await import('../staging/extractions.js');
     const { staging, secrets } = await open(config);

@@ -2,6 +2,8 @@ import pLimit from 'p-limit';
 import { paidPages } from '../../extract/draft.js';
 import { decideExtract } from '../../extract/extract.js';
 import { checkDifference } from '../../load/aws-difference.js';
+import type { Loads } from '../../load/loads.js';
+import { openLoads } from '../../load/loads.js';
 import { findSource } from '../../load/source.js';
 import { decideTransform } from '../../transform/transform.js';
 import type { OrganizationEntry } from '../../extract/organizations.js';
@@ -29,8 +31,6 @@ import { describeRefusal } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import type { Estimate } from './estimate.js';
 import { estimator, noRequests, remaining } from './estimate.js';
-import type { Loads } from './loads.js';
-import { openLoads } from './loads.js';
 
 /** What a run would do in one stage of a slice. */
 export interface StagePlan {

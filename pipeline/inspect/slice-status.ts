@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import { checkDifference, describeServices } from '../../load/aws-difference.js';
 import type { NewestLoad } from '../../load/history.js';
+import type { Loads } from '../../load/loads.js';
 import { findSource } from '../../load/source.js';
 import { subjectOf } from '../shared/commands.js';
 import type { PipelineError } from '../shared/errors.js';
@@ -19,7 +20,6 @@ import type { ExtractionManifest, TransformManifest } from '../staging/manifest.
 import { describeRefusal, readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { tableNames } from '../staging/tables.js';
-import type { Loads } from './loads.js';
 
 /** How far one month of one organization is. */
 export interface SliceStatus extends Slice {

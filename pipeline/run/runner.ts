@@ -17,6 +17,7 @@ import { absentSlices, noAbsence } from './known-organizations.js';
 import type { Resources } from './resources.js';
 import { openResources, viewOf } from './resources.js';
 import type { RunRequest, TaskContext, TaskReport } from './task.js';
+import { settledSlices } from './settled.js';
 import { costInWords, describeTasks, reportFailure, runTask, sliceLabel } from './task.js';
 
 export interface RunReport {
@@ -92,10 +93,11 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   const { config, selection, progress } = context;
   const { months, stages } = selection;
   const limit = pLimit(config.concurrency);
+  const settled = await settledSlices(slices, context);
   /** Kept as sums: a backfill has tens of thousands of them. */
   const finished = { slices: 0, requests: 0 };
   const runOne = async (slice: Slice): Promise<TaskReport[]> => {
-    const tasks = await runChain(slice, context);
+    const tasks = settled.get(slice)?.() ?? (await runChain(slice, context));
     progress.end(sliceLabel(slice), describeTasks(tasks));
     finished.slices += 1;
     for (const { requests } of tasks) finished.requests += requests;

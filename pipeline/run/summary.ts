@@ -1,60 +1,29 @@
 import type { Subject } from '../shared/commands.js';
-import { lookCommand, describeSlices, shownNext, subjectOf } from '../shared/commands.js';
+import { lookCommand, describeSlices, products, shownNext, subjectOf } from '../shared/commands.js';
 import { InterruptedError, PipelineError, describeError, errorToJson } from '../shared/errors.js';
-import { amountColumn, formatTable, shortAmount } from '../shared/table.js';
+import { shortAmount } from '../shared/table.js';
 import { describeAbsence } from './known-organizations.js';
 import type { RunReport } from './runner.js';
+import { areMany, groupTable, sliceReports, sliceTable } from './slice-table.js';
 import type { RunRequest, TaskReport } from './task.js';
 import { costInWords, endOf, price, requestsOf, resumeCommand } from './task.js';
 
 /**
  * The run's result as people read it: what came of its tasks and what they cost, a line for each month and
- * organization, the news, and each failure with the command that resumes it.
+ * organization, the news, and each failure with the command that resumes it. Where those are many, failures and news
+ * stand first, and equal months and organizations are told once.
  */
 export function formatReport(report: RunReport, run: RunRequest, news: News): string {
   const counts = Object.entries(countsOf(report)).map(([state, count]) => `${count} ${state}`);
-  return [
-    `${counts.join(', ')}; ${costInWords(requestsOf(report.tasks))}; ${report.seconds.toFixed(1)} s`,
-    '',
-    sliceTable(report, run),
-    ...describeAbsence(report.absence).flatMap((absent) => ['', absent]),
-    ...news.restated.flatMap((one) => ['', describeRestated(one)]),
-    ...describeFailures(report.tasks, run).flatMap((failure) => ['', failure]),
-  ].join('\n');
-}
-
-function sliceTable({ tasks }: RunReport, { selection }: RunRequest): string {
-  const slices = new Map<string, TaskReport[]>();
-  for (const task of tasks) {
-    const name = `${task.month} ${task.organization}`;
-    slices.set(name, [...(slices.get(name) ?? []), task]);
-  }
-  const outcomes = [...slices.values()].map(
-    (own) => own.findLast(({ outcome }) => outcome !== undefined)?.outcome,
-  );
-  const amount = amountColumn(
-    'amount',
-    outcomes.map((outcome) => outcome?.totals),
-  );
-  const rows = [...slices.values()].map((own, index) => {
-    const outcome = outcomes[index];
-    const requests = requestsOf(own);
-    return [
-      own[0]?.month ?? '',
-      own[0]?.organization ?? '',
-      ...own.map(endOf),
-      outcome === undefined ? '' : String(outcome.rows),
-      amount.cells[index] ?? '',
-      outcome === undefined ? '' : outcome.provisional ? 'provisional' : 'final',
-      outcome === undefined && requests === 0 ? '' : `$${price(requests)}`,
-    ];
-  });
-  return formatTable(
-    ['month', 'organization', ...selection.stages, 'rows', amount.head, 'figures', 'price'],
-    rows,
-    ['rows', amount.head, 'price'],
-    { names: ['organization'] },
-  );
+  const cost = costInWords(requestsOf(report.tasks));
+  const head = `${counts.join(', ')}; ${cost}; ${report.seconds.toFixed(1)} s`;
+  const slices = sliceReports(report.tasks);
+  const failures = describeFailures(report.tasks, run);
+  const told = [...describeAbsence(report.absence), ...news.restated.map(describeRestated)];
+  const parts = areMany(slices)
+    ? [head, ...failures, ...told, groupTable(slices)]
+    : [head, sliceTable(slices, run.selection.stages), ...told, ...failures];
+  return parts.join('\n\n');
 }
 
 /** What a run brought to light of months that had been fetched before. */
@@ -181,10 +150,12 @@ export function rounded(seconds: number): number {
 
 /**
  * Each failure with the command that resumes it. A failure that befell the same organizations in one month
- * after the other, as a limit or an interruption does in a long range, is told once.
+ * after the other, as a limit or an interruption does in a long range, is told once; among many months and
+ * organizations every failure of several is.
  */
 export function describeFailures(tasks: readonly TaskReport[], run: RunRequest): string[] {
-  return groups(tasks.filter(({ state }) => state === 'failed')).map((group) => {
+  const failed = tasks.filter(({ state }) => state === 'failed');
+  return groups(failed, areMany(sliceReports(tasks))).map((group) => {
     const [first] = group;
     if (first === undefined) return '';
     const what = first.error instanceof InterruptedError ? 'was interrupted' : 'failed';
@@ -196,14 +167,18 @@ export function describeFailures(tasks: readonly TaskReport[], run: RunRequest):
   });
 }
 
-/** Failures of one stage and one text together, if they are those of several months times some organizations. */
-function groups(failed: readonly TaskReport[]): TaskReport[][] {
+/**
+ * Failures of one stage and one text together, if they are those of several months times some organizations.
+ * @param areMany whether those that are not are told in several such groups, a month's too.
+ */
+function groups(failed: readonly TaskReport[], areMany: boolean): TaskReport[][] {
   const byText = new Map<string, TaskReport[]>();
   for (const task of failed) {
     const text = `${task.stage} ${withoutPlace(task.error)}`;
     byText.set(text, [...(byText.get(text) ?? []), task]);
   }
   return [...byText.values()].flatMap((group) => {
+    if (areMany) return products(group);
     const { months, organizations } = subjectOf(...group);
     const isProduct = months.length * organizations.length === group.length;
     return isProduct && months.length > 1 ? [group] : group.map((task) => [task]);

@@ -14,6 +14,7 @@ import {
 import type { RunLog } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import type { OnProgress, Outcome } from '../shared/outcome.js';
+import type { WantedScope } from '../shared/scope.js';
 import type { Slice } from '../staging/layout.js';
 import type { Progress } from './progress.js';
 import type { Resources } from './resources.js';
@@ -114,13 +115,24 @@ export async function runTask(
         requests++;
       },
     });
-    const { state } = outcome;
-    bound.log.info({ ...outcome, ...spent() }, `${stage} ${state}`);
-    return { ...slice, stage, state, outcome, ...spent() };
+    return reportOutcome({ ...slice, stage, outcome, ...spent() }, log);
   } catch (cause) {
     const error = signal.aborted && !isOwnFailure(cause) ? reasonOf(signal) : cause;
     return reportFailure({ ...slice, stage, state: 'failed', error, ...spent() }, context);
   }
+}
+
+/** Logs what a task came to. @returns the report. */
+export function reportOutcome(
+  task: Omit<TaskReport, 'state' | 'error'> & { outcome: Outcome },
+  log: RunLog,
+): TaskReport {
+  const { month, organization, stage, outcome, requests, seconds } = task;
+  const { state } = outcome;
+  log
+    .child({ month, organization, stage })
+    .info({ ...outcome, requests, seconds }, `${stage} ${state}`);
+  return { ...task, state };
 }
 
 /**
@@ -172,10 +184,7 @@ async function perform(
       return extract({
         ...common,
         onPaid,
-        scope: {
-          ...scopeOf(config.scope, slice.organization),
-          ...viewOf({ access: await resources.access(slice.organization) }),
-        },
+        scope: await wantedScope(slice, context),
         awsTotal: config.awsTotal,
         tolerance: config.tolerance,
         source: () => resources.source(slice.organization),
@@ -198,26 +207,42 @@ async function perform(
   }
 }
 
+/**
+ * What of a slice is asked for.
+ * @throws {PipelineError} when the organization cannot be reached for a reason that is known now.
+ */
+export async function wantedScope(
+  { organization }: Slice,
+  { config, resources }: Pick<TaskContext, 'config' | 'resources'>,
+): Promise<WantedScope> {
+  const access = await resources.access(organization);
+  return { ...scopeOf(config.scope, organization), ...viewOf({ access }) };
+}
+
 /** How a task ended, in a word. */
 export function endOf({ state, error }: TaskReport): string {
   return error instanceof InterruptedError ? 'stopped' : state;
 }
 
-/** What a slice's tasks came to, in a line. */
-export function describeTasks(tasks: readonly TaskReport[]): string {
+/** How a slice's tasks ended, in few words: `extract, transform done; load failed`. */
+export function endsOf(tasks: readonly TaskReport[]): string {
   const stagesOf = new Map<string, string[]>();
   for (const task of tasks) {
     const end = endOf(task);
     if (end !== 'skipped') stagesOf.set(end, [...(stagesOf.get(end) ?? []), task.stage]);
   }
-  const ends = [...stagesOf].map(([end, of]) => `${of.join(', ')} ${end}`).join('; ');
+  return [...stagesOf].map(([end, of]) => `${of.join(', ')} ${end}`).join('; ');
+}
+
+/** What a slice's tasks came to, in a line. */
+export function describeTasks(tasks: readonly TaskReport[]): string {
   const outcome = tasks.findLast((task) => task.outcome !== undefined)?.outcome;
   const figures =
     outcome === undefined
       ? ''
       : `; ${outcome.rows} rows, ${outcome.provisional ? 'provisional' : 'final'}`;
   const seconds = tasks.reduce((sum, task) => sum + task.seconds, 0);
-  return `${ends}${figures}; ${seconds.toFixed(1)} s`;
+  return `${endsOf(tasks)}${figures}; ${seconds.toFixed(1)} s`;
 }
 
 /** Cents that AWS charges for one answer of Cost Explorer (AWS Cost Management pricing page). */

@@ -11,6 +11,14 @@ export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
 /** The run's own log, whose children carry the task that they belong to. */
 export type RunLog = Pick<Logger, keyof Log | 'child'>;
 
+/** For who only looks: what there is to say is said by who does it. */
+export const noLog: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 

@@ -208,9 +208,9 @@ export function parseTransformManifestKey(key: string): Slice | undefined {
   return sliceOf(month, organization);
 }
 
-const ofMonth = /^(?:raw|manifests|(?:parquet|parquet-basic|csv)\/[^/]+)\/month=[^/]+\//;
+const ofMonth = /^(?:raw|manifests|leases|(?:parquet|parquet-basic|csv)\/[^/]+)\/month=[^/]+\//;
 
-/** The folder of a month that a key or prefix lies in: with the files of all its organizations, of one table if it is an export. */
+/** The folder of a month that a key or prefix lies in, with all its organizations: of one table if it is an export. */
 export function monthFolder(key: string): string | undefined {
   return ofMonth.exec(key)?.[0];
 }

@@ -6,6 +6,7 @@ import { bench, groups } from './bench.js';
 import type { Row } from './table.js';
 import { measure } from './measure.js';
 import { otherNodes } from './nodes.js';
+import { growthChart, growthTable } from './growth.js';
 import { benchChart, benchTable, isReached, majorOf } from './table.js';
 
 /** The whole bench on a month so small that its times say nothing: what counts are its comparisons. */
@@ -22,16 +23,22 @@ test('every row of the bench is measured, and its sides agree', async (t) => {
       latencyMs: 1,
       concurrency: 1,
     },
+    years: { months: 4, organizations: 2, accounts: 1 },
     report: { name: 'report', accounts: 10, services: 10 },
     only: groups,
     rounds: 1,
     say: () => undefined,
   });
-  t.is(rows.length, 21);
+  t.is(rows.length, 26);
   for (const { work, ratio } of rows) t.true(ratio !== undefined && ratio > 0, work);
   const table = benchTable([{ node: process.versions.node, rows }]);
   t.is(table.split('\n').length, rows.length + 2);
   t.notRegex(table, /not measured|NaN|undefined/);
+  const growth = growthTable([{ node: process.versions.node, rows }]);
+  t.regex(
+    growth,
+    /^\| `plan` [^|]*\| \d+ \| 2: [\d.]+ s, [^|]* \| 4: [^|]* \| 8: [^|]* \| [\d.]+ × \|$/m,
+  );
 });
 
 const row: Row = {
@@ -73,6 +80,27 @@ test('table and chart show what was measured, and what was not', (t) => {
   t.is(chart.match(/<rect /g)?.length, 1);
   // Half of the axis is the target: three quarters of the target are three eighths of it.
   t.regex(chart, /width="135\.0"/);
+});
+
+test('growth is shown beside growth in proportion', (t) => {
+  const at = (slices: number, seconds: number) => ({
+    slices,
+    seconds,
+    cpu: seconds,
+    peak: 2 ** 20,
+  });
+  const grown: Row = { ...row, work: '`plan` of <all>', growth: [at(10, 2), at(20, 3), at(40, 6)] };
+  const measured = [{ node: '20.20.2', rows: [row, grown] }];
+  t.is(
+    growthTable(measured),
+    `| work | Node | a quarter | half | whole | whole beside a quarter |
+| --- | --- | --- | --- | --- | --- |
+| \`plan\` of <all> | 20 | 10: 2.00 s, 2.00 s CPU, 1.0 MiB | 20: 3.00 s, 3.00 s CPU, 1.0 MiB | 40: 6.00 s, 6.00 s CPU, 1.0 MiB | 3.00 × |`,
+  );
+  const chart = growthChart(measured);
+  t.regex(chart, /plan of &lt;all&gt;/);
+  // Half the months are half way to the right; half the seconds are half way up.
+  t.regex(chart, /<polyline points="90\.0,173\.3 140\.0,140\.0 240\.0,40\.0"/);
 });
 
 test('the CPU of a process is its own, not that of the time it takes', async (t) => {

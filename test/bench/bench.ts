@@ -19,6 +19,8 @@ import { benchReport } from './report.js';
 import type { Row } from './table.js';
 import { benchTenfold, benchTransform, runTransform } from './transform.js';
 import { benchRealMonth, benchWholeRun } from './whole-run.js';
+import type { YearsPlan } from './years.js';
+import { benchYears } from './years.js';
 
 /** The groups of rows, in the table's order. */
 export const groups = [
@@ -31,6 +33,7 @@ export const groups = [
   'queue',
   'run',
   'month',
+  'years',
   'report',
   'command',
 ] as const;
@@ -46,8 +49,9 @@ export interface BenchPlan {
   queue: QueuePlan;
   /** The large month that a report is made of. */
   report: MonthSize;
+  years: YearsPlan;
   only: readonly GroupName[];
-  /** How often each side runs; the tenfold month half as often, the queue a fifth, and a command three times as often. */
+  /** How often each side runs; the tenfold month half as often, the queue and years of months a fifth, and a command three times as often. */
   rounds: number;
   say: (line: string) => void;
 }
@@ -94,6 +98,7 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
       return benchWholeRun(await server(), staging, size, rounds, home);
     },
     'month': () => benchRealMonth(rounds, home),
+    'years': () => benchYears(plan.years, { new: times(0.2), looks: times(0.6) }, home),
     'report': () => benchReport(plan.report, rounds, home),
     'command': () => benchCommand(times(3), home),
   };

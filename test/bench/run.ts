@@ -11,8 +11,10 @@ import { fortyPages } from './extract.js';
 import { sizes } from './month.js';
 import { benchOn, otherNodes } from './nodes.js';
 import { twoHundredPayers } from './queue.js';
+import { threeYears } from './years.js';
 import type { NodeRows } from './table.js';
 import { benchChart, benchTable } from './table.js';
+import { growthChart, growthTable } from './growth.js';
 
 /** `npm run bench`: the table of docs/performance.md, measured on this machine. */
 const args = await yargs(hideBin(process.argv))
@@ -34,7 +36,7 @@ const args = await yargs(hideBin(process.argv))
     write: {
       type: 'boolean',
       default: false,
-      describe: 'Put table and chart into docs/performance.md',
+      describe: 'Put tables and charts into docs/performance.md; of some groups only the growth',
     },
   })
   .strict()
@@ -50,6 +52,7 @@ const rows = await bench({
   detailAccounts: args.size === '10k' ? 200 : 20_000,
   extract: fortyPages,
   queue: args.size === '10k' ? { ...twoHundredPayers, payers: 48 } : twoHundredPayers,
+  years: args.size === '10k' ? { ...threeYears, months: 4, organizations: 8 } : threeYears,
   report: args.size === '10k' ? sizes['10k'] : sizes.report,
   only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
   rounds: args.rounds,
@@ -66,13 +69,24 @@ for (const node of others) {
   measured.push(await benchOn(node));
 }
 const table = benchTable(measured);
-process.stdout.write(`${table}\n`);
+const growth = growthTable(measured);
+const hasGrowth = rows.some((row) => row.growth !== undefined);
+process.stdout.write(`${table}\n${hasGrowth ? `\n${growth}\n` : ''}`);
 if (args.write) {
   const file = join(root, 'docs/performance.md');
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${measured.map(({ node }) => node).join(' and ')}`;
   const section = `![Measured ratios beside their targets](performance.svg)\n\n${table}\n\nMedians of ${args.rounds} alternating runs on one machine (${machine}).`;
-  const text = withSection(await readFile(file, 'utf8'), 'bench', section);
+  const parts: Record<string, string> = {};
+  // Some groups alone are not the table.
+  if (args.only === undefined) parts['bench'] = section;
+  if (hasGrowth)
+    parts['growth'] =
+      `![Seconds over months times organizations](growth.svg)\n\n${growth}\n\nOn one machine (${machine}).`;
+  let text = await readFile(file, 'utf8');
+  for (const [name, part] of Object.entries(parts)) text = withSection(text, name, part);
   const style = await resolveConfig(file);
   await writeFile(file, await format(text, { ...style, parser: 'markdown' }));
-  await writeFile(join(root, 'docs/performance.svg'), benchChart(measured));
+  if (args.only === undefined)
+    await writeFile(join(root, 'docs/performance.svg'), benchChart(measured));
+  if (hasGrowth) await writeFile(join(root, 'docs/growth.svg'), growthChart(measured));
 }

@@ -14,6 +14,14 @@ export interface Row {
   /** The figures behind the ratio, in words. */
   ours: string;
   theirs: string;
+  /** What our side took at several sizes, the smallest first. */
+  growth?: readonly GrowthPoint[];
+}
+
+/** What something took at one of several sizes. */
+export interface GrowthPoint extends Figures {
+  /** Months times organizations. */
+  slices: number;
 }
 
 /** Whether the target is reached. */
@@ -134,10 +142,11 @@ ${bars.join('\n')}
 `;
 }
 
-function plain(text: string): string {
+/** A text of Markdown without its marks. */
+export function plain(text: string): string {
   return text.replaceAll('`', '');
 }
 
-function escaped(text: string): string {
+export function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

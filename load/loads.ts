@@ -1,21 +1,23 @@
-import type { OpenOptions } from '../../load/database.js';
-import { openForReading } from '../../load/database.js';
-import type { NewestLoad } from '../../load/history.js';
-import { newestLoads } from '../../load/history.js';
-import { dueSteps } from '../../load/migrations.js';
-import { countMonth } from '../../load/schema.js';
-import type { Source } from '../../load/source.js';
-import type { DatabaseLocation } from '../config/database-address.js';
-import { InterruptedError, PipelineError } from '../shared/errors.js';
-import type { Month } from '../shared/month.js';
-import type { Slice, TableName } from '../staging/layout.js';
-import { tableSums } from '../staging/manifest.js';
-import { tableNames } from '../staging/tables.js';
+import type { DatabaseLocation } from '../pipeline/config/database-address.js';
+import { InterruptedError, PipelineError } from '../pipeline/shared/errors.js';
+import type { Month } from '../pipeline/shared/month.js';
+import type { Slice, TableName } from '../pipeline/staging/layout.js';
+import { tableSums } from '../pipeline/staging/manifest.js';
+import { tableNames } from '../pipeline/staging/tables.js';
+import type { OpenOptions } from './database.js';
+import { openForReading } from './database.js';
+import type { NewestLoad } from './history.js';
+import { newestLoads } from './history.js';
+import { dueSteps } from './migrations.js';
+import { countMonth } from './schema.js';
+import type { Source } from './source.js';
 
 /** What a database that is only read says was loaded. */
 export interface Loads {
   /** Why it cannot be asked. */
   fault: PipelineError | undefined;
+  /** Whether tables or views are still to be made or upgraded, as the next load does. */
+  isDue: boolean;
   /** The newest load of a slice. */
   newest(slice: Slice): NewestLoad | undefined;
   /**
@@ -36,10 +38,10 @@ export async function openLoads(
     if (database === undefined) return noLoads(undefined);
     try {
       const keyOf = ({ month, organization }: Slice): string => `${month} ${organization}`;
-      const all = await database.ask(async (knex) => {
+      const { all, due } = await database.ask(async (knex) => {
         // It refuses another version's tables, whose columns may be others.
-        await dueSteps(knex, database.dialect);
-        return newestLoads(knex);
+        const steps = await dueSteps(knex, database.dialect);
+        return { all: await newestLoads(knex), due: steps };
       });
       const bySlice = new Map(all.map((load) => [keyOf(load), load]));
       /** Counted for all organizations of a month at once. */
@@ -53,6 +55,7 @@ export async function openLoads(
       const newest = (slice: Slice): NewestLoad | undefined => bySlice.get(keyOf(slice));
       return {
         fault: undefined,
+        isDue: due.tables || due.views,
         newest,
         async holds(slice, { manifest, sha256 }) {
           const load = newest(slice);
@@ -78,6 +81,7 @@ export async function openLoads(
 function noLoads(fault: PipelineError | undefined): Loads {
   return {
     fault,
+    isDue: true,
     newest: () => undefined,
     holds: () => (fault === undefined ? Promise.resolve(false) : Promise.reject(fault)),
     close: () => Promise.resolve(),
