@@ -84,6 +84,16 @@ const cli = yargs(words)
     throw error ?? misused(message ?? 'wrong usage', words, commandFlags);
   });
 
+/**
+ * yargs renders a command's help whenever it runs one, for a `showHelp` in its handler, which ours never call:
+ * a tenth of what `status` takes. `--help` renders its own.
+ */
+interface Internals {
+  getInternalMethods: () => { getUsageInstance: () => { cacheHelpMessage: () => void } };
+}
+const usage = (cli as unknown as Internals).getInternalMethods().getUsageInstance();
+usage.cacheHelpMessage = () => undefined;
+
 async function failed(error: unknown): Promise<void> {
   // A flag without its value is the one fault that yargs itself throws.
   const isMisuse = error instanceof Error && error.name === 'YError';
