@@ -176,9 +176,7 @@ export function openSession(
     try {
       await until(signal, held.credentials(signal));
       // Each client remembers the credentials it was given, and lets go of them only when told to.
-      await Promise.all(
-        signing.map((client) => client.config.credentials({ forceRefresh: true })),
-      );
+      await Promise.all(signing.map((client) => client.config.credentials({ forceRefresh: true })));
       return await bounded(send(clients, options), call, signal);
     } catch (cause) {
       throw explain(cause, call, signal);
