@@ -32,7 +32,7 @@ module.exports = {
     rule(
       'run-inspect-report-are-below-commands',
       { path: '^pipeline/(run|inspect|export|report)/' },
-      { path: '^(pipeline/(commands/|cli\\.ts$)|fixtures/|test/)' },
+      { path: '^(pipeline/(commands/|(cli|command-line)\\.ts$)|fixtures/|test/)' },
     ),
     rule('run-is-below-inspect', { path: '^pipeline/run/' }, { path: '^pipeline/inspect/' }),
     // A report is made of the exports alone: it neither fetches nor asks a database.
@@ -47,7 +47,7 @@ module.exports = {
     rule(
       'commands-are-below-cli',
       { path: '^pipeline/commands/' },
-      { path: '^pipeline/cli\\.ts$' },
+      { path: '^pipeline/(cli|command-line)\\.ts$' },
     ),
     rule(
       'only-demo-sees-fixtures',

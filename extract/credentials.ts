@@ -1,4 +1,4 @@
-import type { sdkAgents } from '../pipeline/shared/network.js';
+import type { sdkAgents } from '../pipeline/shared/agents.js';
 import { keepSecret } from '../pipeline/shared/printable.js';
 import type { CredentialOrigin } from './organizations.js';
 

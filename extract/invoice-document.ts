@@ -8,7 +8,8 @@ import {
   TransientError,
 } from '../pipeline/shared/errors.js';
 import { codeOf } from '../pipeline/shared/files.js';
-import { PROXY_LOGIN, agentFor, authorities, proxyLogin } from '../pipeline/shared/network.js';
+import { agentFor } from '../pipeline/shared/agents.js';
+import { PROXY_LOGIN, authorities, proxyLogin } from '../pipeline/shared/network.js';
 import { keepSecret } from '../pipeline/shared/printable.js';
 import { EndlessAnswerError, pause, readAnswer, until } from '../pipeline/shared/waits.js';
 

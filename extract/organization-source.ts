@@ -1,5 +1,4 @@
 import { GetCostAndUsageCommand } from '@aws-sdk/client-cost-explorer';
-import { GetInvoicePDFCommand, ListInvoiceSummariesCommand } from '@aws-sdk/client-invoicing';
 import { ListAccountsCommand } from '@aws-sdk/client-organizations';
 import { GetCallerIdentityCommand } from '@aws-sdk/client-sts';
 import { DataError, TransientError } from '../pipeline/shared/errors.js';
@@ -124,8 +123,10 @@ export function openOrganization(
     async invoiceDocument(invoice, signal) {
       const call = { operation: 'GetInvoicePDF' } as const;
       const where = `${session.describe(call)}, ${JSON.stringify(invoice.slice(0, 80))}`;
-      const { InvoicePDF } = await session.call(call, signal, ({ invoicing }, given) =>
-        invoicing.send(new GetInvoicePDFCommand({ InvoiceId: invoice }), given),
+      const { GetInvoicePDFCommand } = await import('@aws-sdk/client-invoicing');
+      const command = new GetInvoicePDFCommand({ InvoiceId: invoice });
+      const { InvoicePDF } = await session.call(call, signal, async ({ invoicing }, given) =>
+        (await invoicing()).send(command, given),
       );
       const { DocumentUrl: address } = InvoicePDF ?? {};
       if (address === undefined)
@@ -272,6 +273,7 @@ function listInvoices(
   const [year, number] = month.split('-').map(Number);
   return followTokens(
     async (NextToken, page) => {
+      const { ListInvoiceSummariesCommand } = await import('@aws-sdk/client-invoicing');
       const command = new ListInvoiceSummariesCommand({
         Selector: { ResourceType: 'ACCOUNT_ID', Value: payer },
         Filter: { BillingPeriod: { Year: year, Month: number } },
@@ -279,8 +281,8 @@ function listInvoices(
         NextToken,
       });
       const continued = { ...call, continued: NextToken !== undefined };
-      const output = await session.call(continued, signal, ({ invoicing }, options) =>
-        invoicing.send(command, options),
+      const output = await session.call(continued, signal, async ({ invoicing }, options) =>
+        (await invoicing()).send(command, options),
       );
       return readInvoicesPage(serializeAnswer(output), `${where}, page ${page}`, month);
     },

@@ -1,11 +1,11 @@
 import { CostExplorerClient } from '@aws-sdk/client-cost-explorer';
-import { InvoicingClient } from '@aws-sdk/client-invoicing';
+import type { InvoicingClient } from '@aws-sdk/client-invoicing';
 import { OrganizationsClient } from '@aws-sdk/client-organizations';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { z } from 'zod';
 import { BudgetError, TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
-import { sdkAgents } from '../pipeline/shared/network.js';
+import { sdkAgents } from '../pipeline/shared/agents.js';
 import { keepSecret } from '../pipeline/shared/printable.js';
 import { boundAnswers, longestCall, until, within } from '../pipeline/shared/waits.js';
 import type { Call } from './aws-errors.js';
@@ -24,7 +24,8 @@ interface Clients {
   sts: STSClient;
   organizations: OrganizationsClient;
   costExplorer: CostExplorerClient;
-  invoicing: InvoicingClient;
+  /** Loaded and made with the first call: most runs ask for no invoices. */
+  invoicing: () => Promise<InvoicingClient>;
 }
 
 /**
@@ -140,8 +141,23 @@ export function openSession(
   const costExplorer: CostExplorerClient = bound(
     new CostExplorerClient(inGlobalRegion(() => costExplorer)),
   );
-  const invoicing: InvoicingClient = bound(new InvoicingClient(inGlobalRegion(() => invoicing)));
-  const clients: Clients = { sts, organizations, costExplorer, invoicing };
+  const signing: (OrganizationsClient | CostExplorerClient | InvoicingClient)[] = [
+    organizations,
+    costExplorer,
+  ];
+  const openInvoicing = async (): Promise<InvoicingClient> => {
+    const { InvoicingClient: Client } = await import('@aws-sdk/client-invoicing');
+    const client: InvoicingClient = bound(new Client(inGlobalRegion(() => client)));
+    signing.push(client);
+    return client;
+  };
+  let invoicing: Promise<InvoicingClient> | undefined;
+  const clients: Clients = {
+    sts,
+    organizations,
+    costExplorer,
+    invoicing: () => (invoicing ??= openInvoicing()),
+  };
 
   const request: Session['call'] = async (call, signal, send) => {
     throwIfInterrupted(signal);
@@ -160,11 +176,7 @@ export function openSession(
     try {
       await until(signal, held.credentials(signal));
       // Each client remembers the credentials it was given, and lets go of them only when told to.
-      await Promise.all(
-        [organizations, costExplorer, invoicing].map((client) =>
-          client.config.credentials({ forceRefresh: true }),
-        ),
-      );
+      await Promise.all(signing.map((client) => client.config.credentials({ forceRefresh: true })));
       return await bounded(send(clients, options), call, signal);
     } catch (cause) {
       throw explain(cause, call, signal);
@@ -181,7 +193,7 @@ export function openSession(
         : request(call, signal, send),
 
     close() {
-      for (const client of [sts, organizations, costExplorer, invoicing]) client.destroy();
+      for (const client of [sts, ...signing]) client.destroy();
     },
   };
 }

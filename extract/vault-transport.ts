@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { ConfigurationError, InterruptedError } from '../pipeline/shared/errors.js';
-import { agentFor } from '../pipeline/shared/network.js';
+import { agentFor } from '../pipeline/shared/agents.js';
 
 /** How Vault is talked to. */
 interface TransportSettings {

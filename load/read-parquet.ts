@@ -1,6 +1,6 @@
 import type { AsyncBuffer, FileMetaData, SchemaElement } from 'hyparquet';
+import { decompress as decompressZstd } from 'fzstd';
 import { parquetMetadata, parquetRead } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
 import type { NextRun } from '../pipeline/shared/commands.js';
 import { DataError, PipelineError } from '../pipeline/shared/errors.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
@@ -174,7 +174,7 @@ async function readColumn(
     file,
     metadata,
     columns: [name],
-    compressors,
+    compressors: { ZSTD: (input) => decompressZstd(input) },
     parsers: {
       stringFromBytes: (bytes: Uint8Array | undefined) => bytes && keep(parse(bytes)),
       dateFromDays: (days: number | null | undefined) =>

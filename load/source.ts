@@ -11,7 +11,6 @@ import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import { tableNames, tables } from '../pipeline/staging/tables.js';
 import type { Origin } from './read-parquet.js';
-import { readParquet } from './read-parquet.js';
 
 /** What is to be loaded: the slice's manifest and its files of the standard profile. */
 export interface Source {
@@ -82,6 +81,8 @@ export async function* readTable(
     ...advice('make it anew with', transformAgain(manifest)),
   };
   const bytes = await readFile(staging, file, origin);
+  // Most who look for a source read none of its rows.
+  const { readParquet } = await import('./read-parquet.js');
   yield* readParquet(bytes, tables[table], tableSums(manifest, table).rows, origin, wanted);
 }
 

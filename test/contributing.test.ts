@@ -149,11 +149,11 @@ export const greet: CommandModule = {
 `,
     },
     {
-      file: 'pipeline/cli.ts',
+      file: 'pipeline/command-line.ts',
       find: /^import { demo } .*$/m,
       to: "$&\nimport { greet } from './commands/greet.js';",
     },
-    { file: 'pipeline/cli.ts', find: /^ *\.command\(demo\)$/m, to: '$&.command(greet)' },
+    { file: 'pipeline/command-line.ts', find: /^ *\.command\(demo\)$/m, to: '$&.command(greet)' },
   ],
   'a setting': [
     {

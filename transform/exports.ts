@@ -6,8 +6,6 @@ import { openWriter } from '../pipeline/staging/staging.js';
 import { tableNames, tables } from '../pipeline/staging/tables.js';
 import type { RowBatch } from '../pipeline/staging/batch.js';
 import type { Sums } from '../pipeline/shared/sums.js';
-import { openCsv } from './csv.js';
-import { openParquet } from './parquet.js';
 import type { OpenExport, TableExport } from './table-export.js';
 import { checkWritten } from './table-export.js';
 
@@ -73,14 +71,14 @@ export async function openExports(
   };
 }
 
+/** Each is loaded only when asked for: few runs want the last, and who only asks whether there is work wants none. */
 async function opener(format: ExportFormat): Promise<OpenExport> {
   switch (format) {
     case 'parquet':
-      return openParquet;
+      return (await import('./parquet.js')).openParquet;
     case 'csv':
-      return openCsv;
+      return (await import('./csv.js')).openCsv;
     case 'parquet-basic':
-      // Loaded only when asked for: few runs want it.
       return (await import('./parquet-basic.js')).openParquetBasic;
   }
 }

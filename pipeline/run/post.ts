@@ -4,7 +4,8 @@ import { request as requestHttps } from 'node:https';
 import { addressParts } from '../config/hooks.js';
 import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
 import { codeOf } from '../shared/files.js';
-import { PROXY_LOGIN, agentFor, proxyLogin } from '../shared/network.js';
+import { agentFor } from '../shared/agents.js';
+import { PROXY_LOGIN, proxyLogin } from '../shared/network.js';
 import { said } from '../shared/printable.js';
 import { pause } from '../shared/waits.js';
 

@@ -1,7 +1,7 @@
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { S3Client } from '@aws-sdk/client-s3';
 import { TransientError } from '../shared/errors.js';
-import { sdkAgents } from '../shared/network.js';
+import { sdkAgents } from '../shared/agents.js';
 import { keepSecret } from '../shared/printable.js';
 import { boundAnswers, graceAfter, longestCall, until, within } from '../shared/waits.js';
 import { failureOf, s3Error } from './s3-errors.js';

@@ -1,7 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { ConfigurationError } from '../../../pipeline/shared/errors.js';
-import { proxyFaults, proxyFor, sdkAgents } from '../../../pipeline/shared/network.js';
+import { sdkAgents } from '../../../pipeline/shared/agents.js';
+import { proxyFaults, proxyFor } from '../../../pipeline/shared/network.js';
 
 const PROXY = 'http://proxy.example:3128';
 
