@@ -93,7 +93,8 @@ function rowSource(
       const types = createCodes(billed.usageTypes, capacity);
       const usage = usageTypes && createUsageColumns(units, capacity);
       const costs = costView?.openColumn(capacity);
-      const rows: BilledRow[] = [];
+      const items: BilledItem[] = [];
+      const accounts: string[] = [];
       return {
         add(item, account, group, place) {
           if (usage?.add(group, place) === true) tally.rounded++;
@@ -101,11 +102,13 @@ function rowSource(
           services.add(item.service.index);
           types.add(item.usageType.index);
           costs?.add(account, item.service.text, group, place);
-          if (isCounted) rows.push({ item, account });
+          if (!isCounted) return;
+          items.push(item);
+          accounts.push(account);
         },
         take(money) {
-          if (usageTypes !== undefined) addPairs(usageTypes, rows, money);
-          if (tally.services !== undefined) addServices(tally.services, further, rows, money);
+          if (usageTypes !== undefined) addPairs(usageTypes, items, accounts, money);
+          if (tally.services !== undefined) addServices(tally.services, further, items, money);
           return {
             Region: regions.take(),
             Service: services.take(),
@@ -120,34 +123,36 @@ function rowSource(
   };
 }
 
-interface BilledRow {
-  item: BilledItem;
-  account: string;
-}
-
 /** The columns of money beside Amount that are asked for. */
 function furtherColumns({ detail, metrics }: Scope): FurtherColumn[] {
   const asked = metrics.map((metric): FurtherColumn => [metric, metric]);
   return detail === 'usage-type' ? [...asked, ['DiscountedAmount', 'BlendedCost']] : asked;
 }
 
-/** Adds a page's rows to what is compared with AWS's own figures of usage types. */
-function addPairs(usageTypes: UsageTypes, rows: readonly BilledRow[], money: Money): void {
-  for (const [row, { item, account }] of rows.entries())
-    usageTypes.addRow({
-      usageType: item.usageType.text,
-      service: item.service.text,
-      account,
-      currency: String(valueAt(money.Currency, row)),
-      units: money.Amount.units(row) ?? 0n,
-    });
+/** Adds a page's rows to what is compared with AWS's own figures of usage types; neighbours of one item at once. */
+function addPairs(
+  usageTypes: UsageTypes,
+  items: readonly BilledItem[],
+  accounts: readonly string[],
+  { Amount: amounts, Currency }: Money,
+): void {
+  for (let start = 0, end; start < items.length; start = end) {
+    const item = items[start];
+    if (item === undefined) return;
+    const value = valueAt(Currency, start);
+    end = start + 1;
+    while (items[end] === item && valueAt(Currency, end) === value) end++;
+    const [usageType, service] = [item.usageType.text, item.service.text];
+    const currency = String(value);
+    usageTypes.addRows({ usageType, service, currency, start, end, accounts, amounts });
+  }
 }
 
 /** Adds a page's rows to the sums of their services, by metric. */
 function addServices(
   sums: ServiceTotals,
   further: readonly FurtherColumn[],
-  rows: readonly BilledRow[],
+  items: readonly BilledItem[],
   money: Money,
 ): void {
   // BlendedCost may be two columns.
@@ -156,7 +161,7 @@ function addServices(
     ...further.map(([name, metric]) => [metric, money[name]] as const),
   ]);
   for (const [metric, amounts] of byMetric)
-    for (const [row, { item }] of rows.entries()) {
+    for (const [row, item] of items.entries()) {
       const units = valueAt(amounts, row);
       const currency = String(valueAt(money.Currency, row));
       if (typeof units === 'bigint')
@@ -246,12 +251,21 @@ export function billedByUsageType(
 
   const shared = queries.filter(({ name }) => name.startsWith('usage-type-shared-'));
   const askedFor = new Set(shared.flatMap(({ filter }) => filter?.USAGE_TYPE ?? []));
+  const onlyItemOf = (usageType: string, place: Place): BilledItem | undefined => {
+    const [service, ...others] = known.servicesOf(usageType);
+    return service === undefined || others.length > 0
+      ? undefined
+      : itemOf(service, usageType, place);
+  };
   const byAccount: RowQuestion<BilledItem>['itemReader'] = ({ keyOf }) => {
     const [usageTypeOf, accountOf] = [keyOf('USAGE_TYPE'), keyOf('LINKED_ACCOUNT')];
+    // Rows are ordered: mostly the usage type is the last row's.
+    let last: string | undefined;
+    let item: BilledItem | undefined;
     return (group, place) => {
       const usageType = usageTypeOf(group, place);
-      const [service, ...others] = known.servicesOf(usageType);
-      if (service !== undefined && others.length === 0) return itemOf(service, usageType, place);
+      if (usageType !== last) item = onlyItemOf((last = usageType), place);
+      if (item !== undefined) return item;
       if (!askedFor.has(usageType))
         throw rowFault(place, `has usage type ${JSON.stringify(usageType)}, of no one service`);
       // Other questions tell the rows, which have to be what AWS says here.

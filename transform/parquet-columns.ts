@@ -278,15 +278,21 @@ function gatherDecimals(column: Column, capacity: number): ColumnGatherer {
 
 /** The bytes of the rows that have a value, one after the other. */
 function compact(bytes: Uint8Array, defined: Uint8Array, rows: number): Uint8Array {
-  const first = defined.subarray(0, rows).indexOf(0);
-  if (first < 0) return bytes.subarray(0, rows * WIDTH);
-  if (!defined.includes(1)) return new Uint8Array();
+  const flags = defined.subarray(0, rows);
+  /** The first row from `start` on that has the flag. */
+  const find = (flag: number, start: number): number => {
+    const row = flags.indexOf(flag, start);
+    return row < 0 ? rows : row;
+  };
+  if (find(0, 0) === rows) return bytes.subarray(0, rows * WIDTH);
+  const first = find(1, 0);
+  if (first === rows) return new Uint8Array();
   const packed = bytes.slice(0, rows * WIDTH);
-  let at = first * WIDTH;
-  for (let row = first; row < rows; row++) {
-    if (defined[row] !== 1) continue;
-    packed.copyWithin(at, row * WIDTH, (row + 1) * WIDTH);
-    at += WIDTH;
+  let at = 0;
+  for (let start = first, end; start < rows; start = find(1, end)) {
+    end = find(0, start);
+    packed.copyWithin(at, start * WIDTH, end * WIDTH);
+    at += (end - start) * WIDTH;
   }
   return packed.subarray(0, at);
 }

@@ -78,7 +78,8 @@ export async function* rowBatches<I extends Item>(
         const item = itemOf(group, place);
         const account = known.of(accountOf(group, place), place);
         if (item === undefined) continue;
-        if (!isNew(account, item))
+        // The item first: mostly it is the last row's, and its bits are at hand.
+        if (!isNew(item, account))
           throw await repetition(extraction, source, item, account.text, place, signal);
         accounts.add(account.index);
         costs.add(group, page.estimated, place);

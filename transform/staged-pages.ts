@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { advice, fetchAgain, nextRun } from '../pipeline/shared/commands.js';
 import type { Dimension } from '../pipeline/shared/dimensions.js';
-import { keyPositions, valueIn } from '../pipeline/shared/dimensions.js';
+import { definitionOf, keyPositions, valueIn } from '../pipeline/shared/dimensions.js';
 import { DataError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { ParsedAmount } from '../pipeline/shared/money.js';
 import { parseAmount } from '../pipeline/shared/money.js';
@@ -292,9 +292,10 @@ function keyReader(
     const only = filter?.[dimension as FilterDimension]?.[0];
     if (only !== undefined && !groupBy.includes(dimension)) return () => only;
     const position = positions[groupBy.indexOf(dimension)] ?? -1;
+    const isPlain = definitionOf(dimension).Type === 'DIMENSION';
     return ({ Keys = [] }, place) => {
       const key = Keys[position];
-      const value = key === undefined ? undefined : valueIn(dimension, key);
+      const value = key === undefined || isPlain ? key : valueIn(dimension, key);
       if (value === undefined)
         throw rowFault(place, missing[dimension] ?? `has no value of ${dimension}`);
       return value;

@@ -18,19 +18,23 @@ export interface UsageTypes {
   /** The services of a usage type; none for an unknown one. */
   servicesOf(usageType: string): ReadonlySet<string>;
   readonly regions: Regions;
-  /** Adds a row's cost to those that are compared with AWS's own figures. */
-  addRow(row: RowCost): void;
+  /** Adds rows' cost to what is compared with AWS's own figures. */
+  addRows(rows: BilledRows): void;
   /** Adds what AWS says of a usage type and an account. */
-  addAccount(said: Omit<RowCost, 'service'>): void;
+  addAccount(said: { usageType: string; account: string; currency: string; units: Units }): void;
   pairs(): Iterable<Pair>;
 }
 
-export interface RowCost {
+/** Rows of one usage type, service and currency: those of a page from `start` (included) to `end` (excluded). */
+export interface BilledRows {
   usageType: string;
   service: string;
-  account: string;
   currency: string;
-  units: Units;
+  start: number;
+  end: number;
+  /** Of all rows of the page. */
+  accounts: readonly string[];
+  amounts: Decimals;
 }
 
 /**
@@ -52,16 +56,13 @@ export async function readUsageTypes(
     currency: string,
   ): Pair => {
     const ofType = member(known[by], usageType, () => new Map<string, Map<string, Pair>>());
-    return member(
-      member(ofType, of, () => new Map<string, Pair>()),
-      currency,
-      () => {
-        const [service, account] = by === 'service' ? [of, null] : [null, of];
-        const pair = { usageType, service, account, currency, said: 0n, found: 0n, rows: 0 };
-        pairs.push(pair);
-        return pair;
-      },
-    );
+    const inCurrency = member(ofType, currency, () => new Map<string, Pair>());
+    return member(inCurrency, of, () => {
+      const [service, account] = by === 'service' ? [of, null] : [null, of];
+      const pair = { usageType, service, account, currency, said: 0n, found: 0n, rows: 0 };
+      pairs.push(pair);
+      return pair;
+    });
   };
   for await (const page of costPages(extraction, usageTypeServices, signal)) {
     const [usageTypeOf, serviceOf] = [page.keyOf('USAGE_TYPE'), page.keyOf('SERVICE')];
@@ -74,18 +75,22 @@ export async function readUsageTypes(
       pairOf('service', usageType, service, currency).said += units;
     }
   }
-  const addFound = (pair: Pair, units: Units): void => {
+  const addFound = (pair: Pair, units: Units, rows: number): void => {
     pair.found += units;
-    pair.rows++;
+    pair.rows += rows;
   };
   return {
     servicesOf: (usageType) => services.get(usageType) ?? none,
     regions: await readRegions(extraction, signal),
-    addRow({ usageType, service, account, currency, units }) {
-      addFound(pairOf('service', usageType, service, currency), units);
+    addRows({ usageType, service, currency, start, end, accounts, amounts }) {
+      const ofService = pairOf('service', usageType, service, currency);
+      addFound(ofService, amounts.sum(start, end), end - start);
       // What is not shared has its rows from the very answer that it would be compared with.
-      if (services.get(usageType)?.size !== 1)
-        addFound(pairOf('account', usageType, account, currency), units);
+      if (services.get(usageType)?.size === 1) return;
+      for (let row = start; row < end; row++) {
+        const ofAccount = pairOf('account', usageType, accounts[row] ?? '', currency);
+        addFound(ofAccount, amounts.units(row) ?? 0n, 1);
+      }
     },
     addAccount({ usageType, account, currency, units }) {
       pairOf('account', usageType, account, currency).said += units;
@@ -94,7 +99,7 @@ export async function readUsageTypes(
   };
 }
 
-/** Usage type → service or account → currency. */
+/** Usage type → currency → service or account: of the latter there are many, and of currencies few. */
 type PairsBy = Map<string, Map<string, Map<string, Pair>>>;
 
 function member<V>(of: Map<string, V>, key: string, make: () => V): V {
@@ -196,8 +201,10 @@ export interface PairDifference {
  * be so many units of 10^-18 apart, and yet be the same cost.
  */
 function rounding(rows: number): Units {
-  return BigInt(rows + 1) * 10n ** 8n;
+  return BigInt(rows + 1) * LAST_DIGIT;
 }
+
+const LAST_DIGIT: Units = 10n ** 8n;
 
 /** How many pairs were compared, and the largest difference beyond what rounding explains, if any. */
 export function comparePairs(pairs: Iterable<Pair>): {

@@ -11,6 +11,8 @@ export type Units = bigint;
 
 const decimal = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
 const limit = 10n ** BigInt(PRECISION);
+/** 1 of a currency. */
+const one = 10n ** BigInt(SCALE);
 
 /** Whether a DECIMAL(38,18) holds it, as amounts and their sums have to be. */
 export function fits(units: Units): boolean {
@@ -58,14 +60,20 @@ function scale(digits: string, shift: number): ParsedAmount {
   return { units: up ? units + 1n : units, rounded: true };
 }
 
+/** The character 0. */
+const ZERO = 48;
+
 /** Writes an amount in plain notation, without exponent and without trailing zeros: `-12.5`, `0`. */
 export function formatAmount(units: Units): string {
   if (units === 0n) return '0';
-  const negative = units < 0n;
-  const digits = (negative ? -units : units).toString().padStart(SCALE + 1, '0');
-  const whole = digits.slice(0, -SCALE);
-  const fraction = digits.slice(-SCALE).replace(/0+$/, '');
-  return `${negative ? '-' : ''}${whole}${fraction === '' ? '' : `.${fraction}`}`;
+  const sign = units < 0n ? '-' : '';
+  const digits = (units < 0n ? -units : units).toString().padStart(SCALE + 1, '0');
+  const point = digits.length - SCALE;
+  // A regular expression for the zeros would take as long as the digits.
+  let end = digits.length;
+  while (end > point && digits.charCodeAt(end - 1) === ZERO) end--;
+  const whole = sign + digits.slice(0, point);
+  return end === point ? whole : `${whole}.${digits.slice(point, end)}`;
 }
 
 /**
@@ -74,10 +82,11 @@ export function formatAmount(units: Units): string {
  */
 export function divide(a: Units, b: Units): Units | null {
   const negative = a < 0n !== b < 0n;
-  const dividend = (a < 0n ? -a : a) * 10n ** BigInt(SCALE);
+  const dividend = (a < 0n ? -a : a) * one;
   const divisor = b < 0n ? -b : b;
   const quotient = dividend / divisor;
-  const twice = (dividend % divisor) * 2n;
+  // Multiplied back: a second division would take twice as long.
+  const twice = (dividend - quotient * divisor) * 2n;
   const up = twice > divisor || (twice === divisor && quotient % 2n === 1n);
   const units = up ? quotient + 1n : quotient;
   if (!fits(units)) return null;

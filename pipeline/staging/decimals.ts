@@ -129,6 +129,8 @@ const BILLION = 10 ** 9;
 
 /** Reads the integer at a byte of the view. */
 export function toBigint(view: DataView, at: number): bigint {
+  // Most amounts are in the lower half alone: a bigint in place of four.
+  if (view.getInt32(at) === 0 && view.getInt32(at + 4) === 0) return view.getBigUint64(at + 8);
   return (view.getBigInt64(at) << 64n) | view.getBigUint64(at + 8);
 }
 

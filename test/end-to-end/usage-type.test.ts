@@ -75,6 +75,22 @@ function truth(): string[] {
     .sort();
 }
 
+interface Manifest {
+  consumption: { pairs: unknown };
+}
+
+/** Pairs of usage type and service, and of a usage type of several services and an account. */
+function pairsOf(organization: string): number {
+  const groups = (by: 'service' | 'account'): string[][] =>
+    [...expectedSums(data, organization, month, ['usageType', by]).keys()].map((group) =>
+      group.split('\t'),
+    );
+  const services = groups('service').map(([usageType]) => usageType);
+  const isShared = (usageType: string | undefined): boolean =>
+    services.indexOf(usageType) !== services.lastIndexOf(usageType);
+  return services.length + groups('account').filter(([usageType]) => isShared(usageType)).length;
+}
+
 test.serial('every row has its own service, in every export and database, exactly', async (t) => {
   const folder = await temporaryFolder(t);
   const address = await server.createDatabase();
@@ -107,6 +123,13 @@ test.serial('every row has its own service, in every export and database, exactl
     `SELECT count(BlendedCost) AS b, count(NetUnblendedCost) AS n, count(AmortizedCost) AS a FROM ${literal(join(folder, 'staging/parquet-basic/consumption/*/*.parquet'))}`,
   );
   t.deepEqual(other, { b: '0', n: '0', a: String(expected.length) });
+
+  // Each service of a usage type is compared with what AWS says of the two; each account of a shared one too.
+  for (const organization of organizations) {
+    const manifest = join(folder, `staging/manifests/month=${month}/${organization}.json`);
+    const { consumption } = JSON.parse(await readFile(manifest, 'utf8')) as Manifest;
+    t.deepEqual(consumption.pairs, { compared: pairsOf(organization), largest: null });
+  }
 
   const reconciled = await pipeline(['reconcile', '--database', 'sqlite:copy.sqlite'], {
     cwd: folder,
