@@ -12,6 +12,11 @@ const codes: Readonly<Record<FindingKind, number>> = {
   fault: EXIT.failed,
 };
 
+/** What `pipeline reconcile` exits with when it found something. */
+export function reconciledCode(kinds: readonly FindingKind[]): number {
+  return oneCode(kinds.map((kind) => codes[kind]));
+}
+
 /** `pipeline reconcile`: whether every layer of the staged months still holds the same rows and sums. */
 export const reconcile = command({
   name: 'reconcile',
@@ -71,7 +76,7 @@ export const reconcile = command({
       json: () => reconciledToJson(found),
       table: () => reconciledTable(found),
       failed: !isWhole(found),
-      exitCode: oneCode(foundKinds(found).map((kind) => codes[kind])),
+      exitCode: reconciledCode(foundKinds(found)),
     };
   },
 });

@@ -8,6 +8,7 @@ import anyTest from 'ava';
 import type { TestFn } from 'ava';
 import { bareEnvironment, cliFile, finished, temporaryFolder } from '../support/cli.js';
 import { smallDisk } from '../support/small-disk.js';
+import { querySqlite } from '../support/sqlite.js';
 import { month, world } from '../support/world.js';
 import type { World } from '../support/world.js';
 
@@ -32,12 +33,17 @@ async function inShell(
   return finished(child);
 }
 
-/** What the run loaded, by what a status says afterwards. */
-async function isLoaded(t: ExecutionContext, { run }: World): Promise<void> {
-  const { stdout } = await run('status', '--json');
-  const { slices } = JSON.parse(stdout) as { slices: { loaded: unknown }[] };
-  t.is(slices.length, 2);
-  for (const { loaded } of slices) t.truthy(loaded);
+/** Both organizations are in the database, each by one load that was committed. */
+function isLoaded(t: ExecutionContext, { folder }: World): void {
+  const loads = querySqlite(
+    join(folder, 'billing.sqlite'),
+    'SELECT Organization, ConsumptionRows FROM pipeline_loads ORDER BY Organization',
+  );
+  t.deepEqual(
+    loads.map(({ Organization }) => Organization),
+    ['internal', 'oab'],
+  );
+  for (const { ConsumptionRows } of loads) t.true(Number(ConsumptionRows) > 0);
 }
 
 for (const [name, script] of [
@@ -50,7 +56,7 @@ for (const [name, script] of [
     const { code, stdout } = await inShell(w, script, 'run', '--month', month);
     t.is(code, 0);
     t.regex(stdout, /6 done/);
-    await isLoaded(t, w);
+    isLoaded(t, w);
   });
 }
 
@@ -86,19 +92,18 @@ const commands = [
 for (const words of commands) {
   test(`standard output full or closed: ${words.join(' ')}`, async (t) => {
     const { world } = t.context;
-    const honest = await inShell(world, '"$@"', ...words);
     const full = await inShell(world, '"$@" >/dev/full', ...words);
     t.not(full.code, 0);
     const complaint = /^pipeline: the result cannot be written to standard output \(ENOSPC\).*$/m;
     t.regex(full.stderr, complaint);
     t.notRegex(full.stderr, /^\s+at /m);
-    // A reader that is gone before the first byte: the shell tells the command's own exit code.
+    // A reader that is gone before the first byte: the shell tells the command's own exit code, as if all was read.
     const closed = await inShell(
       world,
       '"$@" 3>&1 1> >(exec >&-; exit) ; echo "code $?" >&2',
       ...words,
     );
-    t.regex(closed.stderr, new RegExp(`code ${honest.code}$`, 'm'));
+    t.regex(closed.stderr, /code 0$/m);
     t.notRegex(closed.stderr, /^\s+at |EPIPE/m);
   });
 }
@@ -109,7 +114,7 @@ test('a log file on a full device: one warning, and the run goes on', async (t) 
   t.is(code, 0);
   t.is(stderr.match(/log file cannot be written any more/g)?.length, 1);
   t.regex(stderr, /\(ENOSPC\).*\[\/dev\/full\]/);
-  await isLoaded(t, w);
+  isLoaded(t, w);
 });
 
 test('a log file on a disk that fills up keeps what fitted, and the run goes on', async (t) => {
@@ -121,7 +126,7 @@ test('a log file on a disk that fills up keeps what fitted, and the run goes on'
   // Where no small disk can be mounted, every write of the process fails, and so the run.
   if (Object.keys(env).length === 0) {
     t.is(code, 0);
-    await isLoaded(t, w);
+    isLoaded(t, w);
   }
   t.is(stderr.match(/log file cannot be written any more/g)?.length, 1);
 });
