@@ -48,7 +48,7 @@ export interface LeaseOptions {
 
 /**
  * Takes the slice's lease, waiting for another holder as long as the options say. A holder that may be
- * dead is watched before the lease is taken over, for half a lease at most, without being asked to wait.
+ * dead is watched before the lease is taken over, for a lease's length at most, without being asked to wait.
  * @throws {HeldError} naming the holder and since when, when it is still held then.
  * @throws {InterruptedError} when the signal aborts the waiting.
  */
@@ -246,8 +246,9 @@ type Verdict = 'held' | 'doubtful' | 'dead';
 
 /**
  * Makes a function that judges leases of `seconds`, and remembers what it has seen of them. Clocks of
- * two machines differ, so times alone prove no death: a lease that looks run out, ends later than any
- * lease can, or cannot be read is watched for half its length, in which a living holder renews it twice.
+ * two machines differ, and jump, so times alone prove no death: a lease that looks run out, ends later than any
+ * lease can, or cannot be read is watched for its whole length. A living holder renews it four times in that, and
+ * one that cannot knows by then, from its own file's last renewal, that it holds it no longer.
  */
 export function leaseJudge(
   seconds: number,
@@ -263,7 +264,7 @@ export function leaseJudge(
     }
     const left = lease === undefined ? 0 : Date.parse(lease.expires) - now();
     if (left > 0 && left <= 2 * seconds * 1000) return 'held';
-    if (elapsed() - sight.at >= (seconds * 1000) / 2) return 'dead';
+    if (elapsed() - sight.at >= seconds * 1000) return 'dead';
     return sight.renewed ? 'held' : 'doubtful';
   };
 }

@@ -94,6 +94,18 @@ test('a lease that cannot be renewed is lost before anybody can take it over', a
   }
 });
 
+test('where a clock jumps, a holder that cannot renew is not taken over before it knows', async (t) => {
+  const { schedule, a, b } = world();
+  const lease = await settled(schedule, take(a.actor, a.staging));
+  a.actor.cutOffUntil = Infinity;
+  b.actor.machine.skew = 7 * 3_600_000;
+  let wasLost: boolean | undefined;
+  const other = take(b.actor, b.staging);
+  void other.then(() => (wasLost = lease.lost.aborted));
+  await settled(schedule, (await settled(schedule, other)).release());
+  t.true(wasLost);
+});
+
 /** The same area, in which the first write of a process is followed by something before it comes back. */
 function afterFirstWrite(staging: Staging, step: () => Promise<void>): Staging {
   let isFirst = true;

@@ -167,7 +167,7 @@ for (const [place, open] of Object.entries(drivers)) {
       const staging = await open(t);
       await plant(staging, 3, { expires });
       const told: string[] = [];
-      const lease = await take(staging, { seconds: 2, onWait: (text) => told.push(text) });
+      const lease = await take(staging, { seconds: 1, onWait: (text) => told.push(text) });
       t.is(told.length, 1);
       const keys = await keysOf(staging, 'leases/');
       t.is(keys.length, 1);
