@@ -48,7 +48,7 @@ export interface LeaseOptions {
 
 /**
  * Takes the slice's lease, waiting for another holder as long as the options say. A holder that may be
- * dead is watched before the lease is taken over, for half a lease at most, without being asked to wait.
+ * dead is watched before the lease is taken over, for a lease's length at most, without being asked to wait.
  * @throws {HeldError} naming the holder and since when, when it is still held then.
  * @throws {InterruptedError} when the signal aborts the waiting.
  */
@@ -91,15 +91,21 @@ export async function takeLease(
 /** The areas that were seen to refuse a second file of one name. */
 const exclusive = new WeakSet<Staging>();
 
+/** Times in a row that an area has to take the same file, until it is sure to overwrite it. */
+const PROOFS = 3;
+
 /**
  * Creates the own file once more, which has to be refused: an area that overwrites it would let two runs hold
- * one lease, and both pay. Asked once in a process.
+ * one lease, and both pay. Asked once in a process. An area that takes it once may also have lost it before, or
+ * another run has removed it: whoever pauses for longer than a lease lasts is taken over. That does not
+ * happen again and again.
  * @throws {ConfigurationError} when the area overwrites it.
  */
 async function proveExclusive(staging: Staging, key: string, own: LeaseRecord): Promise<void> {
   if (exclusive.has(staging)) return;
-  if (await staging.write(key, serializeRecord(own), { ifAbsent: true })) {
-    throw overwriting(`${staging.location}/${key}`);
+  for (let taken = 0; await staging.write(key, serializeRecord(own), { ifAbsent: true });) {
+    taken += 1;
+    if (taken === PROOFS) throw overwriting(`${staging.location}/${key}`);
   }
   exclusive.add(staging);
 }
@@ -141,11 +147,11 @@ async function tryTake(
   try {
     await proveExclusive(staging, key, record);
     const found = await findLeases(staging, subject);
-    const others = found.filter((other) => other.number !== number);
-    // What is not there although it was written protects nobody.
-    const isThere = others.length < found.length;
-    const isOurs =
-      isThere && !others.some((other) => other.number > number || judge(other) !== 'dead');
+    const own = found.find((one) => one.number === number);
+    // What is not there although it was written protects nobody; and what another has written there since is not ours.
+    if (own === undefined || !isOf(us, now, own)) return 'collided';
+    const others = found.filter((other) => other !== own);
+    const isOurs = !others.some((other) => other.number > number || judge(other) !== 'dead');
     if (isOurs) for (const dead of others) await staging.remove(dead.key);
     // Who took longer than a lease lasts has seen what was: others may have taken this one over by now.
     if (!isOurs || us.elapsed() - taken >= seconds * 1000) {
@@ -208,6 +214,11 @@ async function findLeases(staging: Staging, subject: Leased): Promise<FoundLease
   return found;
 }
 
+/** Whether it is the lease that a process has taken at an instant. */
+function isOf({ self }: LivingProcess, since: Date, { lease }: FoundLease): boolean {
+  return lease?.token === self.token && lease.since === since.toISOString();
+}
+
 function parseRecord(text: string): LeaseRecord | undefined {
   try {
     return record.parse(JSON.parse(text));
@@ -235,8 +246,9 @@ type Verdict = 'held' | 'doubtful' | 'dead';
 
 /**
  * Makes a function that judges leases of `seconds`, and remembers what it has seen of them. Clocks of
- * two machines differ, so times alone prove no death: a lease that looks run out, ends later than any
- * lease can, or cannot be read is watched for half its length, in which a living holder renews it twice.
+ * two machines differ, and jump, so times alone prove no death: a lease that looks run out, ends later than any
+ * lease can, or cannot be read is watched for its whole length. A living holder renews it four times in that, and
+ * one that cannot knows by then, from its own file's last renewal, that it holds it no longer.
  */
 export function leaseJudge(
   seconds: number,
@@ -252,7 +264,7 @@ export function leaseJudge(
     }
     const left = lease === undefined ? 0 : Date.parse(lease.expires) - now();
     if (left > 0 && left <= 2 * seconds * 1000) return 'held';
-    if (elapsed() - sight.at >= (seconds * 1000) / 2) return 'dead';
+    if (elapsed() - sight.at >= seconds * 1000) return 'dead';
     return sight.renewed ? 'held' : 'doubtful';
   };
 }
@@ -283,8 +295,7 @@ function holdLease(
   us: LivingProcess,
 ): Lease {
   const lost = new AbortController();
-  const isOurs = ({ lease }: FoundLease): boolean =>
-    lease?.token === us.self.token && lease.since === since.toISOString();
+  const isOurs = (found: FoundLease): boolean => isOf(us, since, found);
   let failure: unknown;
   let renewing: Promise<void> | undefined;
 

@@ -17,8 +17,8 @@ const REMEMBERED = 64;
  * @param months how many are going to be looked at.
  */
 export function listedOnce(staging: Staging, months: number): Staging {
-  const listings = new Map<string, Promise<ReadonlyMap<string, StagedFile[]>>>();
-  const listing = (prefix: string): Promise<ReadonlyMap<string, StagedFile[]>> => {
+  const listings = new Map<string, Promise<Listing>>();
+  const listing = (prefix: string): Promise<Listing> => {
     const found = listings.get(prefix) ?? byFolder(staging.list(prefix));
     listings.set(prefix, found);
     return found;
@@ -30,12 +30,12 @@ export function listedOnce(staging: Staging, months: number): Staging {
     async *list(prefix) {
       const folder = monthFolder(prefix);
       if (folder === undefined) {
-        for (const files of (await listing(prefix)).values()) yield* files;
+        yield* (await listing(prefix)).all;
         return;
       }
       const tree = folder.slice(0, folder.indexOf('month='));
       const whole = listings.get(tree) ?? (months > MANY_MONTHS ? listing(tree) : undefined);
-      const files = (await (whole ?? listing(folder))).get(folder) ?? [];
+      const files = (await (whole ?? listing(folder))).folders.get(folder) ?? [];
       for (const file of files) if (file.key.startsWith(prefix)) yield file;
     },
     async read(key) {
@@ -55,16 +55,22 @@ async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
   yield await Promise.resolve(content);
 }
 
-/** Files by the month's folder that they lie in, in the order in which they were listed; all others under ''. */
-async function byFolder(
-  files: AsyncIterable<StagedFile>,
-): Promise<ReadonlyMap<string, StagedFile[]>> {
+/** Files as they were listed, and by the month's folder that they lie in; those in none are in none. */
+interface Listing {
+  all: readonly StagedFile[];
+  folders: ReadonlyMap<string, readonly StagedFile[]>;
+}
+
+async function byFolder(files: AsyncIterable<StagedFile>): Promise<Listing> {
+  const all: StagedFile[] = [];
   const folders = new Map<string, StagedFile[]>();
   for await (const file of files) {
-    const name = monthFolder(file.key) ?? '';
+    all.push(file);
+    const name = monthFolder(file.key);
+    if (name === undefined) continue;
     const folder = folders.get(name);
     if (folder === undefined) folders.set(name, [file]);
     else folder.push(file);
   }
-  return folders;
+  return { all, folders };
 }

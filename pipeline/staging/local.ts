@@ -84,12 +84,20 @@ async function* bytesOf({ file, size }: RegularFile, path: string): AsyncGenerat
   try {
     for (let position = 0; ;) {
       // Most files are manifests and pages of a few kilobytes. The byte more than there are shows their end.
-      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(0, size - position) + 1));
+      const chunk = Buffer.allocUnsafe(
+        position > size ? CHUNK : Math.min(CHUNK, size - position + 1),
+      );
       const at = position;
       const { bytesRead } = await attempt('read', path, () =>
         file.read(chunk, 0, chunk.length, at),
       );
       position += bytesRead;
+      if (bytesRead === 0 && position < size) {
+        throw new TransientError('the file became shorter while it was read', {
+          where: path,
+          next: 'see what else writes to the staging area, and run the same command again',
+        });
+      }
       if (bytesRead > 0) yield chunk.subarray(0, bytesRead);
       if (bytesRead === 0 || (bytesRead < chunk.length && position >= size)) return;
     }
@@ -167,7 +175,9 @@ async function entriesOf(
 async function entryOf(folder: string, entry: Dirent, sizes: boolean): Promise<Entry | undefined> {
   const asFolder = { name: `${entry.name}/`, size: undefined };
   if (entry.isDirectory()) return asFolder;
-  if (!sizes && entry.isFile()) return { name: entry.name, size: NaN };
+  // A name that is no UTF-8 is shown with U+FFFD, and nothing is found under it.
+  const isNamed = !entry.name.includes('\uFFFD');
+  if (!sizes && isNamed && entry.isFile()) return { name: entry.name, size: NaN };
   const path = join(folder, entry.name);
   const stats = await attempt('list', path, () =>
     lstat(path).catch((cause: unknown): Stats | undefined => {

@@ -294,15 +294,21 @@ async function uploadClient(
       return bucket.ask('remove', key, (client) => client.send(command)).catch(() => undefined);
     }
     const { Body: body } = command.input as { Body?: unknown };
-    const request = (client: S3Client): Promise<unknown> =>
-      client.send(command).catch((cause: unknown) => {
-        if (
-          command instanceof PutObjectCommand ||
-          command instanceof CompleteMultipartUploadCommand
-        )
-          onRefusal(failureOf(cause));
+    const shows =
+      command instanceof PutObjectCommand || command instanceof CompleteMultipartUploadCommand;
+    const request = async (client: S3Client): Promise<unknown> => {
+      const answer = await client.send(command).catch((cause: unknown) => {
+        if (shows) onRefusal(failureOf(cause));
         throw cause;
       });
+      // A proxy's own page has the status of a success, and nothing was written.
+      if (shows && !('ETag' in answer && answer.ETag !== undefined))
+        throw new ConfigurationError('the answer is not one of S3 to a file that is written', {
+          where: `${bucket.location}/${key}`,
+          next: 'check AWS_ENDPOINT_URL_S3 and the proxies on the way',
+        });
+      return answer;
+    };
     return bucket.ask('write', key, request, body instanceof Uint8Array ? body.length : 0);
   };
   return Object.create(await bucket.client(), { send: { value: send } }) as S3Client;

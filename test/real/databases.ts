@@ -151,6 +151,7 @@ async function wholeMonths({ server, runWith, folder, whole }: Place): Promise<v
   const env = { PIPELINE_DATABASE: address };
   await succeeded(runWith(env, 'run', ...whole));
   await sameAsExports(server, address, folder);
+  await viewsAddUp(server, address);
   const loads = await server.query(address, 'SELECT * FROM pipeline_loads ORDER BY Id');
   assert.equal(loads.length, 2 * months.length);
   const again = await succeeded(runWith(env, 'run', ...whole, '--json'));
@@ -170,6 +171,27 @@ async function sameAsExports(server: TestServer, address: string, folder: string
     assert.ok(expected.length > 3, `${table} has ${expected.length} rows`);
     assert.deepEqual(found, expected, table);
   }
+}
+
+/** What the views come to by month, organization and currency: the rows of the consumption. */
+async function viewsAddUp(server: TestServer, address: string): Promise<void> {
+  const sums = (of: string) =>
+    server.query(
+      address,
+      `SELECT BillingPeriod, Organization, Currency, SUM(Amount) AS Amount FROM ${of}
+       GROUP BY BillingPeriod, Organization, Currency ORDER BY 1, 2, 3`,
+    );
+  const expected = await sums('consumption');
+  assert.equal(expected.length, 2 * months.length);
+  for (const view of ['customer_month', 'service_month', 'organization_month'])
+    assert.deepEqual(await sums(view), expected, view);
+  const [{ states } = {}] = await server.query(
+    address,
+    'SELECT COUNT(*) AS states FROM load_state',
+  );
+  assert.equal(states, 2 * months.length);
+  // It has no row of its own for what stays; that it can be asked is what is tried here.
+  await server.query(address, 'SELECT * FROM movement');
 }
 
 /** The load alone, killed before a step of its own, from the first tables to the last rows; then it is let finish. */

@@ -59,7 +59,10 @@ function statsOf(entry: Entry): Stats {
 interface System {
   lstat(path: string): Promise<Stats>;
   mkdir(path: string): Promise<void>;
-  readdir(path: string): Promise<{ name: string; isDirectory: () => boolean }[]>;
+  readdir(
+    path: string,
+  ): Promise<{ name: string; isDirectory: () => boolean; isFile: () => boolean }[]>;
+  realpath(path: string): Promise<string>;
   rename(from: string, to: string): Promise<void>;
   link(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
@@ -71,7 +74,10 @@ let current: System | undefined;
 
 /** Sends what is asked of paths of the simulated disk there; everything else goes to the machine's own. */
 function divert(): void {
-  const names = ['lstat', 'mkdir', 'readdir', 'rename', 'link', 'unlink', 'rmdir', 'open'] as const;
+  const names = [
+    ...(['lstat', 'mkdir', 'readdir', 'realpath'] as const),
+    ...(['rename', 'link', 'unlink', 'rmdir', 'open'] as const),
+  ];
   const real = fs as unknown as Record<string, (...args: unknown[]) => unknown>;
   const wrap = (name: string, use: (system: System, ...args: never[]) => unknown): void => {
     const own = real[name];
@@ -185,7 +191,13 @@ export function createDisk(
         return [...folder.entries].map(([as, entry]) => ({
           name: as,
           isDirectory: () => isFolder(entry),
+          isFile: () => !isFolder(entry),
         }));
+      }),
+    realpath: (path) =>
+      ask('follows', path, () => {
+        find(partsOf(path), path);
+        return path;
       }),
     rename: (from, to) =>
       ask('renames to', to, () => {

@@ -23,6 +23,8 @@ export interface Actor extends LivingProcess {
   alive: boolean;
   /** Until when nothing happens to it, in milliseconds of the schedule. */
   pausedUntil: number;
+  /** From when on it has noticed what happened in its last pause. */
+  calmFrom: number;
   /** Until when it does not reach the storage. */
   cutOffUntil: number;
   /** Milliseconds in which its machine slept, which its clock of elapsed time does not know. */
@@ -31,6 +33,9 @@ export interface Actor extends LivingProcess {
   asked: number;
   /** Called before each request: it may kill, pause or stop the process, or set its machine's clock. */
   onAsk: (asked: number) => void;
+  /** Files that it has begun to write so far, and what is called before each, in the same way. */
+  written: number;
+  onWrite: (written: number) => void;
   /** Requests of its stages that are under way. */
   waiting: number;
   /** Whether it works in the database, where real code runs for more than a moment. */
@@ -120,10 +125,13 @@ export function createSchedule(random: Random, trace: (line: string) => void = (
         self,
         alive: true,
         pausedUntil: 0,
+        calmFrom: 0,
         cutOffUntil: 0,
         slept: 0,
         asked: 0,
         onAsk: () => undefined,
+        written: 0,
+        onWrite: () => undefined,
         waiting: 0,
         inDatabase: false,
         onKill: [],

@@ -18,6 +18,8 @@ export interface Weather {
   broken: number;
   /** What the contract rules out: success is told of what is lost, torn, altered; a listing lacks or repeats a file. */
   lie: number;
+  /** The same of Parquet files alone, a byte of which is altered. */
+  altered: number;
 }
 
 export const calm: Weather = {
@@ -28,6 +30,7 @@ export const calm: Weather = {
   lostAnswer: 0,
   broken: 0,
   lie: 0,
+  altered: 0,
 };
 
 /** A file that is not what its writer was told. */
@@ -83,8 +86,12 @@ export function createStorage(
 
   const store = (actor: Actor, key: string, bytes: Uint8Array): void => {
     const before = files.get(key);
-    if (chance(random, weather().lie)) {
-      const kind = random.pick<Exclude<Lie['kind'], 'listing'>>(['lost', 'torn', 'altered']);
+    const kind = chance(random, weather().lie)
+      ? random.pick<Exclude<Lie['kind'], 'listing'>>(['lost', 'torn', 'altered'])
+      : key.startsWith('parquet/') && chance(random, weather().altered)
+        ? 'altered'
+        : undefined;
+    if (kind !== undefined) {
       lied = true;
       lies.push({ key, kind });
       schedule.trace(`${actor.name} is told that ${key} is written: ${kind}`);
@@ -182,6 +189,8 @@ export function createStorage(
           if (content instanceof Uint8Array) chunks.push(content);
           else for await (const chunk of content) chunks.push(chunk);
           const bytes = Buffer.concat(chunks);
+          actor.written += 1;
+          actor.onWrite(actor.written);
           return ask(`write ${key}, ${bytes.length} bytes`, () => {
             if (ifAbsent && files.has(key)) return false;
             store(actor, key, bytes);

@@ -93,3 +93,91 @@ test('a lease that cannot be renewed is lost before anybody can take it over', a
     t.true(wasLost, `cut off after ${after} ms`);
   }
 });
+
+test('where a clock jumps, a holder that cannot renew is not taken over before it knows', async (t) => {
+  const { schedule, a, b } = world();
+  const lease = await settled(schedule, take(a.actor, a.staging));
+  a.actor.cutOffUntil = Infinity;
+  b.actor.machine.skew = 7 * 3_600_000;
+  let wasLost: boolean | undefined;
+  const other = take(b.actor, b.staging);
+  void other.then(() => (wasLost = lease.lost.aborted));
+  await settled(schedule, (await settled(schedule, other)).release());
+  t.true(wasLost);
+});
+
+/** The same area, in which the first write of a process is followed by something before it comes back. */
+function afterFirstWrite(staging: Staging, step: () => Promise<void>): Staging {
+  let isFirst = true;
+  return {
+    ...staging,
+    async write(...args) {
+      const isWritten = await staging.write(...args);
+      if (isFirst) {
+        isFirst = false;
+        await step();
+      }
+      return isWritten;
+    },
+  };
+}
+
+test('who was taken over before it could prove the area blames nobody, and waits', async (t) => {
+  const { schedule, a, b } = world();
+  const never = new AbortController().signal;
+  let isPaused = false;
+  const behind = afterFirstWrite(a.staging, async () => {
+    isPaused = true;
+    await a.actor.pause(200_000, never);
+  });
+  const slowly = take(a.actor, behind);
+  await schedule.run(() => isPaused);
+  const other = await settled(schedule, take(b.actor, b.staging));
+  let isTaken = false;
+  slowly.then(
+    () => (isTaken = true),
+    () => undefined,
+  );
+  await settled(schedule, b.actor.pause(300_000, never));
+  t.false(isTaken, 'the other one holds it');
+  t.false(other.lost.aborted);
+  await settled(schedule, other.release());
+  await settled(schedule, (await settled(schedule, slowly)).release());
+});
+
+test('a lease whose file is lost, although it was told to be written, is no fault of the area', async (t) => {
+  const { schedule, a, b } = world();
+  const losing = afterFirstWrite(a.staging, async () => {
+    for await (const { key } of a.staging.list('')) await a.staging.remove(key);
+  });
+  const lease = await settled(schedule, take(a.actor, losing));
+  const rival = takeLease(b.staging, slice, {
+    waitSeconds: 0,
+    signal: new AbortController().signal,
+    holder: b.actor,
+  });
+  await t.throwsAsync(settled(schedule, rival), { message: /^another run holds/ });
+  await settled(schedule, lease.release());
+});
+
+test('a file of the own number that another has written is not taken for the own, nor removed', async (t) => {
+  const { schedule, a, b } = world();
+  let other: Promise<Lease> | undefined;
+  const losing = afterFirstWrite(a.staging, async () => {
+    for await (const { key } of a.staging.list('')) await a.staging.remove(key);
+    other = take(b.actor, b.staging);
+    await other;
+  });
+  const first = take(a.actor, losing);
+  let isTaken = false;
+  first.then(
+    () => (isTaken = true),
+    () => undefined,
+  );
+  await settled(schedule, a.actor.pause(100_000, new AbortController().signal));
+  const held = await other;
+  t.false(isTaken, 'the other one holds it');
+  t.false(held?.lost.aborted);
+  await settled(schedule, held?.release() ?? Promise.resolve());
+  await settled(schedule, (await settled(schedule, first)).release());
+});

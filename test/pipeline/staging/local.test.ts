@@ -2,12 +2,14 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import {
+  appendFile,
   mkdir,
   mkdtemp,
   readdir,
   realpath,
   rm,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from 'node:fs/promises';
@@ -16,7 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { ConfigurationError } from '../../../pipeline/shared/errors.js';
+import { ConfigurationError, TransientError } from '../../../pipeline/shared/errors.js';
 import { localStaging } from '../../../pipeline/staging/local.js';
 import type { ContractContext } from './contract.js';
 import { breaking, bytesAt, keysOf, noise, stagingContract, textAt } from './contract.js';
@@ -139,6 +141,49 @@ test('no file stays open, however a read ends', async (t) => {
   const broken = breaking(noise(2_000_000), new Error('the source broke'));
   await t.throwsAsync(staging.write('folder/file', broken), { message: 'the source broke' });
   t.is(openFiles(folder), 0);
+});
+
+test('a file that others make longer or shorter while it is read ends well, or throws', async (t) => {
+  const folder = await folderFor(t);
+  const staging = localStaging(folder);
+  const readWhile = async (meanwhile: (path: string) => Promise<void>): Promise<number[]> => {
+    await staging.write('file', noise(600_000));
+    const lengths: number[] = [];
+    for await (const { length } of (await staging.read('file'))!)
+      if (lengths.push(length) === 1) await meanwhile(join(folder, 'file'));
+    return lengths;
+  };
+  const grown = await readWhile((path) => appendFile(path, noise(3_000_000)));
+  t.is(
+    grown.reduce((all, length) => all + length, 0),
+    3_600_000,
+  );
+  t.true(grown.length < 20, `${grown.length} pieces`);
+  await t.throwsAsync(
+    readWhile((path) => truncate(path, 300_000)),
+    { instanceOf: TransientError, message: 'the file became shorter while it was read' },
+  );
+  t.is(openFiles(folder), 0);
+});
+
+test('a listing of names alone has the same files, and refuses the same', async (t) => {
+  const folder = await folderFor(t);
+  const staging = localStaging(folder);
+  const names = async (): Promise<string[]> => {
+    const found: string[] = [];
+    for await (const { key } of staging.list('', { sizes: false })) found.push(key);
+    return found;
+  };
+  for (const key of ['a/b/c', 'a/b.c', 'ab', 'b/\uFFFD']) await staging.write(key, noise(3));
+  const foreign = Buffer.concat([Buffer.from(`${folder}/b/`), Buffer.from([0xff, 0xfe])]);
+  await writeFile(foreign, 'no UTF-8');
+  await writeFile(join(folder, 'b/back\\slash'), 'no key');
+  const expected = ['a/b.c', 'a/b/c', 'ab', 'b/\uFFFD'];
+  t.deepEqual(await keysOf(staging, ''), expected);
+  t.deepEqual(await names(), expected);
+  await symlink(folder, join(folder, 'a/b/link'));
+  await t.throwsAsync(keysOf(staging, ''), { instanceOf: ConfigurationError });
+  await t.throwsAsync(names(), { instanceOf: ConfigurationError });
 });
 
 test('the staging area itself may be reached by a link, a folder or file in it may not', async (t) => {

@@ -344,6 +344,16 @@ test('a server that answers a page of its own is no S3', async (t) => {
   }
 });
 
+test('a page of its own is no file that is written, long or short', async (t) => {
+  const { staging, strike } = bucketFor();
+  for (const body of ['<html><p>Welcome</p></html>', 'ok', '']) {
+    for (const operation of ['PutObject', 'CompleteMultipartUpload'] as const)
+      strike({ operation, effect: { kind: 'answer', status: 200, body }, times: Infinity });
+    for (const content of [Buffer.from('x'), noise(9 * MIB)])
+      await t.throwsAsync(staging.write('file', content), { instanceOf: ConfigurationError }, body);
+  }
+});
+
 test('no error shows a secret', async (t) => {
   const { staging, strike } = bucketFor();
   strike({ effect: { kind: 'refuse', status: 403, code: 'SignatureDoesNotMatch' } });
