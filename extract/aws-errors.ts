@@ -41,7 +41,10 @@ interface FailedCall extends Call {
 }
 
 /** AWS no longer honours a continuation token: the query has to begin at its first page. */
-export class RefusedTokenError extends TransientError {}
+export class RefusedTokenError extends TransientError {
+  // Nobody outside tells it from others of its kind.
+  override readonly name = 'TransientError';
+}
 
 /** The next step after trouble that passes. */
 export const AGAIN = 'run the same command again: it goes on from what is staged';

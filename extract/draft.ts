@@ -197,7 +197,10 @@ export async function dropAnswer(
 }
 
 /** What AWS lists twice: a document that was issued between two pages moves those behind it on. */
-export class ShiftedListError extends DataError {}
+export class ShiftedListError extends DataError {
+  // Nobody outside tells it from others of its kind.
+  override readonly name = 'DataError';
+}
 
 /** Takes note of a page's invoices. @throws {ShiftedListError} when one of them is on an earlier page, or twice. */
 export function addInvoices({ invoices: { keys } }: Draft, page: FetchedInvoices): void {

@@ -49,7 +49,9 @@ export async function fetchDocument(address: string, options: FetchOptions): Pro
 }
 
 /** What a further try may mend. */
-class UnreachedError extends TransientError {}
+class UnreachedError extends TransientError {
+  override readonly name = 'TransientError';
+}
 
 const next = 'run the same command again: what is saved is kept';
 

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
+import { RefusedTokenError } from '../../../extract/aws-errors.js';
+import { ShiftedListError } from '../../../extract/draft.js';
 import { resolveConfig } from '../../../pipeline/config/config.js';
 import type { Config } from '../../../pipeline/config/config.js';
 import {
@@ -169,6 +171,12 @@ test('an error comes back as it was, its command too, so that whoever follows ad
     t.deepEqual(errorToWire(back), errorToWire(error));
   }
   t.true(errorFromWire(errorToWire(new InterruptedError())) instanceof InterruptedError);
+  // Classes that only some part of the pipeline knows come as those that everybody knows, with all that they say.
+  const told = { where: 'page 2', next: 'look' };
+  const own = [new ShiftedListError('x', told), new RefusedTokenError('x', told)];
+  const came = own.map((error) => errorFromWire(errorToWire(error)));
+  t.true(came[0] instanceof DataError && came[1] instanceof TransientError);
+  for (const error of came) t.like(error, told);
   t.false(errorFromWire({ class: 'constructor', message: 'x' }) instanceof TransientError);
 });
 
