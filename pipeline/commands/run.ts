@@ -57,7 +57,10 @@ export const run = command({
     ['run --queue redis://queue.example:6379/0', 'let the workers of a queue do it'],
   ],
   async work(args, context) {
-    if (args['dry-run']) return planRun(args, context);
+    if (args['dry-run']) {
+      refuseOutlets(args, '--dry-run');
+      return planRun(args, context);
+    }
     const { makeRecord } = await import('../run/record.js');
     const facts: Facts = { runId: randomUUID(), started: new Date(), outlets: {} };
     let exitCode: number = EXIT.failed;
@@ -94,6 +97,15 @@ interface Outlets {
   metrics?: string | undefined;
 }
 
+/** @throws {UsageError} where the end of a run is to be told that has none with another flag. */
+function refuseOutlets({ summary, metrics }: Outlets, without: string): void {
+  const [flag] = Object.entries({ summary, metrics }).find(([, file]) => file !== undefined) ?? [];
+  if (flag !== undefined)
+    throw new UsageError(`--${flag} goes without ${without}: it tells how the run ended`, {
+      next: 'leave one of them out',
+    });
+}
+
 /**
  * @param checked gets those where the record can go.
  * @throws {UsageError} when it cannot go to one.
@@ -107,11 +119,7 @@ async function checkOutlets(
   }: Outlets & { 'log-file'?: string | undefined; 'detach': boolean },
   checked: Outlets,
 ): Promise<void> {
-  const [flag] = Object.entries({ summary, metrics }).find(([, file]) => file !== undefined) ?? [];
-  if (detach && flag !== undefined)
-    throw new UsageError(`--${flag} goes without --detach: it tells how the run ended`, {
-      next: 'leave one of them out',
-    });
+  if (detach) refuseOutlets({ summary, metrics }, '--detach');
   if (summary !== undefined && isStandardOutput(summary))
     throw new UsageError('the record would mix with the result on standard output', {
       where: '--summary',

@@ -161,6 +161,10 @@ test('however a run ends, its exit code, its line and its figures say so', async
     const detached = await pipeline(['run', ...queueless], { cwd: folder, env });
     t.is(detached.code, 2);
     t.regex(detached.stderr, new RegExp(`--${flag} goes without --detach`));
+    const dry = ['run', '--dry-run', `--${flag}`, join(folder, 'x.prom')];
+    const planned = await pipeline(dry, { cwd: folder, env });
+    t.is(planned.code, 2);
+    t.regex(planned.stderr, new RegExp(`--${flag} goes without --dry-run`));
   }
   const mixed = await pipeline(['run', '--summary', '/dev/stdout'], { cwd: folder, env });
   t.deepEqual([mixed.code, mixed.stdout], [2, '']);
