@@ -1,5 +1,6 @@
 import type { Random } from '../../fixtures/demo/random.js';
 import { TransientError } from '../../pipeline/shared/errors.js';
+import { MANIFEST, parseExtractionKey } from '../../pipeline/staging/layout.js';
 import type { StagedFile, Staging } from '../../pipeline/staging/staging.js';
 import type { Actor, Schedule, Way } from './schedule.js';
 
@@ -63,6 +64,12 @@ export function wayOf(random: Random, weather: Weather): Way {
   return { there: part(), back: part(), outlives: random.chance(50) };
 }
 
+/** Whether a file belongs to an extraction that has no manifest yet when it is written. */
+function isDraft(key: string): boolean {
+  const file = parseExtractionKey(key)?.file;
+  return file !== undefined && file !== MANIFEST;
+}
+
 /** True in about so many of a thousand calls. */
 export function chance(random: Random, perMille: number): boolean {
   return random.below(1000) < perMille;
@@ -87,7 +94,10 @@ export function createStorage(
   const store = (actor: Actor, key: string, bytes: Uint8Array): void => {
     const before = files.get(key);
     const kind = chance(random, weather().lie)
-      ? random.pick<Exclude<Lie['kind'], 'listing'>>(['lost', 'torn', 'altered'])
+      ? random.pick<Exclude<Lie['kind'], 'listing'>>(
+          // Before its manifest is written nothing tells what a page was, see docs/guarantees.md.
+          isDraft(key) ? ['lost', 'torn'] : ['lost', 'torn', 'altered'],
+        )
       : key.startsWith('parquet/') && chance(random, weather().altered)
         ? 'altered'
         : undefined;
