@@ -53,7 +53,7 @@ const additions: Record<string, readonly Edit[]> = {
       to: "$&  { name: 'CostCenter', type: 'string', length: 32, description: 'Who bears it' },\n",
     },
     {
-      file: 'transform/customers.ts',
+      file: 'transform/customer-rows.ts',
       find: /^( *)Contact: constant\(''\),\n/m,
       to: "$&$1CostCenter: constant('none'),\n",
     },

@@ -8,7 +8,7 @@ import { costViewQuery } from '../pipeline/staging/manifest.js';
 import { columnOf, consumption } from '../pipeline/staging/tables.js';
 import type { FurtherColumn, RowTally, Stamp } from './columns.js';
 import { addAmount, batchOf } from './columns.js';
-import { addNames } from './customers.js';
+import { addNames } from './customer-rows.js';
 import type { FinishedExtraction, Place } from './staged-pages.js';
 import { checkAccountId, checkLength, costPages, metricText, rowFault } from './staged-pages.js';
 import { noUsage } from './usage-types.js';

@@ -11,7 +11,7 @@ import {
   createDictionary,
   createPairs,
 } from './columns.js';
-import { addNames } from './customers.js';
+import { addNames } from './customer-rows.js';
 import type { CostPage, FinishedExtraction, Place } from './staged-pages.js';
 import { checkAccountId, costPages, rowFault } from './staged-pages.js';
 

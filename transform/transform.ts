@@ -24,7 +24,7 @@ import { checkBreakdowns, checkTally, readAwsTotal, readServiceDifferences } fro
 import type { Stamp } from './columns.js';
 import type { ConsumptionTally } from './consumption.js';
 import { consumptionBatches, emptyTally } from './consumption.js';
-import type { ListedElsewhere } from './customers.js';
+import type { ListedElsewhere } from './customer-rows.js';
 import {
   addUnlisted,
   customersBatch,
@@ -32,7 +32,7 @@ import {
   lookElsewhere,
   readCustomers,
   seesTheSame,
-} from './customers.js';
+} from './customer-rows.js';
 import { openExports } from './exports.js';
 import { invoicesBatches } from './invoice-rows.js';
 import type { FinishedExtraction } from './staged-pages.js';

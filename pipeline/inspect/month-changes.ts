@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { Customers } from '../../transform/customers.js';
-import { addUnlisted, readCustomers } from '../../transform/customers.js';
+import type { Customers } from '../../transform/customer-rows.js';
+import { addUnlisted, readCustomers } from '../../transform/customer-rows.js';
 import { readExtraction } from '../../transform/staged-pages.js';
 import { UsageError } from '../shared/errors.js';
 import type { Units } from '../shared/money.js';

@@ -2,7 +2,7 @@ import type { BesideAws } from '../../load/aws-difference.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import { addedUp } from '../../transform/breakdowns.js';
 import { readAwsTotal, readServiceDifferences } from '../../transform/checks.js';
-import { addUnlisted, readCustomers } from '../../transform/customers.js';
+import { addUnlisted, readCustomers } from '../../transform/customer-rows.js';
 import type { ConsumptionTally } from '../../transform/consumption.js';
 import { currentExtraction } from '../../transform/staged-pages.js';
 import type { Units } from '../shared/money.js';

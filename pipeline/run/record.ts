@@ -13,6 +13,7 @@ import { addTo, formatTotals } from '../shared/sums.js';
 import { version } from '../shared/version.js';
 import type { RunReport } from './runner.js';
 import type { News } from './summary.js';
+import { sliceReports } from './slice-table.js';
 import { rounded } from './summary.js';
 import type { RunRequest, TaskReport } from './task.js';
 import { endOf, price, requestsOf, resumeCommand } from './task.js';
@@ -170,21 +171,12 @@ function countsOf(tasks: readonly TaskReport[]): RunRecord['tasks'] {
 }
 
 function slicesOf(tasks: readonly TaskReport[]): RunRecord['slices'] {
-  const slices = new Map<string, TaskReport[]>();
-  for (const task of tasks) {
-    const name = `${task.month} ${task.organization}`;
-    const own = slices.get(name);
-    if (own === undefined) slices.set(name, [task]);
-    else own.push(task);
-  }
-  return [...slices.values()].map((own) => {
-    const { months, organizations } = subjectOf(...own);
-    const outcome = own.findLast((task) => task.outcome !== undefined)?.outcome;
+  return sliceReports(tasks).map(({ month, organization, tasks: own, outcome, requests }) => {
     const ends = own.map(endOf);
     const state = (['failed', 'stopped', 'done'] as const).find((one) => ends.includes(one));
     return {
-      month: months[0] ?? '',
-      organization: organizations[0] ?? '',
+      month,
+      organization,
       state: state ?? 'unchanged',
       ...(outcome === undefined
         ? {}
@@ -196,7 +188,7 @@ function slicesOf(tasks: readonly TaskReport[]): RunRecord['slices'] {
               ? {}
               : { differences: { ...outcome.differences } }),
           }),
-      requests: requestsOf(own),
+      requests,
       seconds: rounded(own.reduce((sum, { seconds }) => sum + seconds, 0)),
     };
   });
