@@ -4,6 +4,7 @@ import { queuePlace } from '../config/queue-address.js';
 import type { ErrorClass } from '../shared/errors.js';
 import { ConfigurationError, PipelineError, TransientError } from '../shared/errors.js';
 import { printable, said } from '../shared/printable.js';
+import { within } from '../shared/waits.js';
 
 /** Where the queue is, and the password for it. */
 export type QueueConfig = NonNullable<Config['queue']>;
@@ -183,4 +184,22 @@ function codeOf(error: unknown): string {
   if (/^Connection is closed|^Reached the max retries/.test(message)) return 'CLOSED';
   if (/RESP type|^Protocol error/.test(message)) return 'PROTOCOL';
   return /^[A-Z]+/.exec(message)?.[0] ?? '';
+}
+
+/** Milliseconds that Redis may be away before a run is no longer followed. */
+export const MOST_AWAY = 5 * 60_000;
+
+export function awayError({ location }: QueueConfig): TransientError {
+  return new TransientError('Redis is away for too long to follow the run', {
+    where: queuePlace(location),
+    next: 'workers go on when it is back; "pipeline status --queue" shows what became of the run, and the same run once more does what is left',
+  });
+}
+
+/** Milliseconds that Redis has for what is asked of it at the end. */
+const BRIEF = 3_000;
+
+/** What comes of a last look at Redis, which may be away; `undefined`: nothing in time. */
+export async function briefly<T>(work: Promise<T>): Promise<T | undefined> {
+  return within(BRIEF, work, () => new Error('no answer')).catch(() => undefined);
 }

@@ -1,34 +1,23 @@
 import type { QueueEvents } from 'bullmq';
-import type { Stage } from '../config/selection.js';
 import { queueAddress, queuePlace } from '../config/queue-address.js';
+import type { Stage } from '../config/selection.js';
 import { ownCommand } from '../shared/commands.js';
-import {
-  InterruptedError,
-  TransientError,
-  UsageError,
-  throwIfInterrupted,
-} from '../shared/errors.js';
+import { InterruptedError, TransientError } from '../shared/errors.js';
 import { tell } from '../shared/output.js';
 import { said } from '../shared/printable.js';
-import { pause, until, within } from '../shared/waits.js';
 import { version } from '../shared/version.js';
-import { survey } from '../staging/extractions.js';
+import { pause } from '../shared/waits.js';
 import type { Slice } from '../staging/layout.js';
 import type { QueueConfig } from './queue-connection.js';
-import { queueError } from './queue-connection.js';
-import type { JobData, JobResult } from './queue-job.js';
-import {
-  askedSettings,
-  jobId,
-  jobName,
-  jobProgress,
-  parseResult,
-  priorityOf,
-} from './queue-job.js';
+import { MOST_AWAY, awayError, briefly } from './queue-connection.js';
+import type { JobResult } from './queue-job.js';
+import { jobId, jobProgress, parseResult } from './queue-job.js';
+import type { QueueName } from './queue-put.js';
+import { BATCH, partsOf, putJobs, queueOf, queuesOf, takeBack } from './queue-put.js';
 import type { OpenQueue } from './queue.js';
 import { LOADS, MONTHS, openQueue, runCount } from './queue.js';
 import type { Resources } from './resources.js';
-import { openResources, viewOf } from './resources.js';
+import { openResources } from './resources.js';
 import type { RunReport } from './runner.js';
 import { checkedSlices, failedReports, leftOut, skipped } from './runner.js';
 import type { RunRequest, TaskReport } from './task.js';
@@ -36,26 +25,11 @@ import { costInWords, describeTasks, reportFailure, sliceLabel } from './task.js
 
 /** A run that workers do: its jobs are put into the queue, and followed until all have ended. */
 
-/** How often a job is tried that fails with "again later", and the first pause; each is twice the one before. */
-const ATTEMPTS = 7;
-const FIRST_PAUSE = 2_000;
-
 /** Milliseconds between two looks at jobs whose end no event told. */
 const LOOK = 3_000;
 
 /** Milliseconds after which a run is told that nobody works. */
 const LONELY = 5_000;
-
-/** Milliseconds that Redis may be away before a run is no longer followed. */
-const MOST_AWAY = 5 * 60_000;
-
-/** Milliseconds that Redis has for what is asked of it at the end. */
-const BRIEF = 3_000;
-
-const DAY = 86_400;
-
-/** Jobs that are put in or looked at with one message. */
-const BATCH = 500;
 
 /**
  * Puts the run's jobs into the queue.
@@ -66,7 +40,7 @@ export async function enqueue(request: RunRequest): Promise<readonly Slice[]> {
   return withQueue(request, async (resources, queue) => {
     const slices = await checkedSlices(resources, request);
     const { runId } = request;
-    await put(queue, runId, slices, { ...request, resources });
+    await putJobs(queue, runId, slices, { ...request, resources });
     return slices;
   });
 }
@@ -84,7 +58,7 @@ export async function runByQueue(request: RunRequest): Promise<RunReport> {
     const slices = await checkedSlices(resources, request);
     const following = await follow(queue, runId, slices, request);
     try {
-      await put(queue, runId, slices, { ...request, resources });
+      await putJobs(queue, runId, slices, { ...request, resources });
       log.info({ runId, jobs: slices.length }, 'jobs are in the queue');
       const tasks = await following.ended();
       const absence = await leftOut(resources, request);
@@ -119,132 +93,6 @@ async function withQueue<T>(
   }
 }
 
-function queueOf({ config }: Pick<RunRequest, 'config'>): QueueConfig {
-  if (config.queue === undefined)
-    throw new UsageError('no queue is named', { next: 'name it with --queue' });
-  return config.queue;
-}
-
-/** The stages that each queue does of those that were chosen. */
-function partsOf(chosen: readonly Stage[]): { months: readonly Stage[]; loads: readonly Stage[] } {
-  const isLoad = (stage: Stage): boolean => stage === 'load';
-  return { months: chosen.filter((stage) => !isLoad(stage)), loads: chosen.filter(isLoad) };
-}
-
-type QueueName = 'months' | 'loads';
-
-/** The queues that have jobs of a run of these stages. */
-function queuesOf(chosen: readonly Stage[]): QueueName[] {
-  const parts = partsOf(chosen);
-  return (['months', 'loads'] as const).filter((name) => parts[name].length > 0);
-}
-
-/**
- * Puts the jobs in; where that fails halfway, those that are in and not begun are taken out again.
- * @throws {PipelineError} when Redis cannot be used, or gives no answer for too long; when the signal is given.
- */
-async function put(
-  queue: OpenQueue,
-  runId: string,
-  slices: readonly Slice[],
-  request: RunRequest & { resources: Resources },
-): Promise<void> {
-  const { config, selection, signal } = request;
-  const place = queueOf(request);
-  const parts = partsOf(selection.stages);
-  const jobOf = await jobMaker(runId, request);
-  const answered = <T>(work: Promise<T>): Promise<T> =>
-    within(MOST_AWAY, until(signal, work), () => awayError(place));
-  const flows = new queue.bullmq.FlowProducer(queue.options);
-  flows.on('error', () => undefined);
-  let tried = 0;
-  try {
-    await answered(runCount(queue.client).begin(runId, config.maxRequests));
-    if ((await answered(queue.loads.getGlobalConcurrency())) === null)
-      await answered(queue.loads.setGlobalConcurrency(config.loadConcurrency));
-    for (const each of [queue.months, queue.loads])
-      for (const state of ['completed', 'failed'] as const)
-        await answered(each.clean(place.keepDays * DAY * 1000, 10_000, state));
-    for (let at = 0; at < slices.length; at = tried) {
-      const some = slices.slice(at, at + BATCH);
-      const months = await Promise.all(some.map((slice) => jobOf(slice, parts.months)));
-      const loads = await Promise.all(some.map((slice) => jobOf(slice, parts.loads)));
-      throwIfInterrupted(signal);
-      tried = at + some.length;
-      if (parts.loads.length === 0) await answered(queue.months.addBulk(months));
-      else if (parts.months.length === 0) await answered(queue.loads.addBulk(loads));
-      else {
-        const trees = loads.flatMap((load, index) => {
-          const month = months[index];
-          if (month === undefined) return [];
-          const opts = { ...month.opts, failParentOnFailure: true };
-          return [{ ...load, queueName: LOADS, children: [{ ...month, opts, queueName: MONTHS }] }];
-        });
-        await answered(flows.addBulk(trees));
-      }
-    }
-  } catch (error) {
-    await takeBack(queue, runId, slices.slice(0, tried), queuesOf(selection.stages));
-    throw queueError(error, place);
-  } finally {
-    await briefly(flows.close());
-  }
-}
-
-/** Makes the jobs of a run, with what each of them depends on. */
-async function jobMaker(
-  runId: string,
-  { config, selection, force, acceptEmpty, resources }: RunRequest & { resources: Resources },
-) {
-  const age = queueOf({ config }).keepDays * DAY;
-  const entries = selection.stages.includes('extract')
-    ? await resources.secrets.organizations()
-    : [];
-  return async (slice: Slice, stages: readonly Stage[]) => {
-    const isExtract = stages.includes('extract');
-    const newest = force && isExtract ? await survey(resources.staging, slice) : undefined;
-    const before = newest?.finished.at(-1);
-    const entry = entries.find(({ name }) => name === slice.organization);
-    // One that lacks what it needs fails where it is fetched.
-    const view = isExtract && entry !== undefined && 'access' in entry ? viewOf(entry) : undefined;
-    const data: JobData = {
-      version,
-      run: runId,
-      ...slice,
-      stages: [...stages],
-      chain: [...selection.stages],
-      ...(force ? { force } : {}),
-      ...(acceptEmpty === true ? { acceptEmpty } : {}),
-      ...(before === undefined ? {} : { before }),
-      ...(config.maxRequests === undefined ? {} : { maxRequests: config.maxRequests }),
-      settings: askedSettings(config, slice.organization, selection.stages, view),
-    };
-    const opts = {
-      jobId: jobId(runId, slice),
-      priority: priorityOf(slice),
-      attempts: ATTEMPTS,
-      backoff: { type: 'exponential', delay: FIRST_PAUSE },
-      removeOnComplete: { age },
-      removeOnFail: { age },
-      // What failed stands in the job's result; a stack trace might hold more.
-      stackTraceLimit: 0,
-    };
-    return { name: jobName(slice), data, opts };
-  };
-}
-
-function awayError({ location }: QueueConfig): TransientError {
-  return new TransientError('Redis is away for too long to follow the run', {
-    where: queuePlace(location),
-    next: 'workers go on when it is back; "pipeline status --queue" shows what became of the run, and the same run once more does what is left',
-  });
-}
-
-/** What comes of a last look at Redis, which may be away; `undefined`: nothing in time. */
-async function briefly<T>(work: Promise<T>): Promise<T | undefined> {
-  return within(BRIEF, work, () => new Error('no answer')).catch(() => undefined);
-}
-
 /** A job that is followed. */
 interface Part {
   queue: QueueName;
@@ -252,6 +100,36 @@ interface Part {
   stages: readonly Stage[];
   /** Its tasks' reports, once it has ended. */
   reports?: readonly TaskReport[];
+}
+
+/** Fields of a job's hash in Redis that tell how it ended. */
+const END = ['data', 'finishedOn', 'returnvalue', 'failedReason', 'progress'] as const;
+
+/**
+ * What became of a job.
+ * @param fields the values of {@link END}, as BullMQ writes them.
+ * @returns its result, or why there is none; `undefined`: it has not ended.
+ */
+function endOfJob(
+  [data, finished, value, reason, noted]: readonly (string | null)[],
+  { slice, stages }: Part,
+  { location }: QueueConfig,
+): JobResult | TransientError | undefined {
+  if (data == null)
+    return new TransientError(
+      'Redis has lost the job: it was emptied, or started without its data',
+      {
+        where: queuePlace(location),
+        next: `run again: it goes on from what is staged; "${ownCommand(['check', '--queue', queueAddress(location)])}" tells whether Redis keeps its data`,
+      },
+    );
+  if (finished == null) return undefined;
+  const last = jobProgress.safeParse(parsed(noted)).data;
+  const wire = value == null ? (last?.is === 'failed' ? last.result : undefined) : parsed(value);
+  const result = parseResult(wire, slice, stages);
+  if (result !== undefined) return result;
+  const why = reason == null || reason === '' ? 'the job ended without a result' : said(reason);
+  return new TransientError(why, { next: 'run the same command again' });
 }
 
 /** Listens to the queues from now on. */
@@ -330,7 +208,7 @@ async function follow(
     for (const key of keys) {
       const [name, id = ''] = key.split(' ');
       const of = name === 'loads' ? queue.loads : queue.months;
-      asked.hmget(of.toKey(id), 'data', 'finishedOn', 'returnvalue', 'failedReason', 'progress');
+      asked.hmget(of.toKey(id), ...END);
     }
     const answers = (await asked.exec()) ?? [];
     for (const [index, [failure, fields]] of answers.entries()) {
@@ -340,31 +218,9 @@ async function follow(
       if (part === undefined || !Array.isArray(fields)) continue;
       // What became of the month tells what became of its load, whichever was told first.
       if (part.queue === 'loads' && outstanding.has(monthOf(part))) continue;
-      const [data, finished, value, reason, noted] = fields as (string | null)[];
-      if (data == null) {
-        failPart(
-          key,
-          part,
-          new TransientError(
-            'Redis has lost the job: it was emptied, or started without its data',
-            {
-              where: queuePlace(place.location),
-              next: `run again: it goes on from what is staged; "${ownCommand(['check', '--queue', queueAddress(place.location)])}" tells whether Redis keeps its data`,
-            },
-          ),
-        );
-      } else if (finished != null) {
-        const last = jobProgress.safeParse(parsed(noted)).data;
-        const wire =
-          value == null ? (last?.is === 'failed' ? last.result : undefined) : parsed(value);
-        const result = parseResult(wire, part.slice, part.stages);
-        if (result !== undefined) endBy(key, result);
-        else {
-          const why =
-            reason == null || reason === '' ? 'the job ended without a result' : said(reason);
-          failPart(key, part, new TransientError(why, { next: 'run the same command again' }));
-        }
-      }
+      const end = endOfJob(fields as (string | null)[], part, place);
+      if (end instanceof Error) failPart(key, part, end);
+      else if (end !== undefined) endBy(key, end);
     }
   };
   const lookAtAll = async (): Promise<void> => {
@@ -473,33 +329,4 @@ function parsed(text: string | null | undefined): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** Takes the jobs of a run that nobody has begun out of the queue, and tells what is left there. */
-async function takeBack(
-  queue: OpenQueue,
-  runId: string,
-  slices: readonly Slice[],
-  names: readonly QueueName[],
-): Promise<void> {
-  const left = { begun: 0, unknown: 0 };
-  // Loads first: without its load a month that is being worked on ends alone.
-  for (const name of names.toReversed())
-    for (let at = 0; at < slices.length; at += BATCH) {
-      const some = slices.slice(at, at + BATCH);
-      const removing = some.map((slice) =>
-        queue[name].remove(jobId(runId, slice), { removeChildren: false }),
-      );
-      // One that has ended meanwhile is not there, or taken out as well.
-      const removed = left.unknown > 0 ? undefined : await briefly(Promise.all(removing));
-      if (removed === undefined) left.unknown += some.length;
-      else left.begun += removed.filter((one) => one === 0).length;
-    }
-  const { begun, unknown } = left;
-  if (begun > 0)
-    tell(`${begun === 1 ? '1 job is' : `${begun} jobs are`} under way, and ended by the workers`);
-  if (unknown > 0)
-    tell(
-      `${unknown === 1 ? '1 job is' : `${unknown} jobs are`} left in the queue, since Redis gave no answer: workers do them when it is back`,
-    );
 }
