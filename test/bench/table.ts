@@ -14,8 +14,13 @@ export interface Row {
   /** The figures behind the ratio, in words. */
   ours: string;
   theirs: string;
-  /** What our side took at several sizes, the smallest first. */
-  growth?: readonly GrowthPoint[];
+  /** What our side took at several sizes, the smallest first, and its short name. */
+  growth?: Growth;
+}
+
+export interface Growth {
+  name: string;
+  points: readonly GrowthPoint[];
 }
 
 /** What something took at one of several sizes. */

@@ -7,7 +7,7 @@ import { querySqlite } from '../support/sqlite.js';
 import { mustHaveRows, parquetContent } from './compare.js';
 import type { Figures, Measured, Rounds } from './measure.js';
 import { alternate, measure, pipeline } from './measure.js';
-import type { GrowthPoint, Row } from './table.js';
+import type { Row } from './table.js';
 import { describeFigures, mebibytes, NO_PROC } from './table.js';
 
 /** A staging area that has grown. */
@@ -51,7 +51,7 @@ export async function benchYears(
   const whole = points.at(-1)?.figures;
   if (whole === undefined) return [];
   const size = `${plan.months} months × ${plan.organizations} organizations`;
-  const row = (command: Command, work: string, seconds: number): Row => ({
+  const row = (command: Command, name: string, work: string, seconds: number): Row => ({
     stage: 'years',
     work,
     beside: `${seconds} s`,
@@ -60,13 +60,21 @@ export async function benchYears(
     ratio: whole[command].seconds / seconds,
     ours: describeFigures(whole[command]),
     theirs: `${seconds.toFixed(2)} s`,
-    growth: points.map(({ slices, figures }): GrowthPoint => ({ slices, ...figures[command] })),
+    growth: {
+      name,
+      points: points.map(({ slices, figures }) => ({ slices, ...figures[command] })),
+    },
   });
   const { peak } = whole.new;
   return [
-    row('plan', `\`plan\` over ${size}`, MOST.plan),
-    row('status', `\`status\` over ${size}`, MOST.status),
-    row('new', `\`run\` of ${size}, all new, without latency, into SQLite`, MOST.new),
+    row('plan', 'plan', `\`plan\` over ${size}`, MOST.plan),
+    row('status', 'status', `\`status\` over ${size}`, MOST.status),
+    row(
+      'new',
+      'run, all new',
+      `\`run\` of ${size}, all new, without latency, into SQLite`,
+      MOST.new,
+    ),
     {
       stage: 'years',
       work: 'the same, peak memory',
@@ -78,7 +86,7 @@ export async function benchYears(
       theirs: mebibytes(MOST.memory),
     },
     {
-      ...row('unchanged', `\`run\` of ${size}, unchanged`, 1),
+      ...row('unchanged', 'run, unchanged', `\`run\` of ${size}, unchanged`, 1),
       beside: '`plan` of the same',
       target: 2,
       ratio: whole.unchanged.seconds / whole.plan.seconds,
