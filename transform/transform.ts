@@ -7,6 +7,7 @@ import { billingPeriod } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { printable } from '../pipeline/shared/printable.js';
 import { version } from '../pipeline/shared/version.js';
+import type { CurrentOf } from '../pipeline/staging/extractions.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
@@ -41,6 +42,8 @@ import { currentExtraction } from './staged-pages.js';
 export interface TransformTask {
   staging: Staging;
   slice: Slice;
+  /** The current extractions of the month, in which names of accounts are looked for that this one does not list. */
+  current: CurrentOf;
   /** The rows' Tag. */
   tag: string;
   /** `basic` writes the plain-typed Parquet files too; the standard ones are always written. */
@@ -107,18 +110,14 @@ export async function decideTransform(
 /**
  * What the stage would say of a slice whose tables and manifest it would leave as they are; `undefined`: it has
  * something to do.
- * @returns also whether that stands on what other organizations of the month list.
  * @throws {DataError} when nothing is staged, or a manifest cannot be read.
  */
 export async function nothingToMake(
-  task: Pick<TransformTask, 'staging' | 'slice' | 'tag' | 'parquet' | 'force' | 'provisionalDays'>,
-): Promise<{ outcome: Outcome; looksElsewhere: boolean } | undefined> {
+  task: Omit<TransformTask, 'signal' | 'log' | 'onProgress' | 'now'>,
+): Promise<Outcome | undefined> {
   const { former } = await decideTransform(task);
   if (former === undefined || !(await seesTheSame(task, former))) return undefined;
-  return {
-    outcome: outcomeOf('unchanged', former, task.provisionalDays),
-    looksElsewhere: former.customers.elsewhere !== undefined,
-  };
+  return outcomeOf('unchanged', former, task.provisionalDays);
 }
 
 /**
