@@ -2,6 +2,7 @@ import { constant } from '../pipeline/staging/batch.js';
 import type { RowBatch } from '../pipeline/staging/batch.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
+import { until } from '../pipeline/shared/waits.js';
 import { accountIdFault } from '../pipeline/staging/answers.js';
 import type { CurrentExtraction, CurrentOf } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
@@ -233,7 +234,17 @@ function digestOf(json: unknown): string {
  * Accounts of the extractions of one month: every organization of the month may look at them, and they
  * never change. Those of the month before are forgotten, so that memory is bounded by one month's accounts.
  */
-const known = new WeakMap<Staging, { month: string; accounts: Map<string, Customers> }>();
+const known = new WeakMap<Staging, { month: string; accounts: Map<string, Promise<Customers>> }>();
+
+/** Several slices may wait for it, so that it ends by none of their signals. */
+async function readAccounts(
+  staging: Staging,
+  slice: Slice,
+  extraction: string,
+): Promise<Customers> {
+  const { manifest } = await readExtraction(staging, slice, extraction);
+  return readCustomers({ staging, slice, manifest }, new AbortController().signal);
+}
 
 /**
  * The accounts that another organization lists; `undefined` where its staged files are not as they should
@@ -247,14 +258,13 @@ async function accountsOf(
   let ofMonth = known.get(staging);
   if (ofMonth?.month !== slice.month)
     known.set(staging, (ofMonth = { month: slice.month, accounts: new Map() }));
-  const remembered = ofMonth.accounts.get(name);
-  if (remembered !== undefined) return remembered;
+  const { accounts } = ofMonth;
+  const reading = accounts.get(name) ?? readAccounts(staging, slice, extraction);
+  accounts.set(name, reading);
   try {
-    const { manifest } = await readExtraction(staging, slice, extraction);
-    const accounts = await readCustomers({ staging, slice, manifest }, signal);
-    ofMonth.accounts.set(name, accounts);
-    return accounts;
+    return await until(signal, reading);
   } catch (error) {
+    accounts.delete(name);
     if (!(error instanceof DataError)) throw error;
     log.warn(
       { err: error },

@@ -45,8 +45,12 @@ type Files = Map<string, number>;
 const NAMES: ListOptions = { sizes: false };
 
 /** Lists the slice's extractions once. */
-export async function survey(staging: Staging, { month, organization }: Slice): Promise<Survey> {
-  const [found] = await surveysBelow(staging, rawPrefix(month, organization));
+export async function survey(
+  staging: Staging,
+  { month, organization }: Slice,
+  options?: ListOptions,
+): Promise<Survey> {
+  const [found] = await surveysBelow(staging, rawPrefix(month, organization), options);
   return found?.survey ?? surveyOf(new Map());
 }
 
