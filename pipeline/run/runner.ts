@@ -117,6 +117,7 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
         const tasks = settled.get(slice)?.() ?? (await runChain(slice, context));
         const isLast = !others || !looksElsewhere(tasks);
         if (isLast) end(slice, tasks);
+        else progress.rest(sliceLabel(slice));
         return { slice, tasks, isLast };
       }),
     );
