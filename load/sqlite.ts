@@ -12,6 +12,7 @@ import { pause } from '../pipeline/shared/waits.js';
 import type { CodedColumn, RowBatch } from '../pipeline/staging/batch.js';
 import { codedAt } from '../pipeline/staging/batch.js';
 import { createDecimals } from '../pipeline/staging/decimals.js';
+import { tableNames } from '../pipeline/staging/tables.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { transaction, translated } from './database-errors.js';
 import type { Database, LoadTransaction } from './driver.js';
@@ -238,10 +239,11 @@ export async function whileFree<T>(
 }
 
 /**
- * Rows of one statement: more make it no faster, and a table's last rows, which seldom are so many, have a statement of
- * their own that is parsed for them alone. SQLite takes 32,766 values in one.
+ * Rows of one statement, the largest first: more make it no faster, and fewer take what is left of a table. Each is parsed
+ * once for a connection; one for just as many rows as are left would be parsed anew for nearly every table. SQLite takes
+ * 32,766 values in one.
  */
-const ROWS = 50;
+const ROWS = [64, 16, 4, 1] as const;
 
 type Bound = string | number | null;
 
@@ -257,29 +259,46 @@ async function insertSqliteRows(
 ): Promise<void> {
   const connection = await connectionsOf<Libsql.Database>(trx).acquireConnection();
   const write = createWriter(table, 'sqlite', null);
-  const prepare = preparer(connection, table);
+  const prepare = preparers(connection)[table];
   let line = 1;
   for await (const rows of pieces) {
     const written = write(rows);
     const fields = written.filter((column) => column.kind === 'coded');
     const common = written.filter((column) => column.kind === 'constant').map(({ value }) => value);
-    for (let start = 0; start < rows.length; start += ROWS) {
-      const end = Math.min(start + ROWS, rows.length);
+    for (let start = 0; start < rows.length;) {
+      const left = rows.length - start;
+      const end = start + (ROWS.find((many) => many <= left) ?? 1);
       const values: Bound[] = [line, ...common];
       for (let row = start; row < end; row++) {
         for (const field of fields) values.push(codedAt(field, row));
       }
       prepare(written, end - start).run(values);
       line += end - start;
+      start = end;
     }
     await setImmediate();
   }
 }
 
+type Preparer = (written: readonly CodedColumn<unknown>[], rows: number) => Libsql.Statement;
+
+/** What was prepared on a connection lives as long as it does. */
+const prepared = new WeakMap<Libsql.Database, Record<TableName, Preparer>>();
+
+function preparers(connection: Libsql.Database): Record<TableName, Preparer> {
+  let known = prepared.get(connection);
+  if (known === undefined) {
+    const made = tableNames.map((table) => [table, preparer(connection, table)]);
+    known = Object.fromEntries(made) as Record<TableName, Preparer>;
+    prepared.set(connection, known);
+  }
+  return known;
+}
+
 /** Makes statements that differ in their rows and in which of the columns all rows share. */
-function preparer(connection: Libsql.Database, table: TableName) {
+function preparer(connection: Libsql.Database, table: TableName): Preparer {
   const known = new Map<string, Libsql.Statement>();
-  return (written: readonly CodedColumn<unknown>[], rows: number): Libsql.Statement => {
+  return (written, rows) => {
     const shape = `${rows} ${written.map(({ kind }) => (kind === 'constant' ? 1 : 0)).join('')}`;
     let statement = known.get(shape);
     if (statement === undefined) {

@@ -2,8 +2,9 @@ import { constant } from '../pipeline/staging/batch.js';
 import type { RowBatch } from '../pipeline/staging/batch.js';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
+import { until } from '../pipeline/shared/waits.js';
 import { accountIdFault } from '../pipeline/staging/answers.js';
-import { stagedSlices } from '../pipeline/staging/extractions.js';
+import type { CurrentExtraction, CurrentOf } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
 import { transformManifestKey } from '../pipeline/staging/layout.js';
 import type { TransformManifest } from '../pipeline/staging/manifest.js';
@@ -134,6 +135,8 @@ export function customersBatch(found: Customers, stamp: Stamp): RowBatch {
 interface Task {
   staging: Staging;
   slice: Slice;
+  /** The current extractions of the month. */
+  current: CurrentOf;
   signal: AbortSignal;
   log: Log;
 }
@@ -147,11 +150,6 @@ export interface ListedElsewhere {
 
 /** What was looked for, where, and found, as a transform manifest keeps it. */
 export type Look = NonNullable<TransformManifest['customers']['elsewhere']>;
-
-/** The finished extraction of another organization that is its current one. */
-interface Other extends Slice {
-  extraction: string;
-}
 
 /**
  * Looks for accounts that the slice's organization does not list in the current extractions of the month's
@@ -184,7 +182,7 @@ export async function findsTheSame(task: Task, manifest: TransformManifest): Pro
 
 /** Whether a look that was taken before saw the very extractions that are current now, so that it need not be taken again. */
 export async function seesTheSame(
-  task: Pick<Task, 'staging' | 'slice'>,
+  task: Pick<Task, 'slice' | 'current'>,
   { customers: { elsewhere } }: TransformManifest,
 ): Promise<boolean> {
   return elsewhere === undefined || nameOf(await otherExtractions(task)) === elsewhere.looked;
@@ -193,10 +191,10 @@ export async function seesTheSame(
 async function lookAt(
   task: Task,
   accounts: readonly string[],
-  others: readonly Other[],
+  others: readonly CurrentExtraction[],
 ): Promise<{ found: Map<string, ListedElsewhere>; look: Look }> {
   const found = new Map<string, ListedElsewhere & { joined: number }>();
-  const looked: Other[] = [];
+  const looked: CurrentExtraction[] = [];
   for (const other of others) {
     const listed = await accountsOf(task, other);
     if (listed === undefined) continue;
@@ -216,19 +214,15 @@ async function lookAt(
 }
 
 async function otherExtractions({
-  staging,
   slice,
-}: Pick<Task, 'staging' | 'slice'>): Promise<Other[]> {
-  const staged = await stagedSlices(staging, [slice.month]);
-  return staged.flatMap(({ slice: other, survey: { current: extraction } }) =>
-    extraction === undefined || other.organization === slice.organization
-      ? []
-      : [{ ...other, extraction }],
-  );
+  current,
+}: Pick<Task, 'slice' | 'current'>): Promise<CurrentExtraction[]> {
+  const ofMonth = await current(slice.month);
+  return ofMonth.filter(({ organization }) => organization !== slice.organization);
 }
 
 /** A finished extraction never changes: its name tells what it says. */
-function nameOf(others: readonly Other[]): string {
+function nameOf(others: readonly CurrentExtraction[]): string {
   return digestOf(others.map(({ organization, extraction }) => [organization, extraction]));
 }
 
@@ -240,7 +234,17 @@ function digestOf(json: unknown): string {
  * Accounts of the extractions of one month: every organization of the month may look at them, and they
  * never change. Those of the month before are forgotten, so that memory is bounded by one month's accounts.
  */
-const known = new WeakMap<Staging, { month: string; accounts: Map<string, Customers> }>();
+const known = new WeakMap<Staging, { month: string; accounts: Map<string, Promise<Customers>> }>();
+
+/** Several slices may wait for it, so that it ends by none of their signals. */
+async function readAccounts(
+  staging: Staging,
+  slice: Slice,
+  extraction: string,
+): Promise<Customers> {
+  const { manifest } = await readExtraction(staging, slice, extraction);
+  return readCustomers({ staging, slice, manifest }, new AbortController().signal);
+}
 
 /**
  * The accounts that another organization lists; `undefined` where its staged files are not as they should
@@ -248,20 +252,19 @@ const known = new WeakMap<Staging, { month: string; accounts: Map<string, Custom
  */
 async function accountsOf(
   { staging, signal, log }: Task,
-  { extraction, ...slice }: Other,
+  { extraction, ...slice }: CurrentExtraction,
 ): Promise<Customers | undefined> {
   const name = `${slice.organization}/${extraction}`;
   let ofMonth = known.get(staging);
   if (ofMonth?.month !== slice.month)
     known.set(staging, (ofMonth = { month: slice.month, accounts: new Map() }));
-  const remembered = ofMonth.accounts.get(name);
-  if (remembered !== undefined) return remembered;
+  const { accounts } = ofMonth;
+  const reading = accounts.get(name) ?? readAccounts(staging, slice, extraction);
+  accounts.set(name, reading);
   try {
-    const { manifest } = await readExtraction(staging, slice, extraction);
-    const accounts = await readCustomers({ staging, slice, manifest }, signal);
-    ofMonth.accounts.set(name, accounts);
-    return accounts;
+    return await until(signal, reading);
   } catch (error) {
+    accounts.delete(name);
     if (!(error instanceof DataError)) throw error;
     log.warn(
       { err: error },

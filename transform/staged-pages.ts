@@ -232,7 +232,7 @@ export async function currentExtraction(
   staging: Staging,
   slice: Slice,
 ): Promise<{ manifest: ExtractionManifest; source: string }> {
-  const { current } = await survey(staging, slice);
+  const { current } = await survey(staging, slice, { sizes: false });
   if (current === undefined) throw notStaged(staging, slice);
   return readExtraction(staging, slice, current);
 }

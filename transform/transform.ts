@@ -7,6 +7,7 @@ import { billingPeriod } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import { printable } from '../pipeline/shared/printable.js';
 import { version } from '../pipeline/shared/version.js';
+import type { CurrentOf } from '../pipeline/staging/extractions.js';
 import type { ExportFormat, Slice, TableName } from '../pipeline/staging/layout.js';
 import { exportFormats, exportKey, transformManifestKey } from '../pipeline/staging/layout.js';
 import type { ExtractionManifest, TransformManifest } from '../pipeline/staging/manifest.js';
@@ -41,6 +42,8 @@ import { currentExtraction } from './staged-pages.js';
 export interface TransformTask {
   staging: Staging;
   slice: Slice;
+  /** The current extractions of the month, in which names of accounts are looked for that this one does not list. */
+  current: CurrentOf;
   /** The rows' Tag. */
   tag: string;
   /** `basic` writes the plain-typed Parquet files too; the standard ones are always written. */
@@ -69,6 +72,8 @@ const turns = pLimit(1);
 export interface TransformDecision {
   manifest: ExtractionManifest;
   recipe: Recipe;
+  /** Whether no tables were made before, as far as manifests tell. */
+  isFirst: boolean;
   /** `undefined`: the tables have to be made. */
   former: TransformManifest | undefined;
   /** Whether only files are to be made again that were lost, so that the tables stay what they were. */
@@ -94,11 +99,13 @@ export async function decideTransform(
   );
   const { extraction } = manifest;
   const recipe: Recipe = { extraction, source, tag, tables: names, formats };
-  const same = task.force ? undefined : await findMadeBy(staging, slice, recipe);
+  const found = task.force ? undefined : await readTransformManifest(staging, slice);
+  const same = found !== undefined && isMadeBy(found.manifest, recipe) ? found.manifest : undefined;
   const isThere = same !== undefined && (await isWhole(staging, slice, recipe, same));
   return {
     manifest,
     recipe,
+    isFirst: !task.force && found === undefined,
     former: isThere ? same : undefined,
     restores: same !== undefined && !isThere,
   };
@@ -107,18 +114,14 @@ export async function decideTransform(
 /**
  * What the stage would say of a slice whose tables and manifest it would leave as they are; `undefined`: it has
  * something to do.
- * @returns also whether that stands on what other organizations of the month list.
  * @throws {DataError} when nothing is staged, or a manifest cannot be read.
  */
 export async function nothingToMake(
-  task: Pick<TransformTask, 'staging' | 'slice' | 'tag' | 'parquet' | 'force' | 'provisionalDays'>,
-): Promise<{ outcome: Outcome; looksElsewhere: boolean } | undefined> {
+  task: Omit<TransformTask, 'signal' | 'log' | 'onProgress' | 'now'>,
+): Promise<Outcome | undefined> {
   const { former } = await decideTransform(task);
   if (former === undefined || !(await seesTheSame(task, former))) return undefined;
-  return {
-    outcome: outcomeOf('unchanged', former, task.provisionalDays),
-    looksElsewhere: former.customers.elsewhere !== undefined,
-  };
+  return outcomeOf('unchanged', former, task.provisionalDays);
 }
 
 /**
@@ -128,11 +131,11 @@ export async function nothingToMake(
  */
 export async function transform(task: TransformTask): Promise<Outcome> {
   const { staging, slice } = task;
-  const { manifest, recipe, former } = await decideTransform(task);
+  const { manifest, recipe, former, isFirst } = await decideTransform(task);
   if (former !== undefined && (await findsTheSame(task, former)))
     return outcomeOf('unchanged', former, task.provisionalDays);
   const make = (): Promise<TransformManifest> =>
-    makeTables(task, { staging, slice, manifest }, recipe);
+    makeTables(task, { staging, slice, manifest }, recipe, isFirst);
   const made = await (manifest.groups < LONG ? make() : turns(make));
   return outcomeOf('done', made, task.provisionalDays);
 }
@@ -150,6 +153,7 @@ async function makeTables(
   task: TransformTask,
   extraction: FinishedExtraction,
   recipe: Recipe,
+  isFirst: boolean,
 ): Promise<TransformManifest> {
   const { staging, slice, tag, signal } = task;
   const stamp: Stamp = {
@@ -157,6 +161,7 @@ async function makeTables(
     billingPeriod: billingPeriod(slice.month),
     organization: slice.organization,
   };
+  const hadFiles = !isFirst || (await isThere(staging, exportKey('parquet', 'customers', slice)));
   const exports = await openExports(staging, slice, recipe.tables, recipe.formats);
   try {
     const customers = await readCustomers(extraction, signal);
@@ -190,7 +195,7 @@ async function makeTables(
       breakdowns: split,
       invoices: invoiced,
     });
-    await removeOthers(staging, slice, recipe);
+    if (hadFiles) await removeOthers(staging, slice, recipe);
 
     const manifest: TransformManifest = {
       format: 1,
@@ -253,7 +258,10 @@ async function makeTables(
 /** Most usage types that a warning names. */
 const NAMED = 10;
 
-/** Removes files of tables and formats that are not made any more; they would be older than the rest. */
+/**
+ * Removes files of tables and formats that are not made any more; they would be older than the rest. There are none where
+ * the first file that `openExports` completes was never there.
+ */
 async function removeOthers(
   staging: Staging,
   slice: Slice,
@@ -336,20 +344,15 @@ export interface Recipe {
   formats: readonly ExportFormat[];
 }
 
-/** The slice's transform manifest, if the tables that it tells of were made by the same recipe. */
-async function findMadeBy(
-  staging: Staging,
-  slice: Slice,
-  recipe: Recipe,
-): Promise<TransformManifest | undefined> {
-  const manifest = (await readTransformManifest(staging, slice))?.manifest;
-  const isSame =
-    manifest?.extraction === recipe.extraction &&
+/** Whether the tables that a transform manifest tells of were made by the same recipe. */
+function isMadeBy(manifest: TransformManifest, recipe: Recipe): boolean {
+  return (
+    manifest.extraction === recipe.extraction &&
     manifest.source === recipe.source &&
     manifest.tag === recipe.tag &&
     // A version with other columns.
-    manifest.columns === tableColumns();
-  return isSame ? manifest : undefined;
+    manifest.columns === tableColumns()
+  );
 }
 
 /** Whether just the files of the recipe are there, each in the length that the manifest says. */
@@ -367,6 +370,12 @@ async function isWhole(
     return false;
   for (const file of files) if ((await sizeOf(staging, file.key)) !== file.bytes) return false;
   return true;
+}
+
+/** Whether a file is there: in a bucket that is asked for cheaper by reading than by listing. */
+async function isThere(staging: Staging, key: string): Promise<boolean> {
+  for await (const _chunk of (await staging.read(key)) ?? []) return true;
+  return false;
 }
 
 async function sizeOf(staging: Staging, key: string): Promise<number | undefined> {

@@ -9,6 +9,8 @@ export interface Progress {
    * @param share how much of the stage is done, from 0 to 1, where that is known.
    */
   show(slice: string, stage: string, text: string, share?: number): void;
+  /** Nothing is done of a month and organization until it is shown again. */
+  rest(slice: string): void;
   /** What a month and organization came to: a line that stays. */
   end(slice: string, text: string): void;
   /** What has to be known meanwhile: another line that stays. */
@@ -21,6 +23,7 @@ export interface Progress {
 /** For who does not want to know. */
 export const noProgress: Progress = {
   show: () => undefined,
+  rest: () => undefined,
   end: () => undefined,
   note: () => undefined,
   whole: () => undefined,
@@ -70,6 +73,10 @@ export async function createProgress(
       const before = running.get(slice);
       const since = before?.stage === stage ? before.since : now();
       running.set(slice, { stage, text, share, since });
+      soon();
+    },
+    rest(slice) {
+      running.delete(slice);
       soon();
     },
     end(slice, text) {

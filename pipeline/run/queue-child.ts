@@ -7,7 +7,7 @@ import type { LogLevel, RunLog } from '../shared/log.js';
 import { createLog } from '../shared/log.js';
 import { tell, watchChannels } from '../shared/output.js';
 import { until } from '../shared/waits.js';
-import { survey } from '../staging/extractions.js';
+import { currentOnce, survey } from '../staging/extractions.js';
 import { HeldError, leased } from '../staging/lease.js';
 import { noProgress } from './progress.js';
 import type { JobData, WireError, WireResult } from './queue-job.js';
@@ -169,19 +169,23 @@ async function perform(job: JobData, own: Settled): Promise<JobEnd> {
     refuseOthers(job, config, access === undefined ? undefined : viewOf({ access }));
     const options = { waitSeconds: 0, signal, log };
     reports = await leased(resources.staging, slice, options, (held) =>
-      runStages(slice, { ...context, resources, signal: held }, async (of, stage, task) => {
-        if (stage !== 'extract') return runTask(of, stage, task);
-        waits.for = 'organization';
-        const payer = { ...options, signal: task.signal };
-        // AWS limits by payer: its months are fetched one after the other.
-        const report = await leased(resources.staging, { organization }, payer, async (both) => {
-          waits.for = 'slice';
-          const isForced = force && !(await isFetchedSince(resources, job));
-          return runTask(of, stage, { ...task, signal: both, force: isForced });
-        });
-        say({ is: 'fetched' });
-        return report;
-      }),
+      runStages(
+        slice,
+        { ...context, resources, current: currentOnce(resources.staging), signal: held },
+        async (of, stage, task) => {
+          if (stage !== 'extract') return runTask(of, stage, task);
+          waits.for = 'organization';
+          const payer = { ...options, signal: task.signal };
+          // AWS limits by payer: its months are fetched one after the other.
+          const report = await leased(resources.staging, { organization }, payer, async (both) => {
+            waits.for = 'slice';
+            const isForced = force && !(await isFetchedSince(resources, job));
+            return runTask(of, stage, { ...task, signal: both, force: isForced });
+          });
+          say({ is: 'fetched' });
+          return report;
+        },
+      ),
     );
   } catch (error) {
     if (error instanceof HeldError) return { is: 'held', lease: waits.for, why: error.message };

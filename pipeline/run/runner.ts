@@ -9,9 +9,10 @@ import type { Month } from '../shared/month.js';
 import { nearest } from '../shared/nearest.js';
 import { checkCostView } from '../shared/scope.js';
 import { version } from '../shared/version.js';
-import { stagedSlices } from '../staging/extractions.js';
+import { currentOnce, stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
-import { leased } from '../staging/lease.js';
+import { HeldError, leased } from '../staging/lease.js';
+import { readTransformManifest } from '../staging/manifest.js';
 import type { Absence } from './known-organizations.js';
 import { absentSlices, noAbsence } from './known-organizations.js';
 import type { Resources } from './resources.js';
@@ -48,7 +49,11 @@ export async function run(request: RunRequest): Promise<RunReport> {
     const slices = await checkedSlices(resources, request);
     const { months, stages } = selection;
     log.info({ runId, months, stages, tasks: slices.length * stages.length }, 'tasks begin');
-    const tasks = await runMonths(slices, { ...request, resources });
+    const tasks = await runMonths(slices, {
+      ...request,
+      resources,
+      current: currentOnce(resources.staging),
+    });
     const absence = await leftOut(resources, request);
     const seconds = (performance.now() - clock) / 1000;
     return { runId, version, started, seconds, interrupted: signal.aborted, tasks, absence };
@@ -96,8 +101,7 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   const settled = await settledSlices(slices, context);
   /** Kept as sums: a backfill has tens of thousands of them. */
   const finished = { slices: 0, requests: 0 };
-  const runOne = async (slice: Slice): Promise<TaskReport[]> => {
-    const tasks = settled.get(slice)?.() ?? (await runChain(slice, context));
+  const end = (slice: Slice, tasks: readonly TaskReport[]): void => {
     progress.end(sliceLabel(slice), describeTasks(tasks));
     finished.slices += 1;
     for (const { requests } of tasks) finished.requests += requests;
@@ -105,16 +109,87 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
       `${finished.slices} of ${slices.length} months and organizations, ${costInWords(finished.requests)}`,
       finished.slices / slices.length,
     );
-    return tasks;
   };
-  const runAll = async (some: readonly Slice[]): Promise<TaskReport[]> =>
-    (await Promise.all(some.map((slice) => limit(() => runOne(slice))))).flat();
+  /** @param others whether other slices among them may be fetched while one of them is made. */
+  const runAll = async (some: readonly Slice[], others: boolean): Promise<TaskReport[]> => {
+    const first = some.map((slice) =>
+      limit(async () => {
+        const tasks = settled.get(slice)?.() ?? (await runChain(slice, context));
+        const isLast = !others || !looksElsewhere(tasks);
+        if (isLast) end(slice, tasks);
+        else progress.rest(sliceLabel(slice));
+        return { slice, tasks, isLast };
+      }),
+    );
+    const ended = await Promise.all(first);
+    const anew = { ...context, current: currentOnce(context.resources.staging) };
+    const second = ended.map(async ({ slice, tasks, isLast }) => {
+      if (isLast) return tasks;
+      const all = await limit(() => lookAgain(slice, tasks, anew));
+      end(slice, all);
+      return all;
+    });
+    return (await Promise.all(second)).flat();
+  };
   // Only requests have to be spent on the oldest months first.
-  if (!stages.includes('extract')) return runAll(slices);
+  if (!stages.includes('extract')) return runAll(slices, false);
   const tasks: TaskReport[] = [];
-  for (const month of months)
-    tasks.push(...(await runAll(slices.filter((slice) => slice.month === month))));
+  for (const month of months) {
+    const some = slices.filter((slice) => slice.month === month);
+    tasks.push(...(await runAll(some, !some.every((slice) => settled.has(slice)))));
+  }
   return tasks;
+}
+
+/** Whether a slice was made well, and has accounts whose names other organizations may list. */
+function looksElsewhere(tasks: readonly TaskReport[]): boolean {
+  const made = tasks.find(({ stage }) => stage === 'transform')?.outcome;
+  return made !== undefined && made.unlisted > 0 && !tasks.some(({ state }) => state === 'failed');
+}
+
+/**
+ * Looks once more for the names that a slice takes from other organizations, now that all of the month have ended: those
+ * that were fetched after it was made may list them. Otherwise what a run makes would depend on which one came first,
+ * and the next run would make it anew. Only where they are others are the tables made, and loaded, again.
+ * @param context its `current` was listed since.
+ * @returns the slice's tasks, each once.
+ */
+async function lookAgain(
+  slice: Slice,
+  tasks: readonly TaskReport[],
+  context: TaskContext,
+): Promise<TaskReport[]> {
+  const { selection, signal, resources } = context;
+  const stages = selection.stages.filter((stage) => stage !== 'extract');
+  const clock = performance.now();
+  const { findsTheSame, seesTheSame } = await import('../../transform/customer-rows.js');
+  const { staging } = resources;
+  let again: TaskReport[];
+  try {
+    const made = await readTransformManifest(staging, slice);
+    if (made !== undefined && (await seesTheSame({ ...context, slice }, made.manifest)))
+      return [...tasks];
+    again = await underLease(slice, context, async (held) => {
+      const task = { ...context, slice, staging, signal: held };
+      // Another run may have made it anew since.
+      const found = await readTransformManifest(staging, slice);
+      if (found !== undefined && (await findsTheSame(task, found.manifest))) return [];
+      const selected = { ...selection, stages };
+      return runStages(slice, { ...context, selection: selected, force: false, signal: held });
+    });
+  } catch (error) {
+    // What was made stands. Whoever holds the slice now looks by itself, and so does the run after one that was stopped.
+    if (signal.aborted || error instanceof HeldError) return [...tasks];
+    const seconds = (performance.now() - clock) / 1000;
+    const [failed, ...later] = failedReports({ ...slice, stages }, error, seconds);
+    again = [reportFailure(failed, context), ...later];
+  }
+  return tasks.map((task) => {
+    const second = again.find(({ stage }) => stage === task.stage);
+    if (second === undefined) return task;
+    const seconds = task.seconds + second.seconds;
+    return second.state === 'unchanged' ? { ...task, seconds } : { ...second, seconds };
+  });
 }
 
 /**
@@ -194,19 +269,13 @@ export function checkCostViews(
  * could take it, and this one would fail halfway.
  */
 async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[]> {
-  const { config, selection, signal, log, progress, resources } = context;
+  const { selection, resources } = context;
   const [first] = selection.stages;
   const clock = performance.now();
-  const onWait = (holder: string): void => {
-    progress.note(sliceLabel(slice), `waiting for ${holder}`);
-  };
   try {
     // Before anything is made under its name, which may be none.
     if (first === 'extract') await resources.access(slice.organization);
-    const options = { waitSeconds: config.waitSeconds, signal, onWait, log };
-    return await leased(resources.staging, slice, options, (leasedSignal) =>
-      runStages(slice, { ...context, signal: leasedSignal }),
-    );
+    return await underLease(slice, context, (signal) => runStages(slice, { ...context, signal }));
   } catch (error) {
     const seconds = (performance.now() - clock) / 1000;
     const [failed, ...later] = failedReports(
@@ -216,6 +285,19 @@ async function runChain(slice: Slice, context: TaskContext): Promise<TaskReport[
     );
     return [reportFailure(failed, context), ...later];
   }
+}
+
+/** Does work under the slice's lease, which is waited for as long as the run may. */
+async function underLease<T>(
+  slice: Slice,
+  { config, signal, log, progress, resources }: TaskContext,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const onWait = (holder: string): void => {
+    progress.note(sliceLabel(slice), `waiting for ${holder}`);
+  };
+  const options = { waitSeconds: config.waitSeconds, signal, onWait, log };
+  return leased(resources.staging, slice, options, work);
 }
 
 /** How a stage ends that is left out, since one before it failed. */

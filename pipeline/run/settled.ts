@@ -4,6 +4,7 @@ import { tagOf } from '../config/config.js';
 import type { Stage } from '../config/selection.js';
 import type { RunLog } from '../shared/log.js';
 import type { Outcome } from '../shared/outcome.js';
+import { currentOnce } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { leasePrefix } from '../staging/layout.js';
 import { listedOnce } from '../staging/listed-once.js';
@@ -35,12 +36,13 @@ export async function settledSlices(
     return openLoads(() => resources.secrets.database(), { log, signal, timeoutMs });
   });
   const staging = listedOnce(resources.staging, selection.months.length);
+  const current = currentOnce(staging);
   const limit = pLimit(AT_ONCE);
   let looked = 0;
   const look = async (slice: Slice): Promise<void> => {
     const settled = signal.aborted
       ? undefined
-      : await settle(slice, { ...context, staging, loads });
+      : await settle(slice, { ...context, staging, current, loads });
     if (settled !== undefined) found.set(slice, settled);
     looked += 1;
     progress.whole(
@@ -53,37 +55,27 @@ export async function settledSlices(
   } finally {
     await loads.ifOpened((open) => open.close());
   }
-  // What this run is going to fetch of one organization may name accounts of another.
-  const moving = new Set(slices.filter((slice) => !found.has(slice)).map(({ month }) => month));
-  const stays = ([{ month }, { looksElsewhere }]: [Slice, Settled]): boolean =>
-    !looksElsewhere || !moving.has(month);
-  return new Map([...found].filter(stays).map(([slice, own]) => [slice, reports(slice, own, log)]));
+  return new Map([...found].map(([slice, tasks]) => [slice, reports(slice, tasks, log)]));
 }
 
 /** Apart, so that it keeps nothing of what was listed. */
-function reports(slice: Slice, { tasks }: Settled, log: RunLog): () => TaskReport[] {
+function reports(slice: Slice, tasks: Settled, log: RunLog): () => TaskReport[] {
   return () => tasks.map((task) => reportOutcome({ ...slice, ...task, requests: 0 }, log));
 }
 
-interface Settled {
-  tasks: readonly { stage: Stage; outcome: Outcome; seconds: number }[];
-  /** Whether that stands on what other organizations of the month list. */
-  looksElsewhere: boolean;
-}
+type Settled = readonly { stage: Stage; outcome: Outcome; seconds: number }[];
 
 type Look = TaskContext & { staging: Staging; loads: () => Promise<Loads> };
 
 /** What the stages would say of a slice, where none has anything to do. */
 async function settle(slice: Slice, look: Look): Promise<Settled | undefined> {
-  const settled = { tasks: [] as Settled['tasks'][number][], looksElsewhere: false };
+  const settled: Settled[number][] = [];
   try {
     for (const stage of look.selection.stages) {
       const clock = performance.now();
-      const said = await askStage(stage, slice, look);
-      if (said === undefined) return undefined;
-      const { outcome, looksElsewhere = false } = said;
-      settled.tasks.push({ stage, outcome, seconds: (performance.now() - clock) / 1000 });
-      settled.looksElsewhere ||= looksElsewhere;
+      const outcome = await askStage(stage, slice, look);
+      if (outcome === undefined) return undefined;
+      settled.push({ stage, outcome, seconds: (performance.now() - clock) / 1000 });
     }
     // Last, so that whoever changed something of what was seen meanwhile is seen too, or has ended.
     return (await isHeld(look.staging, slice)) ? undefined : settled;
@@ -97,30 +89,26 @@ async function settle(slice: Slice, look: Look): Promise<Settled | undefined> {
 async function askStage(
   stage: Stage,
   slice: Slice,
-  { config, staging, resources, loads, now }: Look,
-): Promise<{ outcome: Outcome; looksElsewhere?: boolean } | undefined> {
+  { config, staging, current, resources, loads, now }: Look,
+): Promise<Outcome | undefined> {
   const { provisionalDays, parquet } = config;
   const common = { staging, slice, provisionalDays, force: false };
   switch (stage) {
     case 'extract': {
       const { nothingToFetch } = await import('../../extract/extract.js');
       const scope = await wantedScope(slice, { config, resources });
-      return said(await nothingToFetch({ ...common, scope, now }));
+      return nothingToFetch({ ...common, scope, now });
     }
     case 'transform': {
       const { nothingToMake } = await import('../../transform/transform.js');
       const tag = tagOf(config.tags, slice.organization);
-      return nothingToMake({ ...common, tag, parquet });
+      return nothingToMake({ ...common, current, tag, parquet });
     }
     case 'load': {
       const { nothingToLoad } = await import('../../load/load.js');
-      return said(await nothingToLoad(common, await loads()));
+      return nothingToLoad(common, await loads());
     }
   }
-}
-
-function said(outcome: Outcome | undefined): { outcome: Outcome } | undefined {
-  return outcome && { outcome };
 }
 
 /** Whether there is a lease on the slice, whoever holds it and whether they live. */

@@ -15,6 +15,7 @@ import type { RunLog } from '../shared/log.js';
 import type { Month } from '../shared/month.js';
 import type { OnProgress, Outcome } from '../shared/outcome.js';
 import type { WantedScope } from '../shared/scope.js';
+import type { CurrentOf } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import type { Progress } from './progress.js';
 import type { Resources } from './resources.js';
@@ -40,6 +41,8 @@ export interface RunRequest {
 
 export interface TaskContext extends RunRequest {
   resources: Resources;
+  /** The current extractions of a month, listed once for all of its slices. */
+  current: CurrentOf;
 }
 
 /** How one stage ended for one month and organization. */
@@ -194,6 +197,7 @@ async function perform(
       const { transform } = await import('../../transform/transform.js');
       return transform({
         ...common,
+        current: context.current,
         tag: tagOf(config.tags, slice.organization),
         parquet: config.parquet,
       });

@@ -45,8 +45,12 @@ type Files = Map<string, number>;
 const NAMES: ListOptions = { sizes: false };
 
 /** Lists the slice's extractions once. */
-export async function survey(staging: Staging, { month, organization }: Slice): Promise<Survey> {
-  const [found] = await surveysBelow(staging, rawPrefix(month, organization));
+export async function survey(
+  staging: Staging,
+  { month, organization }: Slice,
+  options?: ListOptions,
+): Promise<Survey> {
+  const [found] = await surveysBelow(staging, rawPrefix(month, organization), options);
   return found?.survey ?? surveyOf(new Map());
 }
 
@@ -166,6 +170,30 @@ export async function stagedSlices(
     }
   }
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, staged]) => staged);
+}
+
+/** The extraction of a slice that is its current one. */
+export interface CurrentExtraction extends Slice {
+  extraction: string;
+}
+
+/** The current extractions of a month, by organization. */
+export type CurrentOf = (month: Month) => Promise<readonly CurrentExtraction[]>;
+
+/** Lists each month's current extractions once: as they were when they were first asked for. */
+export function currentOnce(staging: Staging): CurrentOf {
+  const months = new Map<Month, Promise<readonly CurrentExtraction[]>>();
+  return (month) => member(months, month, () => currentExtractions(staging, month));
+}
+
+async function currentExtractions(
+  staging: Staging,
+  month: Month,
+): Promise<readonly CurrentExtraction[]> {
+  const staged = await surveysBelow(staging, rawPrefix(month), NAMES);
+  return staged.flatMap(({ slice, survey: { current: extraction } }) =>
+    extraction === undefined ? [] : [{ ...slice, extraction }],
+  );
 }
 
 function nameOf({ month, organization }: Slice): string {

@@ -204,7 +204,7 @@ export function serializeRecord(lease: LeaseRecord): Uint8Array {
 /** Every lease file of a slice. */
 async function findLeases(staging: Staging, subject: Leased): Promise<FoundLease[]> {
   const found: FoundLease[] = [];
-  for await (const { key } of staging.list(leasePrefix(subject))) {
+  for await (const { key } of staging.list(leasePrefix(subject), { sizes: false })) {
     const number = parseLeaseKey(key)?.number;
     const content = number === undefined ? undefined : await staging.read(key);
     if (number === undefined || content === undefined) continue;

@@ -1,5 +1,5 @@
 import type { Dirent, Stats } from 'node:fs';
-import { link, lstat, open, readdir, realpath, rename, rm, rmdir, unlink } from 'node:fs/promises';
+import { link, lstat, open, readdir, realpath, rename, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { ErrorClass } from '../shared/errors.js';
 import { ConfigurationError, PipelineError, TransientError, fill } from '../shared/errors.js';
@@ -47,13 +47,17 @@ export function localStaging(folder: string): Staging {
     async write(key, content, { ifAbsent = false } = {}) {
       const path = pathOf(key);
       const unfinished = unfinishedPath(root);
-      await attempt('write', path, () => checkWay(root, path));
       await attempt('write', unfinished, sweepOnce);
+      // Beside the writing, which touches nothing but `.tmp`.
+      const way = attempt('write', path, () => checkWay(root, path));
+      way.catch(() => undefined);
       try {
         await writeDurably(unfinished, content);
+        await way;
         return await place(unfinished, path, ifAbsent);
-      } finally {
-        await attempt('remove', unfinished, () => rm(unfinished, { force: true }));
+      } catch (cause) {
+        await attempt('remove', unfinished, () => orVanished(() => unlink(unfinished)));
+        throw cause;
       }
     },
 
@@ -213,15 +217,19 @@ async function checkWay(root: string, path: string): Promise<void> {
   }
 }
 
-/** Where the staging areas of this process really lie: looked up once, since what moves later is looked at step by step. */
+/** Where the staging areas of this process really lie: looked up again where a folder is found elsewhere. */
 const places = new Map<string, string>();
 
 /** Whether a folder is surely there without a link below the root: one question to the system in place of one a folder. */
 async function isStraight(root: string, folder: string): Promise<boolean> {
   try {
-    const place = places.get(root) ?? (await realpath(root));
+    const found = await realpath(folder);
+    const liesBelow = (place: string | undefined): boolean =>
+      place !== undefined && found === place + folder.slice(root.length);
+    if (liesBelow(places.get(root))) return true;
+    const place = await realpath(root);
     places.set(root, place);
-    return (await realpath(folder)) === place + folder.slice(root.length);
+    return liesBelow(place);
   } catch {
     return false;
   }
@@ -244,13 +252,17 @@ async function writeDurably(
 }
 
 /**
- * Gives a file that was written aside its own name, and forces the name to the disk.
+ * Gives a file that was written aside its own name alone, and forces the name to the disk.
  * @returns false only with `ifAbsent`, when the name is taken.
  */
 async function place(unfinished: string, path: string, ifAbsent: boolean): Promise<boolean> {
   return attempt('write', path, async () => {
     const placed = await inFolder(path, () => tryPlace(unfinished, path, ifAbsent));
-    if (placed) await syncFolder(dirname(path)).catch(ignoreVanished);
+    await Promise.all([
+      placed ? syncFolder(dirname(path)).catch(ignoreVanished) : undefined,
+      // A link is a second name.
+      ifAbsent ? orVanished(() => unlink(unfinished)) : undefined,
+    ]);
     return placed;
   });
 }

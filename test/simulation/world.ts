@@ -11,7 +11,7 @@ import {
 import { parseAmount } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
-import { startOf } from '../../pipeline/staging/extractions.js';
+import { currentOnce, startOf } from '../../pipeline/staging/extractions.js';
 import {
   MANIFEST,
   SCOPE,
@@ -214,7 +214,12 @@ export async function simulate(
           awsTotal: true,
           onPaid: () => undefined,
         });
-        await transform({ ...common, tag: 'aws', parquet: 'standard' });
+        await transform({
+          ...common,
+          current: currentOnce(common.staging),
+          tag: 'aws',
+          parquet: 'standard',
+        });
         await load({ ...common, database: database(actor), runId: actor.name });
       } finally {
         holding.delete(actor);

@@ -1,5 +1,6 @@
 import { parseMonth } from '../../pipeline/shared/month.js';
 import type { Outcome } from '../../pipeline/shared/outcome.js';
+import { currentOnce } from '../../pipeline/staging/extractions.js';
 import type { ExportFormat, Slice, TableName } from '../../pipeline/staging/layout.js';
 import { exportKey } from '../../pipeline/staging/layout.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
@@ -16,6 +17,7 @@ export function taskOf(staging: Staging, task: Partial<TransformTask> = {}): Tra
   return {
     staging,
     slice,
+    current: currentOnce(staging),
     tag: 'aws',
     parquet: 'standard',
     provisionalDays: 10,

@@ -4,6 +4,7 @@ import { DataError } from '../../pipeline/shared/errors.js';
 import { exportKey, transformManifestKey } from '../../pipeline/staging/layout.js';
 import { readTransformManifest, serializeManifest } from '../../pipeline/staging/manifest.js';
 import type { Staging } from '../../pipeline/staging/staging.js';
+import { readAll } from '../../pipeline/staging/staging.js';
 import { literal, query } from '../support/duckdb.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
 import { temporaryStaging } from '../support/staging.js';
@@ -348,6 +349,39 @@ test('basic files come and go with the wish for them', async (t) => {
   t.is((await run(staging, { parquet: 'basic' })).state, 'unchanged');
   t.is((await run(staging)).state, 'done');
   t.deepEqual(await basic(), []);
+});
+
+test('what a run left that was stopped before its manifest goes too, and of a new month nothing is asked for', async (t) => {
+  for (const made of [1, 3, 6]) {
+    const staging = await temporaryStaging(t);
+    await makeExtraction(staging, slice, { accounts, costs });
+    let [left, removed] = [made, 0];
+    const watched: Staging = {
+      ...staging,
+      async write(key, content, options) {
+        const bytes = content instanceof Uint8Array ? content : await readAll(content);
+        if (left-- === 0) throw new Error('stopped');
+        return staging.write(key, bytes, options);
+      },
+      remove(key) {
+        removed += 1;
+        return staging.remove(key);
+      },
+    };
+    await t.throwsAsync(run(watched, { parquet: 'basic' }), { message: 'stopped' });
+    t.is(removed, 0);
+    const visible = [...(await snapshot(staging)).keys()].filter((key) => !key.startsWith('raw/'));
+    t.is(visible.length, made);
+    await run(staging);
+    const files = [...(await snapshot(staging)).keys()].filter((key) => !key.startsWith('raw/'));
+    t.deepEqual(files.sort(), [
+      'csv/consumption/month=2026-10/oab.csv',
+      'csv/customers/month=2026-10/oab.csv',
+      'manifests/month=2026-10/oab.json',
+      'parquet/consumption/month=2026-10/oab.parquet',
+      'parquet/customers/month=2026-10/oab.parquet',
+    ]);
+  }
 });
 
 test('an unfinished extraction does not exist', async (t) => {

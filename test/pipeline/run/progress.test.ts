@@ -55,6 +55,20 @@ test.serial(
   },
 );
 
+test.serial('a line is gone as long as nothing is done of it', async (t) => {
+  const { progress, drawn, writes, stop } = await terminal();
+  progress.show('2026-10  oab', 'load', '40 of 40 rows');
+  await drawn(/oab {2}load/);
+  progress.rest('2026-10  oab');
+  progress.show('2026-10  spp', 'extract', 'page 1');
+  const before = writes.length;
+  await drawn(/spp {2}extract/);
+  t.notRegex(writes.slice(before).join(''), /oab/);
+  progress.show('2026-10  oab', 'transform', '5 rows');
+  await drawn(/oab {2}transform/);
+  stop();
+});
+
 test.serial('the run has a line of its own as soon as it is long', async (t) => {
   const { progress, clock, drawn, stop } = await terminal();
   progress.whole('0 of 40 months and organizations', 0);
@@ -70,5 +84,5 @@ test.serial('the run has a line of its own as soon as it is long', async (t) => 
 
 test('whoever does not want to know is not told', (t) => {
   noProgress.note('2026-10  oab', 'waiting');
-  t.is(Object.keys(noProgress).length, 5);
+  t.is(Object.keys(noProgress).length, 6);
 });
