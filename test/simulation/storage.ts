@@ -19,8 +19,8 @@ export interface Weather {
   broken: number;
   /** What the contract rules out: success is told of what is lost, torn, altered; a listing lacks or repeats a file. */
   lie: number;
-  /** The same of Parquet files alone: a byte of one is altered, or it is whole and that of another month. */
-  altered: number;
+  /** The same of exports alone: one is lost, or altered, as a rule into that of another month. */
+  exports: number;
 }
 
 export const calm: Weather = {
@@ -31,7 +31,7 @@ export const calm: Weather = {
   lostAnswer: 0,
   broken: 0,
   lie: 0,
-  altered: 0,
+  exports: 0,
 };
 
 /** A file that is not what its writer was told. */
@@ -100,8 +100,8 @@ export function createStorage(
           // Before its manifest is written nothing tells what a page was, see docs/guarantees.md.
           isDraft(key) ? ['lost', 'torn'] : ['lost', 'torn', 'altered'],
         )
-      : key.startsWith('parquet/') && chance(random, weather().altered)
-        ? 'altered'
+      : /^(parquet|csv)\//.test(key) && chance(random, weather().exports)
+        ? random.pick(['lost', 'altered'] as const)
         : undefined;
     if (kind !== undefined) {
       lied = true;
@@ -122,7 +122,7 @@ export function createStorage(
   const damaged = (key: string, bytes: Uint8Array, kind: 'torn' | 'altered'): Uint8Array => {
     if (kind === 'torn') return bytes.subarray(0, random.below(bytes.length + 1));
     const twin = twins.get(key);
-    if (twin !== undefined && random.chance(50)) return twin;
+    if (twin !== undefined && random.chance(80)) return twin;
     const other = Uint8Array.from(bytes);
     const at = random.below(other.length);
     if (other.length > 0) other[at] = (other[at] ?? 0) ^ (1 + random.below(255));

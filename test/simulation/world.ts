@@ -115,7 +115,7 @@ function drawPlan(random: Random): Plan {
       lostAnswer: of(40),
       broken: of(20),
       lie: lies ? 1 + random.below(60) : 0,
-      altered: lies && random.chance(20) ? 400 : 0,
+      exports: lies && random.chance(20) ? 400 : 0,
     },
     runs: (outages ? 2 : 1) + random.below(3),
     together: (outages ? 2 : 1) + random.below(2),
