@@ -1,17 +1,10 @@
-import { readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Options } from 'yargs';
 import { stages } from '../config/selection.js';
 import { print } from '../shared/output.js';
+import { breakdownWords } from '../shared/dimensions.js';
 import { details, furtherMetrics } from '../shared/scope.js';
-import type { Slice } from '../staging/layout.js';
-import {
-  manifestPrefix,
-  parseRawFolder,
-  parseTransformManifestKey,
-  rawPrefix,
-} from '../staging/layout.js';
 import { tableNames } from '../staging/tables.js';
 import { commandFlags, commandTexts } from './command.js';
 
@@ -165,6 +158,7 @@ const words: Readonly<Record<string, readonly string[]>> = {
   detail: details,
   metric: furtherMetrics,
   table: tableNames,
+  parquet: ['standard', 'basic'],
 };
 
 const FILES = ['config', 'log-file', 'summary', 'metrics', 'file'];
@@ -184,27 +178,33 @@ async function valuesOf(
   if (choices === undefined && FOLDERS.includes(flag)) return 'folders';
   // Of a flag that takes several, they may stand in one word.
   const head = option.array === true ? part.slice(0, part.lastIndexOf(',') + 1) : '';
-  const values = choices ?? (await stagedNames(flag, given));
+  const values: readonly Candidate[] =
+    choices?.map((value) => ({ value })) ?? (await stagedNames(flag, given));
   return values
-    .filter((value) => !head.split(',').includes(value))
-    .map((value) => ({ value: head + value }));
+    .filter(({ value }) => !head.split(',').includes(value))
+    .map((one) => ({ ...one, value: head + one.value }));
 }
 
-/** The months or the organizations of the staging area. */
+/** What the staging area has of what a flag takes. */
 async function stagedNames(
   flag: string,
   given: ReadonlyMap<string, readonly string[]>,
-): Promise<string[]> {
+): Promise<Candidate[]> {
   const isMonth = ['month', 'from', 'to'].includes(flag);
-  if (!isMonth && flag !== 'organization') return [];
+  if (!isMonth && !['organization', 'customer', 'by'].includes(flag)) return [];
   const folder = await stagingFolder(given);
+  const staged = await import('./complete-staged.js');
+  if (flag === 'by') {
+    // A tag's key and a category's name stand for names of the user's own.
+    const known = breakdownWords.filter((word) => !word.includes(':'));
+    const own = folder === undefined ? [] : await staged.breakdownsIn(folder);
+    return [...new Set([...known, ...own, 'none'])].map((value) => ({ value }));
+  }
   if (folder === undefined) return [];
-  const found = await Promise.all([
-    slicesIn(folder, rawPrefix(), parseRawFolder),
-    slicesIn(folder, manifestPrefix(), parseTransformManifestKey),
-  ]);
-  const names = found.flat().map((slice) => (isMonth ? slice.month : slice.organization));
-  return [...new Set(names)].sort();
+  if (flag === 'customer') return staged.customersIn(folder);
+  const slices = await staged.slicesIn(folder);
+  const names = slices.map((slice) => (isMonth ? slice.month : slice.organization));
+  return [...new Set(names)].sort().map((value) => ({ value }));
 }
 
 /** The folder of the staging area, as flag, environment or configuration file name it; `undefined`: it is none. */
@@ -230,23 +230,6 @@ function textOf(value: unknown): string | undefined {
 /** A path as the shell will read it, where it begins with the user's own folder. */
 function path<T extends string | undefined>(typed: T): T | string {
   return typed?.startsWith('~/') === true ? join(homedir(), typed.slice(2)) : typed;
-}
-
-/** The slices whose names stand below a prefix; none where it cannot be read. */
-async function slicesIn(
-  folder: string,
-  prefix: string,
-  parse: (key: string) => Slice | undefined,
-): Promise<Slice[]> {
-  const namesIn = (key: string): Promise<string[]> => readdir(join(folder, key)).catch(() => []);
-  const months = await namesIn(prefix);
-  const found = await Promise.all(
-    months.map(async (month) => {
-      const names = await namesIn(`${prefix}${month}`);
-      return names.flatMap((name) => parse(`${prefix}${month}/${name}`) ?? []);
-    }),
-  );
-  return found.flat();
 }
 
 /** Columns that a description has beside what it describes. */

@@ -12,7 +12,7 @@ import {
 } from '../shared/errors.js';
 import { codeOf, makeFolder, openRegular } from '../shared/files.js';
 import { printable } from '../shared/printable.js';
-import { writeAside } from '../staging/aside.js';
+import { sweepAside, writeAside } from '../staging/aside.js';
 import type { Slice } from '../staging/layout.js';
 import { sha256Of } from '../staging/staging.js';
 
@@ -105,9 +105,12 @@ async function readThere(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
+/** The folder, without what killed processes have left in it. */
 async function makePlace(place: string): Promise<void> {
   try {
     await makeFolder(place);
+    // A file that is there is not written again, and what another process left of it would stay.
+    await sweepAside(place);
   } catch (cause) {
     if (codeOf(cause) === undefined) throw cause;
     throw unwritable(place, cause);

@@ -1,10 +1,10 @@
-import { access, constants, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import type { Selection } from '../config/selection.js';
 import { ConfigurationError, PipelineError, UsageError, describeError } from '../shared/errors.js';
 import { codeOf, openRegular } from '../shared/files.js';
 import { parseMonth, timePeriod } from '../shared/month.js';
 import { writeAside } from '../staging/aside.js';
+import { inTurn } from '../staging/in-turn.js';
 import type { RunRecord } from './record.js';
 
 /**
@@ -93,11 +93,13 @@ export async function checkMetricsFile(file: string): Promise<void> {
       next: 'name such a file; a metric of cost, such as AmortizedCost, is named with --metric',
     });
   try {
-    const former = await readFormer(file);
-    parseSamples(file, former);
-    // What cannot be replaced now cannot be at the end either; what stands there keeps its time of change until then.
-    if (former === '') await writeMetrics(file, '');
-    else await access(dirname(file), constants.W_OK | constants.X_OK);
+    // Where no turn can be taken now, the file cannot be replaced at the end either.
+    await inTurn(file, async () => {
+      const former = await readFormer(file);
+      parseSamples(file, former);
+      // What stands there keeps its time of change until then.
+      if (former === '') await writeMetrics(file, '');
+    });
   } catch (cause) {
     const why = cause instanceof PipelineError ? cause.message : describeError(cause);
     throw new UsageError(`the metrics cannot be written: ${why}`, {
@@ -109,9 +111,11 @@ export async function checkMetricsFile(file: string): Promise<void> {
 }
 
 /**
- * Writes the file with what this run tells, and of other organizations what it said before.
+ * Writes the file with what this run tells, and of other organizations what it said before, also where several runs
+ * end at once.
  * @param selection what the run was asked to do; `undefined` where that is not known.
  * @throws {ConfigurationError} when it cannot be written, or is somebody else's.
+ * @throws {TransientError} when other runs did not come to an end with it.
  */
 export async function exportMetrics(
   file: string,
@@ -123,8 +127,10 @@ export async function exportMetrics(
     record.slices.length > 0 &&
     selection?.organizations === undefined &&
     selection?.stages.includes('extract') === true;
-  const former = parseSamples(file, await readFormer(file));
-  await writeMetrics(file, await format(merged(former, record, isWhole)));
+  await inTurn(file, async () => {
+    const former = parseSamples(file, await readFormer(file));
+    await writeMetrics(file, await format(merged(former, record, isWhole)));
+  });
 }
 
 /** Bytes of such a file at most: some thousand organizations have a tenth of it. */

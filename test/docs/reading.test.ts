@@ -158,6 +158,34 @@ test('DuckDB: the four recipes, with exact sums, and the CSV files', async (t) =
   );
 });
 
+test('DuckDB: CSV files of two organizations, of which only the second has quotes within quotes', async (t) => {
+  const staging = await temporaryStaging(t);
+  // Farther down than DuckDB looks in a second file before it takes the first one's form for its own.
+  const accounts = 2500;
+  for (const [organization, count, service] of [
+    ['internal', 3, 'Tax'],
+    ['oab', accounts, 'Pro, "Usage-Based" (Metrics & Logs)'],
+  ] as const) {
+    const slice = { month: october!, organization };
+    const groups = Array.from({ length: count }, (_, index) =>
+      group(index === count - 1 ? service : 'AWS Lambda', idOf(index), '1.25'),
+    );
+    await makeExtraction(staging, slice, { costs: [costAnswer(groups)] });
+    await run(staging, { slice });
+  }
+  const folder = dirname(staging.location);
+  const statement = blocks('DuckDB', 'sql').at(-1)!.replace("'staging/", `'${folder}/staging/`);
+  t.deepEqual(
+    (await query(statement)).map(({ Organization, Amount }) => [Organization, plain(Amount)]),
+    [
+      ['internal', '3.75'],
+      ['oab', String(accounts * 1.25)],
+    ],
+  );
+  // As the page says: without these options the same files cannot be read.
+  await t.throwsAsync(query(statement.replace(`, quote = '"', escape = '"'`, '')));
+});
+
 /** The customers' names and ids as the CSV files have them, and what the recipes find, as JSON. */
 const asked = { pivot: inNumbers(pivot, 2), joined, movers: inNumbers(movers, 1) };
 

@@ -12,7 +12,7 @@ import {
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
-import { literal, query } from '../support/duckdb.js';
+import { csvRows, literal, query } from '../support/duckdb.js';
 import type { TestServer } from '../support/mariadb.js';
 import { openServer } from '../support/mariadb.js';
 import { querySqlite } from '../support/sqlite.js';
@@ -124,7 +124,7 @@ test.serial(
       );
       t.deepEqual(lines(parquet, columns), truth[table], `Parquet ${table}`);
       const csv = await query(
-        `SELECT * FROM read_csv(${literal(join(folder, `staging/csv/${table}/*/*.csv`))}, all_varchar = true, header = true, nullstr = '', force_not_null = ${table === 'customers' ? "['TenantName', 'Email']" : '[]'})`,
+        `SELECT * FROM ${csvRows(join(folder, `staging/csv/${table}/*/*.csv`), `nullstr = '', force_not_null = ${table === 'customers' ? "['TenantName', 'Email']" : '[]'}`)}`,
       );
       t.deepEqual(lines(csv.map(undefuse), columns), truth[table], `CSV ${table}`);
       const mariadb = await server.query(

@@ -13,7 +13,8 @@ import { chance, wayOf } from './storage.js';
 
 /**
  * An organization at AWS: some accounts, and their cost of a month in pages of a few groups. It answers the requests
- * that the stage's own source makes, and tells of each one that is charged.
+ * that the stage's own source makes, and tells of each one that is charged. No two answers are byte for byte the same,
+ * though they say the same of the month: whose page a file is, its digest shows.
  */
 
 const accounts = ['100000000001', '100000000002', '100000000003'] as const;
@@ -21,21 +22,29 @@ const services = ['AmazonEC2', 'AmazonS3', 'AWSLambda', 'Tax'] as const;
 const PAYER = accounts[0];
 const GROUPS_PER_PAGE = 4;
 
-const groups = accounts.flatMap((account, row) =>
-  services.map((service, column) => ({
-    Keys: [service, account],
-    Metrics: {
-      UnblendedCost: { Amount: `${(row + 1) * 100 + column}.0000000${row}1`, Unit: 'USD' },
-    },
-  })),
-);
+/** The month, or one of the same sums that has other services and names for them. */
+const groupsOf = (isTwin: boolean) =>
+  accounts.flatMap((account, row) =>
+    (isTwin ? services.toReversed() : services).map((service, column) => ({
+      Keys: [service, account],
+      Metrics: {
+        UnblendedCost: { Amount: `${(row + 1) * 100 + column}.0000000${row}1`, Unit: 'USD' },
+      },
+    })),
+  );
+type Groups = ReturnType<typeof groupsOf>;
 /** 3 × (100 + 200 + 300) … by hand: the groups' whole parts, and their last digits. */
 const total = { UnblendedCost: { Amount: '2418.0000001320', Unit: 'USD' } };
 
 const TimePeriod = { Start: '2026-10-01', End: '2026-11-01' };
 
 /** A page of the answer to a question, as the SDK gives it. */
-function costPage(groupBy: readonly unknown[], token: string | undefined) {
+function costPage(
+  groups: Groups,
+  groupBy: readonly unknown[],
+  token: string | undefined,
+  answer: number,
+) {
   if (groupBy.length === 0)
     return { $metadata: {}, ResultsByTime: [{ TimePeriod, Groups: [], Total: total }] };
   const start = token === undefined ? 0 : Number(token);
@@ -44,16 +53,18 @@ function costPage(groupBy: readonly unknown[], token: string | undefined) {
     $metadata: {},
     ...(end < groups.length ? { NextPageToken: String(end) } : {}),
     GroupDefinitions: groupBy,
+    // Organizations knows the account, and its name is taken from there.
+    DimensionValueAttributes: [{ Value: PAYER, Attributes: { description: `answer ${answer}` } }],
     ResultsByTime: [{ TimePeriod, Groups: groups.slice(start, end), Total: {}, Estimated: false }],
   };
 }
 
-function accountsPage(token: string | undefined) {
+function accountsPage(token: string | undefined, isTwin: boolean) {
   const index = token === undefined ? 0 : Number(token);
   const listed = accounts.slice(index, index + 2).map((Id) => ({
     Id,
     Arn: `arn:aws:organizations::${PAYER}:account/o-1/${Id}`,
-    Name: `Customer ${Id}`,
+    Name: `${isTwin ? 'Twin' : 'Customer'} ${Id}`,
     Email: `${Id}@example.com`,
     State: 'ACTIVE',
     JoinedTimestamp: new Date(Date.UTC(2020, 1, 1)),
@@ -72,7 +83,10 @@ export function createAws(
   weather: () => Weather,
   onCharged: (actor: Actor, file: string) => void,
   onRefused: () => void,
+  isTwin: boolean,
 ) {
+  const groups = groupsOf(isTwin);
+  let answers = 0;
   return (actor: Actor): OrganizationSource => {
     const send = <T>(what: string, charged: string | undefined, answer: () => T): Promise<T> => {
       const bad = weather();
@@ -100,7 +114,7 @@ export function createAws(
     const clients = {
       organizations: {
         send: ({ input: { NextToken } }: { input: { NextToken?: string } }) =>
-          send('accounts', undefined, () => accountsPage(NextToken)),
+          send('accounts', undefined, () => accountsPage(NextToken, isTwin)),
       },
       costExplorer: {
         send: async ({
@@ -116,7 +130,7 @@ export function createAws(
           const question = GroupBy.length === 0 ? 'total' : 'cost-and-usage';
           const page = Number(token ?? 0) / GROUPS_PER_PAGE + 1;
           const file = pageFile(question, page);
-          return send(file, file, () => costPage(GroupBy, token));
+          return send(file, file, () => costPage(groups, GroupBy, token, (answers += 1)));
         },
       },
     };

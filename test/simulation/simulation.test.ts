@@ -3,7 +3,7 @@ import test from 'ava';
 import type { Memory } from './database.js';
 import { openMemory } from './database.js';
 import type { Expected, Tally } from './world.js';
-import { places, simulate } from './world.js';
+import { expectedOf, places, simulate } from './world.js';
 
 /**
  * Faults by the thousand: see `world.ts` for what happens in a seed, and what has to hold. `CRASH_SEEDS` says how
@@ -23,7 +23,7 @@ let memory: Memory;
 let expected: Expected;
 test.before(async () => {
   memory = await openMemory();
-  expected = await simulate('', { memory });
+  expected = await expectedOf(memory);
 });
 test.after.always(() => memory.real.close());
 

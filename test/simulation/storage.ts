@@ -19,8 +19,8 @@ export interface Weather {
   broken: number;
   /** What the contract rules out: success is told of what is lost, torn, altered; a listing lacks or repeats a file. */
   lie: number;
-  /** The same of Parquet files alone, a byte of which is altered. */
-  altered: number;
+  /** The same of exports alone: one is lost, or altered, as a rule into that of another month. */
+  exports: number;
 }
 
 export const calm: Weather = {
@@ -31,7 +31,7 @@ export const calm: Weather = {
   lostAnswer: 0,
   broken: 0,
   lie: 0,
-  altered: 0,
+  exports: 0,
 };
 
 /** A file that is not what its writer was told. */
@@ -79,12 +79,14 @@ export function chance(random: Random, perMille: number): boolean {
  * A storage that keeps to the contract of `Staging` in good weather and in bad: a file appears whole or not at all,
  * and one that comes or goes while a listing is made is in it or not. Where the weather lies, it does not.
  * @param onChange is told of each file that has come, changed or gone.
+ * @param twins files of another month of the same sums, which may lie in the place of what was written.
  */
 export function createStorage(
   schedule: Schedule,
   random: Random,
   weather: () => Weather,
   onChange: (key: string, before: Uint8Array | undefined) => void,
+  twins: ReadonlyMap<string, Uint8Array> = new Map(),
 ): Storage {
   const files = new Map<string, Uint8Array>();
   const written = new Map<string, { at: number; by: Actor }>();
@@ -98,23 +100,15 @@ export function createStorage(
           // Before its manifest is written nothing tells what a page was, see docs/guarantees.md.
           isDraft(key) ? ['lost', 'torn'] : ['lost', 'torn', 'altered'],
         )
-      : key.startsWith('parquet/') && chance(random, weather().altered)
-        ? 'altered'
+      : /^(parquet|csv)\//.test(key) && chance(random, weather().exports)
+        ? random.pick(['lost', 'altered'] as const)
         : undefined;
     if (kind !== undefined) {
       lied = true;
       lies.push({ key, kind });
       schedule.trace(`${actor.name} is told that ${key} is written: ${kind}`);
       if (kind === 'lost') return;
-      const other = Buffer.from(bytes).subarray(
-        0,
-        kind === 'torn' ? random.below(bytes.length + 1) : bytes.length,
-      );
-      if (kind === 'altered' && other.length > 0) {
-        const at = random.below(other.length);
-        other[at] = (other[at] ?? 0) ^ (1 + random.below(255));
-      }
-      files.set(key, other);
+      files.set(key, damaged(key, bytes, kind));
     } else {
       files.set(key, bytes);
       // Written whole at last.
@@ -123,6 +117,16 @@ export function createStorage(
     }
     written.set(key, { at: schedule.now(), by: actor });
     onChange(key, before);
+  };
+
+  const damaged = (key: string, bytes: Uint8Array, kind: 'torn' | 'altered'): Uint8Array => {
+    if (kind === 'torn') return bytes.subarray(0, random.below(bytes.length + 1));
+    const twin = twins.get(key);
+    if (twin !== undefined && random.chance(80)) return twin;
+    const other = Uint8Array.from(bytes);
+    const at = random.below(other.length);
+    if (other.length > 0) other[at] = (other[at] ?? 0) ^ (1 + random.below(255));
+    return other;
   };
 
   return {

@@ -44,9 +44,20 @@ const slice = { month: parseMonth('2026-10'), organization: 'oab' };
 const raw = rawPrefix(slice.month, slice.organization);
 
 /** What a month comes to where nothing goes wrong. */
-export interface Expected {
+export interface Outcome {
   exports: ReadonlyMap<string, Uint8Array>;
   rows: Rows;
+}
+
+/** The same, and the exports of a month that has other rows of the same sums. */
+export interface Expected extends Outcome {
+  twins: Outcome['exports'];
+}
+
+/** Both months without faults. */
+export async function expectedOf(memory: Memory): Promise<Expected> {
+  const { exports } = await simulate('', { memory, isTwin: true });
+  return { ...(await simulate('', { memory })), twins: exports };
 }
 
 /** Something that must not be: what a seed has found. */
@@ -68,6 +79,8 @@ interface Options {
   memory: Memory;
   /** Without it nothing goes wrong: this is how it is found out. */
   expected?: Expected;
+  /** Whether AWS has the other month. */
+  isTwin?: boolean;
   /** What the staging area is: the contract itself, or the real driver of a folder on a simulated disk. */
   on?: Place;
   tally?: Tally;
@@ -102,7 +115,7 @@ function drawPlan(random: Random): Plan {
       lostAnswer: of(40),
       broken: of(20),
       lie: lies ? 1 + random.below(60) : 0,
-      altered: lies && random.chance(20) ? 400 : 0,
+      exports: lies && random.chance(20) ? 400 : 0,
     },
     runs: (outages ? 2 : 1) + random.below(3),
     together: (outages ? 2 : 1) + random.below(2),
@@ -125,8 +138,8 @@ const DAY = 86_400_000;
 /** @throws {Violation} as soon as something is found. */
 export async function simulate(
   seed: string,
-  { memory, expected, tally, trace, on = 'contract' }: Options,
-): Promise<Expected> {
+  { memory, expected, isTwin = false, tally, trace, on = 'contract' }: Options,
+): Promise<Outcome> {
   const random = createRandom(seed);
   const plan = expected === undefined ? undefined : drawPlan(random);
   let weather = plan?.weather ?? calm;
@@ -147,7 +160,8 @@ export async function simulate(
   };
   const disk: Disk | undefined =
     on === 'folder' ? createDisk(schedule, random, () => weather, onChange, violate) : undefined;
-  const storage: Storage = disk ?? createStorage(schedule, random, () => weather, onChange);
+  const storage: Storage =
+    disk ?? createStorage(schedule, random, () => weather, onChange, expected?.twins ?? new Map());
   const aws = createAws(
     schedule,
     random,
@@ -159,6 +173,7 @@ export async function simulate(
       if (fetched !== undefined) violate(`${actor.name} pays again for ${fetched}`);
     },
     () => (tokenRefused = schedule.now()),
+    isTwin,
   );
   const database = createDatabase(
     schedule,
@@ -330,7 +345,7 @@ export async function simulate(
   weather = plan !== undefined && random.chance(30) ? { ...calm, longAnswer: 600 } : calm;
   return finish();
 
-  async function finish(): Promise<Expected> {
+  async function finish(): Promise<Outcome> {
     const machine = machines[0] ?? { name: 'm1', skew: 0 };
     const wait = 1200;
     let last = start(machine, false, wait, true);
@@ -364,8 +379,8 @@ export async function simulate(
   }
 }
 
-function compare(expected: Expected, exports: Expected['exports'], rows: Rows): void {
-  const keys = (of: Expected['exports']): string => [...of.keys()].sort().join(' ');
+function compare(expected: Outcome, exports: Outcome['exports'], rows: Rows): void {
+  const keys = (of: Outcome['exports']): string => [...of.keys()].sort().join(' ');
   if (keys(exports) !== keys(expected.exports)) throw new Violation(`exports: ${keys(exports)}`);
   for (const [key, bytes] of expected.exports)
     if (Buffer.compare(bytes, exports.get(key) ?? Buffer.alloc(0)) !== 0)

@@ -17,3 +17,11 @@ export async function query(sql: string): Promise<Record<string, unknown>[]> {
 export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
+
+/**
+ * DuckDB's rows of CSV files, every cell as text: the options of docs/reading.md, where nothing of the files' form is
+ * guessed, and further ones.
+ */
+export function csvRows(files: string, further = ''): string {
+  return `read_csv(${literal(files)}, all_varchar = true, header = true, quote = '"', escape = '"'${further && `, ${further}`})`;
+}

@@ -27,6 +27,32 @@ async function staged(t: Parameters<typeof temporaryFolder>[0]): Promise<string>
     await mkdir(join(cwd, `staging/raw/month=${month}/${organization}`), { recursive: true });
   await mkdir(join(cwd, 'staging/manifests/month=2026-08'), { recursive: true });
   await writeFile(join(cwd, 'staging/manifests/month=2026-08/internal.json'), '{}');
+  await mkdir(join(cwd, 'staging/csv/customers/month=2026-09'), { recursive: true });
+  await mkdir(join(cwd, 'staging/manifests/month=2026-09'), { recursive: true });
+  const by = [
+    'RECORD_TYPE',
+    'TAG:team',
+    'TAG:a b',
+    'TAG:$(touch x)',
+    'COST_CATEGORY:Segment',
+    'NO',
+  ];
+  await writeFile(
+    join(cwd, 'staging/manifests/month=2026-09/oab.json'),
+    JSON.stringify({ scope: { by } }),
+  );
+  // One that is no JSON any more, and one that nobody writes to.
+  await writeFile(join(cwd, 'staging/manifests/month=2026-09/spp_pm.json'), '');
+  await run('mkfifo', [join(cwd, 'staging/csv/customers/month=2026-09/spp_pm.csv')]);
+  await writeFile(
+    join(cwd, 'staging/csv/customers/month=2026-09/oab.csv'),
+    [
+      '"Reference","TenantName","Contact"',
+      '000000000012,"Left, Ltd `touch x`",""',
+      '000000000013,Nord & Co,""',
+      '000000000014,"say ""x""\n000000000099",""',
+    ].join('\r\n'),
+  );
   await mkdir(join(cwd, 'staging/raw/month=$(touch x)/oab'), { recursive: true });
   await writeFile(join(cwd, 'settings.yaml'), 'staging: elsewhere\n');
   return cwd;
@@ -57,6 +83,7 @@ test('what may be typed next: commands, flags, words, months and organizations',
   const months = ['2026-09', '2026-10'];
   const all = ['2026-08', ...months];
   const names = ['internal', 'oab', 'spp_pm'];
+  const both = ['000000000012', '000000000014'].map((id) => `000000000013,${id}`);
   await Promise.all(
     (
       [
@@ -81,7 +108,24 @@ test('what may be typed next: commands, flags, words, months and organizations',
           ['2026-10,2026-08', '2026-10,2026-09'],
         ],
         [['changes', '--month', '2026-10', '--organization', ''], names],
-        [['changes', '--customer', ''], []],
+        [
+          ['changes', '--customer', '0'],
+          ['000000000012', '000000000013', '000000000014'],
+        ],
+        [['report', '--customer', '000000000013,'], both],
+        [['changes', '--customer', 'nobody'], []],
+        [['changes', '--staging', 's3://bucket/prefix', '--customer', ''], []],
+        [
+          ['run', '--by', 'r'],
+          ['record-type', 'region', 'reservation-id'],
+        ],
+        [['run', '--by', 'tag:'], ['tag:team']],
+        [['run', '--by', 'region,cost-category:'], ['region,cost-category:Segment']],
+        [['run', '--staging', 's3://bucket/prefix', '--by', 'te'], ['tenancy']],
+        [
+          ['run', '--parquet', ''],
+          ['standard', 'basic'],
+        ],
         [
           ['status', '--organization', '', ''],
           ['--month', '--from', '--to', '--organization'],
@@ -126,6 +170,11 @@ test('what may be typed next: commands, flags, words, months and organizations',
   };
   t.deepEqual(await ask(['status', '--from', ''], { PIPELINE_STAGING: 'elsewhere' }), ['2020-01']);
   t.deepEqual(await ask(['status', '--from', ''], { PIPELINE_STAGING: '' }), all);
+  const { stdout } = await pipeline(['complete', 'fish', 'changes', '--customer', ''], { cwd });
+  t.deepEqual(stdout.split('\n').slice(0, 2), [
+    '000000000012\tLeft, Ltd ·touch x·',
+    '000000000013\tNord & Co',
+  ]);
   const commands = await pipeline(['--help'], { cwd });
   t.deepEqual(
     (await ask([''])).sort(),
@@ -252,6 +301,8 @@ const typed = [
     ['export', '--organization', 'oab', '--format', 'xlsx'],
   ],
   ['tasks --output li→', ['tasks', '--output', 'lines']],
+  ['run --by tag:→', ['run', '--by', 'tag:team']],
+  ['changes --customer 000000000013→', ['changes', '--customer', '000000000013']],
   ['run --nothing x→', ['run', '--nothing', 'x']],
 ] as const;
 

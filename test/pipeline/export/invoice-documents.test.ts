@@ -9,6 +9,7 @@ import {
   InterruptedError,
 } from '../../../pipeline/shared/errors.js';
 import { parseMonth } from '../../../pipeline/shared/month.js';
+import { ownName } from '../../../pipeline/staging/aside.js';
 import { sha256Of } from '../../../pipeline/staging/staging.js';
 import { temporaryFolder } from '../../support/cli.js';
 import { anyCharacter } from '../../support/texts.js';
@@ -49,6 +50,21 @@ test('documents are saved with their digest; one that is there is kept and not a
   t.is(again[0]?.sha256, sha256Of(Buffer.from('changed')));
   t.is(await readFile(join(place, 'INV-1.pdf'), 'utf8'), 'changed');
   t.deepEqual((await readdir(place)).sort(), ['INV-1.pdf', 'INV-2.pdf']);
+});
+
+test('what a killed process left beside a file goes, also where the file is there', async (t) => {
+  const folder = await temporaryFolder(t);
+  const place = join(folder, '2026-10', 'oab');
+  await saveDocuments(folder, wanted('INV-1'), textOf, signal);
+  const [machine = '', pid = ''] = ownName.split('.');
+  // A process of this number that was not this one, and one that still runs.
+  const [left, running] = [pid, process.ppid].map(
+    (number) => `.INV-1.pdf.${machine}.${number}.${'0'.repeat(12)}.tmp`,
+  );
+  for (const name of [left!, running!]) await writeFile(join(place, name), 'half');
+  const [again] = await saveDocuments(folder, wanted('INV-1'), textOf, signal);
+  t.is(again?.state, 'kept');
+  t.deepEqual((await readdir(place)).sort(), [running!, 'INV-1.pdf'].sort());
 });
 
 test('one that fails is told by name and leaves nothing, and the others go on', async (t) => {

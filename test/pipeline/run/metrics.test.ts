@@ -1,6 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
-import { readFile, readdir, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { stringify } from 'yaml';
@@ -8,6 +9,7 @@ import { select } from '../../../pipeline/config/selection.js';
 import { checkMetricsFile, exportMetrics, metrics } from '../../../pipeline/run/metrics.js';
 import type { RunRecord } from '../../../pipeline/run/record.js';
 import { ConfigurationError, UsageError } from '../../../pipeline/shared/errors.js';
+import { ownName } from '../../../pipeline/staging/aside.js';
 import { finished, root, temporaryFolder } from '../../support/cli.js';
 import { providePromtool } from '../../support/promtool.js';
 
@@ -115,6 +117,31 @@ test('what a run tells nothing of stays: the last success of who failed, the new
   t.is((await of('rows')).length, 2);
   await exportMetrics(file, record(11, [slice('spp')]), all);
   t.deepEqual(await of('rows'), ['rows{organization="spp"} 3']);
+});
+
+test('while another run writes the file its figures are waited for, and kept', async (t) => {
+  const folder = await temporaryFolder(t);
+  const file = join(folder, 'billing.prom');
+  await exportMetrics(file, record(6, [slice('oab'), slice('spp')]), all);
+  const turn = join(folder, '.billing.prom.turn');
+  const [machine = '', , token = ''] = ownName.split('.');
+  const other = join(turn, [machine, process.ppid, token].join('.'));
+  await mkdir(turn);
+  await writeFile(other, '');
+  let isOver = false;
+  const exported = exportMetrics(file, record(7, [slice('oab', { rows: 5 })]), some).finally(() => {
+    isOver = true;
+  });
+  // It waits as soon as it has found the turn taken: what it had made for its own is still there.
+  while (!isOver && !(await readdir(folder)).some((name) => name.endsWith('.tmp')))
+    await setImmediate();
+  t.false(isOver);
+  const former = await readFile(file, 'utf8');
+  await writeFile(file, former.replace('{organization="spp"} 3', '{organization="spp"} 4'));
+  await rm(other);
+  await exported;
+  const rows = (await samples(file)).filter((line) => line.startsWith('rows'));
+  t.deepEqual(rows, ['rows{organization="oab"} 5', 'rows{organization="spp"} 4']);
 });
 
 test("a file that is another's, or that node_exporter would not read, is refused and stays as it is", async (t) => {
