@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders, Server } from 'node:http';
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -359,4 +360,15 @@ test.serial('a standby that sends on to the active node is followed', async (t) 
   t.deepEqual(await session.read(path), data.secret);
   await session.close();
   t.deepEqual(operations(cloud), ['login', 'read', 'revoke-self']);
+});
+
+test.serial('node-vault comes without axios, which it loads and we never call', async (t) => {
+  const { log, settings } = await vault(t);
+  await (await openVault(settings, log)).close();
+  const ofPackage = (name: string): string[] =>
+    Object.keys(createRequire(import.meta.url).cache).filter((file) =>
+      file.includes(`/node_modules/${name}/`),
+    );
+  t.not(ofPackage('node-vault').length, 0);
+  for (const name of ['follow-redirects', 'form-data', 'mime-db']) t.deepEqual(ofPackage(name), []);
 });
