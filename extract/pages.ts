@@ -13,11 +13,11 @@ import {
   currencyFault,
   descriptionFault,
   freshAccounts,
-  freshCost,
   invoiceFault,
   invoiceKey,
   invoiceSummaries,
   keyFault,
+  parseFreshCost,
   periodFault,
   textFault,
 } from '../pipeline/staging/answers.js';
@@ -89,7 +89,12 @@ export function serializeAnswer(answer: { $metadata: unknown }): Uint8Array {
  * @throws {TransientError} when it is none. @throws {DataError} naming an account that is no customer.
  */
 export function readAccountsPage(content: Uint8Array, where: string): FetchedAccounts {
-  const { Accounts, NextToken } = parseAnswer('ListAccounts', freshAccounts, content, where);
+  const { Accounts, NextToken } = parseAnswer(
+    'ListAccounts',
+    (json) => freshAccounts.safeParse(json),
+    content,
+    where,
+  );
   for (const [index, account] of Accounts.entries()) {
     const fault = accountFault(account);
     if (fault === undefined) continue;
@@ -114,7 +119,12 @@ export function readInvoicesPage(
   where: string,
   month: Month,
 ): FetchedInvoices {
-  const answer = parseAnswer('ListInvoiceSummaries', invoiceSummaries, content, where);
+  const answer = parseAnswer(
+    'ListInvoiceSummaries',
+    (json) => invoiceSummaries.safeParse(json),
+    content,
+    where,
+  );
   for (const [index, invoice] of answer.InvoiceSummaries.entries()) {
     const fault = invoiceFault(invoice, month);
     if (fault === undefined) continue;
@@ -134,29 +144,35 @@ export function readInvoicesPage(
  */
 export function readCostPage(content: Uint8Array, where: string, asked: Asked): FetchedCost {
   const { month, groupBy, metrics, page } = asked;
-  const answer = parseAnswer('GetCostAndUsage', freshCost(metrics), content, where);
+  const parse = (json: unknown) => parseFreshCost(json, metrics);
+  const answer = parseAnswer('GetCostAndUsage', parse, content, where);
   const { ResultsByTime: results, NextPageToken: nextToken } = answer;
   const [{ Groups = [], Total = {}, Estimated: estimated = false } = {}] = results;
   const fault =
     periodFault(results, month, page === 1 && nextToken === undefined) ??
-    formFault(Groups.length, Total, groupBy);
+    formFault(Groups.length, Total, asked);
   if (fault !== undefined) throw wrongAnswer(`the answer ${fault}`, where);
   const order = keyOrder(answer, groupBy, where);
+  // Most groups share a key with the one before, which has been looked at.
+  const checked: (string | undefined)[] = [];
   const groups = Groups.map(({ Keys, Metrics }, index): CostGroup => {
-    const place = `group ${index + 1} (${Keys.join(', ').slice(0, 200)})`;
+    const place = (): string => `group ${index + 1} (${Keys.join(', ').slice(0, 200)})`;
     if (Keys.length !== groupBy.length)
-      throw wrongAnswer(`${place} has ${Keys.length} keys instead of ${groupBy.length}`, where);
+      throw wrongAnswer(`${place()} has ${Keys.length} keys instead of ${groupBy.length}`, where);
     const keys = groupBy.map((dimension, position) => {
       const key = Keys[order[position] ?? position] ?? '';
-      const wrong = keyFault(dimension, key);
-      if (wrong !== undefined) throw wrongAnswer(`${place} ${wrong}`, where);
+      if (key !== checked[position]) {
+        const wrong = keyFault(dimension, key);
+        if (wrong !== undefined) throw wrongAnswer(`${place()} ${wrong}`, where);
+        checked[position] = key;
+      }
       return valueIn(dimension, key) ?? key;
     });
-    return { keys, amounts: amountsOf(Metrics, place, where) };
+    return { keys, amounts: amountsOf(Metrics, metrics, place, where) };
   });
   checkDescriptions(answer, where);
   const total =
-    groupBy.length > 0 || Object.keys(Total).length === 0
+    groupBy.length > 0 || metrics.every((metric) => Total[metric] === undefined)
       ? undefined
       : totalOf(Total, metrics, where);
   return { where, content, rows: groups.length, nextToken, groups, total, estimated };
@@ -166,7 +182,7 @@ export function readCostPage(content: Uint8Array, where: string, asked: Asked): 
 function formFault(
   groups: number,
   total: Metrics,
-  groupBy: readonly Dimension[],
+  { groupBy, metrics }: Asked,
 ): string | undefined {
   if (groupBy.length === 0)
     return groups === 0
@@ -174,12 +190,12 @@ function formFault(
       : `has ${groups} groups, where the ungrouped total was asked for`;
   if (groups > 0) return undefined;
   // AWS may tell a total of 0 beside no groups.
-  const said = Object.entries(total).find(
-    ([, value]) => value !== undefined && !/^[-+]?[0.]*(?:[eE].*)?$/.test(value.Amount),
+  const said = metrics.find(
+    (metric) => !/^[-+]?[0.]*(?:[eE].*)?$/.test(total[metric]?.Amount ?? ''),
   );
   return said === undefined
     ? undefined
-    : `has a total (${said[0]} ${said[1]?.Amount.slice(0, 60) ?? ''}) and no groups, where ${groupBy.join(' and ')} were asked for`;
+    : `has a total (${said} ${total[said]?.Amount.slice(0, 60) ?? ''}) and no groups, where ${groupBy.join(' and ')} were asked for`;
 }
 
 /** Where each dimension's value stands in a group's keys: in the order that the answer repeats. */
@@ -213,29 +229,36 @@ type Metrics = Readonly<Record<string, { Amount: string; Unit: string } | undefi
 function totalOf(total: Metrics, metrics: readonly Metric[], where: string): Amounts {
   const missing = metrics.find((metric) => total[metric] === undefined);
   if (missing !== undefined) throw wrongAnswer(`the total has no ${missing}`, where);
-  return amountsOf(total, 'the total', where);
+  return amountsOf(total, metrics, () => 'the total', where);
 }
 
 const unitColumn = columnOf('consumption', 'Unit');
 
-function amountsOf(metrics: Metrics, place: string, where: string): Amounts {
+/** @param place names the group, for errors alone. */
+function amountsOf(
+  given: Metrics,
+  metrics: readonly Metric[],
+  place: () => string,
+  where: string,
+): Amounts {
   const amounts = new Map<Metric, { units: Units; unit: string }>();
-  for (const [name, value] of Object.entries(metrics)) {
+  for (const name of metrics) {
+    const value = given[name];
     if (value === undefined) continue;
     const { Amount, Unit: unit } = value;
     const fault = name === 'UsageQuantity' ? textFault(unitColumn, unit) : currencyFault(unit);
-    if (fault !== undefined) throw wrongAnswer(`${place} ${fault} of its ${name}`, where);
-    amounts.set(name as Metric, { units: unitsOf(Amount, place, where), unit });
+    if (fault !== undefined) throw wrongAnswer(`${place()} ${fault} of its ${name}`, where);
+    amounts.set(name, { units: unitsOf(Amount, place, where), unit });
   }
   return amounts;
 }
 
-function unitsOf(amount: string, place: string, where: string): Units {
+function unitsOf(amount: string, place: () => string, where: string): Units {
   try {
     return parseAmount(amount).units;
   } catch (cause) {
     if (!(cause instanceof DataError)) throw cause;
-    throw wrongAnswer(`${cause.message} (${place})`, where, cause);
+    throw wrongAnswer(`${cause.message} (${place()})`, where, cause);
   }
 }
 
@@ -259,12 +282,12 @@ export function parsePageContent(content: Uint8Array, where: string): unknown {
  */
 function parseAnswer<T>(
   operation: string,
-  schema: z.ZodType<T>,
+  parse: (json: unknown) => z.ZodSafeParseResult<T>,
   content: Uint8Array,
   where: string,
 ): T {
   const json = parsePageContent(content, where);
-  const parsed = schema.safeParse(json);
+  const parsed = parse(json);
   if (parsed.success) return parsed.data;
   const [issue, ...others] = parsed.error.issues;
   const place = issue === undefined ? '' : z.core.toDotPath(issue.path);

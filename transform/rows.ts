@@ -86,6 +86,8 @@ export async function* rowBatches<I extends Item>(
         items.add(item, account.text, group, place);
         length++;
       }
+      // Read, and let go of: while the rows are written, garbage collection would carry every group along.
+      page.groups.length = 0;
       const money = costs.take();
       yield batchOf(source.table, length, stamp, {
         Reference: accounts.take(),

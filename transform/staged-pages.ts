@@ -50,7 +50,8 @@ export interface AccountsPage {
 /** A staged answer to a question that groups. */
 export interface CostPage {
   where: string;
-  groups: readonly StagedGroup[];
+  /** Whoever has read them may empty the list. */
+  groups: StagedGroup[];
   /** AWS's own flag: the figures may still change. */
   estimated: boolean;
   /** How the groups tell a dimension's value. */

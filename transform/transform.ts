@@ -267,12 +267,12 @@ async function removeOthers(
   slice: Slice,
   recipe: Pick<Recipe, 'tables' | 'formats'>,
 ): Promise<void> {
-  for (const format of exportFormats) {
-    for (const table of tableNames) {
-      const isMade = recipe.formats.includes(format) && recipe.tables.includes(table);
-      if (!isMade) await staging.remove(exportKey(format, table, slice));
-    }
-  }
+  const others = exportFormats.flatMap((format) =>
+    tableNames
+      .filter((table) => !(recipe.formats.includes(format) && recipe.tables.includes(table)))
+      .map((table) => exportKey(format, table, slice)),
+  );
+  await Promise.all(others.map((key) => staging.remove(key)));
 }
 
 function report(

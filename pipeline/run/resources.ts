@@ -98,8 +98,11 @@ export async function openResources(
     secrets,
     async organizations(month, stages) {
       if (stages.includes('extract')) {
-        // The AWS clients load while Vault answers.
-        const [entries] = await Promise.all([secrets.organizations(), loadSources()]);
+        const coming = secrets.organizations();
+        // The AWS clients load while Vault answers; its own first, so that it is asked before they take the processor.
+        coming.catch(() => undefined);
+        if (config.vault?.awsSecretPath !== undefined) await import('../../extract/vault.js');
+        const [entries] = await Promise.all([coming, loadSources()]);
         // Given back beside the work, where the database's address is not asked of Vault too.
         if (config.database.kind === 'url' || !stages.includes('load')) void secrets.close();
         return entries.map(({ name }) => name);

@@ -113,8 +113,9 @@ export function parseBreakdown(text: string): Breakdown | undefined {
  * @returns `undefined` for what is no value of the dimension.
  */
 export function valueIn(dimension: Dimension, key: string): string | undefined {
-  const { Type, Key } = definitionOf(dimension);
-  if (Type === 'DIMENSION') return key;
+  // Only a tag's and a cost category's name have a colon, and a page has thousands of keys.
+  if (!dimension.includes(':')) return key;
+  const { Key } = definitionOf(dimension);
   return key.startsWith(`${Key}$`) ? key.slice(Key.length + 1) : undefined;
 }
 

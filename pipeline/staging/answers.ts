@@ -70,10 +70,7 @@ function costAnswer<Key extends z.ZodType, Group extends z.ZodType, Total extend
 
 const freshCosts = new Map<string, ReturnType<typeof costOf>>();
 
-/**
- * An answer of GetCostAndUsage as it comes: every group has to have the metrics that were asked for. Its parser, which
- * takes longer to make than a page to read, is made once.
- */
+/** The schema of {@link parseFreshCost}: its parser, which takes longer to make than a page to read, is made once. */
 export function freshCost(metrics: readonly Metric[]): ReturnType<typeof costOf> {
   const name = metrics.join();
   const known = freshCosts.get(name) ?? costOf(metrics);
@@ -126,6 +123,16 @@ export function answerJson(bytes: Uint8Array): unknown {
   );
 }
 
+/** Reads an answer of GetCostAndUsage as it comes: every group has to have the metrics that were asked for. */
+export function parseFreshCost(
+  json: unknown,
+  metrics: readonly Metric[],
+): z.ZodSafeParseResult<FreshCost> {
+  return isUsualFreshCost(json, metrics)
+    ? { success: true, data: json }
+    : freshCost(metrics).safeParse(json);
+}
+
 /** Reads a staged answer to a question that groups. */
 export function parseStagedCost(json: unknown): z.ZodSafeParseResult<StagedCost> {
   return isUsualCost(json) ? { success: true, data: json } : stagedCost.safeParse(json);
@@ -137,28 +144,62 @@ export function parseStagedCost(json: unknown): z.ZodSafeParseResult<StagedCost>
  * anew, which takes longer than reading the page.
  */
 export function isUsualCost(json: unknown): json is StagedCost {
+  return isUsual(json, isText, isGroup, () => true);
+}
+
+/** The same of an answer as it comes: what it lacks but for its metrics, such as a quantity's unit, the schema fills in. */
+export function isUsualFreshCost(json: unknown, metrics: readonly Metric[]): json is FreshCost {
+  const isMetric = (of: Record<string, unknown>, name: Metric): boolean => {
+    const metric = of[name];
+    return (
+      isObject(metric) && typeof metric['Amount'] === 'string' && typeof metric['Unit'] === 'string'
+    );
+  };
+  const isFreshGroup = (group: unknown): boolean => {
+    if (!isObject(group)) return false;
+    const { Keys, Metrics } = group;
+    if (Keys === undefined || !isListOf(Keys, isString) || !isObject(Metrics)) return false;
+    for (const name of metrics) if (!isMetric(Metrics, name)) return false;
+    return true;
+  };
+  const isTotal = (total: unknown): boolean =>
+    total === undefined ||
+    (isObject(total) &&
+      metrics.every((name) => total[name] === undefined || isMetric(total, name)));
+  return (
+    isUsual(json, isString, isFreshGroup, isTotal) &&
+    isText(json['NextPageToken']) &&
+    json['NextPageToken'] !== ''
+  );
+}
+
+/** What both have in common. */
+function isUsual(
+  json: unknown,
+  isKey: (key: unknown) => boolean,
+  isOneGroup: (group: unknown) => boolean,
+  isTotal: (total: unknown) => boolean,
+): json is Record<string, unknown> {
+  const isDefinition = (one: unknown): boolean =>
+    isObject(one) && isText(one['Type']) && isKey(one['Key']);
+  const isResult = (one: unknown): boolean => {
+    if (!isObject(one)) return false;
+    const { TimePeriod, Estimated, Groups, Total } = one;
+    return (
+      isObject(TimePeriod) &&
+      typeof TimePeriod['Start'] === 'string' &&
+      typeof TimePeriod['End'] === 'string' &&
+      (Estimated === undefined || typeof Estimated === 'boolean') &&
+      isListOf(Groups, isOneGroup) &&
+      isTotal(Total)
+    );
+  };
   return (
     isObject(json) &&
     isListOf(json['GroupDefinitions'], isDefinition) &&
     json['ResultsByTime'] !== undefined &&
     isListOf(json['ResultsByTime'], isResult) &&
     isListOf(json['DimensionValueAttributes'], isDescribed)
-  );
-}
-
-function isDefinition(json: unknown): boolean {
-  return isObject(json) && isText(json['Type']) && isText(json['Key']);
-}
-
-function isResult(json: unknown): boolean {
-  if (!isObject(json)) return false;
-  const { TimePeriod, Estimated } = json;
-  return (
-    isObject(TimePeriod) &&
-    typeof TimePeriod['Start'] === 'string' &&
-    typeof TimePeriod['End'] === 'string' &&
-    (Estimated === undefined || typeof Estimated === 'boolean') &&
-    isListOf(json['Groups'], isGroup)
   );
 }
 

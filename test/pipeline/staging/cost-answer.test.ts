@@ -1,6 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { isUsualCost, stagedCost } from '../../../pipeline/staging/answers.js';
+import {
+  freshCost,
+  isUsualCost,
+  isUsualFreshCost,
+  parseFreshCost,
+  stagedCost,
+} from '../../../pipeline/staging/answers.js';
 import { costAnswer, group } from '../../support/extraction.js';
 
 const usual = costAnswer([group('Tax', '000000000012', '1'), group('EC2', '000000000012', '-2')], {
@@ -36,15 +42,40 @@ test('the usual answer needs no second look', (t) => {
   t.true(isUsualCost(costAnswer([{}])));
 });
 
-test('what passes without a second look is what the schema accepts', (t) => {
-  let passed = 0;
-  fc.assert(
-    fc.property(fc.oneof(damaged, fc.jsonValue()), (json) => {
-      if (!isUsualCost(json)) return;
-      passed++;
-      t.true(stagedCost.safeParse(json).success);
-    }),
-    { numRuns: 3000 },
-  );
-  t.true(passed > 100);
+test('the usual fresh answer needs none either, and what it lacks but may lack the schema fills in', (t) => {
+  t.true(isUsualFreshCost(usual, ['UnblendedCost']));
+  t.false(isUsualFreshCost(usual, ['UnblendedCost', 'UsageQuantity']));
+  t.false(isUsualFreshCost(costAnswer([{}]), ['UnblendedCost']));
+  const last = { ...usual, NextPageToken: '' };
+  t.false(isUsualFreshCost(last, ['UnblendedCost']));
+  t.is(parseFreshCost(last, ['UnblendedCost']).data?.NextPageToken, undefined);
+  const unitless = costAnswer([
+    { Keys: ['Tax', '000000000012'], Metrics: { UsageQuantity: { Amount: '1' } } },
+  ]);
+  const [result] = parseFreshCost(unitless, ['UsageQuantity']).data?.ResultsByTime ?? [];
+  t.deepEqual(result?.Groups?.[0]?.Metrics['UsageQuantity'], { Amount: '1', Unit: 'N/A' });
 });
+
+/** The forms that pass without a second look, and the schemas that decide on all others. */
+const forms = {
+  staged: { isUsual: isUsualCost, schema: stagedCost },
+  fresh: {
+    isUsual: (json: unknown) => isUsualFreshCost(json, ['UnblendedCost']),
+    schema: freshCost(['UnblendedCost']),
+  },
+};
+
+for (const [name, { isUsual, schema }] of Object.entries(forms)) {
+  test(`what passes ${name} without a second look is what the schema accepts`, (t) => {
+    let passed = 0;
+    fc.assert(
+      fc.property(fc.oneof(damaged, fc.jsonValue()), (json) => {
+        if (!isUsual(json)) return;
+        passed++;
+        t.true(schema.safeParse(json).success);
+      }),
+      { numRuns: 3000 },
+    );
+    t.true(passed > 100);
+  });
+}
