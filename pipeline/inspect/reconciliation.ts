@@ -1,5 +1,6 @@
 import type { OrganizationSource } from '../../extract/organization-source.js';
 import type { ReadingDatabase } from '../../load/database.js';
+import { countRows } from '../../load/loads.js';
 import type { Absence, KnownOrganizations } from '../run/known-organizations.js';
 import { absentSlices, describeAbsence } from '../run/known-organizations.js';
 import { price } from '../run/task.js';
@@ -22,6 +23,7 @@ import { checkToday } from './aws-today.js';
 import type { TodaysTotal } from './aws-today.js';
 import { checkMonths, checkOrganizations } from './chosen.js';
 import { invoiceLines } from './invoice-lines.js';
+import { keptFiles } from './kept-files.js';
 import { checkDatabase, loadedSlices } from './reconcile-database.js';
 import { checkExports } from './reconcile-exports.js';
 import type { Finding, FindingKind, Layer } from './reconcile-findings.js';
@@ -110,6 +112,7 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciliati
     .map(([, one]) => one)
     .filter(({ slice }) => organizations?.includes(slice.organization) ?? true);
   if (request.paid !== undefined) request.onPlan(chosen.filter(({ isStaged }) => isStaged).length);
+  const rowsOf = loaded && countRows(database);
   const results: Reconciled[] = [];
   let requests = 0;
   const onPaid = (): void => {
@@ -120,7 +123,7 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciliati
     throwIfInterrupted(signal);
     results.push(
       isStaged
-        ? await reconcileSlice(request, slice, loaded !== undefined, onPaid)
+        ? await reconcileSlice(request, slice, rowsOf, onPaid)
         : nothingStaged(staging, slice),
     );
   }
@@ -146,7 +149,7 @@ function nothingStaged(staging: Staging, slice: Slice): Reconciled {
 async function reconcileSlice(
   request: ReconcileRequest,
   slice: Slice,
-  holdsTables: boolean,
+  rowsOf: ReturnType<typeof countRows> | undefined,
   onPaid: () => void,
 ): Promise<Reconciled> {
   const { staging, database, tolerance, provisionalDays, paid, signal } = request;
@@ -156,9 +159,10 @@ async function reconcileSlice(
     paid &&
     staged &&
     (await checkToday(() => paid(slice.organization), report, staged, tolerance, signal, onPaid));
-  const exported = await checkExports(staging, report, staged);
-  const stored = await checkDatabase(staging, database, holdsTables, report, exported);
-  const invoiced = await checkInvoices(staging, report, exported, request.toleranceInvoice);
+  const files = keptFiles(staging);
+  const exported = await checkExports(files, report, staged);
+  const stored = await checkDatabase(database, rowsOf, report, exported);
+  const invoiced = await checkInvoices(files, report, exported, request.toleranceInvoice);
   return {
     ...slice,
     ...{ staged, today },
