@@ -113,23 +113,49 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciliati
     .filter(({ slice }) => organizations?.includes(slice.organization) ?? true);
   if (request.paid !== undefined) request.onPlan(chosen.filter(({ isStaged }) => isStaged).length);
   const rowsOf = loaded && countRows(database);
-  const results: Reconciled[] = [];
   let requests = 0;
   const onPaid = (): void => {
     requests++;
   };
-  // One after the other: each needs memory for some thousand rows, and nothing else waits for it.
-  for (const { slice, isStaged } of chosen) {
+  const results = await inTurn(chosen, request.paid === undefined ? AT_ONCE : 1, (one) => {
     throwIfInterrupted(signal);
-    results.push(
-      isStaged
-        ? await reconcileSlice(request, slice, rowsOf, onPaid)
-        : nothingStaged(staging, slice),
-    );
-  }
+    return one.isStaged
+      ? reconcileSlice(request, one.slice, rowsOf, onPaid)
+      : Promise.resolve(nothingStaged(staging, one.slice));
+  });
   const there = [...everything, ...all];
   const absence = absentSlices(known, there, stagedMonths, organizations, request.now());
   return { results, absence, requests };
+}
+
+/**
+ * Slices that are worked on at once: while one waits for the disk or the database, the other goes on. Each needs memory
+ * for some thousand rows. With --paid it is one after the other, so that a budget of requests ends where it should.
+ */
+const AT_ONCE = 2;
+
+/** The results in the items' order. With the first failure no further item is begun; it is thrown when all have ended. */
+async function inTurn<T, R>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const left = items.entries();
+  let failure: { error: unknown } | undefined;
+  const worker = async (): Promise<void> => {
+    for (const [index, item] of left) {
+      if (failure !== undefined) return;
+      try {
+        results[index] = await work(item);
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  if (failure !== undefined) throw failure.error;
+  return results;
 }
 
 function nothingStaged(staging: Staging, slice: Slice): Reconciled {
