@@ -1,10 +1,9 @@
 import type { DatabaseLocation } from '../pipeline/config/database-address.js';
 import { InterruptedError, PipelineError } from '../pipeline/shared/errors.js';
-import type { Month } from '../pipeline/shared/month.js';
 import type { Slice, TableName } from '../pipeline/staging/layout.js';
 import { tableSums } from '../pipeline/staging/manifest.js';
 import { tableNames } from '../pipeline/staging/tables.js';
-import type { OpenOptions } from './database.js';
+import type { OpenOptions, ReadingDatabase } from './database.js';
 import { openForReading } from './database.js';
 import type { NewestLoad } from './history.js';
 import { newestLoads } from './history.js';
@@ -44,14 +43,7 @@ export async function openLoads(
         return { all: await newestLoads(knex), due: steps };
       });
       const bySlice = new Map(all.map((load) => [keyOf(load), load]));
-      /** Counted for all organizations of a month at once. */
-      const counts = new Map<string, Promise<ReadonlyMap<string, number>>>();
-      const rowsOf = (table: TableName, month: Month): Promise<ReadonlyMap<string, number>> => {
-        const name = `${table} ${month}`;
-        const found = counts.get(name) ?? database.ask((knex) => countMonth(knex, table, month));
-        counts.set(name, found);
-        return found;
-      };
+      const rowsOf = countRows(database);
       const newest = (slice: Slice): NewestLoad | undefined => bySlice.get(keyOf(slice));
       return {
         fault: undefined,
@@ -61,8 +53,7 @@ export async function openLoads(
           const load = newest(slice);
           if (load?.source !== sha256 || load.extraction !== manifest.extraction) return false;
           for (const table of tableNames) {
-            const rows = (await rowsOf(table, slice.month)).get(slice.organization) ?? 0;
-            if (rows !== tableSums(manifest, table).rows) return false;
+            if ((await rowsOf(table, slice)) !== tableSums(manifest, table).rows) return false;
           }
           return true;
         },
@@ -76,6 +67,19 @@ export async function openLoads(
     if (!(error instanceof PipelineError) || error instanceof InterruptedError) throw error;
     return noLoads(error);
   }
+}
+
+/** Tells the rows of a slice in a table; those of all organizations of its month are counted with the first of them. */
+export function countRows(
+  database: ReadingDatabase,
+): (table: TableName, slice: Slice) => Promise<number> {
+  const counts = new Map<string, Promise<ReadonlyMap<string, number>>>();
+  return async (table, { month, organization }) => {
+    const name = `${table} ${month}`;
+    const found = counts.get(name) ?? database.ask((knex) => countMonth(knex, table, month));
+    counts.set(name, found);
+    return (await found).get(organization) ?? 0;
+  };
 }
 
 function noLoads(fault: PipelineError | undefined): Loads {

@@ -51,8 +51,9 @@ export const reconcile = command({
     const needs = { organizations: true, database: true };
     const { config, notSetUp } = await configureAnyway(args, needs);
     if (args.paid && notSetUp !== undefined) throw notSetUp;
-    const { formatReconciled, foundKinds, isWhole, reconcile, reconciledTable, reconciledToJson } =
-      await import('../inspect/reconciliation.js');
+    const { foundKinds, isWhole, reconcile } = await import('../inspect/reconciliation.js');
+    const { formatReconciled, reconciledTable, reconciledToJson } =
+      await import('../inspect/reconciliation-report.js');
     const { knownOrganizations } = await import('../run/known-organizations.js');
     const { price } = await import('../run/task.js');
     const resources = await open(config);

@@ -8,6 +8,7 @@ import { DataError } from '../shared/errors.js';
 import { parseAmount } from '../shared/money.js';
 import type { Sums } from '../shared/sums.js';
 import { describeSums, formatTotals, noSums, sameSums } from '../shared/sums.js';
+import type { CodedColumn, RowBatch } from '../staging/batch.js';
 import { addRows } from '../staging/batch.js';
 import type { TableName } from '../staging/layout.js';
 import { exportFormats, exportKey, exportPrefix, transformManifestKey } from '../staging/layout.js';
@@ -25,9 +26,13 @@ export interface ExportedFigures {
   source: Source;
   /** Tables whose Parquet file is whole. */
   intact: readonly TableName[];
+  /** The rows of one of those, a row group a batch; none of a table that was not made. */
+  rows: TableRows;
   parquet: Layer;
   csv: Layer;
 }
+
+type TableRows = (table: TableName) => AsyncIterable<RowBatch<CodedColumn>>;
 
 /**
  * Compares the transform manifest with the current extraction, and each file that it names with its
@@ -42,6 +47,7 @@ export async function checkExports(
   if (source === undefined) return undefined;
   const { manifest } = source;
   if (staged !== undefined) compareWithPages(staging, report, manifest, staged);
+  const rows = parsedOnce(staging, source);
   const whole = await wholeFiles(staging, report, manifest);
   const intact: TableName[] = [];
   const parquet: Layer = { name: 'Parquet' };
@@ -69,12 +75,11 @@ export async function checkExports(
   for (const table of tableNames) {
     const key = source.files[table]?.key;
     if (key === undefined) continue;
-    if (await agrees(parquet, table, key, () => readBack(staging, source, table)))
-      intact.push(table);
+    if (await agrees(parquet, table, key, () => readBack(rows, table))) intact.push(table);
     const csvKey = exportKey('csv', table, report.slice);
     await agrees(csv, table, csvKey, () => readCsv(staging, csvKey, table));
   }
-  return { source, intact, parquet, csv };
+  return { source, intact, rows, parquet, csv };
 }
 
 function compareWithPages(
@@ -148,9 +153,31 @@ async function wholeFiles(
   return whole;
 }
 
-async function readBack(staging: Staging, source: Source, table: TableName): Promise<Sums> {
+/** Rows of a table that stay in memory once they are parsed: as many as the database is asked for at once. */
+const KEPT_ROWS = 10_000;
+
+/** Reads the tables of a slice; the rows of a small one are parsed once, however often they are asked for. */
+function parsedOnce(staging: Staging, source: Source): TableRows {
+  const kept = new Map<TableName, readonly RowBatch<CodedColumn>[]>();
+  return async function* rows(table) {
+    const parsed = kept.get(table);
+    if (parsed !== undefined) {
+      yield* parsed;
+      return;
+    }
+    const batches: RowBatch<CodedColumn>[] = [];
+    const isSmall = tableSums(source.manifest, table).rows <= KEPT_ROWS;
+    for await (const batch of readTable(staging, source, table)) {
+      if (isSmall) batches.push(batch);
+      yield batch;
+    }
+    if (isSmall) kept.set(table, batches);
+  };
+}
+
+async function readBack(rows: TableRows, table: TableName): Promise<Sums> {
   const sums = noSums();
-  for await (const { length, columns } of readTable(staging, source, table))
+  for await (const { length, columns } of rows(table))
     addRows(sums, tables[table], length, (index) => columns[index]);
   return sums;
 }

@@ -122,21 +122,27 @@ async function* listFolder(
   checkPrefix(prefix);
   const base = prefix.slice(0, prefix.lastIndexOf('/') + 1);
   await attempt('list', join(root, base), () => checkWay(root, join(root, base, 'x')));
-  yield* walk(root, base, prefix, options);
+  for await (const files of walk(root, base, prefix, options)) yield* files;
 }
 
+/** A folder's files together: handed up one by one, through each folder above, they would take as long as the disk. */
 async function* walk(
   root: string,
   base: string,
   prefix: string,
   options: ListOptions,
-): AsyncGenerator<StagedFile> {
+): AsyncGenerator<readonly StagedFile[]> {
+  let files: StagedFile[] = [];
   for (const { name, size } of await entriesOf(root, base, prefix, options)) {
     const key = base + name;
     if (size === undefined) {
-      if (key.startsWith(prefix)) yield* walk(root, key, prefix, options);
-    } else if (key.startsWith(prefix)) yield { key, size };
+      // In the order of a bucket: what comes before the folder first.
+      yield files;
+      files = [];
+      yield* walk(root, key, prefix, options);
+    } else files.push({ key, size });
   }
+  yield files;
 }
 
 interface Entry {

@@ -397,27 +397,29 @@ export function serializeManifest(manifest: ExtractionManifest | TransformManife
   return new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 async function readManifest<T>(
   staging: Staging,
   key: string,
   schema: z.ZodType<T>,
-  remedy: Advice,
+  remedy: () => Advice,
 ): Promise<{ manifest: T; bytes: Uint8Array } | undefined> {
   const content = await staging.read(key);
   if (content === undefined) return undefined;
   const bytes = await readAll(content);
-  const details = { where: `${staging.location}/${key}`, ...remedy };
+  const details = () => ({ where: `${staging.location}/${key}`, ...remedy() });
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    json = JSON.parse(utf8.decode(bytes));
   } catch (cause) {
-    throw new DataError('the manifest is not JSON', { ...details, cause });
+    throw new DataError('the manifest is not JSON', { ...details(), cause });
   }
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     throw new DataError(
       `the manifest is not one of this version's: ${z.prettifyError(parsed.error)}`,
-      details,
+      details(),
     );
   }
   return { manifest: parsed.data, bytes };
@@ -433,10 +435,7 @@ export async function readExtractionManifest(
   extraction: string,
 ): Promise<{ manifest: ExtractionManifest; bytes: Uint8Array } | undefined> {
   const key = extractionManifestKey(slice, extraction);
-  return readManifest(
-    staging,
-    key,
-    extractionManifest,
+  return readManifest(staging, key, extractionManifest, () =>
     advice('restore the file, or fetch the month again with', fetchAgain(slice)),
   );
 }
@@ -449,10 +448,7 @@ export async function readTransformManifest(
   staging: Staging,
   slice: Slice,
 ): Promise<{ manifest: TransformManifest; bytes: Uint8Array } | undefined> {
-  return readManifest(
-    staging,
-    transformManifestKey(slice),
-    transformManifest,
+  return readManifest(staging, transformManifestKey(slice), transformManifest, () =>
     advice('make it anew with', transformAgain(slice)),
   );
 }

@@ -11,11 +11,11 @@ import { openForReading } from '../../load/database.js';
 import { tableSteps } from '../../load/schema.js';
 import { reconciledCode } from '../../pipeline/commands/reconcile.js';
 import { parseDatabaseUrl } from '../../pipeline/config/database-address.js';
+import { reconciledToJson } from '../../pipeline/inspect/reconciliation-report.js';
 import {
   foundKinds,
   isWhole,
   reconcile as reconcileLayers,
-  reconciledToJson,
 } from '../../pipeline/inspect/reconciliation.js';
 import { UsageError } from '../../pipeline/shared/errors.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
@@ -469,6 +469,16 @@ for (const [kind, open] of Object.entries(stores)) {
       /customers: 1 row other values .*: TenantName is "Somebody"/,
     );
     await store.load();
+
+    // A table that the slice has not.
+    await store.execute(
+      `INSERT INTO breakdowns (Reference, Dimension, Value, Amount, Tag, BillingPeriod, Organization, Currency, Estimated, Line) SELECT Reference, 'REGION', 'eu-west-1', '1.5', Tag, BillingPeriod, Organization, Currency, Estimated, 1 FROM consumption WHERE ${slice} AND Line = 1`,
+    );
+    t.regex(
+      isOne(t, await check(), 3),
+      /breakdowns: 1 row in the database and not staged, first line 1,/,
+    );
+    await store.execute(`DELETE FROM breakdowns WHERE ${slice}`);
 
     await store.execute(`UPDATE consumption SET Line = 100000 WHERE ${slice} AND Line = 2`);
     const moved = await check();
