@@ -1,5 +1,5 @@
 import { emptyDraft, openQuery, paidPages } from '../../extract/draft.js';
-import type { ExtractDecision } from '../../extract/extract.js';
+import type { ExtractDecision } from '../../extract/decision.js';
 import { queriesOf } from '../../extract/questions.js';
 import type { Config } from '../config/config.js';
 import { DataError } from '../shared/errors.js';

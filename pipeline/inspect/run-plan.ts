@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { paidPages } from '../../extract/draft.js';
-import { decideExtract } from '../../extract/extract.js';
+import { decideExtract } from '../../extract/decision.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import type { Loads } from '../../load/loads.js';
 import { openLoads } from '../../load/loads.js';
