@@ -17,11 +17,13 @@ import { beyond, difference, sameTotals } from '../pipeline/shared/sums.js';
 import type { StagedExtraction, Survey } from '../pipeline/staging/extractions.js';
 import { intactManifest, startOf, survey } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest } from '../pipeline/staging/manifest.js';
-import { readScope } from '../pipeline/staging/manifest.js';
+import { SCOPE } from '../pipeline/staging/layout.js';
+import type { ExtractionManifest, TakenOver } from '../pipeline/staging/manifest.js';
+import { readAsked, readScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import type { Draft } from './draft.js';
 import { openQuery, paidPages, readDraft } from './draft.js';
+import { isCopying, takenOverFrom } from './taken-over.js';
 
 /**
  * What the stage does for a slice: fetch it in a scope, go on with a stopped run's draft, make an older
@@ -37,9 +39,23 @@ export type ExtractDecision = {
 } & (
   | { action: 'fetch' }
   | { action: 'resume'; draft: Draft }
+  | Widening
   | { action: 'reuse'; manifest: ExtractionManifest }
   | { action: 'unchanged'; manifest: ExtractionManifest }
 );
+
+/** A fetch of what another extraction lacks alone; a run may have been stopped as it copied the rest. */
+export interface Widening {
+  action: 'widen';
+  takenOver: TakenOver;
+  begun: StagedExtraction | undefined;
+}
+
+/** What is taken over instead of fetched, if anything is. */
+export function takenOverBy(decision: ExtractDecision): TakenOver | undefined {
+  if (decision.action === 'widen') return decision.takenOver;
+  return decision.action === 'resume' ? decision.draft.takenOver : undefined;
+}
 
 /** What the decision is about, and what it needs to know. */
 export interface DecisionTask {
@@ -47,6 +63,8 @@ export interface DecisionTask {
   slice: Slice;
   /** What of the month is asked for; what it leaves open, the staged month decides. */
   scope: WantedScope;
+  /** Ask for the month's ungrouped total too: one more request. */
+  awsTotal: boolean;
   /** Days after the month's end in which its figures are provisional. */
   provisionalDays: number;
   /** Fetch the month even if it is staged completely. */
@@ -58,7 +76,8 @@ export interface DecisionTask {
 /**
  * Decides from what is staged alone. What is wanted and left open stays as it is staged; more than is wanted will
  * do. Where the current extraction lacks what is wanted, an older one that has it is taken, if it is whole and as
- * good as one that is fetched today; else the month is fetched. A draft whose accounts are incomplete loses the
+ * good as one that is fetched today; else what the current one has is taken over, if that is so good, and what it lacks
+ * is fetched; else the month is. A draft whose accounts are incomplete loses the
  * accounts that are staged of it: they cost nothing, and are listed anew.
  */
 export async function decideExtract(task: DecisionTask): Promise<ExtractDecision> {
@@ -83,11 +102,28 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
       return { found, scope: older.scope, replaces, unlike, action: 'reuse', manifest: older };
     }
   }
-  const told = { replaces: replaced(scope, 'fetched anew'), unlike: await otherViews(task, scope) };
-  const draft = await unfinishedDraft(task, found, scope);
-  return draft === undefined
-    ? { found, scope, ...told, action: 'fetch' }
-    : { found, scope, ...told, action: 'resume', draft };
+  const next = (await unfinished(task, found, scope)) ??
+    (manifest && (await widening(task, scope, manifest))) ?? { action: 'fetch' as const };
+  const decided = { found, scope, unlike: await otherViews(task, scope), ...next };
+  const how = takenOverBy(decided) === undefined ? 'fetched anew' : 'widened';
+  return { ...decided, replaces: replaced(scope, how) };
+}
+
+/**
+ * What the current extraction has of the scope, where it is as good as one that is fetched now: final, or of today.
+ * Another version's questions may be others.
+ */
+async function widening(
+  task: DecisionTask,
+  scope: Scope,
+  former: ExtractionManifest,
+): Promise<Widening | undefined> {
+  const { staging, slice, force, awsTotal } = task;
+  if (force || isOutdated(task, former)) return undefined;
+  const takenOver = takenOverFrom(former, scope, awsTotal);
+  if (takenOver === undefined) return undefined;
+  if ((await readScope(staging, slice, former.extraction)) === undefined) return undefined;
+  return { action: 'widen', takenOver, begun: undefined };
 }
 
 /**
@@ -96,7 +132,7 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
  * @throws {PipelineError} where what is asked for does not go together, or something staged cannot be read.
  */
 export async function nothingToFetch(
-  task: Omit<DecisionTask, 'log'>,
+  task: Omit<DecisionTask, 'log' | 'awsTotal'>,
 ): Promise<Outcome | undefined> {
   const found = await survey(task.staging, task.slice);
   if (found.current === undefined) return undefined;
@@ -121,7 +157,7 @@ function isEnough(
  * @throws {UsageError} when it asks for what does not go together.
  */
 async function scopeOf(
-  { staging, slice, scope: wanted }: DecisionTask,
+  { staging, slice, scope: wanted }: Pick<DecisionTask, 'staging' | 'slice' | 'scope'>,
   found: Survey,
   manifest: ExtractionManifest | undefined,
 ): Promise<Scope> {
@@ -174,7 +210,7 @@ function dayOf({ finished }: ExtractionManifest): string {
 
 /** The current extraction's manifest; `undefined`, and the log says why, when it or a page of it is damaged. */
 async function currentManifest(
-  { staging, slice, log }: DecisionTask,
+  { staging, slice, log }: Pick<DecisionTask, 'staging' | 'slice' | 'log'>,
   { extractions, current }: Survey,
 ): Promise<ExtractionManifest | undefined> {
   const extraction = extractions.find(({ name }) => name === current);
@@ -285,13 +321,13 @@ export function mayGoOn({ name, finished }: StagedExtraction, now: Date): boolea
   return !finished && now.getTime() - startOf(name).getTime() <= RESUME_WITHIN;
 }
 
-/** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
-async function unfinishedDraft(
+/** How a stopped run's extraction is gone on with, if it can be; otherwise the log says why not. */
+async function unfinished(
   task: DecisionTask,
   found: Survey,
   scope: Scope,
-): Promise<Draft | undefined> {
-  const { staging, slice, log } = task;
+): Promise<{ action: 'resume'; draft: Draft } | Widening | undefined> {
+  const { staging, slice, force, log } = task;
   const stopped =
     (await stoppedIn(task, found, scope)) ??
     found.extractions.find(({ name }) => name === found.unfinished);
@@ -300,12 +336,22 @@ async function unfinishedDraft(
   if (!mayGoOn(stopped, task.now())) {
     log.warn(
       { extraction: name },
-      'an unfinished extraction is too old to go on with: fetching afresh',
+      'an unfinished extraction is too old to go on with: beginning afresh',
     );
     return undefined;
   }
   try {
-    const draft = await readDraft({ staging, slice, name, files }, scope);
+    const asked = files.has(SCOPE) ? await readAsked(staging, slice, name) : undefined;
+    const { takenOver } = asked ?? {};
+    if (
+      !force &&
+      asked !== undefined &&
+      takenOver !== undefined &&
+      sameScope(asked.scope, scope) &&
+      isCopying(takenOver, stopped)
+    )
+      return { action: 'widen', takenOver, begun: stopped };
+    const draft = await readDraft({ staging, slice, name, files }, scope, { force });
     const page = paidPages(draft) + 1;
     log.info(
       { extraction: name, page },
@@ -313,12 +359,12 @@ async function unfinishedDraft(
         ? 'finishing an unfinished extraction: its cost pages are complete'
         : `going on with an unfinished extraction at cost page ${page}`,
     );
-    return draft;
+    return { action: 'resume', draft };
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     log.warn(
       { extraction: name, where: error.where },
-      `an unfinished extraction cannot be gone on with (${error.message}): fetching afresh`,
+      `an unfinished extraction cannot be gone on with (${error.message}): beginning afresh`,
     );
     return undefined;
   }

@@ -1,19 +1,19 @@
-import { TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
+import { DataError, TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
 import type { Units } from '../pipeline/shared/money.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
 import type { Scope } from '../pipeline/shared/scope.js';
 import type { Sums } from '../pipeline/shared/sums.js';
 import { formatSums, noSums, serviceDifferences } from '../pipeline/shared/sums.js';
 import { version } from '../pipeline/shared/version.js';
-import type { Survey } from '../pipeline/staging/extractions.js';
-import { nextExtraction, startOf } from '../pipeline/staging/extractions.js';
+import type { StagedExtraction, Survey } from '../pipeline/staging/extractions.js';
+import { nextExtraction, startOf, survey } from '../pipeline/staging/extractions.js';
 import {
   SCOPE,
   choiceKey,
   extractionKey,
   extractionManifestKey,
 } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest, Refusal } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, Refusal, TakenOver } from '../pipeline/staging/manifest.js';
 import {
   breakdownOf,
   costViewQuery,
@@ -33,23 +33,25 @@ import {
   dropAnswer,
   dropInvoices,
   emptyDraft,
+  isRestated,
   openQuery,
+  ownPages,
   paidPages,
+  readDraft,
   rowsOf,
   stagePage,
   writeOwn,
 } from './draft.js';
 import type { Listing, OrganizationSource } from './organization-source.js';
 import { partOf } from './questions.js';
+import { copyPages, removeLeftOut } from './taken-over.js';
 
 /** One organization's month, to be fetched. */
 export interface ExtractTask extends DecisionTask {
   /** Called only when something has to be fetched. Whoever opened the source closes it. */
   source: () => OrganizationSource | Promise<OrganizationSource>;
-  /** Ask for the month's ungrouped total too: one more request. */
-  awsTotal: boolean;
   /**
-   * How far that may lie from the rows, in units of 10^-18 of the currency; beyond it, one more request asks
+   * How far AWS's total may lie from the rows, in units of 10^-18 of the currency; beyond it, one more request asks
    * which services make the difference.
    */
   tolerance: Units;
@@ -63,7 +65,8 @@ export interface ExtractTask extends DecisionTask {
  * Fetches one organization's month into an extraction of its own: each page is on stable storage
  * before the next is asked for, and the manifest is written last. A month that is staged completely
  * is not fetched again unless forced, or provisional and of an earlier day. An extraction whose run was
- * stopped less than a day ago is gone on with, from the page after the last staged one.
+ * stopped less than a day ago is gone on with, from the page after the last staged one. Of a month that only lacks a
+ * part, the rest is taken over from where it is staged.
  * @throws {PipelineError} of AWS, of the staging area or of the data; what is staged by then stays,
  * and the next run goes on from it.
  */
@@ -78,24 +81,30 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
     await forgetChoices(task, found);
     return outcomeOf(task, decision.manifest, 'done');
   }
+  const next = nextExtraction(task.now(), found);
   const finish = async (draft: Draft): Promise<Outcome> => {
     const manifest = await complete(task, draft, found);
     await forgetChoices(task, found);
     return outcomeOf(task, manifest, 'done');
   };
   if (action === 'resume') {
+    const { draft } = decision;
+    await removeLeftOut(task.staging, task.slice, draft);
     try {
-      return await finish(decision.draft);
+      return await finish(draft);
     } catch (error) {
       if (!(error instanceof RefusedTokenError)) throw error;
       task.log.warn(
-        { extraction: decision.draft.name },
-        `${error.message} that the stopped run left, so the month is fetched afresh`,
+        { extraction: draft.name },
+        `${error.message} that the stopped run left, so ${draft.takenOver === undefined ? 'the month' : 'what it lacks'} is fetched afresh`,
       );
+      return finish(await beginDraft(task, next, scope, draft.takenOver));
     }
   }
-  const draft = await beginDraft(task, nextExtraction(task.now(), found), scope);
-  return finish(draft);
+  if (action === 'fetch') return finish(await beginDraft(task, next, scope));
+  const { takenOver, begun } = decision;
+  if (begun === undefined) return finish(await beginDraft(task, next, scope, takenOver));
+  return finish(await takeOver(task, scope, takenOver, begun));
 }
 
 /** Sees to it that an extraction is the current one as soon as it is finished, also where others are newer. */
@@ -116,23 +125,78 @@ async function forgetChoices({ staging, slice }: ExtractTask, { choices }: Surve
 
 /** What is asked for is staged before the first page: only the same questions may go on with it. */
 async function beginDraft(
-  { staging, slice }: ExtractTask,
+  task: ExtractTask,
   name: string,
   scope: Scope,
+  takenOver?: TakenOver,
 ): Promise<Draft> {
-  await writeOwn(staging, extractionKey(slice, name, SCOPE), serializeScope(scope));
-  return emptyDraft(name, scope);
+  const { staging, slice } = task;
+  await writeOwn(staging, extractionKey(slice, name, SCOPE), serializeScope(scope, takenOver));
+  if (takenOver === undefined) return emptyDraft(name, scope);
+  return takeOver(task, scope, takenOver, { name, files: new Map() });
+}
+
+/**
+ * Copies what is taken over, as far as it is not there yet. Where a page of it turns out to be damaged, nothing is:
+ * the month is fetched.
+ */
+async function takeOver(
+  { staging, slice, signal, log }: ExtractTask,
+  scope: Scope,
+  takenOver: TakenOver,
+  { name, files: there }: Pick<StagedExtraction, 'name' | 'files'>,
+): Promise<Draft> {
+  const { extraction, pages } = takenOver;
+  const files = new Map(pages.map(({ file, bytes }) => [file, bytes] as const)).set(SCOPE, 0);
+  try {
+    await copyPages(staging, slice, name, takenOver, there, async (key, content) => {
+      throwIfInterrupted(signal);
+      await writeOwn(staging, key, content);
+    });
+    const draft = await readDraft({ staging, slice, name, files }, scope, { force: false });
+    log.info({ extraction, pages: pages.length }, `${pages.length} pages are taken over`);
+    return draft;
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    log.warn(
+      { where: error.where },
+      `what was fetched before cannot be taken over (${error.message}): fetching the whole month`,
+    );
+    const leftOut = pages.map(({ file }) => file);
+    await removeLeftOut(staging, slice, { name, scope, leftOut });
+    return emptyDraft(name, scope);
+  }
+}
+
+/** Goes on without what was taken over, since AWS tells another total by now. What was asked since, stays. */
+async function leaveOut({ staging, slice, log }: ExtractTask, stale: Draft): Promise<Draft> {
+  const { name, scope, takenOver } = stale;
+  log.warn(
+    { extraction: takenOver?.extraction },
+    'AWS has changed the month since it was fetched: its total is another one, so nothing is taken over, and the rest is fetched too',
+  );
+  const { extractions } = await survey(staging, slice);
+  const files = extractions.find((one) => one.name === name)?.files ?? new Map<string, number>();
+  const draft = await readDraft({ staging, slice, name, files }, scope, { force: false });
+  await removeLeftOut(staging, slice, draft);
+  return draft;
 }
 
 /** Fetches what the draft lacks, and writes its manifest. */
 async function complete(
   task: ExtractTask,
-  draft: Draft,
+  begun: Draft,
   found: Survey,
 ): Promise<ExtractionManifest> {
   const { staging, slice } = task;
-  const accountPages = draft.accounts.pages.length;
-  const listRequests = await fetchMissing(task, draft);
+  let draft = begun;
+  let accountPages = ownPages(draft, draft.accounts);
+  let listRequests = await fetchMissing(task, draft);
+  if (isRestated(draft)) {
+    draft = await leaveOut(task, draft);
+    accountPages = draft.accounts.pages.length;
+    listRequests = await fetchMissing(task, draft);
+  }
   const invoices = draft.scope.invoices ? await fetchInvoices(task, draft) : null;
   throwIfInterrupted(task.signal);
   // A stopped run's draft also has chains of questions that are not wanted any more, without a page.
@@ -149,11 +213,12 @@ async function complete(
     requests: {
       ListAccounts: accountPages + listRequests,
       GetCostAndUsage: paidPages(draft),
-      ListInvoiceSummaries: draft.invoices.pages.length,
+      ListInvoiceSummaries: ownPages(draft, draft.invoices),
     },
     scope: draft.scope,
     queries: chains.map(({ query }) => query),
     pages: [draft.accounts, ...chains, draft.invoices].flatMap(({ pages }) => pages),
+    ...takenOverFiles(draft),
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
     ...costViewSums(draft),
@@ -175,6 +240,13 @@ async function complete(
   await choose(task, found, draft.name);
   await writeOwn(staging, extractionManifestKey(slice, draft.name), serializeManifest(manifest));
   return manifest;
+}
+
+/** Which pages are another extraction's, where some are. */
+function takenOverFiles({ takenOver }: Draft): Pick<ExtractionManifest, 'takenOver'> {
+  const files = takenOver?.pages.map(({ file }) => file) ?? [];
+  if (takenOver === undefined || files.length === 0) return {};
+  return { takenOver: { extraction: takenOver.extraction, files } };
 }
 
 /** The cost view's groups and sums, where it was had. */
