@@ -1,14 +1,19 @@
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
-import { ConfigurationError, TransientError } from '../../pipeline/shared/errors.js';
+import { ConfigurationError, DataError, TransientError } from '../../pipeline/shared/errors.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { breakdownQueryName, pageFile } from '../../pipeline/staging/layout.js';
-import { MONTH, beforeWrites, bench, keysOf } from '../support/extract.js';
+import { MONTH, beforeWrites, bench, keysOf, textOf } from '../support/extract.js';
 
 const small = {
   data: demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] }),
   groupsPerPage: 40,
 };
+interface Answer {
+  ResultsByTime: { Groups: { Keys: string[] }[] }[];
+}
+const answerOf = (text: string): Answer => JSON.parse(text) as Answer;
+
 const now = () => new Date('2026-11-25T06:00:00Z');
 const open = { ...plainScope, by: undefined };
 const by = ['REGION', 'TAG:cost$center', 'TAG:team'] as const;
@@ -135,5 +140,44 @@ test.serial(
       t.like(await run({ scope: { ...open, by: some }, now }), { state: 'unchanged', requests: 0 });
     const none = await run({ scope: { ...open, by: [] }, now, force: true });
     t.deepEqual((await manifest(none.extraction)).breakdowns, []);
+  },
+);
+
+test.serial(
+  'a value that AWS gives an account twice is refused as it comes, by name',
+  async (t) => {
+    const { run, requests, cloud, staging } = await bench(t, small);
+    const scope = { ...plainScope, by: ['REGION'] } as const;
+    const files = await (async () => {
+      const { extraction } = await run({ scope, now });
+      return (await keysOf(staging)).filter((key) => key.includes(`${extraction}/by-region-`));
+    })();
+    t.true(files.length > 1);
+    const [first, second] = await Promise.all(files.map((key) => textOf(staging, key)));
+    const [group] = answerOf(first!).ResultsByTime[0]!.Groups;
+    const answer = answerOf(second!);
+    answer.ResultsByTime[0]!.Groups.push(group!);
+    const paid = requests('GetCostAndUsage').length;
+    const cost = (await run({ now, force: true, scope: plainScope })).requests - 1;
+    cloud.faults.push({
+      ...{ service: 'cost-explorer', kind: 'body', operation: 'GetCostAndUsage' },
+      body: JSON.stringify(answer),
+      afterRequests: cost + 1,
+    });
+    t.true(paid > 0);
+    const error = await t.throwsAsync(run({ scope, now, force: true }), { instanceOf: DataError });
+    const [value, account] = group!.Keys;
+    t.is(
+      error.message,
+      `AWS gave REGION "${value}" of account ${account} a second time with group ${answer.ResultsByTime[0]!.Groups.length} (${value}, ${account})`,
+    );
+    t.regex(error.where ?? '', /by-region page 2$/);
+    t.regex(
+      error.next ?? '',
+      /run the same command again; if it stays so, report it to AWS support/,
+    );
+    // The page is asked for once more, and nothing before it.
+    const again = await run({ scope, now, force: true });
+    t.is(again.requests, files.length - 1 + 1);
   },
 );

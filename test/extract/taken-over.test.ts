@@ -29,7 +29,11 @@ function restate({ data }: Bench): void {
   of.items = [{ ...first!, costs: { ...first!.costs, UnblendedCost } }, ...others];
 }
 
-const small = () => ({ data: resold([MONTH]), groupsPerPage: 40, invoicesPerPage: 2 });
+const small = () => ({
+  data: resold([MONTH], [{ name: 'oab', accounts: 4 }]),
+  groupsPerPage: 30,
+  invoicesPerPage: 2,
+});
 const count = (of: Bench) => ({
   cost: of.requests('GetCostAndUsage').length,
   accounts: of.requests('ListAccounts').length,
@@ -59,7 +63,7 @@ async function files(of: Bench, extraction: string): Promise<Map<string, string>
 }
 
 /** The same month fetched as a whole in the scope, elsewhere. */
-async function whole(t: ExecutionContext, scope: Scope, restated = false) {
+async function fetchedWhole(t: ExecutionContext, scope: Scope, restated = false) {
   const of = await bench(t, small());
   if (restated) restate(of);
   const { result, ...requests } = await asked(of, () => of.run({ scope, now: later }));
@@ -81,7 +85,7 @@ for (const [what, wanted, scope] of widened) {
   test.serial(
     `a final month that lacks ${what} is asked for that and its total alone`,
     async (t) => {
-      const reference = await whole(t, scope);
+      const reference = await fetchedWhole(t, scope);
       const of = await bench(t, small());
       const first = await of.run({ now: final });
       const former = await of.manifest(first.extraction);
@@ -111,7 +115,7 @@ for (const [what, wanted, scope] of widened) {
   );
 
   test.serial(`a month that AWS restated since, and lacks ${what}, is fetched anew`, async (t) => {
-    const reference = await whole(t, scope, true);
+    const reference = await fetchedWhole(t, scope, true);
     const of = await bench(t, small());
     const first = await of.run({ now: final });
     restate(of);
@@ -134,9 +138,9 @@ for (const isRestated of [false, true])
     `a run that widens a month and is killed at any write${isRestated ? ', as AWS restates it,' : ''} is gone on with, and pays for nothing twice`,
     async (t) => {
       const [, wanted, scope] = widened[3]!;
-      const reference = await whole(t, scope, isRestated);
-      let done = false;
-      for (let killAt = 1; !done; killAt++) {
+      const reference = await fetchedWhole(t, scope, isRestated);
+      const whole = { isDone: false };
+      for (let killAt = 1; !whole.isDone; killAt++) {
         const of = await bench(t, small());
         await of.run({ now: final });
         if (isRestated) restate(of);
@@ -158,7 +162,7 @@ for (const isRestated of [false, true])
         const { result, ...requests } = await asked(of, async () => {
           try {
             await of.run({ scope: wanted, now: later, staging: { ...dying, remove } });
-            done = true;
+            whole.isDone = true;
           } catch (error) {
             if (!(error instanceof Killed)) throw error;
           }
@@ -190,7 +194,7 @@ for (const isRestated of [false, true])
 
 test.serial('--force fetches everything, also where a run that widened was stopped', async (t) => {
   const [, wanted, scope] = widened[1]!;
-  const reference = await whole(t, scope);
+  const reference = await fetchedWhole(t, scope);
   for (const stop of ['accounts-00001.json', 'by-region-00001.json', 'manifest.json']) {
     const of = await bench(t, small());
     await of.run({ now: final });
@@ -215,7 +219,7 @@ test.serial(
   'only what is as good as fetched now, and proved by a total, is taken over',
   async (t) => {
     const [, wanted, scope] = widened[1]!;
-    const { requests: all } = await whole(t, scope);
+    const { requests: all } = await fetchedWhole(t, scope);
     const invoices = { ...open, invoices: true };
     const early = (hour: number) => () => new Date(Date.UTC(2026, 10, 4, hour));
     const costOf = async (
@@ -277,7 +281,7 @@ test.serial(
 
 test.serial('a page that is damaged is not taken over: all is fetched', async (t) => {
   const [, wanted, scope] = widened[1]!;
-  const { requests: all } = await whole(t, scope);
+  const { requests: all } = await fetchedWhole(t, scope);
   const of = await bench(t, small());
   const { extraction } = await of.run({ now: final });
   const key = `${raw}${extraction}/cost-and-usage-00002.json`;
