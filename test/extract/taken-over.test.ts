@@ -139,11 +139,14 @@ for (const isRestated of [false, true])
     async (t) => {
       const [, wanted, scope] = widened[3]!;
       const reference = await fetchedWhole(t, scope, isRestated);
+      const of = await bench(t, small());
+      await of.run({ now: final });
+      if (isRestated) restate(of);
+      const before = new Set(await keysOf(of.staging));
       const whole = { isDone: false };
       for (let killAt = 1; !whole.isDone; killAt++) {
-        const of = await bench(t, small());
-        await of.run({ now: final });
-        if (isRestated) restate(of);
+        for (const key of await keysOf(of.staging))
+          if (!before.has(key)) await of.staging.remove(key);
         let writes = 0;
         let removals = 0;
         const lost: string[] = [];
