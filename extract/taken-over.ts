@@ -12,7 +12,6 @@ import type { ExtractionManifest, TakenOver } from '../pipeline/staging/manifest
 import { serializeScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
-import type { Draft } from './draft.js';
 
 /**
  * A month that is there and only lacks a part: invoices, a dimension, a cost view. What AWS was asked of it is not paid
@@ -113,7 +112,7 @@ export async function copyPages(
 export async function removeLeftOut(
   staging: Staging,
   slice: Slice,
-  { name, scope, leftOut }: Pick<Draft, 'name' | 'scope' | 'leftOut'>,
+  { name, scope, leftOut }: { name: string; scope: Scope; leftOut?: readonly string[] | undefined },
 ): Promise<void> {
   if (leftOut === undefined) return;
   for (const file of leftOut) await staging.remove(extractionKey(slice, name, file));
