@@ -12,6 +12,8 @@ import {
   difference,
   formatSums,
   noSums,
+  sameColumns,
+  sameTotals,
 } from '../pipeline/shared/sums.js';
 import type { StagedExtraction } from '../pipeline/staging/extractions.js';
 import type { Operation, QueryName, Slice } from '../pipeline/staging/layout.js';
@@ -21,20 +23,21 @@ import type {
   FilterDimension,
   Query,
   Refusal,
+  TakenOver,
 } from '../pipeline/staging/manifest.js';
-import { breakdownOf, parseScope } from '../pipeline/staging/manifest.js';
+import { breakdownOf, isCostPage, readAsked } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import { readAll, sha256Of } from '../pipeline/staging/staging.js';
 import type { Amounts, FetchedCost, FetchedInvoices, FetchedPage } from './pages.js';
 import {
   WITHOUT_INVOICES,
-  parsePageContent,
   readAccountsPage,
   readCostPage,
   readInvoicesPage,
   wrongAnswer,
 } from './pages.js';
 import { metricsOf, queriesOf } from './questions.js';
+import { isCopied } from './taken-over.js';
 
 /** One answer, a chain of pages, as far as it is staged: the accounts, or what AWS says to a question. */
 interface Chain {
@@ -70,11 +73,17 @@ export interface Draft {
   readonly costView: Sums;
   /** The groups of each breakdown. */
   readonly breakdowns: Map<Breakdown, Sums>;
+  /** Of each, the accounts by value: no account has a value twice. */
+  readonly values: Map<Breakdown, Map<string, Set<string>>>;
   /** What the ungrouped total's page says, once it is staged. */
   awsTotal: Sums | undefined;
   /** Parts that AWS refused in this run: a stopped run's are asked for again, since a refusal costs nothing. */
   readonly refused: Refusal[];
   estimated: boolean;
+  /** The pages among all these that are another extraction's: AWS was not asked for them. */
+  readonly takenOver?: TakenOver | undefined;
+  /** The files of such pages where they are left out, as far as they are still staged: see {@link removeLeftOut}. */
+  readonly leftOut?: readonly string[] | undefined;
 }
 
 /** An extraction with nothing staged. */
@@ -94,6 +103,7 @@ export function emptyDraft(name: string, scope: Scope): Draft {
     awsByService: new Map(),
     costView: noSums(),
     breakdowns: new Map(),
+    values: new Map(),
     awsTotal: undefined,
     refused: [],
     estimated: false,
@@ -116,9 +126,21 @@ export function chainOf(draft: Draft, query: Query): Chain {
   return chain;
 }
 
-/** Pages of Cost Explorer that are staged, each of which was paid for. */
-export function paidPages({ chains }: Draft): number {
+/** Pages of Cost Explorer that are staged. */
+export function costPages({ chains }: Pick<Draft, 'chains'>): number {
   return [...chains.values()].reduce((sum, { pages }) => sum + pages.length, 0);
+}
+
+/** Those of them that this extraction itself was given, each of which was paid for. */
+export function paidPages(draft: Pick<Draft, 'chains' | 'takenOver'>): number {
+  const copies = draft.takenOver?.pages.filter(({ file }) => isCostPage(file)) ?? [];
+  return costPages(draft) - copies.length;
+}
+
+/** Pages of an answer that AWS gave to this extraction. */
+export function ownPages({ takenOver }: Draft, { pages }: Chain): number {
+  const copies = new Set(takenOver?.pages.map(({ file }) => file));
+  return pages.filter(({ file }) => !copies.has(file)).length;
 }
 
 /** Rows of all pages of an answer together. */
@@ -127,7 +149,8 @@ export function rowsOf({ pages }: Chain): number {
 }
 
 /**
- * The first question whose answer is not staged to its last page; `undefined` when all are.
+ * The first question whose answer is not staged to its last page; `undefined` when all are, or nothing more is to be
+ * asked beside what was taken over, since it is not true any more, see {@link isRestated}.
  * @param asked whether the ungrouped total is asked for too, and how far it may lie from the rows, in units of
  * 10^-18 of the currency, before AWS is asked by service.
  */
@@ -135,12 +158,27 @@ export function openQuery(
   draft: Draft,
   { awsTotal, tolerance }: { awsTotal: boolean; tolerance: Units },
 ): Query | undefined {
+  if (isRestated(draft)) return undefined;
   // What was begun is ended, whatever the tolerance is now: its pages were paid for.
   const services = (): boolean =>
     (draft.chains.get('service')?.pages.length ?? 0) > 0 || (awsTotal && isApart(draft, tolerance));
-  for (const query of queriesOf(draft.scope, awsTotal, draft, services))
+  for (const query of queriesOf(draft.scope, asksTotal(draft, awsTotal), draft, services))
     if (draft.chains.get(query.name)?.complete !== true) return query;
   return undefined;
+}
+
+/** Whether the ungrouped total is asked: what is taken over because of it is not taken without it. */
+export function asksTotal({ takenOver }: Draft, awsTotal: boolean): boolean {
+  return awsTotal || takenOver?.total !== undefined;
+}
+
+/** Whether AWS tells another total, by any metric, than when it gave what was taken over. */
+export function isRestated({ takenOver, awsTotal, chains }: Draft): boolean {
+  const former = takenOver?.total;
+  if (former === undefined || awsTotal === undefined || chains.get('total')?.complete !== true)
+    return false;
+  const { totals, columns } = formatSums(awsTotal);
+  return !sameTotals(former.totals, totals) || !sameColumns(former.metrics, columns);
 }
 
 /** Whether AWS's ungrouped total lies further from the rows than the tolerance, by any metric. */
@@ -192,7 +230,10 @@ export async function dropAnswer(
   const { pages } = chainOf(draft, query);
   for (const { file } of pages) await staging.remove(extractionKey(slice, draft.name, file));
   const by = breakdownOf(query);
-  if (by !== undefined) draft.breakdowns.delete(by);
+  if (by !== undefined) {
+    draft.breakdowns.delete(by);
+    draft.values.delete(by);
+  }
   draft.chains.set(query.name, { query, ...emptyChain(query.name), complete: true });
 }
 
@@ -257,6 +298,7 @@ function addGroup(draft: Draft, query: Query, keys: readonly string[], amounts: 
     const sums = draft.breakdowns.get(by) ?? noSums();
     draft.breakdowns.set(by, sums);
     addAmounts(sums, amounts);
+    addValue(draft, by, keys);
     return;
   }
   const { name, groupBy, filter } = query;
@@ -290,6 +332,26 @@ function addGroup(draft: Draft, query: Query, keys: readonly string[], amounts: 
   } else if (!name.startsWith('usage-type-region-account-')) addRow(valueOf('SERVICE'));
 }
 
+/**
+ * AWS answers each group once: a second one would be a second row of the same account and value, of which nobody knows
+ * whether it is more cost or the same once more.
+ */
+function addValue(
+  { values }: Draft,
+  by: Breakdown,
+  [value = '', account = '']: readonly string[],
+): void {
+  const known = values.get(by) ?? new Map<string, Set<string>>();
+  values.set(by, known);
+  const accounts = known.get(value) ?? new Set();
+  known.set(value, accounts);
+  if (accounts.has(account))
+    throw new DataError(
+      `AWS gave ${by} ${JSON.stringify(value.slice(0, 80))} of account ${account} a second time`,
+    );
+  accounts.add(account);
+}
+
 function addPair(of: Map<string, Set<string>>, key: string, value: string): void {
   of.set(key, (of.get(key) ?? new Set()).add(value));
 }
@@ -314,27 +376,57 @@ interface StoppedExtraction extends Pick<StagedExtraction, 'name' | 'files'> {
 
 /**
  * Reads what a stopped run staged. Accounts cost nothing: unless all of them are there, their pages
- * are removed and listed anew.
+ * are removed and listed anew. What it had taken over is left out where AWS has restated the month since, where some of
+ * it is gone, or where everything is to be fetched.
  * @throws {DataError} when it asked for something else, or the cost pages have a gap, are damaged, or go
  * on after a last page.
  */
-export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Promise<Draft> {
-  const { slice, name, files } = stopped;
-  const draft = emptyDraft(name, await readScope(stopped, wanted));
+export async function readDraft(
+  stopped: StoppedExtraction,
+  wanted: Scope,
+  { force }: { force: boolean },
+): Promise<Draft> {
+  const { staging, slice, name, files } = stopped;
+  const asked = files.has(SCOPE) ? await readAsked(staging, slice, name) : undefined;
+  const where = placeOf(stopped, SCOPE);
+  if (asked === undefined) throw new DataError('it does not say what it asked for', { where });
+  const { scope, takenOver } = asked;
+  if (!sameScope(scope, wanted))
+    throw new DataError(
+      'it asked for another detail, metric, breakdown, billing view, list of accounts or invoices',
+      {
+        where,
+      },
+    );
+  if (takenOver === undefined) return readStaged(stopped, emptyDraft(name, scope));
+  if (!force && isCopied(takenOver, files)) {
+    const draft = await readStaged(stopped, { ...emptyDraft(name, scope), takenOver });
+    if (!isRestated(draft)) return draft;
+  }
+  const copies = new Set(takenOver.pages.map(({ file }) => file));
+  const own = new Map([...files].filter(([file]) => !copies.has(file)));
+  const leftOut = [...copies].filter((file) => files.has(file));
+  return readStaged({ ...stopped, files: own }, { ...emptyDraft(name, scope), leftOut });
+}
+
+async function readStaged(stopped: StoppedExtraction, draft: Draft): Promise<Draft> {
+  const { slice, files } = stopped;
   // With total and services, whether or not it is wanted now: what is staged of them was paid for.
   const read = new Set<Operation>(['accounts', 'invoices']);
+  let isOpen = false;
   for (const query of queriesOf(draft.scope, true, draft, () => true)) {
+    // The questions about shared usage types are known from the whole answers to those before.
+    if (isOpen && query.name.startsWith('usage-type-')) continue;
     read.add(query.name);
     const chain = chainOf(draft, query);
     const { groupBy } = query;
     const metrics = metricsOf(draft.scope, query);
-    await readChain(stopped, chain, (content, where, page) => {
+    await readChain(stopped, draft, chain, (content, where, page) => {
       const cost = readCostPage(content, where, { month: slice.month, groupBy, metrics, page });
       addFigures(draft, query, cost);
       return cost;
     });
-    // The questions about shared usage types are known from the whole answers to those before.
-    if (query.name.startsWith('usage-type-') && !chain.complete) break;
+    isOpen ||= query.name.startsWith('usage-type-') && !chain.complete;
   }
   const stray = [...files.keys()].find((file) => {
     const operation = parsePageFile(file)?.operation;
@@ -349,31 +441,15 @@ export async function readDraft(stopped: StoppedExtraction, wanted: Scope): Prom
   return draft;
 }
 
-async function readScope(stopped: StoppedExtraction, wanted: Scope): Promise<Scope> {
-  const where = placeOf(stopped, SCOPE);
-  const scope = stopped.files.has(SCOPE)
-    ? parseScope(parsePageContent(await contentOf(stopped, SCOPE), where))
-    : undefined;
-  if (scope === undefined) throw new DataError('it does not say what it asked for', { where });
-  if (!sameScope(scope, wanted))
-    throw new DataError(
-      'it asked for another detail, metric, breakdown, billing view, list of accounts or invoices',
-      {
-        where,
-      },
-    );
-  return scope;
-}
-
 async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<void> {
   try {
-    await readChain(stopped, draft.accounts, (content, where) => {
+    await readChain(stopped, draft, draft.accounts, (content, where) => {
       const page = readAccountsPage(content, where);
       draft.payer ??= page.payer;
       return page;
     });
   } catch (error) {
-    if (!(error instanceof DataError)) throw error;
+    if (!(error instanceof DataError) || takesOver(draft, 'accounts')) throw error;
     draft.accounts.complete = false;
   }
   if (draft.accounts.complete && rowsOf(draft.accounts) > 0) return;
@@ -386,21 +462,26 @@ async function readAccounts(stopped: StoppedExtraction, draft: Draft): Promise<v
 async function readInvoices(stopped: StoppedExtraction, draft: Draft): Promise<void> {
   const { staging, slice } = stopped;
   try {
-    await readChain(stopped, draft.invoices, (content, where) => {
+    await readChain(stopped, draft, draft.invoices, (content, where) => {
       const page = readInvoicesPage(content, where, slice.month);
       addInvoices(draft, page);
       return page;
     });
   } catch (error) {
-    if (!(error instanceof DataError)) throw error;
+    if (!(error instanceof DataError) || takesOver(draft, 'invoices')) throw error;
     for (const file of stagedFiles(stopped, 'invoices')) await staging.remove(keyOf(stopped, file));
     draft.invoices = noInvoices();
   }
 }
 
+function takesOver({ takenOver }: Draft, operation: Operation): boolean {
+  return takenOver?.pages.some(({ file }) => parsePageFile(file)?.operation === operation) ?? false;
+}
+
 /** @param read its {@link TransientError} is that of a damaged page, which waiting does not mend. */
 async function readChain(
   stopped: StoppedExtraction,
+  { takenOver }: Draft,
   chain: Chain,
   read: (content: Uint8Array, where: string, page: number) => FetchedPage,
 ): Promise<void> {
@@ -409,6 +490,9 @@ async function readChain(
     if (chain.complete || file !== pageFile(chain.operation, index + 1))
       throw new DataError('the staged pages do not follow one another', { where });
     const content = await contentOf(stopped, file);
+    const copy = takenOver?.pages.find((page) => page.file === file);
+    if (copy !== undefined && copy.sha256 !== sha256Of(content))
+      throw new DataError('a page that was taken over is not what it was', { where });
     try {
       addPage(chain, read(content, where, index + 1));
     } catch (cause) {

@@ -1,54 +1,29 @@
 import { DataError, TransientError, throwIfInterrupted } from '../pipeline/shared/errors.js';
-import type { Log } from '../pipeline/shared/log.js';
-import { noLog } from '../pipeline/shared/log.js';
 import type { Units } from '../pipeline/shared/money.js';
-import { parseAmount } from '../pipeline/shared/money.js';
-import type { Sums } from '../pipeline/shared/sums.js';
-import {
-  beyond,
-  difference,
-  formatSums,
-  noSums,
-  sameTotals,
-  serviceDifferences,
-} from '../pipeline/shared/sums.js';
-import { shiftMonth } from '../pipeline/shared/month.js';
 import type { OnProgress, Outcome } from '../pipeline/shared/outcome.js';
-import { isProvisional } from '../pipeline/shared/provisional.js';
-import type { Scope, WantedScope } from '../pipeline/shared/scope.js';
-import {
-  checkCostView,
-  completeScope,
-  covers,
-  describeScopeChange,
-  sameScope,
-} from '../pipeline/shared/scope.js';
+import type { Scope } from '../pipeline/shared/scope.js';
+import type { Sums } from '../pipeline/shared/sums.js';
+import { formatSums, noSums, serviceDifferences } from '../pipeline/shared/sums.js';
 import { version } from '../pipeline/shared/version.js';
 import type { StagedExtraction, Survey } from '../pipeline/staging/extractions.js';
-import {
-  intactManifest,
-  nextExtraction,
-  startOf,
-  survey,
-} from '../pipeline/staging/extractions.js';
-import type { Slice } from '../pipeline/staging/layout.js';
+import { nextExtraction, startOf, survey } from '../pipeline/staging/extractions.js';
 import {
   SCOPE,
   choiceKey,
   extractionKey,
   extractionManifestKey,
 } from '../pipeline/staging/layout.js';
-import type { ExtractionManifest, Refusal } from '../pipeline/staging/manifest.js';
+import type { ExtractionManifest, Refusal, TakenOver } from '../pipeline/staging/manifest.js';
 import {
   breakdownOf,
   costViewQuery,
   describeRefusal,
-  readScope,
   serializeManifest,
   serializeScope,
 } from '../pipeline/staging/manifest.js';
-import type { Staging } from '../pipeline/staging/staging.js';
 import { AGAIN, RefusedTokenError, refusalOf } from './aws-errors.js';
+import type { DecisionTask } from './decision.js';
+import { decideExtract, outcomeOf } from './decision.js';
 import type { Draft } from './draft.js';
 import {
   ShiftedListError,
@@ -58,7 +33,9 @@ import {
   dropAnswer,
   dropInvoices,
   emptyDraft,
+  isRestated,
   openQuery,
+  ownPages,
   paidPages,
   readDraft,
   rowsOf,
@@ -67,39 +44,29 @@ import {
 } from './draft.js';
 import type { Listing, OrganizationSource } from './organization-source.js';
 import { partOf } from './questions.js';
+import { copyPages, removeLeftOut } from './taken-over.js';
 
 /** One organization's month, to be fetched. */
-export interface ExtractTask {
-  staging: Staging;
-  slice: Slice;
+export interface ExtractTask extends DecisionTask {
   /** Called only when something has to be fetched. Whoever opened the source closes it. */
   source: () => OrganizationSource | Promise<OrganizationSource>;
-  /** What of the month is asked for; what it leaves open, the staged month decides. */
-  scope: WantedScope;
-  /** Ask for the month's ungrouped total too: one more request. */
-  awsTotal: boolean;
   /**
-   * How far that may lie from the rows, in units of 10^-18 of the currency; beyond it, one more request asks
+   * How far AWS's total may lie from the rows, in units of 10^-18 of the currency; beyond it, one more request asks
    * which services make the difference.
    */
   tolerance: Units;
-  /** Days after the month's end in which its figures are provisional. */
-  provisionalDays: number;
-  /** Fetch the month even if it is staged completely. */
-  force: boolean;
   signal: AbortSignal;
-  log: Log;
   onProgress: OnProgress;
   /** Called for each answer of Cost Explorer, which AWS charges for whatever becomes of it. */
   onPaid: () => void;
-  now: () => Date;
 }
 
 /**
  * Fetches one organization's month into an extraction of its own: each page is on stable storage
  * before the next is asked for, and the manifest is written last. A month that is staged completely
  * is not fetched again unless forced, or provisional and of an earlier day. An extraction whose run was
- * stopped less than a day ago is gone on with, from the page after the last staged one.
+ * stopped less than a day ago is gone on with, from the page after the last staged one. Of a month that only lacks a
+ * part, the rest is taken over from where it is staged.
  * @throws {PipelineError} of AWS, of the staging area or of the data; what is staged by then stays,
  * and the next run goes on from it.
  */
@@ -114,245 +81,30 @@ export async function extract(task: ExtractTask): Promise<Outcome> {
     await forgetChoices(task, found);
     return outcomeOf(task, decision.manifest, 'done');
   }
+  const next = nextExtraction(task.now(), found);
   const finish = async (draft: Draft): Promise<Outcome> => {
     const manifest = await complete(task, draft, found);
     await forgetChoices(task, found);
     return outcomeOf(task, manifest, 'done');
   };
   if (action === 'resume') {
+    const { draft } = decision;
+    await removeLeftOut(task.staging, task.slice, draft);
     try {
-      return await finish(decision.draft);
+      return await finish(draft);
     } catch (error) {
       if (!(error instanceof RefusedTokenError)) throw error;
       task.log.warn(
-        { extraction: decision.draft.name },
-        `${error.message} that the stopped run left, so the month is fetched afresh`,
+        { extraction: draft.name },
+        `${error.message} that the stopped run left, so ${draft.takenOver === undefined ? 'the month' : 'what it lacks'} is fetched afresh`,
       );
+      return finish(await beginDraft(task, next, scope, draft.takenOver));
     }
   }
-  const draft = await beginDraft(task, nextExtraction(task.now(), found), scope);
-  return finish(draft);
-}
-
-/**
- * What the stage does for a slice: fetch it in a scope, go on with a stopped run's draft, make an older
- * extraction the current one, or nothing.
- */
-export type ExtractDecision = {
-  found: Survey;
-  scope: Scope;
-  /** Where the month's exports come to tell something else: what they tell more and less, in words. */
-  replaces?: string | undefined;
-  /** Where the month before tells the cost of other billing views: which, in words. */
-  unlike?: string | undefined;
-} & (
-  | { action: 'fetch' }
-  | { action: 'resume'; draft: Draft }
-  | { action: 'reuse'; manifest: ExtractionManifest }
-  | { action: 'unchanged'; manifest: ExtractionManifest }
-);
-
-/** What the decision needs to know of the task. */
-type DecisionTask = Pick<
-  ExtractTask,
-  'staging' | 'slice' | 'scope' | 'force' | 'log' | 'now' | 'provisionalDays'
->;
-
-/**
- * Decides from what is staged alone. What is wanted and left open stays as it is staged; more than is wanted will
- * do. Where the current extraction lacks what is wanted, an older one that has it is taken, if it is whole and as
- * good as one that is fetched today; else the month is fetched. A draft whose accounts are incomplete loses the
- * accounts that are staged of it: they cost nothing, and are listed anew.
- */
-export async function decideExtract(task: DecisionTask): Promise<ExtractDecision> {
-  const { staging, slice, force } = task;
-  const found = await survey(staging, slice);
-  const manifest = await currentManifest(task, found);
-  const scope = await scopeOf(task, found, manifest);
-  if (manifest !== undefined && isEnough(task, manifest))
-    return { found, scope, action: 'unchanged', manifest };
-  const replaced = (by: Scope, what: string): string | undefined =>
-    manifest === undefined || sameScope(manifest.scope, by)
-      ? undefined
-      : `${what}, ${describeScopeChange(manifest.scope, by)}; what was fetched on ${dayOf(manifest)} stays staged`;
-  if (!force && manifest !== undefined && !covers(manifest.scope, task.scope)) {
-    const older = await reusable(task, found, scope);
-    if (older !== undefined) {
-      const replaces = replaced(
-        older.scope,
-        `taken from what was fetched on ${dayOf(older)}, without a request`,
-      );
-      const unlike = await otherViews(task, older.scope);
-      return { found, scope: older.scope, replaces, unlike, action: 'reuse', manifest: older };
-    }
-  }
-  const told = { replaces: replaced(scope, 'fetched anew'), unlike: await otherViews(task, scope) };
-  const draft = await unfinishedDraft(task, found, scope);
-  return draft === undefined
-    ? { found, scope, ...told, action: 'fetch' }
-    : { found, scope, ...told, action: 'resume', draft };
-}
-
-/**
- * What the stage would say of a slice of which nothing is to be fetched; `undefined`: it has something to do, or to
- * warn of.
- * @throws {PipelineError} where what is asked for does not go together, or something staged cannot be read.
- */
-export async function nothingToFetch(
-  task: Omit<DecisionTask, 'log'>,
-): Promise<Outcome | undefined> {
-  const found = await survey(task.staging, task.slice);
-  if (found.current === undefined) return undefined;
-  const quiet = { ...task, log: noLog };
-  const manifest = await currentManifest(quiet, found);
-  if (manifest === undefined || !isEnough(task, manifest)) return undefined;
-  await scopeOf(quiet, found, manifest);
-  return outcomeOf(task, manifest, 'unchanged');
-}
-
-/** Whether what is staged is all that is asked for, and as new as it has to be. */
-function isEnough(
-  task: Pick<ExtractTask, 'scope' | 'force' | 'slice' | 'provisionalDays' | 'now'>,
-  manifest: ExtractionManifest,
-): boolean {
-  return !task.force && covers(manifest.scope, task.scope) && !isOutdated(task, manifest);
-}
-
-/**
- * The scope in which the month is asked for.
- * @param manifest of the current extraction, where it is whole.
- * @throws {UsageError} when it asks for what does not go together.
- */
-async function scopeOf(
-  { staging, slice, scope: wanted }: DecisionTask,
-  found: Survey,
-  manifest: ExtractionManifest | undefined,
-): Promise<Scope> {
-  const before =
-    manifest === undefined
-      ? await scopeBefore(staging, slice, found)
-      : scopeToKeep(manifest, wanted);
-  const scope = completeScope(wanted, before);
-  checkCostView(slice.organization, scope);
-  return scope;
-}
-
-/**
- * How the month before was asked of other billing views, in words: what the months tell then is not one series, though
- * it stands in the same tables.
- */
-async function otherViews(
-  { staging, slice }: DecisionTask,
-  scope: Scope,
-): Promise<string | undefined> {
-  const month = shiftMonth(slice.month, -1);
-  const { current } = await survey(staging, { ...slice, month });
-  const before =
-    current === undefined ? undefined : await readScope(staging, { ...slice, month }, current);
-  if (before === undefined) return undefined;
-  const name = (view: string | null): string => view ?? "the organization's own cost";
-  // A month without a cost view has no margin, which nobody takes for another one's.
-  const apart = (['billingViewArn', 'costViewArn'] as const).filter(
-    (part) =>
-      before[part] !== scope[part] &&
-      (part === 'billingViewArn' || (before[part] !== null && scope[part] !== null)),
-  );
-  if (apart.length === 0) return undefined;
-  const told = apart.map(
-    (part) => `${part} is ${name(scope[part])}, and ${month} tells ${name(before[part])}`,
-  );
-  return `${told.join('; ')}: what the two months tell is not of one kind`;
-}
-
-/** What a month goes on with: what AWS refused was most often a slip, and another wish takes its place. */
-function scopeToKeep({ scope, refused }: ExtractionManifest, wanted: WantedScope): Scope {
-  if (wanted.by === undefined) return scope;
-  return { ...scope, by: scope.by.filter((by) => !refused.some(({ part }) => part === by)) };
-}
-
-/** The day, in UTC, on which an extraction was fetched. */
-function dayOf({ finished }: ExtractionManifest): string {
-  return finished.slice(0, 10);
-}
-
-/** The current extraction's manifest; `undefined`, and the log says why, when it or a page of it is damaged. */
-async function currentManifest(
-  { staging, slice, log }: DecisionTask,
-  { extractions, current }: Survey,
-): Promise<ExtractionManifest | undefined> {
-  const extraction = extractions.find(({ name }) => name === current);
-  if (extraction === undefined) return undefined;
-  try {
-    return await intactManifest(staging, slice, extraction);
-  } catch (error) {
-    if (!(error instanceof DataError)) throw error;
-    log.warn(
-      { where: error.where },
-      `the month's extraction is damaged, so it is fetched anew: ${error.message}`,
-    );
-    return undefined;
-  }
-}
-
-/** What was asked for by an extraction that is damaged, or by one that was never finished. */
-async function scopeBefore(
-  staging: Staging,
-  slice: Slice,
-  { current, unfinished }: Survey,
-): Promise<Scope | undefined> {
-  const name = current ?? unfinished;
-  return name === undefined ? undefined : readScope(staging, slice, name);
-}
-
-/**
- * The newest extraction beside the current one that is whole, holds the scope, and need not be fetched again: nor
- * may AWS have told another total since.
- */
-async function reusable(
-  task: DecisionTask,
-  { extractions, current }: Survey,
-  scope: Scope,
-): Promise<ExtractionManifest | undefined> {
-  const whole: ExtractionManifest[] = [];
-  for (const extraction of extractions.toReversed()) {
-    if (!extraction.finished) continue;
-    try {
-      whole.push(await intactManifest(task.staging, task.slice, extraction));
-    } catch (error) {
-      // What is damaged is not taken; it is not needed either.
-      if (!(error instanceof DataError)) throw error;
-    }
-  }
-  return whole.find(
-    (one) =>
-      one.extraction !== current &&
-      covers(one.scope, scope) &&
-      !isOutdated(task, one) &&
-      !whole.some((other) => restates(other, one)),
-  );
-}
-
-/** What two details' rows may lie apart where AWS's total was not asked for: the usual tolerance, 0.01. */
-const ROUNDING = parseAmount('0.01').units;
-
-/** Whether an extraction shows that AWS has changed the month since another one was fetched. */
-function restates(later: ExtractionManifest, former: ExtractionManifest): boolean {
-  const order = later.finished.localeCompare(former.finished);
-  if (order < 0 || (order === 0 && later.extraction <= former.extraction)) return false;
-  if (later.scope.billingViewArn !== former.scope.billingViewArn) return false;
-  const { costView } = later;
-  if (
-    costView !== undefined &&
-    former.costView !== undefined &&
-    later.scope.costViewArn === former.scope.costViewArn &&
-    !sameTotals(costView.totals, former.costView.totals)
-  )
-    return true;
-  const apart =
-    later.awsTotal === null || former.awsTotal === null
-      ? beyond(difference(later.totals, former.totals), ROUNDING)
-      : beyond(difference(later.awsTotal, former.awsTotal), 0n);
-  return apart.length > 0;
+  if (action === 'fetch') return finish(await beginDraft(task, next, scope));
+  const { takenOver, begun } = decision;
+  if (begun === undefined) return finish(await beginDraft(task, next, scope, takenOver));
+  return finish(await takeOver(task, scope, takenOver, begun));
 }
 
 /** Sees to it that an extraction is the current one as soon as it is finished, also where others are newer. */
@@ -371,114 +123,80 @@ async function forgetChoices({ staging, slice }: ExtractTask, { choices }: Surve
   for (const { at, chosen } of choices) await staging.remove(choiceKey(slice, at, chosen));
 }
 
-/**
- * Whether AWS may have newer figures worth their price: these are provisional, and of an earlier day in
- * UTC. AWS refreshes them up to three times daily (AWS Cost Management user guide, "Best practices for
- * the AWS Cost Explorer API"); a rerun of the same day mostly pays for what it has, and `--force` asks.
- */
-function isOutdated(
-  task: Pick<ExtractTask, 'slice' | 'provisionalDays' | 'now'>,
-  manifest: ExtractionManifest,
-): boolean {
-  const today = task.now().toISOString().slice(0, 10);
-  return isOpen(task, manifest) && dayOf(manifest) < today;
-}
-
-/** Whether AWS may still change the figures of an extraction. */
-function isOpen(
-  task: Pick<ExtractTask, 'slice' | 'provisionalDays'>,
-  { estimated, finished }: ExtractionManifest,
-): boolean {
-  const { slice, provisionalDays } = task;
-  return isProvisional({ month: slice.month, estimated, fetched: finished, provisionalDays });
-}
-
-/**
- * How old an unfinished extraction may be to be gone on with, in milliseconds: a day. AWS goes on
- * changing a month's figures, and pages that lie further apart may not fit together.
- */
-const RESUME_WITHIN = 86_400_000;
-
-/** Whether an extraction is an unfinished one that is young enough to be gone on with. */
-export function mayGoOn({ name, finished }: StagedExtraction, now: Date): boolean {
-  return !finished && now.getTime() - startOf(name).getTime() <= RESUME_WITHIN;
-}
-
-/** The stopped run's extraction, if it can be gone on with; otherwise the log says why not. */
-async function unfinishedDraft(
-  task: DecisionTask,
-  found: Survey,
+/** What is asked for is staged before the first page: only the same questions may go on with it. */
+async function beginDraft(
+  task: ExtractTask,
+  name: string,
   scope: Scope,
-): Promise<Draft | undefined> {
-  const { staging, slice, log } = task;
-  const stopped =
-    (await stoppedIn(task, found, scope)) ??
-    found.extractions.find(({ name }) => name === found.unfinished);
-  if (stopped === undefined) return undefined;
-  const { name, files } = stopped;
-  if (!mayGoOn(stopped, task.now())) {
-    log.warn(
-      { extraction: name },
-      'an unfinished extraction is too old to go on with: fetching afresh',
-    );
-    return undefined;
-  }
+  takenOver?: TakenOver,
+): Promise<Draft> {
+  const { staging, slice } = task;
+  await writeOwn(staging, extractionKey(slice, name, SCOPE), serializeScope(scope, takenOver));
+  if (takenOver === undefined) return emptyDraft(name, scope);
+  return takeOver(task, scope, takenOver, { name, files: new Map() });
+}
+
+/**
+ * Copies what is taken over, as far as it is not there yet. Where a page of it turns out to be damaged, nothing is:
+ * the month is fetched.
+ */
+async function takeOver(
+  { staging, slice, signal, log }: ExtractTask,
+  scope: Scope,
+  takenOver: TakenOver,
+  { name, files: there }: Pick<StagedExtraction, 'name' | 'files'>,
+): Promise<Draft> {
+  const { extraction, pages } = takenOver;
+  const files = new Map(pages.map(({ file, bytes }) => [file, bytes] as const)).set(SCOPE, 0);
   try {
-    const draft = await readDraft({ staging, slice, name, files }, scope);
-    const page = paidPages(draft) + 1;
-    log.info(
-      { extraction: name, page },
-      openQuery(draft, { awsTotal: false, tolerance: 0n }) === undefined
-        ? 'finishing an unfinished extraction: its cost pages are complete'
-        : `going on with an unfinished extraction at cost page ${page}`,
-    );
+    await copyPages(staging, slice, name, takenOver, there, async (key, content) => {
+      throwIfInterrupted(signal);
+      await writeOwn(staging, key, content);
+    });
+    const draft = await readDraft({ staging, slice, name, files }, scope, { force: false });
+    log.info({ extraction, pages: pages.length }, `${pages.length} pages are taken over`);
     return draft;
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     log.warn(
-      { extraction: name, where: error.where },
-      `an unfinished extraction cannot be gone on with (${error.message}): fetching afresh`,
+      { where: error.where },
+      `what was fetched before cannot be taken over (${error.message}): fetching the whole month`,
     );
-    return undefined;
+    const leftOut = pages.map(({ file }) => file);
+    await removeLeftOut(staging, slice, { name, scope, leftOut });
+    return emptyDraft(name, scope);
   }
 }
 
-/**
- * The newest stopped extraction that asked for the same, unless a newer finished one did too: what was fetched of
- * something else in between changes nothing about the pages that were paid for.
- */
-async function stoppedIn(
-  { staging, slice }: DecisionTask,
-  { extractions }: Survey,
-  scope: Scope,
-): Promise<StagedExtraction | undefined> {
-  for (const extraction of extractions.toReversed()) {
-    const asked = await readScope(staging, slice, extraction.name);
-    if (asked !== undefined && sameScope(asked, scope))
-      return extraction.finished ? undefined : extraction;
-  }
-  return undefined;
-}
-
-/** What is asked for is staged before the first page: only the same questions may go on with it. */
-async function beginDraft(
-  { staging, slice }: ExtractTask,
-  name: string,
-  scope: Scope,
-): Promise<Draft> {
-  await writeOwn(staging, extractionKey(slice, name, SCOPE), serializeScope(scope));
-  return emptyDraft(name, scope);
+/** Goes on without what was taken over, since AWS tells another total by now. What was asked since, stays. */
+async function leaveOut({ staging, slice, log }: ExtractTask, stale: Draft): Promise<Draft> {
+  const { name, scope, takenOver } = stale;
+  log.warn(
+    { extraction: takenOver?.extraction },
+    'AWS has changed the month since it was fetched: its total is another one, so nothing is taken over, and the rest is fetched too',
+  );
+  const { extractions } = await survey(staging, slice);
+  const files = extractions.find((one) => one.name === name)?.files ?? new Map<string, number>();
+  const draft = await readDraft({ staging, slice, name, files }, scope, { force: false });
+  await removeLeftOut(staging, slice, draft);
+  return draft;
 }
 
 /** Fetches what the draft lacks, and writes its manifest. */
 async function complete(
   task: ExtractTask,
-  draft: Draft,
+  begun: Draft,
   found: Survey,
 ): Promise<ExtractionManifest> {
   const { staging, slice } = task;
-  const accountPages = draft.accounts.pages.length;
-  const listRequests = await fetchMissing(task, draft);
+  let draft = begun;
+  let accountPages = ownPages(draft, draft.accounts);
+  let listRequests = await fetchMissing(task, draft);
+  if (isRestated(draft)) {
+    draft = await leaveOut(task, draft);
+    accountPages = draft.accounts.pages.length;
+    listRequests = await fetchMissing(task, draft);
+  }
   const invoices = draft.scope.invoices ? await fetchInvoices(task, draft) : null;
   throwIfInterrupted(task.signal);
   // A stopped run's draft also has chains of questions that are not wanted any more, without a page.
@@ -495,11 +213,12 @@ async function complete(
     requests: {
       ListAccounts: accountPages + listRequests,
       GetCostAndUsage: paidPages(draft),
-      ListInvoiceSummaries: draft.invoices.pages.length,
+      ListInvoiceSummaries: ownPages(draft, draft.invoices),
     },
     scope: draft.scope,
     queries: chains.map(({ query }) => query),
     pages: [draft.accounts, ...chains, draft.invoices].flatMap(({ pages }) => pages),
+    ...takenOverFiles(draft),
     accounts: rowsOf(draft.accounts),
     ...groupSums(draft.costs),
     ...costViewSums(draft),
@@ -521,6 +240,13 @@ async function complete(
   await choose(task, found, draft.name);
   await writeOwn(staging, extractionManifestKey(slice, draft.name), serializeManifest(manifest));
   return manifest;
+}
+
+/** Which pages are another extraction's, where some are. */
+function takenOverFiles({ takenOver }: Draft): Pick<ExtractionManifest, 'takenOver'> {
+  const files = takenOver?.pages.map(({ file }) => file) ?? [];
+  if (takenOver === undefined || files.length === 0) return {};
+  return { takenOver: { extraction: takenOver.extraction, files } };
 }
 
 /** The cost view's groups and sums, where it was had. */
@@ -658,20 +384,4 @@ async function fetchCost(
 function refuse({ log }: ExtractTask, draft: Draft, refusal: Refusal): void {
   draft.refused.push(refusal);
   log.warn({ part: refusal.part }, `${describeRefusal(refusal)}; the rest goes on without it`);
-}
-
-function outcomeOf(
-  task: Pick<ExtractTask, 'slice' | 'provisionalDays'>,
-  manifest: ExtractionManifest,
-  state: Outcome['state'],
-): Outcome {
-  return {
-    state,
-    extraction: manifest.extraction,
-    provisional: isOpen(task, manifest),
-    customers: manifest.accounts,
-    unlisted: 0,
-    rows: manifest.groups,
-    totals: manifest.totals,
-  };
 }

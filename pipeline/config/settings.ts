@@ -148,7 +148,7 @@ export const settings = {
     flag: 'invoices',
     given: 'alone',
     meaning:
-      'Ask the Invoicing API for the invoices of the month too, for the table invoices; costs no Cost Explorer request',
+      'Ask the Invoicing API for the invoices of the month too, for the table invoices; costs no Cost Explorer request, but one for the total of a month that is there without them',
     unset: 'as the month is staged, else `false`',
     schema: ({ trueOrFalse }) => trueOrFalse,
   },

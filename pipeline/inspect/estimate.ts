@@ -1,5 +1,5 @@
-import { emptyDraft, openQuery, paidPages } from '../../extract/draft.js';
-import type { ExtractDecision } from '../../extract/extract.js';
+import { asksTotal, costPages, emptyDraft, openQuery } from '../../extract/draft.js';
+import type { ExtractDecision } from '../../extract/decision.js';
 import { queriesOf } from '../../extract/questions.js';
 import type { Config } from '../config/config.js';
 import { DataError } from '../shared/errors.js';
@@ -7,14 +7,17 @@ import type { Scope } from '../shared/scope.js';
 import type { StagedSlice } from '../staging/extractions.js';
 import type { Operation, Slice } from '../staging/layout.js';
 import { breakdownQueryName, extractionKey, parsePageFile } from '../staging/layout.js';
-import type { ExtractionManifest } from '../staging/manifest.js';
-import { costViewPart, readExtractionManifest } from '../staging/manifest.js';
+import type { ExtractionManifest, TakenOver } from '../staging/manifest.js';
+import { costViewPart, isCostPage, readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 
 /** Requests to Cost Explorer that a stage is going to make, as far as can be told beforehand. */
 export interface Estimate {
   requests: number;
-  /** Those beside them that are made only where AWS's total lies further from the rows than the tolerance. */
+  /**
+   * Those beside them that are made only where AWS's total lies further from the rows than the tolerance, or is
+   * another one than that of what is taken over.
+   */
   further: number;
   /** Requests to the Invoicing API beside them, of which AWS publishes no price: they are counted, not priced. */
   invoicing: number;
@@ -99,7 +102,7 @@ function estimateBy(
   { by, invoices, costViewArn }: Scope,
   awsTotal: boolean,
 ): Estimate {
-  const pages = { detail: 0, costView: 0, service: 0 };
+  const pages = { detail: 0, costView: 0, service: 0, invoices: 0 };
   const split = new Map<Operation, number>();
   for (const { file } of manifest.pages) {
     const operation = parsePageFile(file)?.operation;
@@ -107,8 +110,8 @@ function estimateBy(
       split.set(operation, (split.get(operation) ?? 0) + 1);
     else if (operation === 'service') pages.service++;
     else if (operation === 'cost-view') pages.costView++;
-    else if (operation !== 'accounts' && operation !== 'invoices' && operation !== 'total')
-      pages.detail++;
+    else if (operation === 'invoices') pages.invoices++;
+    else if (operation !== 'accounts' && operation !== 'total') pages.detail++;
   }
   // A refusal costs nothing, and AWS is expected to repeat it.
   const isRefused = (part: string): boolean => manifest.refused.some((one) => one.part === part);
@@ -121,7 +124,7 @@ function estimateBy(
   return {
     requests: pages.detail + parts + (awsTotal ? 1 : 0),
     further: awsTotal ? Math.max(1, pages.service) : 0,
-    invoicing: invoices ? Math.max(1, manifest.requests.ListInvoiceSummaries) : 0,
+    invoicing: invoices ? Math.max(1, pages.invoices) : 0,
     known: !asked.includes(undefined),
   };
 }
@@ -155,29 +158,52 @@ export async function remaining(
       return noRequests;
     case 'fetch':
       return estimate();
+    case 'widen': {
+      const whole = await estimate();
+      const { takenOver, scope } = decision;
+      const kept = keptPages(takenOver);
+      const has = takenOver.pages.some(({ file }) => parsePageFile(file)?.operation === 'invoices');
+      return {
+        ...whole,
+        requests: Math.max(asked.awsTotal ? 1 : 0, whole.requests - kept),
+        further: takenOver.total === undefined ? whole.further : whole.further + kept,
+        invoicing: scope.invoices && !has ? whole.invoicing : 0,
+      };
+    }
     case 'resume': {
       const whole = await estimate();
       const { draft } = decision;
       const { complete, pages } = draft.invoices;
       const invoicing =
         draft.scope.invoices && !complete ? Math.max(1, whole.invoicing - pages.length) : 0;
+      const { takenOver } = draft;
+      const again = takenOver?.total === undefined ? 0 : keptPages(takenOver);
       const open = openQuery(draft, asked);
       if (open === undefined) return { ...noRequests, invoicing };
       if (open.name === 'total')
-        return { requests: 1, further: whole.further, invoicing, known: true };
+        return { requests: 1, further: whole.further + again, invoicing, known: true };
       if (open.name === 'service') return { requests: 1, further: 0, invoicing, known: true };
-      const least = [...queriesOf(draft.scope, asked.awsTotal, draft, () => false)].filter(
+      const total = asksTotal(draft, asked.awsTotal);
+      const least = [...queriesOf(draft.scope, total, draft, () => false)].filter(
         ({ name }) => draft.chains.get(name)?.complete !== true,
       );
       const rest = (requests: number): number =>
-        Math.max(least.length, requests - paidPages(draft));
+        Math.max(least.length, requests - costPages(draft));
       const { usualMost } = whole;
       return {
         ...whole,
         invoicing,
+        further: whole.further + again,
         requests: rest(whole.requests),
         usualMost: usualMost === undefined ? undefined : rest(usualMost),
       };
     }
   }
+}
+
+/** Pages of Cost Explorer that are taken over, but those that are asked only where AWS's total differs from the rows. */
+function keptPages({ pages }: TakenOver): number {
+  return pages.filter(
+    ({ file }) => isCostPage(file) && parsePageFile(file)?.operation !== 'service',
+  ).length;
 }

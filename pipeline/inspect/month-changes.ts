@@ -16,7 +16,7 @@ import { valueAt } from '../staging/batch.js';
 import { survey } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { extractionName } from '../staging/layout.js';
-import { readExtractionManifest } from '../staging/manifest.js';
+import { isCostPage, readExtractionManifest } from '../staging/manifest.js';
 import type { Staging } from '../staging/staging.js';
 import { columnIndex } from '../staging/tables.js';
 import { readConsumption } from './staged-rows.js';
@@ -135,7 +135,10 @@ export async function findChanges(request: ChangesRequest): Promise<MonthChanges
         extractions.length === 1
           ? (await readExtractionManifest(staging, slice, only))?.manifest
           : undefined;
-      const requests = manifest && { requests: manifest.requests.GetCostAndUsage };
+      // What a whole fetch takes: of pages that this one took over, too.
+      const requests = manifest && {
+        requests: manifest.pages.filter(({ file }) => isCostPage(file)).length,
+      };
       organizations.push({ organization, uncompared: pair, ...requests });
       continue;
     }

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { mayGoOn } from '../../extract/extract.js';
+import { mayGoOn } from '../../extract/decision.js';
 import type { Config } from '../config/config.js';
 import { DataError, describeError, errorToJson, throwIfInterrupted } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { paidPages } from '../../extract/draft.js';
-import { decideExtract } from '../../extract/extract.js';
+import { decideExtract, takenOverBy } from '../../extract/decision.js';
 import { checkDifference } from '../../load/aws-difference.js';
 import type { Loads } from '../../load/loads.js';
 import { openLoads } from '../../load/loads.js';
@@ -35,11 +35,14 @@ import { estimator, noRequests, remaining } from './estimate.js';
 /** What a run would do in one stage of a slice. */
 export interface StagePlan {
   /** `unknown`: the database cannot be asked. `fails`: for a reason that is known now. */
-  action: 'fetch' | 'resume' | 'reuse' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
+  action:
+    'fetch' | 'widen' | 'resume' | 'reuse' | 'run' | 'unchanged' | 'unknown' | 'fails' | 'skipped';
   /** In the transform stage, whether it only makes files again that were lost. */
   restores?: boolean;
   /** In `resume`, the cost pages that are staged already. */
   stagedPages?: number;
+  /** In `widen`, the staged pages that are not asked for again, and the extraction that they are of. */
+  takenOver?: { extraction: string; pages: number };
   /** What the month comes to tell more and less than before. */
   replaces?: string;
   /** What the month before was asked of other billing views, in words. */
@@ -169,9 +172,9 @@ async function planExtract(
 ): Promise<{ plan: StagePlan; estimate: Estimate }> {
   const entry = entries.find(({ name }) => name === slice.organization);
   if (entry !== undefined && 'fault' in entry) throw entry.fault;
-  const { provisionalDays } = config;
+  const { provisionalDays, awsTotal } = config;
   const decision = await decideExtract({
-    ...{ staging, slice, force, provisionalDays, now },
+    ...{ staging, slice, force, provisionalDays, awsTotal, now },
     log: log.child(slice),
     scope: {
       ...scopeOf(config.scope, slice.organization),
@@ -179,12 +182,21 @@ async function planExtract(
     },
   });
   const { action, scope } = decision;
-  const asks = action === 'fetch' || action === 'resume';
+  const asks = action === 'fetch' || action === 'widen' || action === 'resume';
   const stagedPages = decision.action === 'resume' ? paidPages(decision.draft) : 0;
+  const takenOver = takenOverBy(decision);
   return {
     plan: {
       // A run that was stopped before its first page has left nothing to go on with.
-      action: action === 'resume' && stagedPages === 0 ? 'fetch' : action,
+      action:
+        action !== 'resume' || stagedPages > 0
+          ? action
+          : takenOver === undefined
+            ? 'fetch'
+            : 'widen',
+      ...(takenOver === undefined
+        ? {}
+        : { takenOver: { extraction: takenOver.extraction, pages: takenOver.pages.length } }),
       ...(stagedPages === 0 ? {} : { stagedPages }),
       ...(decision.replaces === undefined ? {} : { replaces: decision.replaces }),
       ...(decision.unlike === undefined ? {} : { unlike: decision.unlike }),
@@ -237,6 +249,10 @@ function notesOn(plans: readonly SlicePlan[], now: Date): string[] {
       notes.push(
         `${month} ${organization}: ${describeRefusal(refusal)}; it is asked for again when the month is fetched again`,
       );
+  if (plans.some(({ stages: { extract }, estimate }) => extract?.takenOver && estimate.further > 1))
+    notes.push(
+      'what is taken over is asked for again where AWS tells another total than when it was fetched: a month then takes as many requests as with --force',
+    );
   const open = plans.map(({ estimate }) => estimate).filter(({ known }) => !known);
   if (open.some(({ usualMost, requests }) => usualMost !== undefined && usualMost > requests))
     notes.push(

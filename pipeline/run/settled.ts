@@ -95,7 +95,7 @@ async function askStage(
   const common = { staging, slice, provisionalDays, force: false };
   switch (stage) {
     case 'extract': {
-      const { nothingToFetch } = await import('../../extract/extract.js');
+      const { nothingToFetch } = await import('../../extract/decision.js');
       const scope = await wantedScope(slice, { config, resources });
       return nothingToFetch({ ...common, scope, now });
     }

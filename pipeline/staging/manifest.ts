@@ -131,6 +131,8 @@ export function describeRefusal({ part, error, message }: Refusal): string {
   return printable(`AWS refused ${part}: ${message} (${error})`);
 }
 
+const pages = z.array(z.object({ file: z.string(), bytes: count, sha256, rows: count }));
+
 const extractionFields = z.object({
   format: z.literal(1),
   /** Version of the package that wrote it. */
@@ -140,10 +142,12 @@ const extractionFields = z.object({
   extraction: z.string(),
   started: instant,
   finished: instant,
-  /** Answers that AWS gave, by operation. Cost Explorer charges $0.01 for each of its own. */
+  /** Answers that AWS gave to it, by operation. Cost Explorer charges $0.01 for each of its own. */
   requests: z.object({ ListAccounts: count, GetCostAndUsage: count, ListInvoiceSummaries: count }),
   /** Every page, operation by operation; `rows` counts its accounts or groups, 0 for the ungrouped total. */
-  pages: z.array(z.object({ file: z.string(), bytes: count, sha256, rows: count })),
+  pages,
+  /** Those of them that are copies, word for word, of another extraction's, and cost this one nothing. Absent: none. */
+  takenOver: z.object({ extraction: z.string(), files: z.array(z.string()).min(1) }).optional(),
   accounts: count,
   /** Groups that are rows of the consumption table, and their sums: UnblendedCost, and the other metrics. */
   groups: count,
@@ -207,6 +211,9 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
     )
       fault(`${said} answers none of the questions`);
   }
+  const alien = manifest.takenOver?.files.find((file) => !pages.some((one) => one.file === file));
+  if (alien !== undefined)
+    fault(`${JSON.stringify(alien.slice(0, 80))} was taken over, and is no page of it`);
   const rowsOf = (operation: Operation): number => rows.get(operation)?.rows ?? 0;
   for (const { name } of queries)
     if (!rows.has(name)) fault(`no page answers the question ${name}`);
@@ -232,18 +239,48 @@ const extractionManifest = extractionFields.superRefine((manifest, context) => {
 /** What one extraction holds; written last, so that an extraction without it does not exist. */
 export type ExtractionManifest = z.infer<typeof extractionManifest>;
 
+/** Whether a page is an answer of Cost Explorer, which charges for it. */
+export function isCostPage(file: string): boolean {
+  const operation = parsePageFile(file)?.operation;
+  return operation !== undefined && operation !== 'accounts' && operation !== 'invoices';
+}
+
 /**
  * Which questions a scope leads to, and their names. A page does not repeat its question's filter: a version
  * that derives other questions takes the next number, so that it does not go on with this one's pages.
  */
 const QUESTIONS = 3;
 
-const stagedScope = z.object({ questions: z.literal(QUESTIONS), scope });
+/** What a new extraction takes over from one that lacks a part of what is asked for. */
+const takenOver = z.object({
+  extraction: z.string(),
+  /** The pages that are copied, in the order in which they are staged. */
+  pages,
+  /** What the ungrouped total has to be once it is asked again, see the other one's `awsTotal` and `awsMetrics`. Absent: it is not asked. */
+  total: z.object({ totals, metrics: namedTotals }).optional(),
+});
+export type TakenOver = z.infer<typeof takenOver>;
 
-/** What is to be asked for, as it is staged before the first page. */
-export function serializeScope(asked: Scope): Uint8Array {
-  const staged: z.infer<typeof stagedScope> = { questions: QUESTIONS, scope: asked };
+const stagedScope = z.object({
+  questions: z.literal(QUESTIONS),
+  scope,
+  takenOver: takenOver.optional(),
+});
+
+/** What is to be asked for, and what not, since it is taken over: as it is staged before the first page. */
+export function serializeScope(asked: Scope, taken?: TakenOver): Uint8Array {
+  const staged: z.infer<typeof stagedScope> = {
+    questions: QUESTIONS,
+    scope: asked,
+    ...(taken === undefined ? {} : { takenOver: taken }),
+  };
   return new TextEncoder().encode(`${JSON.stringify(staged, null, 2)}\n`);
+}
+
+/** What an extraction asks for, and what it takes over. */
+export interface Asked {
+  scope: Scope;
+  takenOver?: TakenOver | undefined;
 }
 
 /** What an extraction asked for; `undefined` when it does not say so, or cannot be read. */
@@ -252,19 +289,23 @@ export async function readScope(
   slice: Slice,
   extraction: string,
 ): Promise<Scope | undefined> {
+  return (await readAsked(staging, slice, extraction))?.scope;
+}
+
+/** The same with what it takes over. */
+export async function readAsked(
+  staging: Staging,
+  slice: Slice,
+  extraction: string,
+): Promise<Asked | undefined> {
   const content = await staging.read(extractionKey(slice, extraction, SCOPE));
   if (content === undefined) return undefined;
   try {
-    return parseScope(JSON.parse(new TextDecoder().decode(await readAll(content))));
+    return stagedScope.safeParse(JSON.parse(new TextDecoder().decode(await readAll(content)))).data;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-}
-
-/** Reads what {@link serializeScope} wrote; `undefined` when it is something else. */
-export function parseScope(json: unknown): Scope | undefined {
-  return stagedScope.safeParse(json).data?.scope;
 }
 
 const exportedFile = z.object({ key: z.string(), bytes: count, sha256 });

@@ -93,7 +93,7 @@ test('a warning is words, told once with all that it is about, and whole in the 
   t.is(warnings.length, 1, stderr);
   t.regex(
     warnings[0] ?? '',
-    /^warning: 2026-10 internal, oab \(2 times\): fetched anew, with RECORD_TYPE; what was fetched on \d{4}-\d\d-\d\d stays staged/,
+    /^warning: 2026-10 internal, oab \(2 times\): widened, with RECORD_TYPE; what was fetched on \d{4}-\d\d-\d\d stays staged/,
   );
   t.notRegex(stderr, /[{}]/);
   const plan = await run('plan', '--month', month, '--metric', 'BlendedCost');

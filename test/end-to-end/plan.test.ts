@@ -72,6 +72,60 @@ test('of a stopped extraction only what is left is planned, and staged files sta
   t.true(plan.requests > 0);
 });
 
+test('a month that lacks a part is planned and paid for as that part, or as a whole where AWS restated it', async (t) => {
+  const organizations = [{ name: 'oab', accounts: 23 }];
+  const data = demoData({ months: [month], organizations });
+  const { folder, cloud, run, charged } = await world(t, { data, groupsPerPage: 60 });
+  const paid = async (...args: string[]): Promise<number> => {
+    const before = charged();
+    const { code, stdout, stderr } = await run(...args, '--month', month);
+    t.is(code, 0, stdout + stderr);
+    return charged() - before;
+  };
+  const planned = async (...flags: string[]): Promise<Plan & { requestsAtMost: number | null }> =>
+    JSON.parse((await run('plan', '--month', month, ...flags, '--json')).stdout) as never;
+  const whole = await paid('run');
+  t.true(whole > 4);
+
+  const invoices = await planned('--invoices');
+  t.like(invoices, { requests: 1, requestsKnown: true, requestsAtMost: whole + 1 });
+  t.like(invoices.slices[0]?.stages['extract'], { action: 'widen' });
+  t.like(invoices.slices[0], { invoicingRequests: 1 });
+  t.is(await paid('run', '--invoices'), 1);
+
+  const text = (await run('plan', '--month', month, '--by', 'legal-entity')).stdout;
+  t.regex(text, /oab +widen +run +run +at least 2 +at least \$0\.02/);
+  t.regex(text, /note: 2026-10 oab: widened, with LEGAL_ENTITY_NAME; what was fetched on .* stays/);
+  t.regex(text, /note: what is taken over is asked for again where AWS tells another total/);
+  t.is(await paid('run', '--by', 'legal-entity'), 2);
+  t.is(await paid('run'), 0);
+  t.is(await paid('reconcile', '--paid'), 1);
+
+  // Killed after the new question's page, of which AWS was asked for two.
+  const by = ['--by', 'invoicing-entity'];
+  t.is((await run('run', '--month', month, ...by, '--max-requests', '1')).code, 4);
+  const left = await planned(...by);
+  t.like(left.slices[0]?.stages['extract'], { action: 'resume', stagedPages: 1 });
+  t.like(left, { requests: 1, requestsKnown: true });
+  t.is(await paid('run', ...by), 1);
+
+  const of = data.organizations[0]!.months.get(month)!;
+  const [first, ...others] = of.items;
+  const UnblendedCost = first!.costs.UnblendedCost + parseAmount('0.01').units;
+  of.items = [{ ...first!, costs: { ...first!.costs, UnblendedCost } }, ...others];
+  const all = await planned('--by', 'purchase-type', '--force');
+  t.is((await planned('--by', 'purchase-type')).requests, 2);
+  const restated = await run('run', '--month', month, '--by', 'billing-entity');
+  t.is(restated.code, 0);
+  t.regex(restated.stderr, /2026-10 oab: AWS has changed the month since it was fetched/);
+  t.is(cloud.requests.filter(({ operation }) => operation === 'ListInvoiceSummaries').length, 2);
+  t.is(await paid('reconcile', '--paid'), 1, 'not what AWS tells today');
+  const staged = await readdir(join(folder, 'staging/raw/month=2026-10/oab'));
+  t.is(staged.length, 5);
+  t.is(all.requests, whole + 3);
+  t.is(await paid('run', '--force'), whole + 3);
+});
+
 test('a stopped extraction without a page is a fetch', async (t) => {
   const { run } = await world(t);
   const selection = ['--month', month, '--organization', 'oab'];

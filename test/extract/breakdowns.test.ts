@@ -1,14 +1,19 @@
 import test from 'ava';
 import { demoData } from '../../fixtures/demo/data.js';
-import { ConfigurationError, TransientError } from '../../pipeline/shared/errors.js';
+import { ConfigurationError, DataError, TransientError } from '../../pipeline/shared/errors.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { breakdownQueryName, pageFile } from '../../pipeline/staging/layout.js';
-import { MONTH, beforeWrites, bench, keysOf } from '../support/extract.js';
+import { MONTH, beforeWrites, bench, keysOf, textOf } from '../support/extract.js';
 
 const small = {
   data: demoData({ months: [MONTH], organizations: [{ name: 'oab', accounts: 9 }] }),
   groupsPerPage: 40,
 };
+interface Answer {
+  ResultsByTime: { Groups: { Keys: string[] }[] }[];
+}
+const answerOf = (text: string): Answer => JSON.parse(text) as Answer;
+
 const now = () => new Date('2026-11-25T06:00:00Z');
 const open = { ...plainScope, by: undefined };
 const by = ['REGION', 'TAG:cost$center', 'TAG:team'] as const;
@@ -137,3 +142,33 @@ test.serial(
     t.deepEqual((await manifest(none.extraction)).breakdowns, []);
   },
 );
+
+test.serial('a value that AWS gives an account twice is refused as it comes', async (t) => {
+  const { run, cloud, manifest, staging } = await bench(t, { ...small, groupsPerPage: 10 });
+  const scope = { ...plainScope, by: ['REGION'] } as const;
+  const { extraction } = await run({ scope, now });
+  const files = (await manifest(extraction)).pages.filter(({ file }) => file.startsWith('by-'));
+  t.true(files.length > 1);
+  const first = `raw/month=2026-10/oab/${extraction}/by-region-00001.json`;
+  const [group] = answerOf(await textOf(staging, first)).ResultsByTime[0]!.Groups;
+  cloud.faults.push({
+    ...{ service: 'cost-explorer', kind: 'alter' },
+    matches: (input) => /"REGION".*"NextPageToken"/.test(JSON.stringify(input)),
+    alter: (body) => {
+      const answer = answerOf(body);
+      answer.ResultsByTime[0]!.Groups.unshift(group!);
+      return JSON.stringify(answer);
+    },
+  });
+  const error = await t.throwsAsync(run({ scope, now, force: true }), { instanceOf: DataError });
+  const [value, account] = group!.Keys;
+  t.is(
+    error.message,
+    `AWS gave REGION "${value}" of account ${account} a second time with group 1 (${value}, ${account})`,
+  );
+  t.regex(error.where ?? '', /by-region page 2$/);
+  t.regex(error.next ?? '', /run the same command again; if it stays so, report it to AWS support/);
+  // The page that was refused is asked for once more, and nothing before it.
+  const again = await run({ scope, now, force: true });
+  t.is(again.requests, files.length);
+});
