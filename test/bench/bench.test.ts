@@ -25,6 +25,7 @@ test('every row of the bench is measured, and its sides agree', async (t) => {
     },
     years: { months: 4, organizations: 2, accounts: 1 },
     report: { name: 'report', accounts: 10, services: 10 },
+    mysqld: undefined,
     only: groups,
     rounds: 1,
     say: () => undefined,

@@ -9,7 +9,7 @@ import { startBenchServer } from './databases.js';
 import type { ExtractPlan } from './extract.js';
 import { benchExtract } from './extract.js';
 import { generateMonth } from './generate.js';
-import { benchLoadMysql } from './load-mysql.js';
+import { benchLoadMysql, benchLoadNamed } from './load-mysql.js';
 import { benchLoadSqlite } from './load-sqlite.js';
 import type { Rounds } from './measure.js';
 import type { MonthSize } from './month.js';
@@ -50,6 +50,8 @@ export interface BenchPlan {
   /** The large month that a report is made of. */
   report: MonthSize;
   years: YearsPlan;
+  /** A `mysqld`, by its file's name: loads are measured into that MySQL too. */
+  mysqld: string | undefined;
   only: readonly GroupName[];
   /** How often each side runs; the tenfold month half as often, the queue and years of months a fifth, and a command three times as often. */
   rounds: number;
@@ -85,7 +87,11 @@ export async function bench(plan: BenchPlan): Promise<Row[]> {
     },
     'load-mysql': async () => {
       await transformed();
-      return benchLoadMysql(await server(), staging, size, rounds, home);
+      const { mysqld } = plan;
+      return [
+        ...(await benchLoadMysql(await server(), staging, size, rounds, home)),
+        ...(mysqld === undefined ? [] : await benchLoadNamed(mysqld, staging, size, rounds, home)),
+      ];
     },
     'load-sqlite': async () => {
       await transformed();

@@ -8,7 +8,7 @@ import { columnIndex, consumption } from '../../pipeline/staging/tables.js';
 import { query } from '../support/duckdb.js';
 import { silent } from '../support/load-fixture.js';
 import type { TestServer } from '../support/mariadb.js';
-import { startServer } from '../support/mariadb.js';
+import { serverProgram, startServer } from '../support/mariadb.js';
 import type { Content } from './compare.js';
 import { databaseSums, mustBeEqual, mustHaveRows } from './compare.js';
 import type { Measured } from './measure.js';
@@ -24,6 +24,20 @@ export function startBenchServer(): Promise<TestServer> {
     '--innodb-log-file-size=1G',
     '--local-infile=1',
   ]);
+}
+
+/** The same of MySQL, by the file of its `mysqld`. */
+export function startMysql(mysqld: string): Promise<TestServer> {
+  return startServer(
+    [
+      '--innodb-buffer-pool-size=1G',
+      '--innodb-redo-log-capacity=2G',
+      '--local-infile=1',
+      // It would listen on every address.
+      '--mysqlx=OFF',
+    ],
+    serverProgram(mysqld),
+  );
 }
 
 /** Makes a database with the product's tables, and returns its address. */

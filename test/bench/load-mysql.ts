@@ -1,7 +1,13 @@
 import { join } from 'node:path';
 import { columnNames } from '../../load/schema.js';
 import type { TestServer } from '../support/mariadb.js';
-import { comparedLoads, createTables, hasProgram, writeReadyFiles } from './databases.js';
+import {
+  comparedLoads,
+  createTables,
+  hasProgram,
+  startMysql,
+  writeReadyFiles,
+} from './databases.js';
 import type { Measured, Rounds } from './measure.js';
 import { alternate, measure, pipeline, script } from './measure.js';
 import type { MonthSize } from './month.js';
@@ -17,14 +23,41 @@ export async function benchLoadMysql(
   rounds: Rounds,
   home: string,
 ): Promise<Row[]> {
-  const files = await writeReadyFiles(staging, join(home, 'ready-mysql'), names, '\\N');
-  const ours = await createTables(server);
-  const peer = await createTables(server);
-  const sides = { server, ours, peer, rounds, staging, files };
+  const sides = await sidesOn(server, staging, rounds, home);
   return [
-    ...(await besideClient(sides, rowsOf(size))),
+    ...(await besideClient(sides, rowsOf(size), 'MariaDB', 1.25)),
     ...(await besideBatchInsert(sides, rowsOf(size))),
   ];
+}
+
+/** The same into MySQL beside the client, on a server of its own, whose program `mysqld` names. */
+export async function benchLoadNamed(
+  mysqld: string,
+  staging: string,
+  size: MonthSize,
+  rounds: Rounds,
+  home: string,
+): Promise<Row[]> {
+  const server = await startMysql(mysqld);
+  try {
+    const sides = await sidesOn(server, staging, rounds, home);
+    const [{ version } = {}] = await server.query(sides.peer, 'SELECT VERSION() AS version');
+    const name = `MySQL ${String(version).replace(/-.*/, '')}`;
+    return await besideClient(sides, rowsOf(size), name, 1.15);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function sidesOn(
+  server: TestServer,
+  staging: string,
+  rounds: Rounds,
+  home: string,
+): Promise<Sides> {
+  const files = await writeReadyFiles(staging, join(home, 'ready-mysql'), names, '\\N');
+  const [ours, peer] = [await createTables(server), await createTables(server)];
+  return { server, ours, peer, rounds, staging, files };
 }
 
 const names = columnNames('consumption');
@@ -39,18 +72,23 @@ interface Sides {
   files: readonly string[];
 }
 
-async function besideClient(sides: Sides, rows: number): Promise<Row[]> {
+async function besideClient(
+  sides: Sides,
+  rows: number,
+  name: string,
+  target: number,
+): Promise<Row[]> {
   const { server, ours, peer, rounds, files } = sides;
   const same = {
     stage: 'load',
-    work: `Parquet → MariaDB, ${rows.toLocaleString('en-US')} rows, with all checks`,
+    work: `Parquet → ${name}, ${rows.toLocaleString('en-US')} rows, with all checks`,
     beside: "the `mariadb` client's `LOAD DATA LOCAL INFILE` of ready CSV",
     bound: 'most',
-    target: 1.25,
+    target,
   } as const;
   if (!(await hasProgram('mariadb', 'mariadb-client')))
     return [{ ...same, ratio: undefined, ours: 'there is no mariadb client', theirs: '' }];
-  const compared = comparedLoads(server, 'MariaDB and its client', rows);
+  const compared = comparedLoads(server, `${name} and the client`, rows);
   const figures = await alternate(rounds, {
     ours: () => compared(ours, () => loadOurs(sides)),
     client: () => compared(peer, () => loadByClient(peer, files)),

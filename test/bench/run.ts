@@ -54,6 +54,7 @@ const rows = await bench({
   queue: args.size === '10k' ? { ...twoHundredPayers, payers: 48 } : twoHundredPayers,
   years: args.size === '10k' ? { ...threeYears, months: 4, organizations: 8 } : threeYears,
   report: args.size === '10k' ? sizes['10k'] : sizes.report,
+  mysqld: process.env['MYSQLD'],
   only: args.only ?? (args.size === '10m' ? ['tenfold'] : all),
   rounds: args.rounds,
   say: (line) => process.stderr.write(`${line}\n`),

@@ -194,13 +194,14 @@ test('without the right CREATE VIEW rows are loaded, and the GRANT that is named
   ]);
 });
 
-test('a database of before gets the views, with the loads that it has', async (t) => {
+test('a database of before gets the views, with the loads that it has, and loses an index', async (t) => {
   const staging = await temporaryStaging(t);
   await stageSlice(staging, october, { customers: [{}], consumption: [{ Amount: 5n }] });
   const before = [
     ...names.map((name) => `DROP VIEW ${name}`),
     'ALTER TABLE pipeline_loads DROP COLUMN Provisional',
-    "DELETE FROM pipeline_migrations WHERE name LIKE '002%' OR name LIKE '%month' OR name IN ('001_movement', '001_load_state')",
+    'CREATE INDEX consumption_service_billingperiod_index ON consumption (Service, BillingPeriod)',
+    "DELETE FROM pipeline_migrations WHERE name LIKE '002%' OR name LIKE '003%' OR name LIKE '%month' OR name IN ('001_movement', '001_load_state')",
   ];
   const url = await server.createDatabase();
   const file = join(await temporaryFolder(t), 'a.sqlite');
@@ -217,6 +218,14 @@ test('a database of before gets the views, with the loads that it has', async (t
     'SELECT s.Provisional, c.Reference FROM load_state s JOIN customer_month c USING (BillingPeriod, Organization)';
   t.deepEqual(await server.query(url, sql), [{ Provisional: null, Reference: '012345678901' }]);
   t.deepEqual(querySqlite(file, sql), [{ Provisional: null, Reference: '012345678901' }]);
+  t.deepEqual(
+    await server.query(url, "SHOW INDEX FROM consumption WHERE Column_name = 'Service'"),
+    [],
+  );
+  t.deepEqual(
+    querySqlite(file, "SELECT * FROM sqlite_master WHERE name LIKE '%service_billing%'"),
+    [],
+  );
 });
 
 test('a process that was killed between a view and its record blocks nobody', async (t) => {

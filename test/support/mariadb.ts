@@ -178,11 +178,15 @@ async function machineProgram(): Promise<ServerProgram> {
   const isThere = '[ -x /usr/sbin/mariadbd ] || command -v mariadbd mysqld';
   const reason = await installPackages(isThere, 'mariadb-server');
   const binary = await findServer();
-  if (binary !== undefined)
-    return { command: [binary], flags: [], initialize: (data) => initialize(binary, data) };
+  if (binary !== undefined) return serverProgram(binary);
   throw new Error(
     `These tests need a MariaDB or MySQL server and found none (${reason ?? 'it was installed elsewhere'}). Install one ("apt-get install mariadb-server", "brew install mariadb"), or set PIPELINE_TEST_DATABASE=mysql://USER:PASSWORD@HOST:PORT/ to one whose user may create databases.`,
   );
+}
+
+/** A server's program, `mariadbd` or `mysqld`, by its file's name. */
+export function serverProgram(binary: string): ServerProgram {
+  return { command: [binary], flags: [], initialize: (data) => initialize(binary, data) };
 }
 
 async function initialize(binary: string, data: readonly string[]): Promise<void> {
