@@ -128,14 +128,14 @@ test('while another run writes the file its figures are waited for, and kept', a
   const other = join(turn, [machine, process.ppid, token].join('.'));
   await mkdir(turn);
   await writeFile(other, '');
-  let isOver = false;
+  const progress = { isOver: false };
   const exported = exportMetrics(file, record(7, [slice('oab', { rows: 5 })]), some).finally(() => {
-    isOver = true;
+    progress.isOver = true;
   });
   // It waits as soon as it has found the turn taken: what it had made for its own is still there.
-  while (!isOver && !(await readdir(folder)).some((name) => name.endsWith('.tmp')))
+  while (!progress.isOver && !(await readdir(folder)).some((name) => name.endsWith('.tmp')))
     await setImmediate();
-  t.false(isOver);
+  t.false(progress.isOver);
   const former = await readFile(file, 'utf8');
   await writeFile(file, former.replace('{organization="spp"} 3', '{organization="spp"} 4'));
   await rm(other);
