@@ -30,7 +30,7 @@ test('every row of the bench is measured, and its sides agree', async (t) => {
     rounds: 1,
     say: () => undefined,
   });
-  t.is(rows.length, 26);
+  t.is(rows.length, 27);
   for (const { work, ratio } of rows) t.true(ratio !== undefined && ratio > 0, work);
   const table = benchTable([{ node: process.versions.node, rows }]);
   t.is(table.split('\n').length, rows.length + 2);
