@@ -47,14 +47,22 @@ export interface VaultSession {
 
 /**
  * node-vault, without the axios that it loads at once and that nothing calls, as it sends with our own transport: a
- * twentieth of a month's CPU. Nothing else here depends on axios.
+ * twentieth of a month's CPU. Whoever else in the process asks for axios, such as an agent that Node loads before us,
+ * gets the real one.
  */
 function loadNodeVault(): typeof nodeVault {
   const require = createRequire(import.meta.url);
   const axios = createRequire(require.resolve('node-vault')).resolve('axios');
-  require.cache[axios] ??= Object.assign(new Module(axios), { loaded: true });
-  return require('node-vault') as typeof nodeVault;
+  if (require.cache[axios] !== undefined) return require('node-vault') as typeof nodeVault;
+  require.cache[axios] = Object.assign(new Module(axios), { loaded: true });
+  try {
+    return require('node-vault') as typeof nodeVault;
+  } finally {
+    Reflect.deleteProperty(require.cache, axios);
+  }
 }
+
+const clientOf = loadNodeVault();
 
 const TIMEOUT = 30_000;
 /** Statuses that pass by themselves: replication lag, and rate limits (Vault HTTP API, status codes). */
@@ -96,7 +104,6 @@ export async function openVault(
     log.warn({ where: endpoint }, "VAULT_SKIP_VERIFY is on: Vault's certificate is not checked");
   }
   const { ca } = await readCa(settings.caCert, signal);
-  const clientOf = loadNodeVault();
   const connect = (abort: AbortSignal | undefined): nodeVault.client => {
     const client = clientOf({
       endpoint,

@@ -14,8 +14,8 @@ export interface Exports {
   /** Appends rows to the table in every format. */
   write(table: TableName, batch: RowBatch): Promise<void>;
   /**
-   * Completes all files, the Parquet file of `customers` first; only when the last byte of each is written, and each holds what was made, does
-   * the first become visible.
+   * Completes all files, the Parquet file of `customers` first; only when the last byte of each is written, and each
+   * holds what was made, does the first become visible.
    * @param made rows and sums of each table.
    * @throws {DataError} when a file holds something else.
    */
