@@ -110,7 +110,7 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciliati
   const onPaid = (): void => {
     requests++;
   };
-  const results = await inTurn(chosen, request.paid === undefined ? AT_ONCE : 1, (one) => {
+  const results = await sideBySide(chosen, request.paid === undefined ? AT_ONCE : 1, (one) => {
     throwIfInterrupted(signal);
     return one.isStaged
       ? reconcileSlice(request, one.slice, rowsOf, onPaid)
@@ -128,7 +128,7 @@ export async function reconcile(request: ReconcileRequest): Promise<Reconciliati
 const AT_ONCE = 2;
 
 /** The results in the items' order. With the first failure no further item is begun; it is thrown when all have ended. */
-async function inTurn<T, R>(
+async function sideBySide<T, R>(
   items: readonly T[],
   atOnce: number,
   work: (item: T) => Promise<R>,

@@ -141,10 +141,10 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
   return tasks;
 }
 
-/** Whether a slice was made well, and has accounts whose names other organizations may list. */
+/** Whether a slice was made, and has accounts whose names other organizations may list. */
 function looksElsewhere(tasks: readonly TaskReport[]): boolean {
   const made = tasks.find(({ stage }) => stage === 'transform')?.outcome;
-  return made !== undefined && made.unlisted > 0 && !tasks.some(({ state }) => state === 'failed');
+  return made !== undefined && made.unlisted > 0;
 }
 
 /**
@@ -160,7 +160,10 @@ async function lookAgain(
   context: TaskContext,
 ): Promise<TaskReport[]> {
   const { selection, signal, resources } = context;
-  const stages = selection.stages.filter((stage) => stage !== 'extract');
+  // A load that failed is not tried again: its tables are looked at all the same.
+  const stages = tasks.flatMap(({ stage, state }) =>
+    stage === 'extract' || state === 'failed' ? [] : stage,
+  );
   const clock = performance.now();
   const { findsTheSame, seesTheSame } = await import('../../transform/customer-rows.js');
   const { staging } = resources;

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { TransientError } from '../shared/errors.js';
 import { codeOf } from '../shared/files.js';
@@ -38,10 +38,11 @@ async function begin(file: string, turn: string): Promise<void> {
     await mkdir(own);
     await writeFile(join(own, ownName), '');
     const end = performance.now() + LONGEST_WAIT;
+    const seen = new Map<string, number>();
     while (!(await isTaken(own, turn))) {
       if (performance.now() > end)
         throw new TransientError('other runs are writing it without end', { where: file });
-      await endLeft(turn);
+      await endLeft(turn, seen);
       await pause(LOOK * Math.random());
     }
   } catch (cause) {
@@ -61,16 +62,22 @@ async function isTaken(own: string, turn: string): Promise<boolean> {
   }
 }
 
-/** Ends the turn of a process that is gone, or has had it for too long. */
-async function endLeft(turn: string): Promise<void> {
-  try {
-    for (const name of await readdir(turn)) {
-      const left = join(turn, name);
-      const age = Date.now() - (await stat(left)).mtimeMs;
-      if (isLeftBy(name) || age > LONGEST_TURN) await rm(left, { force: true });
-    }
-  } catch (cause) {
+/**
+ * Ends the turn of a process that is gone, or has had it for too long. That is watched, and not read from the time of a
+ * file: the clock that gave it, a file server's, may be another than ours.
+ * @param seen since when each name was seen at every look, in milliseconds of a clock that never goes back.
+ */
+async function endLeft(turn: string, seen: Map<string, number>): Promise<void> {
+  const names = await readdir(turn).catch((cause: unknown): string[] => {
     // It has ended meanwhile.
-    if (codeOf(cause) !== 'ENOENT') throw cause;
+    if (codeOf(cause) === 'ENOENT') return [];
+    throw cause;
+  });
+  for (const name of seen.keys()) if (!names.includes(name)) seen.delete(name);
+  const now = performance.now();
+  for (const name of names) {
+    const since = seen.get(name) ?? now;
+    seen.set(name, since);
+    if (isLeftBy(name) || now - since > LONGEST_TURN) await rm(join(turn, name), { force: true });
   }
 }

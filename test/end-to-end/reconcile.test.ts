@@ -17,10 +17,12 @@ import {
   isWhole,
   reconcile as reconcileLayers,
 } from '../../pipeline/inspect/reconciliation.js';
-import { UsageError } from '../../pipeline/shared/errors.js';
+import { TransientError, UsageError } from '../../pipeline/shared/errors.js';
 import { formatAmount, parseAmount } from '../../pipeline/shared/money.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
+import { exportKey, rawPrefix } from '../../pipeline/staging/layout.js';
 import { localStaging } from '../../pipeline/staging/local.js';
+import type { Staging } from '../../pipeline/staging/staging.js';
 import type { Finished } from '../support/cli.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { folderPlace } from '../support/crash-place.js';
@@ -111,12 +113,13 @@ async function look(
   folder: string,
   address = sqliteOf(folder),
   organizations?: readonly string[],
+  staging = localStaging(join(folder, 'staging')),
 ): Promise<Looked> {
   const database = await openForReading(parseDatabaseUrl(address), { log: silent });
   if (database === undefined) throw new Error(`there is no ${address}`);
   try {
     const found = await reconcileLayers({
-      ...{ staging: localStaging(join(folder, 'staging')), database, organizations },
+      ...{ staging, database, organizations },
       months: undefined,
       known: { entries: [], unasked: new UsageError('no Vault') },
       tolerance: parseAmount('0.01').units,
@@ -565,6 +568,30 @@ test('a database without tables holds nothing, and gets none by being looked at'
   t.deepEqual(await server.query(address, 'SHOW TABLES'), []);
   t.deepEqual(querySqlite(join(folder, 'empty.sqlite'), 'SELECT name FROM sqlite_master'), []);
   t.false((await readdir(folder)).some((file) => /^empty\.sqlite./.test(file)));
+});
+
+test('one that cannot be read ends it when the other that is worked on has ended, and no further one is begun', async (t) => {
+  const folder = await copy(t);
+  const area = join(folder, 'staging');
+  const [oab, third] = ['oab', 'third'].map((name) => join(area, rawPrefix(month, name)));
+  await cp(oab!, third!, { recursive: true });
+  const staging = localStaging(area);
+  const read: string[] = [];
+  const failing: Staging = {
+    ...staging,
+    async read(key) {
+      read.push(key);
+      if (key.startsWith(rawPrefix(month, 'internal')))
+        throw new TransientError('the disk is away', { where: key });
+      return staging.read(key);
+    },
+  };
+  await t.throwsAsync(look(folder, undefined, undefined, failing), { message: 'the disk is away' });
+  const count = (name: string): number => read.filter((key) => key.includes(name)).length;
+  const readTo = [count('/internal'), count('/third')];
+  t.deepEqual(readTo, [1, 0]);
+  // The pages, and all that was made of them: to its end.
+  t.true(read.includes(exportKey('csv', 'consumption', { month, organization: 'oab' })));
 });
 
 test('an organization that is loaded and no longer staged is found', async (t) => {

@@ -278,6 +278,19 @@ test('a whole run: names do not depend on which payer was asked first, and the j
   t.true(exports(files).length >= 12);
   t.deepEqual(exports(await filesOf(folders[1])), exports(files));
 
+  // Nor on a database that is away: what can be made is.
+  const cwd = await temporaryFolder(t);
+  const away = { ...cloud.environment, PIPELINE_DATABASE: 'sqlite:away/b.sqlite' };
+  const command = ['run', '--month', month, '--concurrency', '1', '--json'];
+  const { code, stdout } = await pipeline(command, { cwd, env: away });
+  t.is(code, 1);
+  const { tasks } = JSON.parse(stdout) as { tasks: Task[] };
+  t.deepEqual(
+    tasks.map(({ stage, state }) => `${stage} ${state}`),
+    names.flatMap(() => ['extract done', 'transform done', 'load failed']),
+  );
+  t.deepEqual(exports(await filesOf(cwd)), exports(files));
+
   const folder = folders[0];
   const count = (sql: string): unknown =>
     querySqlite(join(folder, 'billing.sqlite'), sql)[0]?.['n'];
