@@ -8,7 +8,7 @@ import type { Slice } from '../staging/layout.js';
 import type { QueueConfig } from './queue-connection.js';
 import { MOST_AWAY, awayError, briefly, queueError } from './queue-connection.js';
 import type { JobData } from './queue-job.js';
-import { askedSettings, jobId, jobName, priorityOf } from './queue-job.js';
+import { askedSettings, jobName, priorityOf } from './queue-job.js';
 import type { OpenQueue } from './queue.js';
 import { LOADS, MONTHS, runCount } from './queue.js';
 import type { Resources } from './resources.js';
@@ -52,18 +52,19 @@ export function queuesOf(chosen: readonly Stage[]): QueueName[] {
 
 /**
  * Puts the jobs in; where that fails halfway, those that are in and not begun are taken out again.
+ * @param idOf the job of a slice, the same in both queues.
  * @throws {PipelineError} when Redis cannot be used, or gives no answer for too long; when the signal is given.
  */
 export async function putJobs(
   queue: OpenQueue,
-  runId: string,
   slices: readonly Slice[],
+  idOf: (slice: Slice) => string,
   request: RunRequest & { resources: Resources },
 ): Promise<void> {
-  const { config, selection, signal } = request;
+  const { runId, config, selection, signal } = request;
   const place = queueOf(request);
   const parts = partsOf(selection.stages);
-  const jobOf = await jobMaker(runId, request);
+  const jobOf = await jobMaker(idOf, request);
   const answered = <T>(work: Promise<T>): Promise<T> =>
     within(MOST_AWAY, until(signal, work), () => awayError(place));
   const flows = new queue.bullmq.FlowProducer(queue.options);
@@ -95,7 +96,7 @@ export async function putJobs(
       }
     }
   } catch (error) {
-    await takeBack(queue, runId, slices.slice(0, tried), queuesOf(selection.stages));
+    await takeBack(queue, slices.slice(0, tried), idOf, queuesOf(selection.stages));
     throw queueError(error, place);
   } finally {
     await briefly(flows.close());
@@ -104,8 +105,15 @@ export async function putJobs(
 
 /** Makes the jobs of a run, with what each of them depends on. */
 async function jobMaker(
-  runId: string,
-  { config, selection, force, acceptEmpty, resources }: RunRequest & { resources: Resources },
+  idOf: (slice: Slice) => string,
+  {
+    runId,
+    config,
+    selection,
+    force,
+    acceptEmpty,
+    resources,
+  }: RunRequest & { resources: Resources },
 ) {
   const age = queueOf({ config }).keepDays * DAY;
   const entries = selection.stages.includes('extract')
@@ -131,7 +139,7 @@ async function jobMaker(
       settings: askedSettings(config, slice.organization, selection.stages, view),
     };
     const opts = {
-      jobId: jobId(runId, slice),
+      jobId: idOf(slice),
       priority: priorityOf(slice),
       attempts: ATTEMPTS,
       backoff: { type: 'exponential', delay: FIRST_PAUSE },
@@ -147,8 +155,8 @@ async function jobMaker(
 /** Takes the jobs of a run that nobody has begun out of the queue, and tells what is left there. */
 export async function takeBack(
   queue: OpenQueue,
-  runId: string,
   slices: readonly Slice[],
+  idOf: (slice: Slice) => string,
   names: readonly QueueName[],
 ): Promise<void> {
   const left = { begun: 0, unknown: 0 };
@@ -157,7 +165,7 @@ export async function takeBack(
     for (let at = 0; at < slices.length; at += BATCH) {
       const some = slices.slice(at, at + BATCH);
       const removing = some.map((slice) =>
-        queue[name].remove(jobId(runId, slice), { removeChildren: false }),
+        queue[name].remove(idOf(slice), { removeChildren: false }),
       );
       // One that has ended meanwhile is not there, or taken out as well.
       const removed = left.unknown > 0 ? undefined : await briefly(Promise.all(removing));

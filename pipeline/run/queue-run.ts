@@ -7,7 +7,9 @@ import { tell } from '../shared/output.js';
 import { said } from '../shared/printable.js';
 import { version } from '../shared/version.js';
 import { pause } from '../shared/waits.js';
+import { currentOnce } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
+import { noProgress } from './progress.js';
 import type { QueueConfig } from './queue-connection.js';
 import { MOST_AWAY, awayError, briefly } from './queue-connection.js';
 import type { JobResult } from './queue-job.js';
@@ -19,7 +21,15 @@ import { LOADS, MONTHS, openQueue, runCount } from './queue.js';
 import type { Resources } from './resources.js';
 import { openResources } from './resources.js';
 import type { RunReport } from './runner.js';
-import { checkedSlices, failedReports, leftOut, skipped } from './runner.js';
+import {
+  checkedSlices,
+  failedReports,
+  leftOut,
+  lookedTwice,
+  looksElsewhere,
+  skipped,
+  wasEarly,
+} from './runner.js';
 import type { RunRequest, TaskReport } from './task.js';
 import { costInWords, describeTasks, reportFailure, sliceLabel } from './task.js';
 
@@ -40,7 +50,8 @@ export async function enqueue(request: RunRequest): Promise<readonly Slice[]> {
   return withQueue(request, async (resources, queue) => {
     const slices = await checkedSlices(resources, request);
     const { runId } = request;
-    await putJobs(queue, runId, slices, { ...request, resources });
+    const idOf = (slice: Slice): string => jobId(runId, slice);
+    await putJobs(queue, slices, idOf, { ...request, resources });
     return slices;
   });
 }
@@ -51,23 +62,87 @@ export async function enqueue(request: RunRequest): Promise<readonly Slice[]> {
  * @throws {PipelineError} see {@link enqueue}. @throws {TransientError} when Redis is away for too long.
  */
 export async function runByQueue(request: RunRequest): Promise<RunReport> {
-  const { runId, log, signal, now } = request;
+  const { runId, signal, now } = request;
   const started = now();
   const clock = performance.now();
   return withQueue(request, async (resources, queue) => {
     const slices = await checkedSlices(resources, request);
-    const following = await follow(queue, runId, slices, request);
-    try {
-      await putJobs(queue, runId, slices, { ...request, resources });
-      log.info({ runId, jobs: slices.length }, 'jobs are in the queue');
-      const tasks = await following.ended();
-      const absence = await leftOut(resources, request);
-      const seconds = (performance.now() - clock) / 1000;
-      return { runId, version, started, seconds, interrupted: signal.aborted, tasks, absence };
-    } finally {
-      await following.stop();
-    }
+    const idOf = (slice: Slice): string => jobId(runId, slice);
+    const first = await doJobs(queue, slices, idOf, { ...request, resources });
+    const tasks = await lookAgain(queue, slices, first, { ...request, resources });
+    const absence = await leftOut(resources, request);
+    const seconds = (performance.now() - clock) / 1000;
+    return { runId, version, started, seconds, interrupted: signal.aborted, tasks, absence };
   });
+}
+
+/** Puts jobs in, and follows them to their end. @returns the reports of their tasks, by slice. */
+async function doJobs(
+  queue: OpenQueue,
+  slices: readonly Slice[],
+  idOf: (slice: Slice) => string,
+  request: RunRequest & { resources: Resources },
+): Promise<TaskReport[]> {
+  const { runId, log } = request;
+  const following = await follow(queue, slices, idOf, request);
+  try {
+    await putJobs(queue, slices, idOf, request);
+    log.info({ runId, jobs: slices.length }, 'jobs are in the queue');
+    return await following.ended();
+  } finally {
+    await following.stop();
+  }
+}
+
+/**
+ * The second look of the run, see runner.ts: slices whose look for names was taken before others of their month were
+ * there are made and loaded by jobs once more. A job knows nothing of the others, so only now can it be told which.
+ * @returns the tasks, each once.
+ */
+async function lookAgain(
+  queue: OpenQueue,
+  slices: readonly Slice[],
+  tasks: readonly TaskReport[],
+  request: RunRequest & { resources: Resources },
+): Promise<TaskReport[]> {
+  const { runId, selection, signal, resources } = request;
+  const later = selection.stages.filter((stage) => stage !== 'extract');
+  const bySlice = new Map(slices.map((slice) => [jobId(runId, slice), [] as TaskReport[]]));
+  for (const task of tasks) bySlice.get(jobId(runId, task))?.push(task);
+  const isStopped = (): boolean => signal.aborted;
+  const early = { loaded: [] as Slice[], failed: [] as Slice[] };
+  if (selection.stages.includes('extract')) {
+    const current = currentOnce(resources.staging);
+    for (const slice of slices) {
+      if (isStopped()) break;
+      const own = bySlice.get(jobId(runId, slice)) ?? [];
+      if (!looksElsewhere(own) || !(await wasEarly(slice, { ...resources, current }))) continue;
+      // A load that failed is not tried again: its tables are looked at all the same.
+      early[own.some(({ state }) => state === 'failed') ? 'failed' : 'loaded'].push(slice);
+    }
+  }
+  const again: TaskReport[] = [];
+  for (const [some, stages] of [
+    [early.loaded, later],
+    [early.failed, ['transform']],
+  ] as const) {
+    if (some.length === 0 || isStopped()) continue;
+    const idOf = (slice: Slice): string => `${jobId(runId, slice)}.again`;
+    const anew = { ...selection, stages };
+    const second = { ...request, selection: anew, force: false, progress: noProgress };
+    again.push(...(await doJobs(queue, some, idOf, second)));
+  }
+  // What was made stands; the next run looks.
+  if (isStopped()) return [...tasks];
+  return tasks.map((task) =>
+    lookedTwice(
+      task,
+      again.find(
+        ({ month, organization, stage }) =>
+          month === task.month && organization === task.organization && stage === task.stage,
+      ),
+    ),
+  );
 }
 
 /** Does something with what a run and its queue need, and closes both. */
@@ -135,20 +210,17 @@ function endOfJob(
 /** Listens to the queues from now on. */
 async function follow(
   queue: OpenQueue,
-  runId: string,
   slices: readonly Slice[],
+  idOf: (slice: Slice) => string,
   request: RunRequest,
 ): Promise<{ ended: () => Promise<TaskReport[]>; stop: () => Promise<void> }> {
-  const { log, progress, selection, signal } = request;
+  const { runId, log, progress, selection, signal } = request;
   const place = queueOf(request);
   const chosen = partsOf(selection.stages);
   const names = queuesOf(selection.stages);
   const parts = new Map<string, Part>(
     slices.flatMap((slice) =>
-      names.map((name) => [
-        `${name} ${jobId(runId, slice)}`,
-        { queue: name, slice, stages: chosen[name] },
-      ]),
+      names.map((name) => [`${name} ${idOf(slice)}`, { queue: name, slice, stages: chosen[name] }]),
     ),
   );
   const outstanding = new Map(parts);
@@ -159,7 +231,7 @@ async function follow(
 
   /** What a month and organization came to, once nothing of it is to come. */
   const endSlice = (slice: Slice): void => {
-    const own = names.flatMap((name) => parts.get(`${name} ${jobId(runId, slice)}`) ?? []);
+    const own = names.flatMap((name) => parts.get(`${name} ${idOf(slice)}`) ?? []);
     if (own.some(({ reports }) => reports === undefined)) return;
     const tasks = own.flatMap(({ reports = [] }) => reports);
     ended.slices += 1;
@@ -182,7 +254,7 @@ async function follow(
         log.info({ month, organization, stage, ...outcome }, `${stage} ${state}`);
       }
     }
-    const load = `loads ${jobId(runId, part.slice)}`;
+    const load = `loads ${idOf(part.slice)}`;
     if (part.queue === 'months' && reports.some(({ state }) => state === 'failed'))
       endPart(
         load,
@@ -199,7 +271,7 @@ async function follow(
     endPart(key, result.reports);
   };
 
-  const monthOf = ({ slice }: Part): string => `months ${jobId(runId, slice)}`;
+  const monthOf = ({ slice }: Part): string => `months ${idOf(slice)}`;
 
   /** Reads jobs, and takes note of those that have ended, or are no longer there. */
   const look = async (keys: readonly string[]): Promise<void> => {
@@ -302,14 +374,14 @@ async function follow(
       }
       if (outstanding.size > 0) {
         const left = slices.filter((slice) => {
-          return names.some((name) => outstanding.has(`${name} ${jobId(runId, slice)}`));
+          return names.some((name) => outstanding.has(`${name} ${idOf(slice)}`));
         });
-        await takeBack(queue, runId, left, names);
+        await takeBack(queue, left, idOf, names);
       }
       for (const [key, part] of [...outstanding]) failPart(key, part, new InterruptedError());
       const paid = await briefly(runCount(queue.client).paid(runId));
       return slices.flatMap((slice) => {
-        const id = jobId(runId, slice);
+        const id = idOf(slice);
         const own = names.flatMap((name) => parts.get(`${name} ${id}`)?.reports ?? []);
         // Also what attempts brought that ended without a word.
         return own.map((task) =>

@@ -13,6 +13,7 @@ import { currentOnce, stagedSlices } from '../staging/extractions.js';
 import type { Slice } from '../staging/layout.js';
 import { HeldError, leased } from '../staging/lease.js';
 import { readTransformManifest } from '../staging/manifest.js';
+import type { Staging } from '../staging/staging.js';
 import type { Absence } from './known-organizations.js';
 import { absentSlices, noAbsence } from './known-organizations.js';
 import type { Resources } from './resources.js';
@@ -142,7 +143,7 @@ async function runMonths(slices: readonly Slice[], context: TaskContext): Promis
 }
 
 /** Whether a slice was made, and has accounts whose names other organizations may list. */
-function looksElsewhere(tasks: readonly TaskReport[]): boolean {
+export function looksElsewhere(tasks: readonly TaskReport[]): boolean {
   const made = tasks.find(({ stage }) => stage === 'transform')?.outcome;
   return made !== undefined && made.unlisted > 0;
 }
@@ -165,13 +166,11 @@ async function lookAgain(
     stage === 'extract' || state === 'failed' ? [] : stage,
   );
   const clock = performance.now();
-  const { findsTheSame, seesTheSame } = await import('../../transform/customer-rows.js');
+  const { findsTheSame } = await import('../../transform/customer-rows.js');
   const { staging } = resources;
   let again: TaskReport[];
   try {
-    const made = await readTransformManifest(staging, slice);
-    if (made !== undefined && (await seesTheSame({ ...context, slice }, made.manifest)))
-      return [...tasks];
+    if (!(await wasEarly(slice, { ...context, staging }))) return [...tasks];
     again = await underLease(slice, context, async (held) => {
       const task = { ...context, slice, staging, signal: held };
       // Another run may have made it anew since.
@@ -187,12 +186,30 @@ async function lookAgain(
     const [failed, ...later] = failedReports({ ...slice, stages }, error, seconds);
     again = [reportFailure(failed, context), ...later];
   }
-  return tasks.map((task) => {
-    const second = again.find(({ stage }) => stage === task.stage);
-    if (second === undefined) return task;
-    const seconds = task.seconds + second.seconds;
-    return second.state === 'unchanged' ? { ...task, seconds } : { ...second, seconds };
-  });
+  return tasks.map((task) =>
+    lookedTwice(
+      task,
+      again.find(({ stage }) => stage === task.stage),
+    ),
+  );
+}
+
+/** Whether a slice was made before others of its month were what they are now. */
+export async function wasEarly(
+  slice: Slice,
+  { staging, current }: Pick<TaskContext, 'current'> & { staging: Staging },
+): Promise<boolean> {
+  const { seesTheSame } = await import('../../transform/customer-rows.js');
+  const made = await readTransformManifest(staging, slice);
+  return made === undefined || !(await seesTheSame({ slice, current }, made.manifest));
+}
+
+/** What a task came to, of which the second look did more or nothing: a load that it did not come to stands. */
+export function lookedTwice(task: TaskReport, second: TaskReport | undefined): TaskReport {
+  if (second === undefined) return task;
+  const seconds = task.seconds + second.seconds;
+  const stands = second.state === 'unchanged' || second.state === 'skipped';
+  return stands ? { ...task, seconds } : { ...second, seconds };
 }
 
 /**

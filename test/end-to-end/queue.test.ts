@@ -14,6 +14,7 @@ import { bucketPlace, folderPlace, mariadbPlace, resultOf } from '../support/cra
 import type { TestServer } from '../support/mariadb.js';
 import { openServer } from '../support/mariadb.js';
 import { paidPages, startWorker } from '../support/queue.js';
+import { moveAccount } from '../support/moved-account.js';
 import type { TestRedis } from '../support/redis.js';
 import { startRedis } from '../support/redis.js';
 
@@ -45,8 +46,11 @@ interface Place {
 
 async function place(t: ExecutionContext, where: 'folder' | 'S3', queue?: string): Promise<Place> {
   const folder = await temporaryFolder(t);
+  const data = demoData({ months, organizations });
+  // Made before the organization that lists it is fetched, unless that is looked for again.
+  moveAccount(data, months, { left: 'internal', joined: 'spp_pm' });
   const cloud = await startCloud({
-    data: demoData({ months, organizations }),
+    data,
     groupsPerPage: 12,
     accountsPerPage: 5,
     latencyMs: 10,
@@ -97,6 +101,14 @@ function tableOf(stdout: string): string[] {
     .map((line) => line.replaceAll(/\d+\.\d+ s\b/g, 'S').replaceAll(/ +/g, ' '));
 }
 
+/** How often a month was loaded depends on whether it was made before the organization that lists the moved account was. */
+function withLastLoads({ loads, ...rows }: Result['tables']): unknown {
+  const last = new Map(
+    loads.map((load) => [JSON.stringify([load['Month'], load['Organization']]), load]),
+  );
+  return { ...rows, loads: [...last.values()] };
+}
+
 for (const [database, [workers, atOnce, where]] of (
   [
     [1, 3, 'S3'],
@@ -118,7 +130,7 @@ for (const [database, [workers, atOnce, where]] of (
     t.deepEqual([...exports.keys()], [...expected.result.exports.keys()]);
     for (const [key, bytes] of expected.result.exports)
       t.true(exports.get(key)?.equals(bytes), key);
-    t.deepEqual(tables, expected.result.tables);
+    t.deepEqual(withLastLoads(tables), withLastLoads(expected.result.tables));
     t.deepEqual(paidPages(many.cloud.requests), expected.paid);
     t.deepEqual(tableOf(stdout), expected.table);
     const others = [...(await many.staged.files()).keys()].filter(
@@ -128,7 +140,8 @@ for (const [database, [workers, atOnce, where]] of (
 
     const again = await many.run();
     t.is(again.code, 0, again.stdout + again.stderr);
-    t.regex(again.stdout, /unchanged/);
+    const states = tableOf(again.stdout).map((line) => line.split(' ').slice(2, 5).join(' '));
+    t.deepEqual(states, Array(6).fill('unchanged unchanged unchanged'));
     t.deepEqual(paidPages(many.cloud.requests), expected.paid, 'a second run pays for nothing');
 
     for (const worker of started) worker.signal('SIGTERM');

@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { startCloud } from '../../fixtures/cloud/cloud.js';
-import { demoData, organizationData } from '../../fixtures/demo/data.js';
+import { demoData } from '../../fixtures/demo/data.js';
 import { parseMonth } from '../../pipeline/shared/month.js';
 import { extractionPrefix } from '../../pipeline/staging/layout.js';
 import { readTransformManifest } from '../../pipeline/staging/manifest.js';
@@ -11,6 +11,7 @@ import type { Staging } from '../../pipeline/staging/staging.js';
 import { pipeline, temporaryFolder } from '../support/cli.js';
 import { literal, query } from '../support/duckdb.js';
 import { costAnswer, group, makeExtraction } from '../support/extraction.js';
+import { moveAccount } from '../support/moved-account.js';
 import { querySqlite } from '../support/sqlite.js';
 import { temporaryStaging } from '../support/staging.js';
 import { pathOf, run, slice, snapshot } from '../support/transform.js';
@@ -220,13 +221,7 @@ test('a whole run: names do not depend on which payer was asked first, and the j
     months: [month],
     organizations: names.map((name) => ({ name, accounts: 5 })),
   });
-  const [left, joined] = ['internal', 'spp'].map((name) => organizationData(data, name));
-  const account = joined!.accounts.find(({ id }) => id !== joined!.managementAccount)!;
-  const { items, ...rest } = left!.months.get(month)!;
-  left!.months.set(month, {
-    ...rest,
-    items: [...items, { ...items[0]!, account: account.id, service: 'AWS Lambda' }],
-  });
+  const account = moveAccount(data, [month], { left: 'internal', joined: 'spp' });
   const cloud = await startCloud({ data });
   t.teardown(() => cloud.close());
   interface Task {
