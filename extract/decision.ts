@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { DataError } from '../pipeline/shared/errors.js';
 import type { Log } from '../pipeline/shared/log.js';
 import { noLog } from '../pipeline/shared/log.js';
@@ -13,7 +14,7 @@ import {
   describeScopeChange,
   sameScope,
 } from '../pipeline/shared/scope.js';
-import { beyond, difference, sameTotals } from '../pipeline/shared/sums.js';
+import { beyond, difference, formatSums, sameTotals } from '../pipeline/shared/sums.js';
 import type { StagedExtraction, Survey } from '../pipeline/staging/extractions.js';
 import { intactManifest, startOf, survey } from '../pipeline/staging/extractions.js';
 import type { Slice } from '../pipeline/staging/layout.js';
@@ -23,7 +24,7 @@ import { readAsked, readScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import type { Draft } from './draft.js';
 import { openQuery, paidPages, readDraft } from './draft.js';
-import { isCopying, takenOverFrom } from './taken-over.js';
+import { isOnlyCopies, takenOverFrom } from './taken-over.js';
 
 /**
  * What the stage does for a slice: fetch it in a scope, go on with a stopped run's draft, make an older
@@ -102,7 +103,7 @@ export async function decideExtract(task: DecisionTask): Promise<ExtractDecision
       return { found, scope: older.scope, replaces, unlike, action: 'reuse', manifest: older };
     }
   }
-  const next = (await unfinished(task, found, scope)) ??
+  const next = (await unfinished(task, found, scope, manifest)) ??
     (manifest && (await widening(task, scope, manifest))) ?? { action: 'fetch' as const };
   const decided = { found, scope, unlike: await otherViews(task, scope), ...next };
   const how = takenOverBy(decided) === undefined ? 'fetched anew' : 'widened';
@@ -301,13 +302,16 @@ function isOutdated(
   return isOpen(task, manifest) && dayOf(manifest) < today;
 }
 
-/** Whether AWS may still change the figures of an extraction. */
+/**
+ * Whether AWS may still change the figures of an extraction. Its first ones count: a run that was stopped on the last
+ * provisional day, and went on the next, has figures of that day.
+ */
 function isOpen(
   task: Pick<DecisionTask, 'slice' | 'provisionalDays'>,
-  { estimated, finished }: ExtractionManifest,
+  { estimated, started }: ExtractionManifest,
 ): boolean {
   const { slice, provisionalDays } = task;
-  return isProvisional({ month: slice.month, estimated, fetched: finished, provisionalDays });
+  return isProvisional({ month: slice.month, estimated, fetched: started, provisionalDays });
 }
 
 /**
@@ -326,8 +330,9 @@ async function unfinished(
   task: DecisionTask,
   found: Survey,
   scope: Scope,
+  current: ExtractionManifest | undefined,
 ): Promise<{ action: 'resume'; draft: Draft } | Widening | undefined> {
-  const { staging, slice, force, log } = task;
+  const { staging, slice, force, awsTotal, log } = task;
   const stopped =
     (await stoppedIn(task, found, scope)) ??
     found.extractions.find(({ name }) => name === found.unfinished);
@@ -348,10 +353,26 @@ async function unfinished(
       asked !== undefined &&
       takenOver !== undefined &&
       sameScope(asked.scope, scope) &&
-      isCopying(takenOver, stopped)
-    )
-      return { action: 'widen', takenOver, begun: stopped };
-    const draft = await readDraft({ staging, slice, name, files }, scope, { force });
+      isOnlyCopies(takenOver, stopped)
+    ) {
+      // Nothing is paid for: copies are of use only where the same would be taken over now.
+      const anew = current && (await widening(task, scope, current));
+      return isDeepStrictEqual(anew?.takenOver, takenOver)
+        ? { action: 'widen', takenOver, begun: stopped }
+        : undefined;
+    }
+    // What was taken over without a total is nothing that one may stand beside.
+    const isUnproved = awsTotal && takenOver !== undefined && takenOver.total === undefined;
+    const draft = await readDraft({ staging, slice, name, files }, scope, {
+      force: force || isUnproved,
+    });
+    if (current !== undefined && isOvertaken(draft, current)) {
+      log.warn(
+        { extraction: name },
+        `an unfinished extraction is not gone on with: AWS has changed the month since, as ${current.extraction} tells; beginning afresh`,
+      );
+      return undefined;
+    }
     const page = paidPages(draft) + 1;
     log.info(
       { extraction: name, page },
@@ -368,6 +389,17 @@ async function unfinished(
     );
     return undefined;
   }
+}
+
+/** Whether a later extraction tells another total than a stopped one, which would bring the old figures back. */
+function isOvertaken({ name, scope, chains, awsTotal }: Draft, later: ExtractionManifest): boolean {
+  if (awsTotal === undefined || chains.get('total')?.complete !== true) return false;
+  return (
+    later.extraction > name &&
+    later.awsTotal !== null &&
+    later.scope.billingViewArn === scope.billingViewArn &&
+    !sameTotals(later.awsTotal, formatSums(awsTotal).totals)
+  );
 }
 
 /**

@@ -67,16 +67,13 @@ export function isCopied({ pages }: TakenOver, files: StagedExtraction['files'])
   return pages.every(({ file }) => files.has(file));
 }
 
-/** Whether a run was stopped while it copied what it takes over, which comes before any question. */
-export function isCopying(
+/** Whether a run was stopped before AWS answered any question: all that is staged is copies, which cost nothing. */
+export function isOnlyCopies(
   takenOver: TakenOver,
   { files }: Pick<StagedExtraction, 'files'>,
 ): boolean {
-  const isCopy = (file: string): boolean => takenOver.pages.some((page) => page.file === file);
-  return (
-    !isCopied(takenOver, files) &&
-    [...files.keys()].every((file) => parsePageFile(file) === undefined || isCopy(file))
-  );
+  const copies = new Set(takenOver.pages.map(({ file }) => file));
+  return [...files.keys()].every((file) => parsePageFile(file) === undefined || copies.has(file));
 }
 
 /**

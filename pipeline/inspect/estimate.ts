@@ -1,4 +1,4 @@
-import { asksTotal, costPages, emptyDraft, openQuery } from '../../extract/draft.js';
+import { asksTotal, emptyDraft, openQuery } from '../../extract/draft.js';
 import type { ExtractDecision } from '../../extract/decision.js';
 import { queriesOf } from '../../extract/questions.js';
 import type { Config } from '../config/config.js';
@@ -34,7 +34,7 @@ export const noRequests: Estimate = { requests: 0, further: 0, invoicing: 0, kno
 
 /**
  * Tells from earlier extractions of the same detail how many requests an extraction of a slice takes: from the
- * same month's newest one, else from the newest of the organization's other months, else from another
+ * same month's current one, which is what a widened one takes over, else from its newest, else from the newest of the organization's other months, else from another
  * organization's, those of the same month first.
  */
 export function estimator(
@@ -50,7 +50,7 @@ export function estimator(
     return found;
   };
   const finished = staged.flatMap(({ slice, survey }) =>
-    survey.finished.map((name) => ({ slice, name })),
+    survey.finished.map((name) => ({ slice, name, isCurrent: name === survey.current })),
   );
   const own = new Map<string, typeof finished>();
   for (const one of finished) {
@@ -60,8 +60,9 @@ export function estimator(
   /** The extractions to go by, the most alike first; others' only where the own ones are of another detail. */
   function* nearest({ month, organization }: Slice): Generator<(typeof finished)[number]> {
     const inOrder = (some: typeof finished): typeof finished => {
-      const isNear = ({ slice }: (typeof some)[number]): number => (slice.month === month ? 0 : 1);
-      return some.toSorted((a, b) => isNear(a) - isNear(b) || (a.name < b.name ? 1 : -1));
+      const distance = ({ slice, isCurrent }: (typeof some)[number]): number =>
+        slice.month === month ? (isCurrent ? 0 : 1) : 2;
+      return some.toSorted((a, b) => distance(a) - distance(b) || (a.name < b.name ? 1 : -1));
     };
     yield* inOrder(own.get(organization) ?? []);
     yield* inOrder(finished.filter(({ slice }) => slice.organization !== organization));
@@ -187,8 +188,14 @@ export async function remaining(
       const least = [...queriesOf(draft.scope, total, draft, () => false)].filter(
         ({ name }) => draft.chains.get(name)?.complete !== true,
       );
-      const rest = (requests: number): number =>
-        Math.max(least.length, requests - costPages(draft));
+      // The total may be staged or asked for against today's wish, and the cost by service is in no estimate.
+      const staged = [...draft.chains.values()].reduce(
+        (sum, { query: { name }, pages }) =>
+          sum + (name === 'total' || name === 'service' ? 0 : pages.length),
+        0,
+      );
+      const totals = Number(least.some(({ name }) => name === 'total')) - Number(asked.awsTotal);
+      const rest = (requests: number): number => Math.max(least.length, requests + totals - staged);
       const { usualMost } = whole;
       return {
         ...whole,

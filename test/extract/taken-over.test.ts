@@ -1,39 +1,16 @@
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { demoData, monthData } from '../../fixtures/demo/data.js';
-import { TransientError } from '../../pipeline/shared/errors.js';
+import { demoData } from '../../fixtures/demo/data.js';
 import type { Scope, WantedScope } from '../../pipeline/shared/scope.js';
 import { plainScope } from '../../pipeline/shared/scope.js';
 import { survey } from '../../pipeline/staging/extractions.js';
 import type { Bench } from '../support/extract.js';
 import { MONTH, beforeWrites, bench, keysOf, textOf } from '../support/extract.js';
-import { COST_VIEW, resold } from '../support/resold.js';
+import { COST_VIEW } from '../support/resold.js';
+import { Killed, final, later, open, restate, slice, small } from '../support/widening.js';
 
-const slice = { month: MONTH, organization: 'oab' };
 const raw = 'raw/month=2026-10/oab/';
-/** What organizations and settings leave open stays as it is staged. */
-const open: WantedScope = {
-  ...plainScope,
-  by: undefined,
-  invoices: undefined,
-  costViewArn: undefined,
-};
-const final = () => new Date('2026-11-20T06:00:00Z');
-const later = () => new Date('2026-11-25T06:00:00Z');
 
-/** A cent more, as AWS restates a month. */
-function restate({ data }: Bench): void {
-  const of = monthData(data, 'oab', MONTH);
-  const [first, ...others] = of.items;
-  const UnblendedCost = first!.costs.UnblendedCost + 10n ** 16n;
-  of.items = [{ ...first!, costs: { ...first!.costs, UnblendedCost } }, ...others];
-}
-
-const small = () => ({
-  data: resold([MONTH], [{ name: 'oab', accounts: 4 }]),
-  groupsPerPage: 30,
-  invoicesPerPage: 2,
-});
 const count = (of: Bench) => ({
   cost: of.requests('GetCostAndUsage').length,
   accounts: of.requests('ListAccounts').length,
@@ -130,8 +107,6 @@ for (const [what, wanted, scope] of widened) {
     t.is(of.lines.filter((line) => line.includes('AWS has changed the month')).length, 1);
   });
 }
-
-class Killed extends TransientError {}
 
 for (const isRestated of [false, true])
   test.serial(
