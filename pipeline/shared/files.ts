@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { constants, fstatSync } from 'node:fs';
+import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { lstat, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -89,8 +89,7 @@ export async function openRegular(path: string): Promise<RegularFile | undefined
   // Something else may have taken its place since: no waiting, no following.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
   try {
-    // At once: what was opened just now is known without a disk.
-    const found = fstatSync(file.fd);
+    const found = await file.stat();
     if (isRegular(found, path)) return { file, size: found.size };
   } catch (cause) {
     await file.close();

@@ -254,8 +254,8 @@ const QUESTIONS = 3;
 /** What a new extraction takes over from one that lacks a part of what is asked for. */
 const takenOver = z.object({
   extraction: z.string(),
-  /** The pages that are copied, in the order in which they are staged. */
-  pages,
+  /** The pages that are copied, in the order in which they are staged; files are written and removed by these names. */
+  pages: pages.refine((all) => all.every(({ file }) => parsePageFile(file) !== undefined)),
   /** What the ungrouped total has to be once it is asked again, see the other one's `awsTotal` and `awsMetrics`. Absent: it is not asked. */
   total: z.object({ totals, metrics: namedTotals }).optional(),
 });
