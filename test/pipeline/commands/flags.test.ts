@@ -4,8 +4,8 @@ import test from 'ava';
 import ts from 'typescript';
 import { pipeline, root, temporaryFolder } from '../../support/cli.js';
 
-/** Other programs' flags that our messages name. */
-const ofOthers = new Set(['--profile', '--arn']);
+/** Other programs' flags that our messages name, and V8's own. */
+const ofOthers = new Set(['--profile', '--arn', '--interrupt-budget']);
 
 /** Not the beginning of one, `--no-`, that a text puts together. */
 const flagPattern = /--[a-z][a-z0-9-]*[a-z0-9](?!-)/g;
