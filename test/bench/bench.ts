@@ -39,6 +39,9 @@ export const groups = [
 ] as const;
 export type GroupName = (typeof groups)[number];
 
+/** Groups that are no rows of the table, as they take minutes: measured where they are named alone. */
+export const apart: readonly GroupName[] = ['queue', 'report'];
+
 export interface BenchPlan {
   size: MonthSize;
   /** The month for the growth of time and memory. */
