@@ -23,7 +23,8 @@ import type { ExtractionManifest, TakenOver } from '../pipeline/staging/manifest
 import { readAsked, readScope } from '../pipeline/staging/manifest.js';
 import type { Staging } from '../pipeline/staging/staging.js';
 import type { Draft } from './draft.js';
-import { openQuery, paidPages, readDraft } from './draft.js';
+import { openQuery, paidPages } from './draft.js';
+import { readDraft } from './stopped.js';
 import { isOnlyCopies, takenOverFrom } from './taken-over.js';
 
 /**

@@ -37,13 +37,13 @@ import {
   openQuery,
   ownPages,
   paidPages,
-  readDraft,
   rowsOf,
   stagePage,
   writeOwn,
 } from './draft.js';
 import type { Listing, OrganizationSource } from './organization-source.js';
 import { partOf } from './questions.js';
+import { readDraft } from './stopped.js';
 import { copyPages, removeLeftOut } from './taken-over.js';
 
 /** One organization's month, to be fetched. */
