@@ -172,31 +172,33 @@ export function indexName(table: string, columns: readonly string[]): string {
 }
 
 async function addIndex(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
-  try {
-    await knex.schema.alterTable(table, (builder) => {
-      builder.index([...columns], indexName(table, columns));
-    });
-  } catch (error) {
-    const { code, message } = error as { code?: unknown; message?: unknown };
-    const isThere =
-      code === 'ER_DUP_KEYNAME' ||
-      (code === 'SQLITE_ERROR' && /^.*index \S+ already exists/.test(String(message)));
-    if (!isThere) throw error;
-  }
+  const change = knex.schema.alterTable(table, (builder) => {
+    builder.index([...columns], indexName(table, columns));
+  });
+  await unlessDone(change, 'ER_DUP_KEYNAME', /^.*index \S+ already exists/);
 }
 
 /** Removes an index that another version made, where it is there. */
 async function dropIndex(knex: Knex, table: string, columns: readonly string[]): Promise<void> {
+  const change = knex.schema.alterTable(table, (builder) => {
+    builder.dropIndex([...columns], indexName(table, columns));
+  });
+  await unlessDone(change, 'ER_CANT_DROP_FIELD_OR_KEY', /no such index: \S+$/);
+}
+
+/** Makes a change that a step which was killed may have made already. */
+async function unlessDone(
+  change: PromiseLike<void>,
+  mysqlCode: string,
+  sqliteSays: RegExp,
+): Promise<void> {
   try {
-    await knex.schema.alterTable(table, (builder) => {
-      builder.dropIndex([...columns], indexName(table, columns));
-    });
+    await change;
   } catch (error) {
     const { code, message } = error as { code?: unknown; message?: unknown };
-    const isGone =
-      code === 'ER_CANT_DROP_FIELD_OR_KEY' ||
-      (code === 'SQLITE_ERROR' && /no such index: \S+$/.test(String(message)));
-    if (!isGone) throw error;
+    const isDone =
+      code === mysqlCode || (code === 'SQLITE_ERROR' && sqliteSays.test(String(message)));
+    if (!isDone) throw error;
   }
 }
 

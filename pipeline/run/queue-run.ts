@@ -121,28 +121,25 @@ async function lookAgain(
       early[own.some(({ state }) => state === 'failed') ? 'failed' : 'loaded'].push(slice);
     }
   }
-  const again: TaskReport[] = [];
-  for (const [some, stages] of [
-    [early.loaded, later],
-    [early.failed, ['transform']],
-  ] as const) {
-    if (some.length === 0 || isStopped()) continue;
-    const idOf = (slice: Slice): string => `${jobId(runId, slice)}.again`;
-    const anew = { ...selection, stages };
-    const second = { ...request, selection: anew, force: false, progress: noProgress };
-    again.push(...(await doJobs(queue, some, idOf, second)));
+  const taskOf = (task: TaskReport): string => `${task.stage} ${jobId(runId, task)}`;
+  const again = new Map<string, TaskReport>();
+  try {
+    for (const [some, stages] of [
+      [early.loaded, later],
+      [early.failed, ['transform']],
+    ] as const) {
+      if (some.length === 0 || isStopped()) continue;
+      const idOf = (slice: Slice): string => `${jobId(runId, slice)}.again`;
+      const anew = { ...selection, stages };
+      const second = { ...request, selection: anew, force: false, progress: noProgress };
+      for (const task of await doJobs(queue, some, idOf, second)) again.set(taskOf(task), task);
+    }
+  } catch (error) {
+    if (!isStopped()) throw error;
   }
   // What was made stands; the next run looks.
   if (isStopped()) return [...tasks];
-  return tasks.map((task) =>
-    lookedTwice(
-      task,
-      again.find(
-        ({ month, organization, stage }) =>
-          month === task.month && organization === task.organization && stage === task.stage,
-      ),
-    ),
-  );
+  return tasks.map((task) => lookedTwice(task, again.get(taskOf(task))));
 }
 
 /** Does something with what a run and its queue need, and closes both. */
